@@ -1,0 +1,29 @@
+"""One module a kind of thing on a host: `observe()` says what is there, `apply()` changes it.
+
+A driver decides nothing and logs nothing. It knows its own by a mark that the kernel keeps, named
+in the first lines of its module, and never lists or touches anything without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+from lessor.core.diff import Changes
+
+V = TypeVar("V")
+
+
+class Driver(Protocol[V]):
+    """What the loop asks of each kind."""
+
+    def observe(self) -> Mapping[str, V]:
+        """Return our things of this kind as they are now, by the key `HostState` uses."""
+
+    def apply(self, changes: Changes[V]) -> None:
+        """Make every change that can be made.
+
+        Raises:
+            ExceptionGroup: of `Pending` (waits for somebody else) and other errors, one a thing
+                that is not as it should be; each names the thing. All others were done.
+        """

@@ -1,0 +1,158 @@
+"""What a host should have, or has: plain values, one dict a kind.
+
+`desired()` makes a HostState from the view; drivers observe the same values from the host; `diff`
+tells what to do. Keys are names that an operator knows from the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A kernel setting, by its dotted name ("net.ipv4.ip_forward")."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A Linux bridge: STP off, forward delay 0, its MAC pinned to its interface's."""
+
+    name: str
+    interface: str | None  # enslaved, its addresses and routes moved to the bridge
+    mtu: int | None = None  # None: left alone
+    tx_checksum: bool = True  # False: transmit offload off, so that DHCP replies are whole
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """The host's end of a port."""
+
+    name: str
+    port_id: str
+    bridge: str
+    mtu: int
+    managed: bool  # True: a persistent tap that we make; False: a hypervisor makes it, we take it
+    up: bool = True  # False: admin_state_up is false
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of ours on a device. `first`: it must be the device's first (dnsmasq, A6.2)."""
+
+    device: str
+    interface: IPv4Interface
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What a port may send and be sent: the protection of its tap.
+
+    `macs` are the source MACs it may use, `sources` the (MAC, block) pairs. Empty `macs`: port
+    security is off, nothing is checked.
+    """
+
+    tap: str
+    bridge: str
+    macs: tuple[str, ...]
+    sources: tuple[tuple[str, IPv4Network], ...]
+    dhcp_servers: tuple[IPv4Address, ...]  # whose DHCP replies may reach it; () is none
+    local_dhcp: bool = False  # multi_host: its DHCP stays on this host, never crosses the wire
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A network range that this host is gateway of, or DHCP server for."""
+
+    network_id: str
+    subnet_id: str
+    bridge: str
+    interface: str | None  # the bridge's physical interface
+    cidr: IPv4Network
+    address: IPv4Address  # dhcp_server: ours on the bridge
+    external: bool  # the gateway is somebody else: no general SNAT (A11.3)
+    isolated: bool  # shared address: no ARP for it and no DHCP across the wire (A12.3)
+    vm_sources: tuple[tuple[IPv4Address, IPv4Address], ...] = ()  # spans that VMs' addresses lie in
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """Firewall rules of one backend table, whole: replaced in one transaction."""
+
+    name: str  # "nft bridge lessor", "nft inet lessor", "iptables"
+    text: str  # what `nft -f -` or `iptables-restore` is given, one for each `name`
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpRange:
+    """A subnet as one DHCP server announces it."""
+
+    subnet_id: str
+    network_id: str
+    cidr: IPv4Network
+    server: IPv4Address
+    start: IPv4Address
+    router: IPv4Address | None  # None: announce no router
+    mtu: int
+    dns: tuple[IPv4Address, ...]
+    routes: tuple[tuple[IPv4Network, IPv4Address], ...]  # classless; () is none
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """MAC and address told to a DHCP server."""
+
+    port_id: str
+    network_id: str
+    subnet_id: str
+    mac: str
+    address: IPv4Address
+    hostname: str  # one label; made safe by core.naming
+    domain: str
+    options: tuple[tuple[str, str], ...] = ()
+    router: bool = True  # False: use_single_default_gateway, and this is not the first NIC
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpServer:
+    """A DHCP server on this host: one for each bridge (flat), or each namespace (vxlan).
+
+    `reservations` is keyed by address as text: one address, one MAC.
+    """
+
+    name: str  # the bridge: also names the files
+    interface: str
+    ranges: tuple[DhcpRange, ...]
+    reservations: dict[str, Reservation]
+    names: tuple[tuple[IPv4Address, str], ...] = ()  # further (address, fqdn) that DNS answers
+    lease_time: int = 86400
+    upstream_dns: tuple[str, ...] = ()
+    config_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataListener:
+    """Where the agent answers metadata requests: all addresses of one interface."""
+
+    interface: str
+    port: int
+    networks: tuple[str, ...]  # network ids that clients there may belong to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostState:
+    """All of it. The order of the fields is the order of creation; deletion goes against it."""
+
+    sysctls: dict[str, Sysctl] = field(default_factory=dict)
+    bridges: dict[str, Bridge] = field(default_factory=dict)
+    rulesets: dict[str, Ruleset] = field(default_factory=dict)  # before taps: from the first packet
+    addresses: dict[str, Address] = field(default_factory=dict)  # by "device address/prefix"
+    dhcp_servers: dict[str, DhcpServer] = field(default_factory=dict)
+    metadata: dict[str, MetadataListener] = field(default_factory=dict)  # by interface
+    taps: dict[str, Tap] = field(default_factory=dict)

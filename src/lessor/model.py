@@ -1,0 +1,334 @@
+"""The nouns, frozen.
+
+One class a noun; everything else passes these around. Times are seconds since 1970 (float),
+durations seconds, MTUs bytes, MACs lower case with colons. An id is a UUID as text. `revision` is
+the store's counter at the row's last change (see docs/design/revisions.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+
+METADATA_ADDRESS = IPv4Address("169.254.169.254")
+DHCP_OWNER = (
+    "network:dhcp"  # device_owner of a port that a DHCP server (or multi-host gateway) uses
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A broadcast domain that VMs are plugged into."""
+
+    id: str
+    name: str = ""
+    project_id: str = ""
+    description: str = ""
+    admin_state_up: bool = True
+    network_type: str = "flat"
+    physical_network: str | None = None
+    segmentation_id: int | None = None
+    mtu: int = 1500
+    shared: bool = False
+    port_security_enabled: bool = True
+    dns_domain: str = ""
+    multi_host: bool = False  # every host with a port is gateway and DHCP server of its own VMs
+    share_address: bool = False  # with multi_host: all hosts carry the same gateway address
+    host: str | None = None  # single-host: the network host; None until a host claims it
+    revision: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A span of addresses that automatic choice may take from, both ends included."""
+
+    first: IPv4Address
+    last: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoute:
+    """A route told to the VMs of a subnet (DHCP options 121 and 249)."""
+
+    destination: IPv4Network
+    nexthop: IPv4Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet:
+    """A block of addresses on a network."""
+
+    id: str
+    network_id: str
+    cidr: IPv4Network
+    name: str = ""
+    project_id: str = ""
+    description: str = ""
+    gateway_ip: IPv4Address | None = None
+    dhcp_server: IPv4Address | None = None  # None: the gateway; another one: gateway is external
+    enable_dhcp: bool = True
+    pools: tuple[Pool, ...] = ()
+    dns_nameservers: tuple[IPv4Address, ...] = ()
+    host_routes: tuple[HostRoute, ...] = ()
+    revision: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FixedIp:
+    """An address of a port."""
+
+    subnet_id: str
+    address: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpOption:
+    """A DHCP option of one port: a dnsmasq option name or a number, and its value."""
+
+    name: str
+    value: str
+    ip_version: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPair:
+    """Something else that a port may send with: an address or block, and a MAC (None: the port's)."""
+
+    addresses: IPv4Network
+    mac: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A NIC of a VM (or of ours, by `device_owner`) on a network."""
+
+    id: str
+    network_id: str
+    mac_address: str
+    name: str = ""
+    project_id: str = ""
+    description: str = ""
+    admin_state_up: bool = True
+    status: str = "DOWN"
+    fixed_ips: tuple[FixedIp, ...] = ()
+    device_id: str = ""
+    device_owner: str = ""
+    binding_host: str | None = None
+    binding_profile: dict[str, str] = field(default_factory=dict)
+    vnic_type: str = "normal"
+    port_security_enabled: bool = True
+    allowed_address_pairs: tuple[AddressPair, ...] = ()
+    extra_dhcp_opts: tuple[DhcpOption, ...] = ()
+    dns_name: str = ""
+    pending: str = ""  # why it is not ACTIVE, in words; "" when it is, or when nobody has said
+    revision: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+class AddressState(StrEnum):
+    """What an address of a network is at the moment (semantics.md A7.1)."""
+
+    RESERVED = "reserved"  # never handed out
+    FREE = "free"
+    SERVER = "server"  # a DHCP server's or multi-host gateway's own
+    ALLOCATED = "allocated"  # a port has it, no lease seen
+    LEASED = "leased"  # a port has it and its VM took it
+    RELEASING = "releasing"  # the port is gone; a lease may still be alive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressInfo:
+    """An address with its state, for operators. Addresses never used have no row and are FREE."""
+
+    network_id: str
+    subnet_id: str
+    address: IPv4Address
+    state: AddressState
+    port_id: str | None = None
+    mac_address: str | None = None
+    host: str | None = None
+    leased_until: float | None = None
+    updated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """What a VM was given, since when, until when. `ended_at` None: it is alive."""
+
+    id: str
+    network_id: str
+    host: str  # the host whose DHCP server gave it
+    address: IPv4Address
+    mac_address: str
+    port_id: str | None = None
+    hostname: str = ""
+    client_id: str = ""
+    started_at: float = 0.0
+    expires_at: float | None = None  # None: never
+    renewed_at: float = 0.0
+    ended_at: float | None = None
+    end_reason: str = ""  # released, expired, superseded, operator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseEvent:
+    """What a DHCP server said of a lease: `add`, `old` (still there, renewed) or `del`.
+
+    `seq` counts the events of one spool (its `epoch` names it), without gaps, from 1.
+    """
+
+    seq: int
+    action: str
+    network_id: str
+    address: IPv4Address
+    mac_address: str
+    expires_at: float | None = None  # None: never; meaningless for del
+    at: float = 0.0
+    hostname: str = ""
+    client_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """What the metadata service tells the VM whose ports carry this id as `device_id`."""
+
+    id: str
+    name: str = ""
+    hostname: str = ""
+    project_id: str = ""
+    availability_zone: str = "nova"
+    public_keys: dict[str, str] = field(default_factory=dict)  # name -> OpenSSH public key
+    user_data: str | None = None  # base64, as the compute API has it
+    metadata: dict[str, str] = field(default_factory=dict)
+    launch_index: int = 0
+    password: str = ""  # encrypted by the guest, posted once
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A machine of the fleet, as the store knows it."""
+
+    name: str
+    id: str = ""
+    created_at: float = 0.0
+    started_at: float | None = None  # of its agent
+    heartbeat_at: float | None = None  # None: its agent was never seen
+    alive: bool = False
+    version: str = ""
+    physical_networks: tuple[str, ...] = ()  # that the agent has a bridge for
+    network_host: bool = False  # may own single-host networks
+    in_sync: bool = False
+    problems: tuple[str, ...] = ()  # what is pending or failing there, a line each
+    counts: dict[str, int] = field(default_factory=dict)  # networks, ports, leases, dhcp_servers
+
+
+# --- what the agents are told and what they say (agent listener, JSON) ----------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewRequest:
+    """What an agent has: the store's epoch and a cursor for each network scope it holds."""
+
+    epoch: str = ""
+    cursors: dict[str, int] = field(default_factory=dict)
+    wait_s: float = 0.0  # long poll: answer at a change, or empty after so long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeChange:
+    """What changed in one network scope. Rows are whole; `whole` replaces all that was known."""
+
+    whole: bool
+    network: Network | None = None  # always there when whole
+    subnets: tuple[Subnet, ...] = ()
+    ports: tuple[Port, ...] = ()
+    gone_subnets: tuple[str, ...] = ()
+    gone_ports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewAnswer:
+    """All that concerns a host and is newer than its cursors, true at `revision`."""
+
+    epoch: str
+    revision: int
+    scopes: dict[str, ScopeChange] = field(default_factory=dict)  # by network id
+    left: tuple[str, ...] = ()  # networks that no longer concern the host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """One network with its rows as an agent holds them; `revision` is the scope's cursor."""
+
+    revision: int
+    network: Network
+    subnets: dict[str, Subnet] = field(default_factory=dict)
+    ports: dict[str, Port] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All that an agent knows of the cloud."""
+
+    epoch: str = ""
+    scopes: dict[str, Scope] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortReport:
+    """How far a port is on the reporting host. None: not this host's part."""
+
+    wired: bool | None = None  # its tap is on the bridge, up and guarded (the binding host says)
+    served: bool | None = None  # a DHCP server has its reservation (the DHCP host says)
+    pending: str = ""  # what is waited for, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """An agent's heartbeat, with all that changed since its last one.
+
+    `applied` says for a network: everything up to this revision is done here, and what was removed
+    no longer serves anybody (its reservation is gone from the DHCP server, its lease was ended or
+    reported as alive). It is sent after the lease events of the time before.
+    """
+
+    run_id: str  # new at every start of the agent
+    previous_run_id: str = ""  # of the run before, from the state folder
+    started_at: float = 0.0
+    version: str = ""
+    physical_networks: tuple[str, ...] = ()
+    network_host: bool = False
+    in_sync: bool = False
+    ports: dict[str, PortReport] = field(default_factory=dict)
+    applied: dict[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] | None = None  # None: as before
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseBatch:
+    """Lease events in order. The server applies each (epoch, seq) once, whatever is sent again."""
+
+    epoch: str
+    events: tuple[LeaseEvent, ...] = ()
+    snapshot: bool = False  # these are all live leases of this host: end the ones not named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataFacts:
+    """What is known of the VM behind an address: its instance row, if any, and all its ports."""
+
+    port: Port
+    instance: Instance | None = None
+    ports: tuple[Port, ...] = ()
+    networks: dict[str, Network] = field(default_factory=dict)
+    subnets: dict[str, Subnet] = field(default_factory=dict)

@@ -1,0 +1,102 @@
+"""What the settings files and options come to: frozen, checked, passed in.
+
+`lessor.config` makes these from oslo.config; nothing else reads configuration. Names are
+nova.conf's where nova-network has the flag (semantics.md A2), ours where it has not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlatMapping:
+    """Which bridge, over which interface, a physical network is on a host."""
+
+    physical_network: str
+    bridge: str
+    interface: str | None  # None: the bridge stays on its host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Of `lessor server`."""
+
+    state_dir: Path
+    listen: tuple[str, int] = ("127.0.0.1", 9696)
+    agent_listen: tuple[str, int] = ("127.0.0.1", 9697)
+    insecure_listen: bool = False
+    connection: str = ""  # SQLAlchemy URL; "" is SQLite in state_dir
+    debug: bool = False
+    # defaults of new networks
+    flat_mappings: tuple[FlatMapping, ...] = ()  # physnet1 is flat_network_bridge
+    multi_host: bool = False
+    share_dhcp_address: bool = False
+    network_host: str | None = None
+    fixed_range: IPv4Network | None = None
+    num_networks: int = 1
+    network_size: int = 256
+    flat_network_dns: IPv4Address = IPv4Address("8.8.4.4")
+    global_physnet_mtu: int = 1500
+    dhcp_domain: str = "novalocal"
+    base_mac: str = "fa:16:3e:00:00:00"
+    create_unique_mac_address_attempts: int = 5
+    # leases
+    dhcp_lease_time: int = 86400
+    force_dhcp_release: bool = True
+    fixed_ip_disassociate_timeout: int = 600
+    lease_history_days: int = 90
+    update_dns_entries: bool = False  # multi_host: every host learns every port's name
+    agent_down_time: int = 75
+    fixed_ips_quota: int = -1  # [quota] fixed_ips, per project; -1 is unlimited
+    max_body_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """Of `lessor agent`."""
+
+    state_dir: Path
+    host: str
+    my_ip: IPv4Address
+    server_url: str = "http://127.0.0.1:9697"
+    token_file: Path = Path("/var/lib/lessor/agent-token")
+    debug: bool = False
+    network_host: bool = True  # may own single-host networks: network_host is unset or names us
+    report_interval: float = 10.0
+    resync_interval: float = 30.0  # a full look at the host although nothing happened
+    # flat
+    flat_mappings: tuple[FlatMapping, ...] = ()
+    send_arp_for_ha: bool = False
+    send_arp_for_ha_count: int = 3
+    # dhcp
+    networks_path: Path = Path("/var/lib/lessor/networks")
+    dhcp_lease_time: int = 86400
+    dhcp_domain: str = "novalocal"
+    dnsmasq_config_file: str = ""
+    dns_server: tuple[str, ...] = ()
+    use_network_dns_servers: bool = False
+    use_single_default_gateway: bool = False
+    dhcpbridge: str = ""  # "": the one that comes with Lessor
+    force_dhcp_release: bool = True
+    # gateway
+    gateway_firewall: str = "nftables"  # or "iptables"
+    public_interface: str = "eth0"
+    routing_source_ip: IPv4Address | None = None  # None: my_ip
+    dmz_cidr: tuple[IPv4Network, ...] = ()
+    force_snat_range: tuple[IPv4Network, ...] = ()
+    forward_bridge_interface: tuple[str, ...] = ("all",)
+    iptables_drop_action: str = "DROP"
+    iptables_top_regex: str = ""
+    iptables_bottom_regex: str = ""
+    # metadata
+    metadata_mode: str = "local"  # or "proxy"
+    metadata_host: IPv4Address | None = None  # None: this agent answers; else packets go there
+    metadata_port: int = 8775
+    metadata_workers: int = 1
+    use_forwarded_for: bool = False
+    metadata_cache_expiration: int = 15
+    metadata_proxy_shared_secret: str = ""
+    nova_metadata_url: str = "http://127.0.0.1:8775"
