@@ -1,0 +1,44 @@
+"""JSON of the model, as agents and server speak it, and as an agent keeps its view on disk."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, TypeVar
+
+import msgspec
+
+from lessor.errors import Invalid
+
+T = TypeVar("T")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, IPv4Address | IPv4Network):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
+
+
+def _parsed(kind: type, value: Any) -> Any:
+    if kind in (IPv4Address, IPv4Network) and isinstance(value, str):
+        return kind(value)
+    raise NotImplementedError(f"{kind.__name__} can't be read from JSON")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain)
+
+
+def encode(value: object) -> bytes:
+    """Return the JSON of a model value, or of a list or dict of them."""
+    return _ENCODER.encode(value)
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """Read JSON as a value of `kind`. Unknown fields are ignored: the other end may be newer.
+
+    Raises:
+        Invalid: it isn't JSON, or not of that shape.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind, dec_hook=_parsed)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Invalid(f"not a {kind.__name__}: {error}") from error
