@@ -1,0 +1,56 @@
+"""An agent's view of the cloud, and what the server's answers do to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lessor.model import Scope, ScopeChange, View, ViewAnswer, ViewRequest
+
+
+def merge(view: View, answer: ViewAnswer) -> View:
+    """Return the view after an answer. Scopes that the answer doesn't name stay the same objects.
+
+    A row is always whole, so merging an answer twice, or an old one after a newer whole scope of
+    the same revision, changes nothing. An answer of another epoch replaces everything.
+
+    Source: design.md, "View".
+    """
+    kept = view.scopes if answer.epoch == view.epoch else {}
+    scopes = {key: scope for key, scope in kept.items() if key not in answer.left}
+    for key, change in answer.scopes.items():
+        scope = _scope(scopes.get(key), change, answer.revision)
+        if scope is not None:
+            scopes[key] = scope
+    return View(epoch=answer.epoch, scopes=scopes)
+
+
+def _scope(known: Scope | None, change: ScopeChange, revision: int) -> Scope | None:
+    if change.whole or known is None:
+        if change.network is None:  # a part of a scope that we don't hold: the next answer is whole
+            return None
+        return Scope(
+            revision=revision,
+            network=change.network,
+            subnets={subnet.id: subnet for subnet in change.subnets},
+            ports={port.id: port for port in change.ports},
+        )
+    gone_subnets, gone_ports = set(change.gone_subnets), set(change.gone_ports)
+    subnets = {key: row for key, row in known.subnets.items() if key not in gone_subnets}
+    ports = {key: row for key, row in known.ports.items() if key not in gone_ports}
+    subnets |= {subnet.id: subnet for subnet in change.subnets}
+    ports |= {port.id: port for port in change.ports}
+    network = change.network or known.network
+    return replace(known, revision=revision, network=network, subnets=subnets, ports=ports)
+
+
+def request(view: View, wait_s: float) -> ViewRequest:
+    """Return what to ask the server for: all that is newer than this view."""
+    cursors = {key: scope.revision for key, scope in view.scopes.items()}
+    return ViewRequest(epoch=view.epoch, cursors=cursors, wait_s=wait_s)
+
+
+def share_lost(view: View, newer: View) -> float:
+    """Return the share (0 to 1) of the ports in `view` that `newer` no longer has."""
+    known = {key for scope in view.scopes.values() for key in scope.ports}
+    still = {key for scope in newer.scopes.values() for key in scope.ports}
+    return len(known - still) / len(known) if known else 0.0
