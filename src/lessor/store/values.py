@@ -1,0 +1,98 @@
+"""What a caller may give to make or change a row. An absent key is unset: default, or unchanged.
+
+All values are parsed already (addresses are `IPv4Address`, lists are tuples); the rules between
+them are checked here in the store, inside the transaction that needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import TypedDict
+
+from lessor.model import AddressPair, DhcpOption, HostRoute, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class FixedIpRequest:
+    """An address wanted for a port: from a subnet, this very one, or both; neither is any."""
+
+    subnet_id: str | None = None
+    address: IPv4Address | None = None
+
+
+class NetworkValues(TypedDict, total=False):
+    """Of a network. After creation: network_type, physical_network and id stay as they are."""
+
+    id: str  # a UUID of the caller's own choice (nova-manage's --uuid)
+    name: str
+    project_id: str
+    description: str
+    admin_state_up: bool
+    network_type: str
+    physical_network: str | None
+    segmentation_id: int | None
+    mtu: int
+    shared: bool
+    port_security_enabled: bool
+    dns_domain: str
+    multi_host: bool
+    share_address: bool
+    host: str | None
+
+
+class SubnetValues(TypedDict, total=False):
+    """Of a subnet. `network_id` and `cidr` are required at creation and can't change later."""
+
+    id: str
+    network_id: str
+    cidr: IPv4Network
+    name: str
+    project_id: str
+    description: str
+    gateway_ip: IPv4Address | None  # absent: the first host address; None: no gateway
+    dhcp_server: IPv4Address | None  # absent or None: the gateway
+    enable_dhcp: bool
+    pools: Sequence[Pool]
+    dns_nameservers: Sequence[IPv4Address]
+    host_routes: Sequence[HostRoute]
+
+
+class PortValues(TypedDict, total=False):
+    """Of a port. `network_id` is required at creation and can't change later.
+
+    `extra_dhcp_opts` and `allowed_address_pairs` are whole: what is given replaces what was.
+    """
+
+    id: str
+    network_id: str
+    mac_address: str
+    name: str
+    project_id: str
+    description: str
+    admin_state_up: bool
+    fixed_ips: Sequence[FixedIpRequest]
+    device_id: str
+    device_owner: str
+    binding_host: str | None
+    binding_profile: Mapping[str, str]
+    vnic_type: str
+    port_security_enabled: bool
+    allowed_address_pairs: Sequence[AddressPair]
+    extra_dhcp_opts: Sequence[DhcpOption]
+    dns_name: str
+
+
+class InstanceValues(TypedDict, total=False):
+    """Of an instance. `id` is what its ports carry as `device_id`; absent: a new UUID."""
+
+    id: str
+    name: str
+    hostname: str
+    project_id: str
+    availability_zone: str
+    public_keys: Mapping[str, str]
+    user_data: str | None
+    metadata: Mapping[str, str]
+    launch_index: int
