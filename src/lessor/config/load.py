@@ -1,0 +1,143 @@
+"""Makes the settings of a process from its settings files and command line.
+
+Nothing else reads configuration; what comes out is frozen and passed in.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from lessor.config.read import read
+from lessor.errors import ConfigError
+from lessor.settings import AgentSettings, FlatMapping, ServerSettings
+
+FIRST_PHYSICAL_NETWORK = "physnet1"  # the one of flat_network_bridge and flat_interface
+RENAMED = {("quota", "fixed_ips"): "fixed_ips_quota"}  # where a field isn't named as its option
+
+Facts = dict[str, Any]  # values by the name of the settings' field
+
+
+def load_server(
+    config_files: Sequence[Path] = (), overrides: Mapping[str, object] | None = None
+) -> ServerSettings:
+    """Return the settings of `lessor server`.
+
+    Options that are not ours are ignored, with one warning in the log that names them all.
+
+    Args:
+        config_files: by name; none: /etc/lessor/lessor.conf if it is there.
+        overrides: values of the command line, by option name; None is none.
+
+    Raises:
+        ConfigError: a file can't be read or values are wrong; lists all of them, a line each.
+    """
+    facts = _facts(config_files, overrides or {}, _server_wrong)
+    return ServerSettings(**_fields(ServerSettings, facts))
+
+
+def load_agent(
+    config_files: Sequence[Path] = (), overrides: Mapping[str, object] | None = None
+) -> AgentSettings:
+    """Return the settings of `lessor agent`; arguments and errors as those of `load_server`."""
+    facts = _facts(config_files, overrides or {}, _agent_wrong)
+    facts["host"] = facts["host"] or socket.gethostname()
+    facts["my_ip"] = facts["my_ip"] or default_address()
+    facts["network_host"] = facts["network_host"] in (None, facts["host"])
+    if facts["metadata_host"] == facts["my_ip"]:  # nova's default says it that way
+        facts["metadata_host"] = None
+    return AgentSettings(**_fields(AgentSettings, facts))
+
+
+def default_address() -> IPv4Address:
+    """Return the address of the interface with the default route, or 127.0.0.1 without one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: UDP, and RFC 5737 has nobody there
+        except OSError:
+            return IPv4Address("127.0.0.1")
+        return IPv4Address(probe.getsockname()[0])
+
+
+def _facts(files: Sequence[Path], overrides: Mapping[str, object], check: Any) -> Facts:
+    found = read(files, overrides)
+    facts = {RENAMED.get(key, key[1]): value for key, value in found.values.items()}
+    facts["flat_mappings"] = _mappings(facts)
+    ignored = [*found.ignored, *_novas_own(facts)]
+    wrong = [*found.wrong, *_mappings_wrong(facts["flat_mappings"]), *check(facts)]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    if ignored:
+        structlog.get_logger().warning("options ignored", options=", ".join(ignored))
+    return facts
+
+
+def _fields(kind: Any, facts: Facts) -> Facts:
+    values = {field.name: facts[field.name] for field in fields(kind)}
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+
+
+def _mappings(facts: Facts) -> tuple[FlatMapping, ...]:
+    further = tuple(facts.get("flat_mappings", ()))
+    bridge = facts.get("flat_network_bridge")
+    if not bridge:
+        return further
+    first = FlatMapping(
+        physical_network=FIRST_PHYSICAL_NETWORK,
+        bridge=bridge,
+        interface=facts.get("flat_interface"),
+    )
+    return (first, *further)
+
+
+def _novas_own(facts: Facts) -> Iterator[str]:
+    """Take out values that mean nova's own programs and data; say which."""
+    if Path(facts.get("dhcpbridge", "")).name == "nova-dhcpbridge":
+        facts["dhcpbridge"] = ""
+        yield "dhcpbridge (nova's; dnsmasq calls ours)"
+    if facts.get("connection", "").startswith("mysql"):
+        facts["connection"] = ""
+        yield "[database] connection (nova's; ours is in state_dir)"
+
+
+def _mappings_wrong(mappings: Sequence[FlatMapping]) -> Iterator[str]:
+    interfaces = [m.interface for m in mappings if m.interface]
+    for what, names in (
+        ("physical network", [m.physical_network for m in mappings]),
+        ("bridge", [m.bridge for m in mappings]),
+        ("interface", interfaces),
+    ):
+        for name in [name for name, times in Counter(names).items() if times > 1]:
+            yield (
+                f"flat_mappings: {what} {name} is there twice ({FIRST_PHYSICAL_NETWORK} is "
+                "flat_network_bridge and flat_interface)"
+            )
+    for name in sorted({m.bridge for m in mappings} & set(interfaces)):
+        yield f"flat_mappings: {name} can't be a bridge and the interface of one"
+
+
+def _server_wrong(facts: Facts) -> Iterator[str]:
+    listen, insecure = facts.get("listen"), facts.get("insecure_listen")
+    if listen and not insecure and not IPv4Address(listen[0]).is_loopback:
+        yield (
+            f"listen='{listen[0]}:{listen[1]}': the API asks nobody who he is, so it listens on "
+            "loopback only; --insecure-listen lets it"
+        )
+    scheme, separator, _ = facts.get("connection", "").partition(":")
+    if separator and scheme.partition("+")[0] not in ("sqlite", "postgresql"):
+        yield f"[database] connection: no driver for {scheme}; sqlite and postgresql are known"
+
+
+def _agent_wrong(facts: Facts) -> Iterator[str]:
+    if facts.get("metadata_mode") == "proxy" and not facts.get("metadata_proxy_shared_secret"):
+        yield (
+            "metadata_mode='proxy': needs [neutron] metadata_proxy_shared_secret, which nova "
+            "checks the headers with"
+        )

@@ -1,0 +1,46 @@
+"""All options, by section and topic: what is read, documented and put in the sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lessor.config import agent, dhcp, flat, gateway, metadata, process, server
+
+# (topic, what it is about, section, options); Any: oslo.config has no types
+TOPICS: tuple[tuple[str, str, list[Any]], ...] = (
+    ("Every process", "DEFAULT", process.OPTIONS),
+    ("Server", "DEFAULT", server.OPTIONS),
+    ("Database", "database", server.DATABASE_OPTIONS),
+    ("Quotas", "quota", server.QUOTA_OPTIONS),
+    ("Agent", "DEFAULT", agent.OPTIONS),
+    ("Flat networks", "DEFAULT", flat.OPTIONS),
+    ("DHCP and leases", "DEFAULT", dhcp.OPTIONS),
+    ("Gateways", "DEFAULT", gateway.OPTIONS),
+    ("Metadata", "DEFAULT", metadata.OPTIONS),
+    ("Metadata: answers", "api", metadata.API_OPTIONS),
+    ("Metadata: proxy", "neutron", metadata.NEUTRON_OPTIONS),
+)
+
+# nova-network's flags that concern flat networks and have nothing to say here, with what does
+# instead. They are ignored like any unknown option; the warning adds these words.
+NOVA_ONLY = {
+    "allow_same_net_traffic": "VMs of one network may always talk",
+    "dhcpbridge_flagfile": "the script needs no settings",
+    "dns_update_periodic_interval": "names follow every change",
+    "ebtables_exec_attempts": "no ebtables is run",
+    "ebtables_retry_interval": "no ebtables is run",
+    "fake_network": "see `lessor agent plan`",
+    "firewall_driver": "see gateway_firewall",
+    "flat_injected": "addresses come by DHCP",
+    "flat_network_dhcp_start": "see a subnet's allocation pools",
+    "gateway": "see a subnet's gateway",
+    "l3_lib": "see a subnet's dhcp_server for a gateway of somebody else's",
+    "linuxnet_interface_driver": "flat networks are Linux bridges",
+    "network_manager": "the mode is a property of each network",
+    "teardown_unused_network_gateway": "unused gateways always go",
+}
+
+
+def by_key() -> dict[tuple[str, str], Any]:
+    """Return every option by (section, name)."""
+    return {(section, option.dest): option for _, section, options in TOPICS for option in options}

@@ -1,0 +1,29 @@
+"""Options that every process has."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+from lessor.config import types
+
+OPTIONS = [
+    cfg.Opt(
+        "state_dir",
+        type=types.path,
+        default="/var/lib/lessor",
+        help="Folder of the SQLite file, tokens, lease spool and last view. All state is here "
+        "and nowhere else.",
+    ),
+    cfg.StrOpt(
+        "state_path",
+        default="$state_dir",
+        help="nova's state folder, for values of a nova.conf that mention $state_path. Nothing "
+        "of ours is kept there.",
+    ),
+    cfg.StrOpt(
+        "bindir",
+        default="/usr/bin",
+        help="For values of a nova.conf that mention $bindir.",
+    ),
+    cfg.BoolOpt("debug", default=False, help="Log more."),
+]

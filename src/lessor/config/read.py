@@ -1,0 +1,149 @@
+"""Reads settings files: every value in its option's type, and all that is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oslo_config import cfg
+
+from lessor.config.options import NOVA_ONLY, TOPICS, by_key
+from lessor.errors import ConfigError
+
+DEFAULT_FILE = Path("/etc/lessor/lessor.conf")
+
+Key = tuple[str, str]  # section, name
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What the files say.
+
+    `values` are by (section, name), less the wrong ones; `wrong` has a line for each of those;
+    `ignored` names the options that are not ours.
+    """
+
+    values: dict[Key, Any]
+    wrong: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def read(files: Sequence[Path], overrides: Mapping[str, object]) -> Values:
+    """Read settings files, later ones over earlier ones, and put `overrides` over them all.
+
+    Args:
+        files: by name; none: /etc/lessor/lessor.conf if it is there.
+        overrides: option names of section DEFAULT, with values as text or in the option's type;
+            None is no override.
+
+    Raises:
+        ConfigError: a file can't be read.
+    """
+    found = list(files) or [file for file in (DEFAULT_FILE,) if file.is_file()]
+    said = _parse(found)
+    conf = _options(found)
+    wrong = _override(conf, overrides)
+    values = {}
+    for key in by_key():
+        try:
+            values[key] = _value(conf, key)
+        except (ValueError, cfg.Error) as error:
+            origin = _origin(said, key)
+            if origin:  # else a default that mentions a wrong value: that one is listed
+                wrong.append(f"{_label(key)}{origin}: {_reason(error)}")
+    return Values(values, tuple(wrong), tuple(_ignored(said)))
+
+
+def _parse(files: Iterable[Path]) -> dict[Key, list[tuple[Path, str]]]:
+    """Return everything the files say, with the file that says it."""
+    said: dict[Key, list[tuple[Path, str]]] = {}
+    for file in files:
+        sections: dict[str, dict[str, list[str]]] = {}
+        try:
+            cfg.ConfigParser(str(file), sections).parse()
+        except FileNotFoundError:
+            raise ConfigError(f"settings file {file} is not there") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"settings file {file} can't be read: {error}") from error
+        except cfg.ParseError as error:
+            raise ConfigError(f"settings file {error}") from error
+        for section, assignments in sections.items():
+            group = section if section.upper() != "DEFAULT" else "DEFAULT"
+            for name, texts in assignments.items():
+                key = (group, name.replace("-", "_"))
+                said.setdefault(key, []).extend((file, text) for text in texts)
+    return said
+
+
+def _options(files: Sequence[Path]) -> Any:
+    conf = cfg.ConfigOpts()
+    for _, section, options in TOPICS:
+        conf.register_opts(options, group=None if section == "DEFAULT" else section)
+    conf(
+        args=[],
+        project="lessor",
+        default_config_files=[str(file) for file in files],
+        default_config_dirs=[],
+        use_env=False,
+    )
+    return conf
+
+
+def _override(conf: Any, overrides: Mapping[str, object]) -> list[str]:
+    """Set overrides; return what is wrong with them."""
+    wrong = []
+    for name, value in overrides.items():
+        if value is None:
+            continue
+        plain = value if isinstance(value, bool | int | float) else str(value)
+        try:
+            conf.set_override(name, plain)
+        except ValueError as error:
+            wrong.append(f"--{name.replace('_', '-')}='{value}': {_reason(error)}")
+    return wrong
+
+
+def _value(conf: Any, key: Key) -> Any:
+    section, name = key
+    value = conf[name] if section == "DEFAULT" else conf[section][name]
+    if isinstance(by_key()[key], cfg.MultiOpt):
+        return tuple(one for line in value for one in (line if isinstance(line, tuple) else [line]))
+    return value
+
+
+def _label(key: Key) -> str:
+    section, name = key
+    return name if section == "DEFAULT" else f"[{section}] {name}"
+
+
+def _origin(said: Mapping[Key, list[tuple[Path, str]]], key: Key) -> str:
+    """Return "='value' (file)" of what was said last, or nothing."""
+    lines = [line for name in _names(key) for line in said.get(name, [])]
+    if not lines:
+        return ""
+    file, text = lines[-1]
+    shown = "***" if by_key()[key].secret else text
+    return f"='{shown}' ({file})"
+
+
+def _reason(error: Exception) -> str:
+    """Return the words that follow oslo.config's preamble, in our style."""
+    words = str(error).rpartition("is not valid: ")[2].strip().rstrip(".")
+    return words[:1].lower() + words[1:]
+
+
+def _names(key: Key) -> list[Key]:
+    """Return all (section, name) that an option may be written under."""
+    old = by_key()[key].deprecated_opts
+    return [key, *((d.group or key[0], d.name or key[1]) for d in old)]
+
+
+def _ignored(said: Iterable[Key]) -> list[str]:
+    """Return what was said and is not ours, as a person would name it."""
+    ours = {name for key in by_key() for name in _names(key)}
+    return [
+        _label(key) + (f" ({NOVA_ONLY[key[1]]})" if key[1] in NOVA_ONLY else "")
+        for key in sorted(set(said) - ours)
+    ]
