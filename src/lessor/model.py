@@ -285,8 +285,13 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortReport:
-    """How far a port is on the reporting host. None: not this host's part."""
+    """How far a port is on the reporting host. None: not this host's part.
 
+    `revision` is that of the row which the host acted upon: the server ignores a report about an
+    older row than it has, since it says nothing about the present one.
+    """
+
+    revision: int = 0
     wired: bool | None = None  # its tap is on the bridge, up and guarded (the binding host says)
     served: bool | None = None  # a DHCP server has its reservation (the DHCP host says)
     pending: str = ""  # what is waited for, in words

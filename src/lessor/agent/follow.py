@@ -1,0 +1,133 @@
+"""Follows the server: long polls for the view, and keeps the last one.
+
+Server away: the last view stands, whatever happens. Another store (a restored or a new database)
+that would take away more than half of the ports served here is not believed before an operator
+says so (`lessor agent accept`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from lessor.agent.viewstore import Kept, ViewStore
+from lessor.core.view import request, share_lost
+from lessor.errors import LessorError
+from lessor.model import View, ViewAnswer, ViewRequest
+
+WAIT_S = 30.0
+LONGEST_RETRY_S = 15.0
+MOST_LOST = 0.5
+
+
+class Source(Protocol):
+    """Who answers: the server."""
+
+    async def view(self, request: ViewRequest) -> ViewAnswer:
+        """Return what is newer than the request's cursors, after `wait_s` at the latest."""
+
+
+class Follower:
+    """The present view of one agent.
+
+    Attributes:
+        kept: the view, or None as long as there never was one.
+        problem: why the view may be old, in words; "" if it is not.
+    """
+
+    def __init__(self, source: Source, store: ViewStore, changed: Callable[[], None]) -> None:
+        self._source = source
+        self._store = store
+        self._changed = changed
+        self._log = structlog.get_logger()
+        self._accepted = store.folder / "accepted-epoch"
+        self.kept: Kept | None = store.load()
+        self.problem = "" if self.kept else "the server has not answered yet"
+        self.in_sync = False
+        if self.kept:
+            store.save(self.kept)
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        failures = 0
+        while True:
+            try:
+                answer = await self._source.view(request(self._view, self._wait_s))
+            except LessorError as error:
+                failures += 1
+                await self._away(str(error), failures)
+                continue
+            failures = 0
+            if self._believed(answer):
+                self._take(answer)
+            else:
+                await asyncio.sleep(LONGEST_RETRY_S)
+
+    @property
+    def _view(self) -> View:
+        return self.kept.view if self.kept else View()
+
+    @property
+    def _wait_s(self) -> float:
+        """The first answer of a run comes at once: it says that we are in sync."""
+        return WAIT_S if self.in_sync else 0.0
+
+    async def _away(self, problem: str, failures: int) -> None:
+        retry_s = min(LONGEST_RETRY_S, 0.5 * 2 ** min(failures, 6)) * random.uniform(0.5, 1)  # noqa: S311 - spreads retries, guards nothing
+        if self.in_sync or failures == 1:
+            self._log.warning("server away", error=problem, retry_s=round(retry_s, 1))
+        self.in_sync = False
+        self.problem = problem
+        self._changed()
+        await asyncio.sleep(retry_s)
+
+    def _believed(self, answer: ViewAnswer) -> bool:
+        if not self.kept or answer.epoch == self.kept.view.epoch:
+            return True
+        lost = share_lost(self.kept.view, self.kept.after(answer).view)
+        if lost <= MOST_LOST or _read(self._accepted) == answer.epoch:
+            return True
+        self.problem = (
+            f"the server has another store ({answer.epoch}) without {lost:.0%} of the ports served "
+            "here; nothing is changed until an operator runs 'lessor agent accept' on this host"
+        )
+        self._log.error("another store", epoch=answer.epoch, lost=round(lost, 2))
+        (self._store.folder / "offered-epoch").write_text(answer.epoch)
+        self._changed()
+        return False
+
+    def _take(self, answer: ViewAnswer) -> None:
+        fresh = not self.in_sync
+        before = self.kept
+        self.kept = (before or Kept(view=View())).after(answer)
+        self.problem = ""
+        self.in_sync = True
+        if before is None or answer.scopes or answer.left or answer.epoch != before.view.epoch:
+            self._store.append(answer, self.kept)
+            self._changed()
+        elif fresh:
+            self._changed()
+
+    def settle(self, networks: set[str]) -> None:
+        """Forget that these networks were left: the server knows that they are done here."""
+        if self.kept and networks & self.kept.owed.keys():
+            owed = {key: at for key, at in self.kept.owed.items() if key not in networks}
+            self.kept = Kept(view=self.kept.view, owed=owed)
+            self._store.save(self.kept)
+
+
+def accept(folder: Path) -> str | None:
+    """Believe the store that was last offered; return its epoch, None if none was."""
+    epoch = _read(folder / "offered-epoch")
+    if epoch:
+        (folder / "accepted-epoch").write_text(epoch)
+    return epoch or None
+
+
+def _read(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""

@@ -1,0 +1,176 @@
+"""From what an agent knows of the cloud to what its host should have."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+from itertools import chain
+
+from lessor.core.gateway_iptables import iptables_gateway_ruleset
+from lessor.core.gateway_nft import GatewayOptions, nft_gateway_ruleset
+from lessor.core.guards import guard_ruleset
+
+from lessor.core.flat import FlatPlanner, Part
+from lessor.core.state import (
+    Address,
+    Bridge,
+    DhcpServer,
+    Gateway,
+    HostState,
+    MetadataListener,
+    Ruleset,
+    Sysctl,
+)
+from lessor.model import METADATA_ADDRESS, Port, Scope, View
+from lessor.settings import AgentSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the host should have, and what of the view can't be had here, in words."""
+
+    state: HostState
+    parts: tuple[Part, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Planner:
+    """Turns views into host states. Work is kept for each network until one of its rows changes."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self._flat = FlatPlanner(settings)
+        self._mappings = {m.physical_network: m for m in settings.flat_mappings}
+        self._parts: dict[str, tuple[Scope, frozenset[str], Part]] = {}
+
+    def desired(self, view: View) -> Desired:
+        """Return what this host should have for `view`."""
+        first = self._first_nics(view)
+        parts, problems = [], []
+        for key in sorted(view.scopes):
+            scope = view.scopes[key]
+            problem = self._problem(scope)
+            if problem:
+                problems.append(problem)
+            else:
+                parts.append(self._part(key, scope, first))
+        self._parts = {key: kept for key, kept in self._parts.items() if key in view.scopes}
+        return Desired(self._join(parts), tuple(parts), tuple(problems))
+
+    def _problem(self, scope: Scope) -> str:
+        network = scope.network
+        name = f"network {network.name or network.id}"
+        if network.network_type != "flat":
+            return f"{name} is of type {network.network_type}, which this agent can't serve"
+        if network.physical_network not in self._mappings:
+            known = ", ".join(sorted(self._mappings)) or "none"
+            return (
+                f"{name} is on physical network {network.physical_network}, which has no bridge on "
+                f"this host (it has: {known}); set flat_network_bridge or flat_mappings"
+            )
+        return ""
+
+    def _part(self, key: str, scope: Scope, first: frozenset[str]) -> Part:
+        known = self._parts.get(key)
+        if known and known[0] is scope and known[1] == first:
+            return known[2]
+        mapping = self._mappings[scope.network.physical_network or ""]
+        part = self._flat.part(scope, mapping, first)
+        self._parts[key] = (scope, first, part)
+        return part
+
+    def _first_nics(self, view: View) -> frozenset[str]:
+        """Return the ids of the ports that carry their VM's default route: its oldest port."""
+        if not self._settings.use_single_default_gateway:
+            return frozenset()
+        oldest: dict[str, Port] = {}
+        for port in chain.from_iterable(scope.ports.values() for scope in view.scopes.values()):
+            known = oldest.get(port.device_id)
+            if not known or (port.created_at, port.id) < (known.created_at, known.id):
+                oldest[port.device_id or port.id] = port
+        return frozenset(port.id for port in oldest.values())
+
+    def _join(self, parts: list[Part]) -> HostState:
+        gateways = [gateway for part in parts for gateway in part.gateways]
+        addresses = [address for part in parts for address in part.addresses]
+        if gateways and self._settings.metadata_host is None:
+            addresses.append(Address("lo", IPv4Interface((METADATA_ADDRESS, 32))))
+        return HostState(
+            sysctls=_sysctls(bool(gateways)),
+            bridges=_bridges(parts),
+            rulesets={rules.name: rules for rules in self._rulesets(parts, gateways)},
+            addresses={f"{a.device} {a.interface}": a for a in addresses},
+            dhcp_servers={server.name: server for server in self._dhcp_servers(parts)},
+            metadata=self._listeners(parts),
+            taps={tap.name: tap for part in parts for tap in part.taps},
+        )
+
+    def _rulesets(self, parts: list[Part], gateways: list[Gateway]) -> Iterator[Ruleset]:
+        settings = self._settings
+        options = GatewayOptions(
+            public_interface=settings.public_interface,
+            routing_source_ip=settings.routing_source_ip or settings.my_ip,
+            dmz_cidr=settings.dmz_cidr,
+            force_snat_range=settings.force_snat_range,
+            forward_bridge_interface=settings.forward_bridge_interface,
+            metadata_host=settings.metadata_host,
+            metadata_port=settings.metadata_port,
+        )
+        if parts:
+            guards = [guard for part in parts for guard in part.guards]
+            yield guard_ruleset(guards, gateways)
+        if gateways and settings.gateway_firewall == "iptables":
+            yield iptables_gateway_ruleset(gateways, options)
+        elif gateways:
+            yield nft_gateway_ruleset(gateways, options)
+
+    def _dhcp_servers(self, parts: list[Part]) -> Iterator[DhcpServer]:
+        for bridge, mine in _by_bridge(part for part in parts if part.ranges).items():
+            reservations = [r for part in mine for r in part.reservations]
+            yield DhcpServer(
+                name=bridge,
+                interface=bridge,
+                ranges=tuple(range_ for part in mine for range_ in part.ranges),
+                reservations={str(r.address): r for r in reservations},
+                names=tuple(sorted(set(chain.from_iterable(part.names for part in mine)))),
+                lease_time=self._settings.dhcp_lease_time,
+                upstream_dns=tuple(
+                    dict.fromkeys(dns for part in mine for dns in part.upstream_dns)
+                ),
+                config_file=self._settings.dnsmasq_config_file,
+            )
+
+    def _listeners(self, parts: list[Part]) -> dict[str, MetadataListener]:
+        if self._settings.metadata_host is not None:
+            return {}
+        port = self._settings.metadata_port
+        return {
+            bridge: MetadataListener(bridge, port, tuple(sorted(p.network.id for p in mine)))
+            for bridge, mine in _by_bridge(part for part in parts if part.gateways).items()
+        }
+
+
+def _by_bridge(parts: Iterable[Part]) -> dict[str, list[Part]]:
+    found: dict[str, list[Part]] = defaultdict(list)
+    for part in parts:
+        found[part.bridge.name].append(part)
+    return found
+
+
+def _bridges(parts: list[Part]) -> dict[str, Bridge]:
+    """Join the bridges of all parts; one on which any part is gateway has its checksums made."""
+    return {
+        name: Bridge(
+            name,
+            mine[0].bridge.interface,
+            tx_checksum=all(part.bridge.tx_checksum for part in mine),
+        )
+        for name, mine in _by_bridge(parts).items()
+    }
+
+
+def _sysctls(gateway: bool) -> dict[str, Sysctl]:
+    name = "net.ipv4.ip_forward"
+    return {name: Sysctl(name, "1")} if gateway else {}

@@ -1,0 +1,122 @@
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from lessor.agent.reconcile import Kind, Reconciler
+from lessor.core.diff import Changes
+from lessor.core.state import HostState, Sysctl, Tap
+from lessor.errors import CommandError, LessorError, Pending
+
+ON = Sysctl("net.ipv4.ip_forward", "1")
+TAP = Tap("tapa", "a", "br100", 1500, managed=False)
+
+
+@dataclass
+class Things:
+    """A driver over a dict, with a log of what was done and errors to raise."""
+
+    name: str
+    log: list[str]
+    there: dict[str, object] = field(default_factory=dict)
+    fails: dict[str, LessorError] = field(default_factory=dict)
+    looks: int = 0
+
+    def observe(self) -> Mapping[str, object]:
+        self.looks += 1
+        return dict(self.there)
+
+    def apply(self, changes: Changes[object]) -> None:
+        failures: list[Exception] = []
+        for value in (*changes.create, *changes.replace):
+            key = value.name  # type: ignore[attr-defined]
+            if key in self.fails:
+                failures.append(self.fails[key])
+            else:
+                self.there[key] = value
+                self.log.append(f"{self.name} + {key}")
+        for value in changes.delete:
+            del self.there[value.name]  # type: ignore[attr-defined]
+            self.log.append(f"{self.name} - {value.name}")  # type: ignore[attr-defined]
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} failed", failures)
+
+
+@pytest.fixture
+def log() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def sysctls(log: list[str]) -> Things:
+    return Things("sysctl", log)
+
+
+@pytest.fixture
+def taps(log: list[str]) -> Things:
+    return Things("tap", log)
+
+
+@pytest.fixture
+def host(sysctls: Things, taps: Things) -> Reconciler:
+    return Reconciler([Kind("sysctls", sysctls), Kind("taps", taps)])
+
+
+BOTH = HostState(sysctls={ON.name: ON}, taps={TAP.name: TAP})
+
+
+def test_kinds_are_made_in_order_and_deleted_against_it(host: Reconciler, log: list[str]) -> None:
+    host.apply(BOTH)
+    host.apply(HostState())
+    assert log == [
+        "sysctl + net.ipv4.ip_forward",
+        "tap + tapa",
+        "tap - tapa",
+        "sysctl - net.ipv4.ip_forward",
+    ]
+
+
+def test_a_second_pass_looks_at_nothing_that_settled(host: Reconciler, taps: Things) -> None:
+    host.apply(BOTH)
+    looks = taps.looks
+    assert not host.apply(BOTH).changed
+    assert taps.looks == looks
+
+
+def test_what_was_removed_by_hand_comes_back_once_suspected(host: Reconciler, taps: Things) -> None:
+    host.apply(BOTH)
+    taps.there.clear()
+    host.suspect()
+    host.apply(BOTH)
+    assert taps.there == {TAP.name: TAP}
+
+
+def test_a_failure_holds_up_no_other_kind_and_is_tried_again(
+    host: Reconciler, sysctls: Things, taps: Things
+) -> None:
+    sysctls.fails[ON.name] = CommandError("no")
+    outcome = host.apply(BOTH)
+    assert [(p.kind, p.message, p.pending) for p in outcome.problems] == [("sysctls", "no", False)]
+    assert TAP.name in taps.there
+    sysctls.fails.clear()
+    assert not host.apply(BOTH).problems
+    assert sysctls.there == {ON.name: ON}
+
+
+def test_what_waits_is_pending_and_named(host: Reconciler, taps: Things) -> None:
+    taps.fails[TAP.name] = Pending("not made yet", key=TAP.name, retry_s=2)
+    problem = host.apply(BOTH).problems[0]
+    assert (problem.key, problem.pending, problem.retry_s) == ("tapa", True, 2)
+    assert host.actual("taps") == {}
+
+
+def test_a_kind_that_keeps_what_it_finds_deletes_nothing(log: list[str]) -> None:
+    sysctls = Things("sysctl", log, there={ON.name: ON})
+    host = Reconciler([Kind("sysctls", sysctls, deletes=False)])
+    assert not host.apply(HostState()).changed
+    assert sysctls.there
+
+
+def test_a_plan_changes_nothing(host: Reconciler, log: list[str]) -> None:
+    plan = host.plan(BOTH)
+    assert (plan["taps"].create, log) == ((TAP,), [])
