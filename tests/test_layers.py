@@ -1,0 +1,127 @@
+"""Imports point down only, as docs/design/architecture.md draws it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+PLAIN = {"model", "errors", "settings", "wire", "logs"}  # values and words: anyone may know them
+
+# layer -> the layers it may import, besides itself. A module of `lessor` itself is its own layer.
+MAY_IMPORT = {
+    "errors": set[str](),
+    "model": set[str](),
+    "settings": set[str](),
+    "wire": {"errors"},
+    "logs": set[str](),
+    "core": {"model", "errors", "settings"},
+    "store": {"model", "errors", "settings", "wire"},
+    "config": PLAIN,
+    "client": PLAIN,
+    "api": PLAIN | {"store", "core"},
+    "agent": PLAIN | {"core", "metadata", "dhcpbridge"},
+    "metadata": PLAIN | {"core"},
+    "dhcpbridge": set[str](),
+    "cli": PLAIN | {"client", "config"},
+    "lab": PLAIN | {"client", "config"},
+}
+# Where a process is put together, its parts meet: who may import what, and only there.
+ENTRY_POINTS = {
+    "lessor.cli.processes": {"lessor.api.server", "lessor.agent.main", "lessor.store.store"},
+    "lessor.cli.main": {"lessor.lab.cli"},
+}
+IMPURE = {
+    "asyncio", "fcntl", "logging", "multiprocessing", "os", "pathlib", "random",
+    "secrets", "select", "shutil", "signal", "socket", "ssl", "structlog", "subprocess", "sys",
+    "tempfile", "threading", "time", "uuid", "pyroute2", "httpx", "sqlalchemy",
+}  # fmt: skip
+PURE_VALUES = {("pathlib", "Path"), ("pathlib", "PurePath"), ("uuid", "UUID"), ("uuid", "uuid5")}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted((SOURCE / "lessor").rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (module, name) of every import in a file, wherever it stands; name "" is the module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where a thing comes from"
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+def layer(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imported_layers(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (layer, module) of what a file imports of Lessor."""
+    for module, name in imports(path):
+        if module == "lessor":
+            yield name, f"lessor.{name}"
+        elif module.startswith("lessor."):
+            yield layer(module), module
+
+
+def breaches(module: str, path: Path) -> list[str]:
+    own = layer(module)
+    allowed = MAY_IMPORT.get(own, set()) | {own}
+    return [
+        f"{module} imports {target}"
+        for target_layer, target in imported_layers(path)
+        if target_layer not in allowed and target not in ENTRY_POINTS.get(module, ())
+    ]
+
+
+def test_imports_point_down_only() -> None:
+    assert [line for module, path in modules() for line in breaches(module, path)] == []
+
+
+def test_every_package_has_its_place_in_the_order() -> None:
+    unknown = {layer(module) for module, _ in modules()} - set(MAY_IMPORT) - {""}
+    assert unknown == set(), "say in MAY_IMPORT what it may import"
+
+
+def test_core_touches_no_file_socket_process_clock_or_chance() -> None:
+    impure = [
+        f"{module} imports {target} {name}".rstrip()
+        for module, path in modules()
+        if layer(module) == "core"
+        for target, name in imports(path)
+        if target.split(".")[0] in IMPURE and (target, name) not in PURE_VALUES
+    ]
+    assert impure == []
+
+
+def test_core_never_asks_what_time_it_is() -> None:
+    asked = [
+        f"{module}:{node.lineno}"
+        for module, path in modules()
+        if layer(module) == "core"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("now", "today", "utcnow")
+    ]
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        pytest.param("lessor.core.flat", "from lessor.store import query", id="core-store"),
+        pytest.param("lessor.store.ports", "from lessor.core.flat import part", id="store-core"),
+        pytest.param("lessor.cli.ports", "import lessor.store.store", id="cli-store"),
+        pytest.param("lessor.agent.run", "from lessor import api", id="agent-api"),
+    ],
+)
+def test_an_import_upwards_is_found(tmp_path: Path, module: str, line: str) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(f"def late() -> None:\n    {line}\n")
+    assert breaches(module, file)
