@@ -75,14 +75,20 @@ class Reporter:
         """Look again whether something can be said now."""
         self._wake.set()
 
-    async def first(self) -> None:
-        """Introduce this run to the server.
+    async def introduce(self, previous: tuple[str, ...]) -> None:
+        """Introduce this run to the server, as the successor of one of these.
 
         Raises:
             Conflict: another live agent has this host's name.
             Unavailable: the server is away.
         """
-        await self._sink.report(self._identity)
+        *others, last = previous
+        for run_id in others:
+            try:
+                return await self._sink.report(replace(self._identity, previous_run_id=run_id))
+            except Conflict:
+                continue
+        return await self._sink.report(replace(self._identity, previous_run_id=last))
 
     async def run(self) -> None:
         """Send heartbeats and news until cancelled.

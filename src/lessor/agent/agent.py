@@ -1,0 +1,181 @@
+"""The shell on a host: joins the view, the reconciler, the DHCP servers' events and the reports.
+
+Everything that happens (an answer of the server, the timer, netlink, the end of a DHCP server) only
+means *look again*: there is one path, `_pass`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from lessor.agent.follow import Follower
+from lessor.agent.reconcile import Kind, Outcome, Problem, Reconciler
+from lessor.agent.reporter import Reporter, Status
+from lessor.core.desired import Desired, Planner
+from lessor.core.ready import port_reports
+from lessor.model import View
+from lessor.settings import AgentSettings
+
+NETLINK_KINDS = ("sysctls", "bridges", "addresses", "taps")
+DHCP_KINDS = ("dhcp_servers",)
+GUARDS = "nft bridge lessor"
+
+
+class Agent:
+    """One host's agent, once its pieces are made (see `lessor.agent.main`)."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        kinds: list[Kind],
+        follower: Follower,
+        reporter: Reporter,
+        inspect: Callable[[Desired], Iterable[str]],
+        leases: Callable[[], int],
+    ) -> None:
+        """Join the pieces.
+
+        Args:
+            settings: of this agent.
+            kinds: what it takes care of, in order of creation.
+            follower: has the view.
+            reporter: takes the status.
+            inspect: finds what is wrong on the host beyond our own things, in words.
+            leases: counts the live leases.
+        """
+        self._settings = settings
+        self._follower = follower
+        self._reporter = reporter
+        self._inspect = inspect
+        self._leases = leases
+        self._planner = Planner(settings)
+        self._reconciler = Reconciler(kinds)
+        self._look = asyncio.Event()
+        self._suspects: set[str] = set()
+        self._found: tuple[str, ...] = ()
+        self._warned: dict[tuple[str, str], str] = {}
+        self._log = structlog.get_logger().bind(host=settings.host)
+
+    def look(self, *kinds: str) -> None:
+        """Look at the host again soon; at these kinds even if nothing else was desired of them."""
+        self._suspects.update(kinds)
+        self._look.set()
+
+    async def run(self) -> None:
+        """Reconcile until cancelled; the host is left serving."""
+        retry_s = self._settings.resync_interval
+        due = time.monotonic()
+        while True:
+            now = time.monotonic()
+            full = now >= due
+            if full:
+                due = now + self._settings.resync_interval
+            retry_s = await self._once(full=full)
+            try:
+                async with asyncio.timeout(max(0.0, min(retry_s, due - time.monotonic()))):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+
+    async def _once(self, *, full: bool) -> float:
+        """Make one pass, and say how it went; return the seconds until the next is wanted."""
+        self._look.clear()
+        kept = self._follower.kept
+        if kept is None:
+            self._reporter.say(Status(problems=(self._follower.problem,)))
+            return self._settings.resync_interval
+        suspects, self._suspects = self._suspects, set()
+        started = time.monotonic()
+        desired, outcome = await asyncio.to_thread(self._pass, kept.view, suspects, full)
+        self._tell(outcome, time.monotonic() - started)
+        self._reporter.say(self._status(kept.view, kept.owed, desired, outcome))
+        return min(
+            (p.retry_s for p in outcome.problems if p.retry_s is not None),
+            default=self._settings.resync_interval,
+        )
+
+    def _pass(self, view: View, suspects: set[str], full: bool) -> tuple[Desired, Outcome]:
+        desired = self._planner.desired(view)
+        if full:
+            self._reconciler.suspect()
+        elif suspects:
+            self._reconciler.suspect(tuple(suspects))
+        outcome = self._reconciler.apply(desired.state)
+        if full:
+            self._found = tuple(self._inspect(desired))
+        return desired, outcome
+
+    def _tell(self, outcome: Outcome, took_s: float) -> None:
+        for kind, changes in outcome.changed.items():
+            self._log.info(
+                "applied",
+                kind=kind,
+                created=len(changes.create),
+                replaced=len(changes.replace),
+                deleted=len(changes.delete),
+                took_ms=round(took_s * 1000),
+            )
+        standing = {(p.kind, p.key): p for p in outcome.problems}
+        for key, problem in standing.items():
+            if self._warned.get(key) != problem.message:
+                self._warn(problem)
+        self._warned = {key: problem.message for key, problem in standing.items()}
+
+    def _warn(self, problem: Problem) -> None:
+        words = "pending" if problem.pending else "apply failed"
+        say = self._log.info if problem.pending else self._log.warning
+        say(words, kind=problem.kind, name=problem.key, error=problem.message)
+
+    def _status(
+        self, view: View, owed: dict[str, int], desired: Desired, outcome: Outcome
+    ) -> Status:
+        actual = self._reconciler.actual
+        revisions = {key: p.revision for s in view.scopes.values() for key, p in s.ports.items()}
+        rules = actual("rulesets")
+        ports = port_reports(
+            desired.parts,
+            actual("taps"),
+            actual("dhcp_servers"),
+            {problem.key: problem.message for problem in outcome.problems},
+            revisions=revisions,
+            guarded=rules.get(GUARDS) == desired.state.rulesets.get(GUARDS),
+        )
+        problems = (
+            *((self._follower.problem,) if self._follower.problem else ()),
+            *desired.problems,
+            *self._found,
+            *(problem.message for problem in outcome.problems),
+        )
+        return Status(
+            epoch=view.epoch,
+            in_sync=self._follower.in_sync,
+            ports=ports,
+            applied=_applied(view, owed, desired, outcome),
+            problems=tuple(dict.fromkeys(problems)),
+            counts={
+                "networks": len(view.scopes),
+                "ports": len(desired.state.taps),
+                "dhcp_servers": len(actual("dhcp_servers")),
+                "leases": self._leases(),
+            },
+        )
+
+
+def _applied(
+    view: View, owed: dict[str, int], desired: Desired, outcome: Outcome
+) -> dict[str, int]:
+    """Return the networks that are done here, each with the revision up to which it is.
+
+    A network is done when nothing of its DHCP server waits or failed: what was removed is then out
+    of the server, and its lease was ended or is known to be alive.
+    """
+    unsettled = {problem.key for problem in outcome.of("dhcp_servers")}
+    waiting = {part.network.id for part in desired.parts if part.bridge.name in unsettled}
+    done = {key: s.revision for key, s in view.scopes.items() if key not in waiting}
+    unknown = "" in unsettled or bool(outcome.of("addresses"))
+    return {} if unknown else done | (owed if not unsettled else {})
