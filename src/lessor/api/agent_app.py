@@ -1,0 +1,140 @@
+"""The agents' API, on a listener of its own: views, reports, leases, metadata."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from ipaddress import IPv4Address
+from typing import Annotated, Any, TypeVar
+
+from litestar import Litestar, Request, Response, get, post
+from litestar.params import Parameter
+from msgspec import Struct
+
+from lessor import wire
+from lessor.api import problems
+from lessor.api.notifier import Notifier
+from lessor.errors import Conflict, Invalid, NotFound, Unauthorized
+from lessor.model import LeaseBatch, MetadataFacts, Report, ViewAnswer, ViewRequest
+from lessor.store.store import Store
+
+LONGEST_WAIT_S = 60.0
+MAX_BODY_BYTES = 64 << 20  # a snapshot of all leases of a big host
+
+AnyRequest = Request[Any, Any, Any]
+T = TypeVar("T")
+
+
+class PasswordBody(Struct):
+    """What a guest posted as its password, encrypted."""
+
+    instance_id: str
+    password: str
+
+
+def agents_app(store: Store, notifier: Notifier) -> Litestar:
+    """Return the API that agents call, on `settings.agent_listen`."""
+
+    def host_of(request: AnyRequest) -> str:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        host = store.authenticate(token.strip()) if scheme.lower() == "bearer" else None
+        if host is None:
+            raise Unauthorized("the token is missing or wrong; `lessor host add NAME` makes one")
+        return host
+
+    @post("/agent/v1/view", status_code=200)
+    async def view(request: AnyRequest, body: bytes) -> Response[bytes]:
+        """Answer with what concerns the host and is new to it; wait for it if asked to."""
+        host = await asyncio.to_thread(host_of, request)
+        return await _poll(store, notifier, host, wire.decode(body, ViewRequest))
+
+    @post("/agent/v1/report", status_code=200, sync_to_thread=True)
+    def report(request: AnyRequest, body: bytes) -> Response[bytes]:
+        """Take a heartbeat with all that changed."""
+        store.report(host_of(request), wire.decode(body, Report))
+        return _json({})
+
+    @post("/agent/v1/leases", status_code=200, sync_to_thread=True)
+    def leases(request: AnyRequest, body: bytes) -> Response[bytes]:
+        """Take lease events; the answer says up to which one they are in the store."""
+        host = host_of(request)
+        return _json({"last_seq": store.apply_leases(host, wire.decode(body, LeaseBatch))})
+
+    @get("/agent/v1/metadata", sync_to_thread=True)
+    def metadata(
+        request: AnyRequest,
+        address: str,
+        network: Annotated[list[str] | None, Parameter(query="network")] = None,
+    ) -> Response[bytes]:
+        """Tell who has an address."""
+        found = _facts(store, host_of(request), network or [], address)
+        return _json(found)
+
+    @post("/agent/v1/password", status_code=204, sync_to_thread=True)
+    def password(request: AnyRequest, body: bytes) -> None:
+        """Keep a guest's password: once."""
+        host_of(request)
+        posted = wire.decode(body, PasswordBody)
+        if not store.set_password(posted.instance_id, posted.password):
+            raise Conflict(f"instance {posted.instance_id} has a password already")
+
+    @get("/agent/v1/ping", sync_to_thread=True)
+    def ping(request: AnyRequest) -> Response[bytes]:
+        """Say that the server is there and knows the token."""
+        return _json({"host": host_of(request), "epoch": store.epoch})
+
+    return Litestar(
+        route_handlers=[view, report, leases, metadata, password, ping],
+        openapi_config=None,
+        exception_handlers=problems.HANDLERS,
+        request_max_body_size=MAX_BODY_BYTES,
+        logging_config=None,
+        debug=False,
+    )
+
+
+async def _poll(store: Store, notifier: Notifier, host: str, asked: ViewRequest) -> Response[bytes]:
+    """Answer as soon as there is something, or with nothing when the wait is over.
+
+    The waiter is there before the first look, so no change falls between look and wait.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + min(max(asked.wait_s, 0.0), LONGEST_WAIT_S)
+    with notifier.waiting(host) as changed:
+        while True:
+            changed.clear()
+            answer, text = await asyncio.to_thread(_look, store.view, host, asked)
+            left = deadline - loop.time()
+            if _tells(answer, asked) or left <= 0 or notifier.closed:
+                return Response(text, media_type="application/json")
+            try:
+                await asyncio.wait_for(changed.wait(), left)
+            except TimeoutError:
+                deadline = loop.time()
+
+
+def _look(
+    view: Callable[[str, ViewRequest], ViewAnswer], host: str, asked: ViewRequest
+) -> tuple[ViewAnswer, bytes]:
+    answer = view(host, asked)
+    return answer, wire.encode(answer)
+
+
+def _tells(answer: ViewAnswer, asked: ViewRequest) -> bool:
+    return bool(answer.scopes or answer.left or answer.epoch != asked.epoch)
+
+
+def _facts(store: Store, host: str, networks: list[str], address: str) -> MetadataFacts:
+    try:
+        wanted = IPv4Address(address)
+    except ValueError as error:
+        raise Invalid(f"address={address}: {error}") from error
+    found = store.metadata_facts(host, networks, wanted)
+    if found is None:
+        raise NotFound(f"no port on this host's networks {', '.join(networks)} has {address}")
+    return found
+
+
+def _json(value: object) -> Response[bytes]:
+    return Response(wire.encode(value), media_type="application/json", status_code=HTTPStatus.OK)

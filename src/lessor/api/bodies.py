@@ -1,0 +1,116 @@
+"""Requests to values, rows to answers: for all resources, by their tables of fields."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from lessor.api.fields import Field, Resource
+from lessor.errors import Invalid
+
+Values = dict[str, Any]
+
+
+class Link(Struct):
+    """Where the next or the previous page is."""
+
+    rel: str
+    href: str
+
+
+def create_body(resource: Resource) -> type[Struct]:
+    """Return the type of a POST's body: one, wrapped in its name, or several."""
+    struct: Any = resource.create_struct
+    return msgspec.defstruct(
+        f"{struct.__name__}Body",
+        [
+            (resource.singular, struct | UnsetType, UNSET),
+            (resource.plural, list[struct] | UnsetType, UNSET),
+        ],
+        forbid_unknown_fields=True,
+    )
+
+
+def single_body(resource: Resource) -> type[Struct]:
+    """Return the type of a POST's body where there is no bulk."""
+    struct = resource.create_struct
+    return _wrapped(resource, struct)
+
+
+def update_body(resource: Resource) -> type[Struct]:
+    """Return the type of a PUT's body."""
+    return _wrapped(resource, resource.update_struct)
+
+
+def _wrapped(resource: Resource, struct: type[Struct]) -> type[Struct]:
+    fields = [(resource.singular, struct)]
+    return msgspec.defstruct(f"{struct.__name__}Body", fields, forbid_unknown_fields=True)
+
+
+def one_body(resource: Resource) -> type[Struct]:
+    """Return the type of an answer with one, for the OpenAPI page."""
+    struct = resource.show_struct
+    return msgspec.defstruct(f"{struct.__name__}One", [(resource.singular, struct)])
+
+
+def many_body(resource: Resource) -> type[Struct]:
+    """Return the type of an answer with a list, for the OpenAPI page."""
+    struct: Any = resource.show_struct
+    links = (f"{resource.plural}_links", list[Link] | UnsetType, UNSET)
+    return msgspec.defstruct(f"{struct.__name__}Many", [(resource.plural, list[struct]), links])
+
+
+def given(resource: Resource, body: Struct) -> tuple[list[Struct], bool]:
+    """Return what a POST's body asks for, and whether it came as a list.
+
+    Raises:
+        Invalid: there is neither one nor a list, or both, or the list is empty.
+    """
+    one, many = (getattr(body, name) for name in (resource.singular, resource.plural))
+    if (one is UNSET) == (many is UNSET):
+        raise Invalid(
+            f"the body must have either '{resource.singular}' or '{resource.plural}'",
+            type_="HTTPBadRequest",
+        )
+    if many == []:
+        raise Invalid(f"'{resource.plural}' is empty; give at least one", type_="HTTPBadRequest")
+    return ([one], False) if many is UNSET else (many, True)
+
+
+def values(resource: Resource, struct: Struct) -> Values:
+    """Return the model values of what a client gave; a field not given is absent.
+
+    Raises:
+        Invalid: a value can't be meant, or two names of one field contradict each other.
+    """
+    found: Values = {}
+    for field in resource.fields:
+        value = getattr(struct, field.python, UNSET)
+        if value is UNSET:
+            continue
+        value = _accepted(field, value)
+        if found.setdefault(field.key, value) != value:
+            raise Invalid(f"{field.name} {value!r} contradicts {found[field.key]!r}: give one")
+    return found
+
+
+def _accepted(field: Field, value: Any) -> Any:
+    if field.accept is None:
+        return value
+    try:
+        return field.accept(value)
+    except (Invalid, ValueError) as error:
+        raise Invalid(f"invalid input for {field.name}: {error}") from error
+
+
+def shown(
+    resource: Resource, rows: Sequence[Any], facts: Any, only: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Return rows as JSON-ready dicts; `only` names the fields to show, empty is all."""
+    parts = resource.shown
+    if only:
+        parts = tuple(part for part in parts if part[0] in only)
+    return [{name: show(row, facts) for name, show in parts} for row in rows]

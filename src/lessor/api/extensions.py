@@ -1,0 +1,98 @@
+"""/v2.0/extensions and the version documents: what clients find out before they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import Request, get
+from litestar.handlers import HTTPRouteHandler
+
+from lessor.errors import NotFound
+
+UPDATED = "2026-11-22T00:00:00-00:00"
+# alias: name, description. Only what works; clients decide by this what they may ask for.
+KNOWN: Mapping[str, tuple[str, str]] = {
+    "agent": ("agent", "The agents that serve networks"),
+    "allowed-address-pairs": ("Allowed Address Pairs", "Further addresses a port may send with"),
+    "binding": ("Port Binding", "The host of a port, and how it is plugged there"),
+    "dns-integration": ("DNS Integration", "Names of ports, known to DNS"),
+    "extra_dhcp_opt": ("Port's extra DHCP options", "DHCP options of one port"),
+    "filter-validation": ("Filter parameters validation", "An unknown filter is an error"),
+    "ip-substring-filtering": ("IP address substring filtering", "fixed_ips=ip_address_substr="),
+    "lessor": ("Lessor", "Leases, addresses, instances and hosts; lessor: attributes"),
+    "net-mtu": ("Network MTU", "The MTU of a network"),
+    "net-mtu-writable": ("Network MTU (writable)", "A network's MTU can be set"),
+    "pagination": ("Pagination support", "limit, marker and page_reverse"),
+    "port-security": ("Port Security", "Protection of ports can be switched off"),
+    "project-id": ("project_id field enabled", "project_id means the same as tenant_id"),
+    "provider": ("Provider Network", "The physical network behind a network"),
+    "sorting": ("Sorting support", "sort_key and sort_dir"),
+    "standard-attr-description": ("standard-attr-description", "Descriptions"),
+    "standard-attr-revisions": ("Resource revision numbers", "revision_number"),
+    "standard-attr-timestamp": ("Resource timestamps", "created_at and updated_at"),
+}
+NOUNS = ("networks", "subnets", "ports", "agents", "extensions")
+OWN_NOUNS = ("leases", "addresses", "instances", "hosts")
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def _extension(alias: str) -> dict[str, Any]:
+    name, description = KNOWN[alias]
+    return {
+        "alias": alias,
+        "name": name,
+        "description": description,
+        "updated": UPDATED,
+        "links": [],
+    }
+
+
+@get("/v2.0/extensions", sync_to_thread=False)
+def list_extensions() -> dict[str, list[dict[str, Any]]]:
+    """List what this server can beyond the bare API."""
+    return {"extensions": [_extension(alias) for alias in KNOWN]}
+
+
+@get("/v2.0/extensions/{alias:str}", sync_to_thread=False)
+def show_extension(alias: str) -> dict[str, dict[str, Any]]:
+    """Show an extension."""
+    if alias not in KNOWN:
+        raise NotFound(f"there is no extension {alias!r}", type_="ExtensionNotFound")
+    return {"extension": _extension(alias)}
+
+
+@get("/", sync_to_thread=False)
+def list_versions(request: AnyRequest) -> dict[str, list[dict[str, Any]]]:
+    """List the versions of the API."""
+    links = [{"rel": "self", "href": f"{_base(request)}/v2.0/"}]
+    return {"versions": [{"id": "v2.0", "status": "CURRENT", "links": links}]}
+
+
+@get("/v2.0", sync_to_thread=False)
+def list_resources(request: AnyRequest) -> dict[str, list[dict[str, Any]]]:
+    """List the resources of the API."""
+    base = f"{_base(request)}/v2.0"
+    return {
+        "resources": [
+            {
+                "name": noun.removesuffix("es") if noun == "addresses" else noun.removesuffix("s"),
+                "collection": noun,
+                "links": [{"rel": "self", "href": f"{base}/{noun}"}],
+            }
+            for noun in (*NOUNS, *OWN_NOUNS)
+        ]
+    }
+
+
+def _base(request: AnyRequest) -> str:
+    return str(request.base_url).rstrip("/")
+
+
+HANDLERS: list[HTTPRouteHandler] = [
+    list_versions,
+    list_resources,
+    list_extensions,
+    show_extension,
+]

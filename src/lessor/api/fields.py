@@ -1,0 +1,228 @@
+"""How an API resource is declared: its fields as data, and the types made from them.
+
+A resource is a table of `Field`s: the name clients use, the model field behind it, its type, who
+may set it, how a query string filters by it. What is generated from the table once serves all
+resources: the structs that requests are checked with and the OpenAPI page is made of, parsing
+(`bodies`), rendering (`bodies`), filters and sorting (`queries`), routes (`routes`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from lessor.errors import Invalid
+
+Name = Annotated[str, Meta(max_length=255)]
+LongText = Annotated[str, Meta(max_length=255)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One attribute of a resource.
+
+    Args:
+        name: as clients write it ("binding:host_id").
+        kind: the type of its JSON, for requests and for the OpenAPI page.
+        attr: the model field and the key of the store's values; "" is `name`.
+        on: "c" a client may set it at creation, "u" at an update, "" never.
+        required: it must be given at creation.
+        accept: makes the model's value of the JSON one; raises ValueError.
+        show: makes the JSON value of (row, what `Resource.facts` found); None: the row's `attr`.
+        query: makes a filter's value of its text; None: no filter.
+        fixed: every row has this value, in text, so a filter needs no store.
+        sort: lists may be sorted by it.
+        write_only: never shown.
+    """
+
+    name: str
+    kind: Any = str
+    attr: str = ""
+    on: str = ""
+    required: bool = False
+    accept: Callable[[Any], Any] | None = None
+    show: Callable[[Any, Any], Any] | None = None
+    query: Callable[[str], object] | None = None
+    fixed: str | None = None
+    sort: bool = False
+    write_only: bool = False
+
+    @property
+    def key(self) -> str:
+        """The model field behind it."""
+        return self.attr or self.name
+
+    @property
+    def python(self) -> str:
+        """Its name in a struct."""
+        return re.sub(r"\W", "_", self.name)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A noun of the API: its fields, and what its rows are shown with."""
+
+    singular: str
+    plural: str
+    fields: tuple[Field, ...]
+    doc: str = ""
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Field]:
+        """Its fields by the names clients use."""
+        return {field.name: field for field in self.fields}
+
+    @cached_property
+    def shown(self) -> tuple[tuple[str, Callable[[Any, Any], Any]], ...]:
+        """What an answer has, in order: names and renderers."""
+        return tuple((f.name, f.show or _plain(f.key)) for f in self.fields if not f.write_only)
+
+    @cached_property
+    def create_struct(self) -> type[Struct]:
+        """What a client may send to make one."""
+        return self._struct("Create", "c", forbid=True)
+
+    @cached_property
+    def update_struct(self) -> type[Struct]:
+        """What a client may send to change one."""
+        return self._struct("Update", "u", forbid=True)
+
+    @cached_property
+    def show_struct(self) -> type[Struct]:
+        """What an answer has, for the OpenAPI page."""
+        fields = [(f.python, f.kind) for f in self.fields if not f.write_only]
+        rename = {f.python: f.name for f in self.fields}
+        return msgspec.defstruct(self._title, fields, rename=rename, kw_only=True)
+
+    @property
+    def _title(self) -> str:
+        return self.singular.title().replace("_", "")
+
+    def _struct(self, suffix: str, when: str, *, forbid: bool) -> type[Struct]:
+        fields: list[Any] = []
+        for field in self.fields:
+            if when not in field.on:
+                continue
+            if field.required and when == "c":
+                fields.append((field.python, field.kind))
+            else:
+                fields.append((field.python, field.kind | UnsetType, UNSET))
+        return msgspec.defstruct(
+            self._title + suffix,
+            fields,
+            rename={field.python: field.name for field in self.fields},
+            forbid_unknown_fields=forbid,
+            kw_only=True,
+        )
+
+
+def _plain(key: str) -> Callable[[Any, Any], Any]:
+    return lambda row, _: getattr(row, key)
+
+
+# --- how values are shown -------------------------------------------------------------------------
+
+
+def as_text(key: str) -> Callable[[Any, Any], Any]:
+    """Show a model value (an address, a block) as text; None stays null."""
+
+    def show(row: Any, _: Any) -> str | None:
+        value = getattr(row, key)
+        return None if value is None else str(value)
+
+    return show
+
+
+def constant(value: Any) -> Callable[[Any, Any], Any]:
+    """Show the same for every row."""
+    return lambda _row, _facts: value
+
+
+def as_time(key: str) -> Callable[[Any, Any], Any]:
+    """Show seconds since 1970 as OpenStack writes times: 2026-11-22T03:35:00Z."""
+
+    def show(row: Any, _: Any) -> str | None:
+        return iso_time(getattr(row, key))
+
+    return show
+
+
+def iso_time(seconds: float | None) -> str | None:
+    """Write a time as text, in UTC; None stays None."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# --- how the text of a filter is read -------------------------------------------------------------
+
+
+def text(value: str) -> str:
+    """Read a filter's value as it is."""
+    return value
+
+
+def flag(value: str) -> bool:
+    """Read true or false, in the ways that OpenStack clients write them."""
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    try:
+        return known[value.lower()]
+    except KeyError:
+        raise Invalid(f"{value!r} is neither true nor false") from None
+
+
+def time(value: str) -> float:
+    """Read a time: seconds since 1970, or ISO 8601 (without an offset it is UTC)."""
+    try:
+        return float(value)
+    except ValueError:
+        moment = datetime.fromisoformat(value)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def mac(value: str) -> str:
+    """Read a MAC address: six octets, lower case, colons.
+
+    Raises:
+        Invalid: it isn't one, or it is a group's or all zero, which no NIC may have.
+    """
+    octets = value.lower().replace("-", ":")
+    if not re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", octets):
+        raise Invalid(f"{value!r} is not a MAC address; write it like fa:16:3e:00:00:01")
+    if int(octets[:2], 16) & 1 or octets == "00:00:00:00:00:00":
+        raise Invalid(f"{value!r} can't be a port's MAC address: it is a group's, or all zero")
+    return octets
+
+
+def address(value: str) -> IPv4Address:
+    """Read an IPv4 address."""
+    return IPv4Address(value)
+
+
+def block(value: str) -> IPv4Network:
+    """Read an IPv4 block; an address with host bits set is one of its block's."""
+    return IPv4Network(value, strict=False)
+
+
+# --- fields that most resources have --------------------------------------------------------------
+
+ID = Field(name="id", query=text, sort=True)
+NAME = Field(name="name", kind=Name, on="cu", query=text, sort=True)
+DESCRIPTION = Field(name="description", kind=LongText, on="cu", query=text)
+PROJECT = (
+    Field(name="project_id", kind=Name, on="c", query=text, sort=True),
+    Field(name="tenant_id", attr="project_id", kind=Name, on="c", query=text, sort=True),
+)
+TIMES = (
+    Field(name="created_at", kind=str, show=as_time("created_at"), sort=True),
+    Field(name="updated_at", kind=str, show=as_time("updated_at"), sort=True),
+    Field(name="revision_number", kind=int, attr="revision", query=int),
+)

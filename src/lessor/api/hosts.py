@@ -1,0 +1,79 @@
+"""/v2.0/hosts: the machines of the fleet. A host's token is shown once, when it is made."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from litestar import post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from lessor.api import bodies
+from lessor.api.fields import Field, Resource, as_time, flag, text
+from lessor.api.routes import Calls, one, routes, typed
+from lessor.errors import Invalid
+from lessor.model import Host
+from lessor.store.store import Store
+
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
+
+
+def _name(value: str) -> str:
+    if not HOST_NAME.fullmatch(value):
+        raise Invalid(f"{value!r} is not a host's name: letters, digits, dots and hyphens")
+    return value
+
+
+RESOURCE = Resource(
+    "host",
+    "hosts",
+    (
+        Field(name="id", query=text),
+        Field(name="name", on="c", required=True, accept=_name, query=text, sort=True),
+        Field(name="alive", kind=bool, query=flag),
+        Field(name="in_sync", kind=bool),
+        Field(name="version"),
+        Field(name="physical_networks", kind=list[str], show=lambda r, _: [*r.physical_networks]),
+        Field(name="network_host", kind=bool),
+        Field(name="problems", kind=list[str], show=lambda row, _: [*row.problems]),
+        Field(name="counts", kind=dict[str, int]),
+        Field(name="created_at", show=as_time("created_at"), sort=True),
+        Field(name="started_at", kind=str | None, show=as_time("started_at")),
+        Field(name="heartbeat_at", kind=str | None, show=as_time("heartbeat_at")),
+    ),
+    doc="A machine of the fleet, as its agent reports it.",
+)
+MADE = Resource(
+    "host",
+    "hosts",
+    (*RESOURCE.fields, Field(name="token", show=lambda _, token: token)),
+    doc="A host just made, with its token.",
+)
+
+
+def _by_name(row: Host) -> str:
+    return row.name
+
+
+def handlers(store: Store) -> list[HTTPRouteHandler]:
+    """Return the routes of hosts."""
+    calls = Calls(rows=store.hosts, row=store.host, delete=store.delete_host, marker=_by_name)
+
+    def create(data: Struct) -> dict[str, Any]:
+        values = bodies.values(RESOURCE, getattr(data, RESOURCE.singular))
+        row, token = store.create_host(values["name"])
+        return one(MADE, Calls(rows=store.hosts, facts=lambda _: token), row)
+
+    body = bodies.single_body(RESOURCE)
+    typed(
+        "create_host",
+        "Make a host; its token is in this answer only.",
+        create,
+        **{"data": body, "return": bodies.one_body(MADE)},
+    )
+    opt = {"resource": RESOURCE}
+    return [
+        *routes(RESOURCE, calls),
+        post("/v2.0/hosts", opt=opt, sync_to_thread=True)(create),
+    ]

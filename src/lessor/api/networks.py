@@ -1,0 +1,163 @@
+"""/v2.0/networks: what a network looks like to clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta
+
+from lessor.api.bodies import Values
+from lessor.api.fields import (
+    DESCRIPTION,
+    ID,
+    NAME,
+    PROJECT,
+    TIMES,
+    Field,
+    Name,
+    Resource,
+    constant,
+    flag,
+    text,
+)
+from lessor.api.names import domain
+from lessor.api.routes import Calls, routes
+from lessor.errors import Invalid
+from lessor.model import Network
+from lessor.settings import FlatMapping, ServerSettings
+from lessor.store.store import Store
+
+Mtu = Annotated[int, Meta(ge=68, le=65535)]  # RFC 791: the least that IPv4 allows
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What networks are shown with: their subnets, and the bridges of physical networks."""
+
+    subnets: Mapping[str, Sequence[str]]
+    mappings: Mapping[str | None, FlatMapping]
+
+    def bridge(self, network: Network) -> str | None:
+        """Return the bridge that the network is on every host."""
+        mapping = self.mappings.get(network.physical_network)
+        return mapping.bridge if mapping else None
+
+    def interface(self, network: Network) -> str | None:
+        """Return the interface that joins the network's bridges."""
+        mapping = self.mappings.get(network.physical_network)
+        return mapping.interface if mapping else None
+
+
+def _flat(value: str) -> str:
+    if value != "flat":
+        raise Invalid(f"network type {value!r} can't be made; known types: flat")
+    return value
+
+
+def _no_segment(value: int | None) -> None:
+    if value is not None:
+        raise Invalid(f"a flat network has no segmentation id, {value} was given; leave it out")
+
+
+RESOURCE = Resource(
+    "network",
+    "networks",
+    (
+        ID,
+        NAME,
+        *PROJECT,
+        DESCRIPTION,
+        Field(name="admin_state_up", kind=bool, on="cu", query=flag, sort=True),
+        Field(name="status", show=constant("ACTIVE"), fixed="ACTIVE"),
+        Field(name="shared", kind=bool, on="cu", query=flag),
+        Field(name="subnets", kind=list[str], show=lambda row, facts: facts.subnets[row.id]),
+        Field(name="mtu", kind=Mtu, on="cu", query=int, sort=True),
+        Field(name="provider:network_type", attr="network_type", on="c", accept=_flat, query=text),
+        Field(
+            name="provider:physical_network",
+            attr="physical_network",
+            kind=Name | None,
+            on="c",
+            query=text,
+        ),
+        Field(
+            name="provider:segmentation_id",
+            attr="segmentation_id",
+            kind=int | None,
+            on="c",
+            accept=_no_segment,
+        ),
+        Field(name="port_security_enabled", kind=bool, on="cu", query=flag),
+        Field(name="dns_domain", on="cu", accept=domain, query=text),
+        Field(name="lessor:multi_host", attr="multi_host", kind=bool, on="cu", query=flag),
+        Field(name="lessor:share_address", attr="share_address", kind=bool, on="cu", query=flag),
+        Field(name="lessor:host", attr="host", kind=Name | None, on="cu", query=text),
+        Field(
+            name="lessor:bridge",
+            attr="bridge",
+            kind=Name | None,
+            on="c",
+            show=lambda row, facts: facts.bridge(row),
+        ),
+        Field(
+            name="lessor:bridge_interface",
+            kind=str | None,
+            show=lambda row, facts: facts.interface(row),
+        ),
+        *TIMES,
+    ),
+    doc="A broadcast domain that virtual machines are plugged into.",
+)
+
+
+def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
+    """Return the routes of networks."""
+    mappings: dict[str | None, FlatMapping] = {
+        mapping.physical_network: mapping for mapping in settings.flat_mappings
+    }
+
+    def facts(rows: Sequence[Network]) -> Facts:
+        found = store.subnet_ids([row.id for row in rows])
+        return Facts({row.id: found.get(row.id, []) for row in rows}, mappings)
+
+    calls = Calls(
+        rows=store.networks,
+        row=store.network,
+        create=store.create_networks,
+        update=store.update_network,
+        delete=store.delete_network,
+        facts=facts,
+        complete=partial(_on_bridge, mappings=settings.flat_mappings),
+    )
+    return routes(RESOURCE, calls)
+
+
+def _on_bridge(values: Values, *, mappings: Sequence[FlatMapping]) -> Values:
+    """Say a bridge by its physical network, which is what the store knows.
+
+    Raises:
+        Invalid: no mapping has the bridge, or it contradicts the physical network given.
+    """
+    bridge = values.pop("bridge", None)
+    if bridge is None:
+        return values
+    known = {mapping.bridge: mapping.physical_network for mapping in mappings}
+    if not known:
+        raise Invalid(
+            f"no network can be made on bridge {bridge!r}: the server has no flat_network_bridge, "
+            "which has no default; set it (or flat_mappings) in its configuration"
+        )
+    if bridge not in known:
+        raise Invalid(
+            f"no physical network has bridge {bridge!r}; known bridges: {', '.join(sorted(known))}"
+        )
+    asked: Any = values.setdefault("physical_network", known[bridge])
+    if asked != known[bridge]:
+        raise Invalid(
+            f"bridge {bridge!r} is of physical network {known[bridge]!r}, not {asked!r}: give one"
+        )
+    return values

@@ -1,0 +1,56 @@
+"""What the OpenAPI page says beyond the handlers' types: the query parameters of lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from litestar.openapi.spec import OpenAPIType, Operation, Parameter, Schema
+
+from lessor.api.fields import Resource
+
+_TEXT = Schema(type=OpenAPIType.STRING)
+_TEXTS = Schema(type=OpenAPIType.ARRAY, items=_TEXT)
+
+
+def listing(resource: Resource) -> type[Operation]:
+    """Return the kind of operation that a list of the resource is."""
+
+    @dataclass
+    class Listing(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = [*(self.parameters or []), *_parameters(resource)]
+
+    return Listing
+
+
+def _parameters(resource: Resource) -> list[Parameter]:
+    filters = [
+        Parameter(f.name, "query", schema=_TEXTS, description="only these; repeated: any of them")
+        for f in resource.fields
+        if f.query or f.fixed is not None
+    ]
+    return [*filters, *_paging(resource)]
+
+
+def _paging(resource: Resource) -> list[Parameter]:
+    keys = Schema(
+        type=OpenAPIType.ARRAY,
+        items=Schema(type=OpenAPIType.STRING, enum=[f.name for f in resource.fields if f.sort]),
+    )
+    turns = Schema(
+        type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.STRING, enum=["asc", "desc"])
+    )
+    names = Schema(
+        type=OpenAPIType.ARRAY,
+        items=Schema(type=OpenAPIType.STRING, enum=[f.name for f in resource.fields]),
+    )
+    count = Schema(type=OpenAPIType.INTEGER, minimum=0)
+    described = (
+        ("fields", names, "show only these fields"),
+        ("sort_key", keys, "sort by this; several: in turn"),
+        ("sort_dir", turns, "one for each sort_key"),
+        ("limit", count, "rows of a page; 0 is all"),
+        ("marker", _TEXT, "the page after this row"),
+        ("page_reverse", Schema(type=OpenAPIType.BOOLEAN), "the page before the marker"),
+    )
+    return [Parameter(name, "query", schema=kind, description=doc) for name, kind, doc in described]

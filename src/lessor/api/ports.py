@@ -1,0 +1,211 @@
+"""/v2.0/ports: what a port looks like to clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from litestar.handlers import HTTPRouteHandler
+
+from lessor.api.fields import (
+    DESCRIPTION,
+    ID,
+    NAME,
+    PROJECT,
+    TIMES,
+    Field,
+    Name,
+    Resource,
+    address,
+    flag,
+    mac,
+    text,
+)
+from lessor.api.names import dns_name
+from lessor.api.port_parts import (
+    DhcpOptionBody,
+    FixedIpBody,
+    PairBody,
+    fixed_ips,
+    merged,
+    options,
+    pairs,
+    show_fixed_ips,
+    show_options,
+    show_pairs,
+)
+from lessor.api.routes import Calls, routes
+from lessor.errors import Invalid
+from lessor.model import Network, Port
+from lessor.settings import ServerSettings
+from lessor.store.query import Query
+from lessor.store.store import Store
+from lessor.store.values import PortValues
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What ports are shown with: their networks, and the bridges of physical networks."""
+
+    networks: Mapping[str, Network]
+    bridges: Mapping[str | None, str]
+    domain: str
+
+    def vif_details(self, port: Port) -> dict[str, Any]:
+        """Return what a hypervisor plugs the port with (os-vif's names)."""
+        network = self.networks.get(port.network_id)
+        if port.binding_host is None or network is None:
+            return {}
+        return {
+            "bridge_name": self.bridges.get(network.physical_network),
+            "port_filter": True,
+            "connectivity": "l2",
+            "tap_name": f"tap{port.id[:11]}",
+        }
+
+    def dns_assignment(self, port: Port) -> list[dict[str, str]]:
+        """Return the names by which DNS knows the port's addresses (Neutron's dns-integration)."""
+        network = self.networks.get(port.network_id)
+        domain = (network.dns_domain if network else "") or self.domain
+        found = []
+        for fixed in port.fixed_ips:
+            name = port.dns_name or f"host-{fixed.address}".replace(".", "-")
+            fqdn = f"{name}.{domain}." if domain else f"{name}."
+            found.append({"hostname": name, "ip_address": str(fixed.address), "fqdn": fqdn})
+        return found
+
+
+def _host(value: str | None) -> str | None:
+    return value or None
+
+
+def _normal(value: str) -> str:
+    if value != "normal":
+        raise Invalid(f"vnic type {value!r} can't be plugged; known types: normal")
+    return value
+
+
+def _profile(value: dict[str, str] | None) -> dict[str, str]:
+    return value or {}
+
+
+def _vif_type(row: Port, _: Any) -> str:
+    return "unbound" if row.binding_host is None else "bridge"
+
+
+def _fixed_ips_filter(value: str) -> tuple[str, object]:
+    """Read `ip_address=10.0.0.2`, `ip_address_substr=10.0` or `subnet_id=...`."""
+    name, equals, wanted = value.partition("=")
+    if equals and name == "ip_address":
+        return name, address(wanted)
+    if equals and name in {"subnet_id", "ip_address_substr"}:
+        return name, wanted
+    raise Invalid("write ip_address=ADDRESS, ip_address_substr=PART or subnet_id=ID")
+
+
+RESOURCE = Resource(
+    "port",
+    "ports",
+    (
+        ID,
+        NAME,
+        *PROJECT,
+        DESCRIPTION,
+        Field(name="network_id", on="c", required=True, query=text, sort=True),
+        Field(name="admin_state_up", kind=bool, on="cu", query=flag, sort=True),
+        Field(name="status", query=text, sort=True),
+        Field(name="lessor:pending", attr="pending"),
+        Field(name="mac_address", on="cu", accept=mac, query=mac, sort=True),
+        Field(
+            name="fixed_ips",
+            kind=list[FixedIpBody],
+            on="cu",
+            accept=fixed_ips,
+            show=show_fixed_ips,
+            query=_fixed_ips_filter,
+        ),
+        Field(name="device_id", kind=Name, on="cu", query=text, sort=True),
+        Field(name="device_owner", kind=Name, on="cu", query=text, sort=True),
+        Field(
+            name="binding:host_id",
+            attr="binding_host",
+            kind=Name | None,
+            on="cu",
+            accept=_host,
+            show=lambda row, _: row.binding_host or "",
+            query=text,
+        ),
+        Field(name="binding:vif_type", show=_vif_type),
+        Field(
+            name="binding:vif_details",
+            kind=dict[str, Any],
+            show=lambda row, facts: facts.vif_details(row),
+        ),
+        Field(name="binding:vnic_type", attr="vnic_type", on="cu", accept=_normal, query=text),
+        Field(
+            name="binding:profile",
+            attr="binding_profile",
+            kind=dict[str, str] | None,
+            on="cu",
+            accept=_profile,
+        ),
+        Field(name="port_security_enabled", kind=bool, on="cu", query=flag),
+        Field(
+            name="allowed_address_pairs",
+            kind=list[PairBody] | None,
+            on="cu",
+            accept=pairs,
+            show=show_pairs,
+        ),
+        Field(
+            name="extra_dhcp_opts",
+            kind=list[DhcpOptionBody] | None,
+            on="cu",
+            accept=options,
+            show=show_options,
+        ),
+        Field(name="dns_name", on="cu", accept=dns_name, query=text),
+        Field(
+            name="dns_assignment",
+            kind=list[dict[str, str]],
+            show=lambda row, facts: facts.dns_assignment(row),
+        ),
+        *TIMES,
+    ),
+    doc="A NIC of a virtual machine on a network.",
+)
+
+
+def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
+    """Return the routes of ports."""
+    bridges: dict[str | None, str] = {
+        mapping.physical_network: mapping.bridge for mapping in settings.flat_mappings
+    }
+
+    def facts(rows: Sequence[Port]) -> Facts:
+        ids = tuple({row.network_id for row in rows})
+        networks = store.networks(Query(filters={"id": ids})) if ids else []
+        return Facts({network.id: network for network in networks}, bridges, settings.dhcp_domain)
+
+    def create(many: Sequence[PortValues]) -> list[Port]:
+        for values in many:
+            if "extra_dhcp_opts" in values:
+                values["extra_dhcp_opts"] = merged((), values["extra_dhcp_opts"])
+        return store.create_ports(many)
+
+    def update(key: str, values: PortValues) -> Port:
+        if "extra_dhcp_opts" in values:
+            present = store.port(key).extra_dhcp_opts
+            values["extra_dhcp_opts"] = merged(present, values["extra_dhcp_opts"])
+        return store.update_port(key, values)
+
+    calls = Calls(
+        rows=store.ports,
+        row=store.port,
+        create=create,
+        update=update,
+        delete=store.delete_port,
+        facts=facts,
+    )
+    return routes(RESOURCE, calls)

@@ -1,0 +1,130 @@
+"""Query strings of lists: filters, fields, sorting and paging, for all resources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from lessor.api.fields import Field, Resource, flag
+from lessor.errors import Invalid
+from lessor.store.query import Query
+
+Pairs = Sequence[tuple[str, str]]
+PAGING = frozenset({"fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query string, read."""
+
+    query: Query
+    only: frozenset[str] = field(default_factory=frozenset)  # fields to show; empty is all
+    nothing: bool = False  # a filter on something that is the same for all rows excludes them all
+
+
+def asked(resource: Resource, pairs: Pairs) -> Asked:
+    """Read the query string of a list.
+
+    Raises:
+        Invalid: an unknown filter, field or sort key, or a value that can't be meant.
+    """
+    if not pairs:
+        return Asked(Query())
+    filters: dict[str, tuple[object, ...]] = {}
+    nothing = False
+    for name in dict.fromkeys(name for name, _ in pairs if name not in PAGING):
+        texts = [value for key, value in pairs if key == name]
+        declared = _filter(resource, name)
+        if declared.fixed is not None:
+            nothing |= declared.fixed.lower() not in {text.lower() for text in texts}
+            continue
+        for key, value in (_condition(declared, text) for text in texts):
+            filters[key] = (*filters.get(key, ()), value)
+    query = Query(
+        filters=filters,
+        sort=_sort(resource, pairs),
+        limit=_limit(_last(pairs, "limit")),
+        marker=_last(pairs, "marker"),
+        page_reverse=flag(_last(pairs, "page_reverse") or "false"),
+    )
+    return Asked(query, _only(resource, pairs), nothing)
+
+
+def _filter(resource: Resource, name: str) -> Field:
+    declared = resource.by_name.get(name)
+    if declared is None or (declared.query is None and declared.fixed is None):
+        known = ", ".join(f.name for f in resource.fields if f.query or f.fixed)
+        raise Invalid(f"{resource.plural} can't be filtered by {name!r}; known filters: {known}")
+    return declared
+
+
+def _condition(declared: Field, text: str) -> tuple[str, object]:
+    assert declared.query is not None
+    try:
+        value = declared.query(text)
+    except (Invalid, ValueError) as error:
+        raise Invalid(f"filter {declared.name}={text}: {error}") from error
+    return value if isinstance(value, tuple) else (declared.key, value)
+
+
+def _sort(resource: Resource, pairs: Pairs) -> tuple[tuple[str, bool], ...]:
+    keys, dirs = _all(pairs, "sort_key"), _all(pairs, "sort_dir")
+    if dirs and len(dirs) != len(keys):
+        raise Invalid(f"{len(keys)} sort_key and {len(dirs)} sort_dir; give one of each in turn")
+    if wrong := set(dirs) - {"asc", "desc"}:
+        raise Invalid(f"sort_dir {min(wrong)!r} is neither asc nor desc")
+    for key in keys:
+        if key not in resource.by_name or not resource.by_name[key].sort:
+            known = ", ".join(f.name for f in resource.fields if f.sort)
+            raise Invalid(f"{resource.plural} can't be sorted by {key!r}; known keys: {known}")
+    turns = dirs or ["asc"] * len(keys)
+    return tuple(
+        (resource.by_name[key].key, turn == "desc") for key, turn in zip(keys, turns, strict=True)
+    )
+
+
+def _only(resource: Resource, pairs: Pairs) -> frozenset[str]:
+    names = frozenset(_all(pairs, "fields"))
+    if unknown := sorted(names - resource.by_name.keys()):
+        raise Invalid(f"a {resource.singular} has no field {unknown[0]!r}")
+    return names
+
+
+def _limit(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal() or len(text) > len(str(1 << 31)):
+        raise Invalid(f"limit={text}: give a number of rows, 0 or more (0: no limit)")
+    return int(text) or None
+
+
+def _all(pairs: Pairs, name: str) -> list[str]:
+    return [value for key, value in pairs if key == name]
+
+
+def _last(pairs: Pairs, name: str) -> str | None:
+    return next((value for key, value in reversed(pairs) if key == name), None)
+
+
+def links(url: str, pairs: Pairs, asked: Asked, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return where the next and the previous page of a list are; none without a limit.
+
+    Args:
+        url: of the list, without its query string.
+        pairs: its query string.
+        asked: the same, read.
+        ids: of the rows of this page, in order: what a marker can be.
+    """
+    query = asked.query
+    if query.limit is None or not ids:
+        return []
+    rest = [(k, v) for k, v in pairs if k not in {"marker", "page_reverse"}]
+    full = len(ids) >= query.limit
+    found = []
+    if full or query.page_reverse:
+        found.append(("next", [*rest, ("marker", ids[-1])]))
+    if query.marker is not None and (full or not query.page_reverse):
+        found.append(("previous", [*rest, ("marker", ids[0]), ("page_reverse", "True")]))
+    return [{"rel": rel, "href": f"{url}?{urlencode(query)}"} for rel, query in found]

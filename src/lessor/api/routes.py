@@ -1,0 +1,179 @@
+"""The routes of a resource, made from its declaration and the store's calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Request, delete, get, post, put
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from lessor.api import bodies
+from lessor.api.fields import Resource
+from lessor.api.openapi import listing
+from lessor.api.queries import Asked, asked, links
+from lessor.store.query import Query
+
+AnyRequest = Request[Any, Any, Any]
+Answer = dict[str, Any]
+
+
+def _no_facts(_: Sequence[Any]) -> Any:
+    return None
+
+
+def _as_given(values: bodies.Values) -> bodies.Values:
+    return values
+
+
+def _id(row: Any) -> str:
+    return str(row.id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calls:
+    """What a resource's routes call. A call that is None has no route.
+
+    Args:
+        facts: what the fields' `show` needs besides the rows, found once for all of them.
+        complete: makes the store's values of a client's; raises Invalid.
+        marker: the text by which a page's links name a row.
+    """
+
+    rows: Callable[[Query], Sequence[Any]]
+    row: Callable[[str], Any] | None = None
+    create: Callable[[Sequence[Any]], Sequence[Any]] | None = None
+    update: Callable[[str, Any], Any] | None = None
+    delete: Callable[[str], None] | None = None
+    facts: Callable[[Sequence[Any]], Any] = _no_facts
+    complete: Callable[[bodies.Values], bodies.Values] = _as_given
+    marker: Callable[[Any], str] = _id
+
+
+def routes(resource: Resource, calls: Calls) -> list[HTTPRouteHandler]:
+    """Return the handlers of a resource under /v2.0."""
+    opt = {"resource": resource}
+    path = f"/v2.0/{resource.plural}"
+    made = [get(path, opt=opt, sync_to_thread=True, operation_class=listing(resource))(
+        _list(resource, calls)
+    )]  # fmt: skip
+    if calls.row is not None:
+        made.append(
+            get(f"{path}/{{key:str}}", opt=opt, sync_to_thread=True)(_show(resource, calls))
+        )
+    if calls.create is not None:
+        made.append(post(path, opt=opt, sync_to_thread=True)(_create(resource, calls)))
+    if calls.update is not None:
+        one = f"{path}/{{key:str}}"
+        made.append(put(one, opt=opt, sync_to_thread=True)(_update(resource, calls)))
+    if calls.delete is not None:
+        made.append(
+            delete(f"{path}/{{key:str}}", opt=opt, sync_to_thread=True)(_delete(resource, calls))
+        )
+    return made
+
+
+def typed(name: str, doc: str, function: Callable[..., Any], **kinds: Any) -> Callable[..., Any]:
+    """Give a handler the name, the words and the types that the framework reads from it.
+
+    The types are made at run time, so they can't stand in its `def`.
+    """
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    function.__annotations__ = kinds
+    return function
+
+
+def _list(resource: Resource, calls: Calls) -> Callable[..., Any]:
+    def handler(request: AnyRequest) -> Answer:
+        return page(resource, calls, request)
+
+    return typed(
+        f"list_{resource.plural}",
+        f"List {resource.plural}.",
+        handler,
+        **{"request": AnyRequest, "return": bodies.many_body(resource)},
+    )
+
+
+def page(resource: Resource, calls: Calls, request: AnyRequest) -> Answer:
+    """Answer a list: read the query string, ask, render, link."""
+    pairs = list(request.query_params.multi_items())
+    wanted: Asked = asked(resource, pairs)
+    rows = [] if wanted.nothing else calls.rows(wanted.query)
+    answer = {resource.plural: bodies.shown(resource, rows, calls.facts(rows), wanted.only)}
+    url = f"{request.base_url}".rstrip("/") + request.scope["path"]
+    if found := links(url, pairs, wanted, [calls.marker(row) for row in rows]):
+        answer[f"{resource.plural}_links"] = found
+    return answer
+
+
+def _show(resource: Resource, calls: Calls) -> Callable[..., Any]:
+    def handler(key: str, request: AnyRequest) -> Answer:
+        assert calls.row is not None
+        only = asked(resource, list(request.query_params.multi_items())).only
+        row = calls.row(key)
+        return one(resource, calls, row, only)
+
+    return typed(
+        f"show_{resource.singular}",
+        f"Show a {resource.singular}.",
+        handler,
+        **{"key": str, "request": AnyRequest, "return": bodies.one_body(resource)},
+    )
+
+
+def one(resource: Resource, calls: Calls, row: Any, only: frozenset[str] = frozenset()) -> Answer:
+    """Answer with one row."""
+    return {resource.singular: bodies.shown(resource, [row], calls.facts([row]), only)[0]}
+
+
+def _create(resource: Resource, calls: Calls) -> Callable[..., Any]:
+    def handler(data: Struct) -> Answer:
+        assert calls.create is not None
+        wanted, several = bodies.given(resource, data)
+        rows = calls.create([calls.complete(bodies.values(resource, item)) for item in wanted])
+        if not several:
+            return one(resource, calls, rows[0])
+        return {resource.plural: bodies.shown(resource, rows, calls.facts(rows))}
+
+    return typed(
+        f"create_{resource.plural}",
+        f"Make a {resource.singular}, or several: all or none.",
+        handler,
+        **{"data": bodies.create_body(resource), "return": bodies.one_body(resource)},
+    )
+
+
+def _update(resource: Resource, calls: Calls) -> Callable[..., Any]:
+    def handler(key: str, data: Struct) -> Answer:
+        assert calls.update is not None
+        struct = getattr(data, resource.singular)
+        row = calls.update(key, calls.complete(bodies.values(resource, struct)))
+        return one(resource, calls, row)
+
+    return typed(
+        f"update_{resource.singular}",
+        f"Change a {resource.singular}.",
+        handler,
+        **{
+            "key": str,
+            "data": bodies.update_body(resource),
+            "return": bodies.one_body(resource),
+        },
+    )
+
+
+def _delete(resource: Resource, calls: Calls) -> Callable[..., Any]:
+    def handler(key: str) -> None:
+        assert calls.delete is not None
+        calls.delete(key)
+
+    return typed(
+        f"delete_{resource.singular}",
+        f"Delete a {resource.singular}.",
+        handler,
+        **{"key": str, "return": None},
+    )

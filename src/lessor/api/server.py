@@ -1,0 +1,162 @@
+"""`lessor server`: the store, both listeners and the housekeeping, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+import structlog
+import uvicorn
+import uvloop
+from litestar.types import ASGIApp
+
+from lessor.api.agent_app import agents_app
+from lessor.api.app import users_app
+from lessor.api.notifier import Notifier
+from lessor.errors import ConfigError
+from lessor.settings import ServerSettings
+from lessor.store.store import Store
+
+HOUSEKEEPING_S = 10.0
+KEEP_ALIVE_S = 75  # longer than clients keep an idle connection, so they close it, not we
+SHUTDOWN_S = 5
+THREADS = 32  # calls of the store at once; they mostly wait for a shared commit
+BACKLOG = 2048
+
+log = structlog.get_logger("lessor.server")
+
+
+def serve(settings: ServerSettings) -> None:
+    """Run the server until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: an address can't be listened on, or may not be (`check_listen`).
+    """
+    check_listen(settings)
+    sockets = [_bound(settings.listen), _bound(settings.agent_listen)]
+    store = Store.open(settings)
+    try:
+        uvloop.run(_until_signal(store, settings, sockets))
+    finally:
+        store.close()
+        for bound in sockets:
+            bound.close()
+
+
+def check_listen(settings: ServerSettings) -> None:
+    """Keep the API, which asks nobody who they are, to this machine.
+
+    Raises:
+        ConfigError: `listen` is reachable from elsewhere and `insecure_listen` does not allow it.
+    """
+    host, port = settings.listen
+    if _is_loopback(host):
+        return
+    if not settings.insecure_listen:
+        raise ConfigError(
+            f"listen={host}:{port}: the API has no authentication, so it listens on this machine "
+            "only (127.0.0.1); --insecure-listen allows other addresses"
+        )
+    log.warning("anybody who reaches this address controls the networks", listen=f"{host}:{port}")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bound(address: tuple[str, int]) -> socket.socket:
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise ConfigError(f"can't listen on {host}:{port}: {error.strerror}") from error
+    return bound
+
+
+async def _until_signal(
+    store: Store, settings: ServerSettings, sockets: Sequence[socket.socket]
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(store, settings, sockets, stop)
+
+
+async def run(
+    store: Store, settings: ServerSettings, sockets: Sequence[socket.socket], stop: asyncio.Event
+) -> None:
+    """Serve both listeners, whose sockets are bound already, until `stop` is set."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="call"))
+    notifier = Notifier(loop)
+    store.subscribe(notifier.tell)
+    users, agents = sockets
+    listeners = [
+        (_listener(users_app(store, settings)), users),
+        (_listener(agents_app(store, notifier)), agents),
+    ]
+    async with asyncio.TaskGroup() as tasks:
+        for listener, bound in listeners:
+            tasks.create_task(listener.serve(sockets=[bound]))
+        keeper = tasks.create_task(_keep_house(store))
+        log.info("listening", api=_shown(users), agents=_shown(agents))
+        await stop.wait()
+        log.info("stopping")
+        keeper.cancel()
+        notifier.close()
+        for listener, _ in listeners:
+            listener.should_exit = True
+
+
+def _shown(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"{host}:{port}"
+
+
+class _Listener(uvicorn.Server):
+    """A uvicorn server that leaves signals to the process: there are two of them."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listener(app: ASGIApp) -> _Listener:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    return _Listener(config)
+
+
+async def _keep_house(store: Store) -> None:
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_S)
+        try:
+            await asyncio.to_thread(store.housekeep)
+        except Exception as error:  # noqa: BLE001 - it is tried again; the server goes on
+            log.warning("housekeeping failed", retry_s=HOUSEKEEPING_S, error=str(error))
