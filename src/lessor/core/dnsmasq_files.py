@@ -1,0 +1,182 @@
+"""The files that dnsmasq reads: reservations, options and names, as text.
+
+A reservation is a file of its own, so that a new one goes live by inotify without a reload; a
+changed one has another name, since the name carries a hash of the content. Options go by tag:
+`subnet-ID` of a range, `port-ID` of a reservation, which wins. Only ports with options of their own
+have a `set:` tag, for dnsmasq 2.90 dies at SIGHUP once it has served a host that has one.
+
+Source: semantics.md A8.1, B8; dnsmasq(8).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv4Network
+
+from lessor.core.naming import is_domain, is_label
+from lessor.core.state import DhcpRange, DhcpServer, Reservation
+
+NO_DNS = (IPv4Address("0.0.0.0"),)  # noqa: S104 - as only name server: announce none (LP 1950686)
+EVERYWHERE = IPv4Network("0.0.0.0/0")
+LONGEST_LINE = 1000  # bytes; dnsmasq reads 1025 and would take the rest for a line of its own
+CHUNK = 500  # characters of our own note in a comment line
+CLIENT_ID = ("client-id", "61")  # option names that say by which client-id a host is known
+_OPTION = re.compile(r"((?:tag:[\w-]+,)*)([a-z][a-z0-9-]*|[0-9]{1,3})", re.ASCII)
+_SAFE_ID = re.compile(r"[\w:.*-]+", re.ASCII)
+
+
+def hosts_files(server: DhcpServer) -> dict[str, str]:
+    """Return the reservations as files, by name."""
+    return dict(host_file(one) for one in server.reservations.values())
+
+
+def host_file(reservation: Reservation) -> tuple[str, str]:
+    """Return the name and text of one reservation: our note of it in comments, then its line.
+
+    The note is what `read_note` reads: an agent that remembers nothing still knows what is loaded.
+    """
+    note = json.dumps(
+        [
+            reservation.port_id,
+            reservation.network_id,
+            reservation.subnet_id,
+            reservation.mac,
+            str(reservation.address),
+            reservation.hostname,
+            reservation.domain,
+            reservation.options,
+            reservation.router,
+        ]
+    )
+    chunks = [f"#{note[at : at + CHUNK]}" for at in range(0, len(note), CHUNK)]
+    text = "\n".join([*chunks, _host_line(reservation), ""])
+    return f"{reservation.address}-{sha256(text.encode()).hexdigest()[:12]}", text
+
+
+def read_note(text: str) -> Reservation:
+    """Return the reservation that a file of `hosts/` was made from.
+
+    Raises:
+        ValueError: it isn't one of ours, or not whole.
+    """
+    note = "".join(line[1:] for line in text.split("\n") if line.startswith("#"))
+    port, network, subnet, mac, address, name, domain, options, router = json.loads(note)
+    return Reservation(
+        port_id=port,
+        network_id=network,
+        subnet_id=subnet,
+        mac=mac,
+        address=IPv4Address(address),
+        hostname=name,
+        domain=domain,
+        options=tuple((key, value) for key, value in options),
+        router=router,
+    )
+
+
+def is_tagged(reservation: Reservation) -> bool:
+    """Tell whether its line has a `set:` tag, with which a SIGHUP is deadly."""
+    return not reservation.router or any(name not in CLIENT_ID for name, _ in reservation.options)
+
+
+def opts_files(server: DhcpServer) -> dict[str, str]:
+    """Return all option files by name: one a range, one a tagged reservation."""
+    files = range_files(server)
+    for one in server.reservations.values():
+        if is_tagged(one):
+            files[f"port-{one.port_id}"] = port_options(one, server)
+    return files
+
+
+def range_files(server: DhcpServer) -> dict[str, str]:
+    """Return the option files of the ranges, by name."""
+    return {range_tag(r): _lines(_range_options(r)) for r in server.ranges}
+
+
+def port_options(reservation: Reservation, server: DhcpServer) -> str:
+    """Return the options of one port. They win over those of its range.
+
+    A value ends where its line does (LP 1939733), an option that isn't one, or is longer than
+    dnsmasq reads in one piece, is left out.
+    """
+    tag = f"tag:port-{reservation.port_id}"
+    lines = []
+    if not reservation.router:
+        lines.append(f"{tag},3")
+        routes = next((r.routes for r in server.ranges if r.subnet_id == reservation.subnet_id), ())
+        lines += _route_options(tag, routes)
+    lines += _own_options(tag, reservation)
+    return _lines(lines)
+
+
+def names_text(server: DhcpServer) -> str:
+    """Return the further names in the form of /etc/hosts."""
+    fit = ((address, name) for address, name in server.names if is_domain(name))
+    return "".join(f"{address}\t{name}\n" for address, name in fit)
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines if len(line.encode()) <= LONGEST_LINE)
+
+
+def _host_line(reservation: Reservation) -> str:
+    fields = [reservation.mac]
+    identity = client_id(reservation)
+    if identity:
+        fields.append(f"id:{identity}")
+    if is_label(reservation.hostname):
+        domain = f".{reservation.domain}" if is_domain(reservation.domain) else ""
+        fields.append(reservation.hostname + domain)
+    fields.append(str(reservation.address))
+    if is_tagged(reservation):
+        fields.append(f"set:port-{reservation.port_id}")
+    return ",".join(fields)
+
+
+def client_id(reservation: Reservation) -> str:
+    """Return the client-id that a port is known by, "" if it is known by its MAC only."""
+    for name, value in reservation.options:
+        if name in CLIENT_ID and len(value) <= LONGEST_LINE // 2 and _SAFE_ID.fullmatch(value):
+            return value
+    return ""
+
+
+def range_tag(range_: DhcpRange) -> str:
+    """Name the tag of what is of this range."""
+    return f"subnet-{range_.subnet_id}"
+
+
+def _range_options(range_: DhcpRange) -> Iterator[str]:
+    """Options of a range; "3" with no value keeps dnsmasq from naming itself as the router."""
+    tag = f"tag:{range_tag(range_)}"
+    yield f"{tag},3,{range_.router}" if range_.router else f"{tag},3"
+    if range_.dns == NO_DNS:
+        yield f"{tag},6"
+    elif range_.dns:
+        yield ",".join([f"{tag},6", *map(str, range_.dns)])
+    routes = range_.routes
+    if routes and range_.router and all(block != EVERYWHERE for block, _ in routes):
+        routes = (*routes, (EVERYWHERE, range_.router))  # 121 silences 3 (RFC 3442), so it has it
+    yield from _route_options(tag, routes)
+
+
+def _route_options(tag: str, routes: tuple[tuple[IPv4Network, IPv4Address], ...]) -> Iterator[str]:
+    last = sorted(routes, key=lambda route: route[0] == EVERYWHERE)
+    if last:
+        told = ",".join(f"{block},{hop}" for block, hop in last)
+        yield f"{tag},121,{told}"
+        yield f"{tag},249,{told}"
+
+
+def _own_options(tag: str, reservation: Reservation) -> Iterator[str]:
+    for name, value in reservation.options:
+        read = _OPTION.fullmatch(name)
+        if read is None or name in CLIENT_ID:
+            continue
+        tags, option = read.groups()
+        number = option if option.isdigit() else f"option:{option}"
+        line = re.split(r"[\r\n\0]", value, maxsplit=1)[0]
+        yield f"{tags}{tag},{number},{line}" if line else f"{tags}{tag},{number}"
