@@ -1,0 +1,310 @@
+"""A lab: simulated hosts with real agents, a server, and VMs, in one folder.
+
+    lab = Lab.up(folder, [HostSpec(name="h1", network_host=True), HostSpec(name="h2")])
+    blue = lab.network("blue", "10.0.0.0/24")
+    vm = lab.boot("vm1", on="h2", network=blue)
+    vm.dhcp(timeout_s=10).address == vm.state.assigned
+    lab.down()
+
+Nothing of it is in the machine's own network namespace, and it has no global names: any number of
+labs stand side by side, each in its folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TypeVar
+
+from lessor.errors import Conflict, Forbidden, Invalid, NotFound
+from lessor.lab import cabling
+from lessor.lab.node import Node, inits
+from lessor.lab.process import Process, is_alive, kill
+from lessor.lab.services import (
+    AGENT,
+    OUTSIDE,
+    SERVER,
+    start_agent,
+    start_outside,
+    start_server,
+)
+from lessor.lab.state import HostSpec, LabState, NodeState, StateFile, VmState
+from lessor.lab.vm import NetnsVm, Vm
+from lessor.lab.wait import wait_for
+
+T = TypeVar("T")
+
+FABRIC = "fabric"
+RESERVED = (FABRIC, OUTSIDE, SERVER)
+HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+DEFAULT_FOLDER = Path("/var/lib/lessor-lab")
+FIRST_HOST_INDEX = 2  # outside is 0, the server 1
+
+Progress = Callable[[str], None]
+
+
+def three_hosts() -> list[HostSpec]:
+    """Return the usual lab: one network host and two compute hosts."""
+    return [
+        HostSpec(name="net1", network_host=True),
+        HostSpec(name="cmp1"),
+        HostSpec(name="cmp2"),
+    ]
+
+
+class Lab:
+    """The lab in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._file = StateFile(self.folder)
+
+    @classmethod
+    def up(
+        cls,
+        folder: Path,
+        hosts: Sequence[HostSpec] = (),
+        flags: Mapping[str, str] | None = None,
+        *,
+        config_files: Sequence[Path] = (),
+        services: bool = True,
+        progress: Progress = lambda _: None,
+    ) -> Lab:
+        """Make a lab and wait until every agent is in sync with the server.
+
+        Args:
+            folder: where its state goes; made if it isn't there.
+            hosts: the hosts to make; none: `three_hosts()`.
+            flags: settings of the server and all agents; a host's own flags win.
+            config_files: settings files, read by the server and all agents before `flags`.
+            services: False makes the hosts and their cables only, without server and agents.
+            progress: is told each step, in words.
+
+        Raises:
+            Conflict: a lab runs in this folder.
+            Forbidden: we aren't root.
+            Invalid: a host's name can't be one.
+        """
+        specs = list(hosts) or three_hosts()
+        _check(specs)
+        lab = cls(folder)
+        if any(inits(lab.folder)):
+            raise Conflict(f"a lab runs in {lab.folder}; end it first (lessor lab down)")
+        lab._clear(logs=True)
+        try:
+            lab._make_nodes(specs, progress)
+            if services:
+                lab._start_services(specs, flags or {}, config_files, progress)
+        except BaseException:
+            lab.down()
+            raise
+        return lab
+
+    def _make_nodes(self, specs: Sequence[HostSpec], progress: Progress) -> None:
+        with self._file.change() as state:
+            progress("fabric")
+            fabric = self._make(state, NodeState(name=FABRIC, index=-1))
+            cabling.lay_fabric(fabric)
+            for plan in _plan(specs):
+                progress(f"node {plan.name}")
+                node = self._make(state, plan)
+                assert plan.address is not None
+                cabling.connect(fabric, node, plan.index, plan.address, flat=plan.agent)
+        self._record(OUTSIDE, OUTSIDE, start_outside(self.node(OUTSIDE)))
+
+    def _make(self, state: LabState, plan: NodeState) -> Node:
+        state.nodes[plan.name] = plan
+        node = self.node(plan.name)
+        node.start()
+        return node
+
+    def down(self) -> None:
+        """End everything of the lab and remove its folder's contents, save the logs.
+
+        Works on a lab that was made by halves, too.
+        """
+        for init, _ in list(inits(self.folder)):
+            kill(init)
+        self._clear(logs=False)
+
+    def _clear(self, *, logs: bool) -> None:
+        for name in ("nodes", "vms", *(["log"] if logs else [])):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        self._file.remove()
+
+    @property
+    def state(self) -> LabState:
+        """The lab as it is written down.
+
+        Raises:
+            NotFound: there is no lab in this folder.
+        """
+        return self._file.read()
+
+    @property
+    def hosts(self) -> list[str]:
+        """The names of the hosts that have an agent."""
+        return [name for name, node in self.state.nodes.items() if node.agent]
+
+    def node(self, name: str) -> Node:
+        """Return a node by its name: a host, or fabric, outside, server."""
+        return Node(self.folder, name)
+
+    def host_state(self, name: str) -> NodeState:
+        """Return what is written down of a node.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        nodes = self.state.nodes
+        if name not in nodes:
+            raise NotFound(f"the lab has no host {name}; it has {', '.join(nodes)}")
+        return nodes[name]
+
+    def exec(self, name: str, *argv: str, timeout_s: float = 30) -> str:
+        """Run a program on a host to its end and return its output.
+
+        Raises:
+            CommandError: it ended with another status than 0.
+        """
+        self.host_state(name)
+        return self.node(name).exec(*argv, timeout_s=timeout_s)
+
+    def spawn(self, name: str, what: str, *argv: str) -> Process:
+        """Start a program on a host that stays; `kill(name, what)` ends it."""
+        process = self.node(name).spawn(what, *argv)
+        self._record(name, what, process)
+        return process
+
+    def _record(self, name: str, what: str, process: Process) -> None:
+        with self._file.change() as state:
+            state.nodes[name].processes[what] = process
+
+    def kill(self, name: str, what: str, signal: str = "KILL") -> int:
+        """Send a signal to the agent, the server, or all programs named `what` on a host.
+
+        Returns:
+            How many processes got it.
+
+        Raises:
+            NotFound: nothing of that name runs there.
+        """
+        node = self.node(name)
+        known = self.host_state(name).processes.get(what)
+        targets = [known] if known else node.find(what)
+        hit = sum(node.kill(process, signal) for process in targets)
+        if not hit:
+            raise NotFound(f"no {what} runs on {name}")
+        if signal in {"KILL", "TERM"}:
+            self.wait_for(
+                lambda: not any(is_alive(process, node.proc) for process in targets),
+                timeout_s=15,
+                what=f"{what} on {name} has ended",
+            )
+        return hit
+
+    def start(self, name: str, what: str = AGENT) -> None:
+        """Start the agent or the server of a host again, and wait until it answers.
+
+        Raises:
+            Conflict: it runs.
+            Invalid: the lab starts no such thing.
+        """
+        if self.is_running(name, what):
+            raise Conflict(f"{what} runs on {name}; end it first (lessor lab kill {name} {what})")
+        if (what == SERVER) != (name == SERVER) or what not in {AGENT, SERVER}:
+            raise Invalid(
+                f"start {what} on {name}: only agents on hosts and the server on {SERVER}"
+            )
+        start = start_server if what == SERVER else start_agent
+        self._record(name, what, start(self.node(name)))
+
+    def is_running(self, name: str, what: str) -> bool:
+        """Tell whether what the lab started under this name runs on a host."""
+        node, process = self.node(name), self.host_state(name).processes.get(what)
+        return process is not None and node.is_running() and is_alive(process, node.proc)
+
+    def cut(self, name: str) -> None:
+        """Cut a host off: its management and public link goes down. The flat wire stays."""
+        index = self.host_state(name).index
+        cabling.set_cable(self.node(FABRIC), index, "eth0", up=False)
+
+    def heal(self, name: str) -> None:
+        """Undo `cut`."""
+        index = self.host_state(name).index
+        cabling.set_cable(self.node(FABRIC), index, "eth0", up=True)
+
+    def route_back(self, destination: IPv4Network, via: str) -> None:
+        """Let the outside answer VMs that keep their own address (dmz_cidr), by way of a host."""
+        address = self.host_state(via).address
+        assert address is not None
+        cabling.route_back(self.node(OUTSIDE), destination, address)
+
+    def plug(self, vm: VmState) -> Vm:
+        """Make a VM whose port exists already."""
+        with self._file.change() as state:
+            if vm.name in state.vms:
+                raise Conflict(f"the lab has a VM {vm.name}; take another name")
+            state.vms[vm.name] = vm
+        made = self._vm(vm)
+        made.start()
+        return made
+
+    def vm(self, name: str) -> Vm:
+        """Return a VM by its name.
+
+        Raises:
+            NotFound: there is none.
+        """
+        vms = self.state.vms
+        if name not in vms:
+            raise NotFound(f"the lab has no VM {name}; it has {', '.join(vms) or 'none'}")
+        return self._vm(vms[name])
+
+    def vms(self) -> list[Vm]:
+        """Return all VMs, in the order they were made."""
+        return [self._vm(state) for state in self.state.vms.values()]
+
+    def _vm(self, state: VmState) -> Vm:
+        folder = self.folder / "vms" / state.name
+        return NetnsVm(self.node(state.host), state, folder)
+
+    def unplug(self, name: str) -> None:
+        """End a VM and forget it. Its port stays."""
+        self.vm(name).stop()
+        with self._file.change() as state:
+            del state.vms[name]
+        shutil.rmtree(self.folder / "vms" / name, ignore_errors=True)
+
+    @staticmethod
+    def wait_for(condition: Callable[[], T], timeout_s: float, what: str = "") -> T:
+        """See `lessor.lab.wait.wait_for`."""
+        return wait_for(condition, timeout_s, what)
+
+
+def _plan(specs: Sequence[HostSpec]) -> Iterator[NodeState]:
+    yield NodeState(name=OUTSIDE, index=0, address=cabling.OUTSIDE)
+    yield NodeState(name=SERVER, index=1, address=cabling.SERVER)
+    for number, spec in enumerate(specs):
+        yield NodeState(
+            name=spec.name,
+            index=FIRST_HOST_INDEX + number,
+            address=cabling.host_address(number),
+            network_host=spec.network_host,
+            agent=True,
+        )
+
+
+def _check(specs: Sequence[HostSpec]) -> None:
+    if os.geteuid() != 0:
+        raise Forbidden("a lab makes namespaces and bridges: run it as root")
+    names = [spec.name for spec in specs]
+    for name in names:
+        if not HOST_NAME.fullmatch(name) or name in RESERVED:
+            raise Invalid(f"lab host name {name!r}: a DNS label, and not {', '.join(RESERVED)}")
+    if len(set(names)) != len(names):
+        raise Invalid(f"lab host names {', '.join(names)}: each may be there once")

@@ -1,0 +1,49 @@
+"""A lease as the VM got it: what our udhcpc script wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmLease:
+    """What a DHCP client was given. Times in seconds, `dora_ms` in milliseconds on the wire."""
+
+    address: IPv4Address
+    prefix_length: int
+    server: IPv4Address
+    lease_time_s: int
+    mtu: int | None = None
+    router: IPv4Address | None = None
+    dns: tuple[IPv4Address, ...] = ()
+    routes: tuple[tuple[IPv4Network, IPv4Address], ...] = ()  # RFC 3442
+    domain: str = ""
+    hostname: str = ""
+    dora_ms: float | None = None
+
+
+def parse_lease(text: str, dora_ms: float | None = None) -> VmLease:
+    """Read the `lease` file of guest/lease.sh.
+
+    Raises:
+        KeyError, ValueError: it isn't whole.
+    """
+    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    routes = values["staticroutes"].split()
+    return VmLease(
+        address=IPv4Address(values["ip"]),
+        prefix_length=int(values["mask"]),
+        server=IPv4Address(values["serverid"]),
+        lease_time_s=int(values["lease"]),
+        mtu=int(values["mtu"]) if values["mtu"] else None,
+        router=IPv4Address(values["router"].split()[0]) if values["router"] else None,
+        dns=tuple(IPv4Address(word) for word in values["dns"].split()),
+        routes=tuple(
+            (IPv4Network(destination), IPv4Address(via))
+            for destination, via in zip(routes[::2], routes[1::2], strict=True)
+        ),
+        domain=values["domain"],
+        hostname=values["hostname"],
+        dora_ms=dora_ms,
+    )

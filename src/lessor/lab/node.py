@@ -1,0 +1,232 @@
+"""A node of the lab: a machine made of namespaces.
+
+It has its own network, mount, UTS and pid namespaces, a private /run, /var/lib/lessor and
+/etc/lessor, and a shell as pid 1 that reaps. Killing that shell ends every process in the node,
+and with the last one go its namespaces and links: nothing of it outlives it. Network namespaces
+that are made inside are named in the node's own /run/netns.
+
+Its pid 1 carries INIT_NAME, the lab's folder and the node's name as arguments. That is how it is
+found again, even if the lab was killed before it could write down anything.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from lessor.errors import CommandError, NotFound
+from lessor.lab.process import Process, is_alive, kill, processes, read_process, run
+
+INIT_NAME = "lessor-lab-node"
+PRIVATE = ("/var/lib/lessor", "/etc/lessor")  # from the lab's folder, by these names inside
+
+# The order counts: the folders are bound before /run is hidden, since the lab may be under /run.
+INIT = """
+set -e
+folder=$1 name=$2 state=$3 etc=$4
+mount --bind "$state" /var/lib/lessor
+mount --bind "$etc" /etc/lessor
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir /run/netns /run/lock
+mount -t sysfs sysfs /sys
+mount -t proc proc /proc
+echo "$name" >/proc/sys/kernel/hostname
+ip link set lo up
+echo ready
+exec >/dev/null 2>&1 </dev/null
+set +e
+while :; do sleep 86400 & wait; done
+"""
+
+
+class Node:
+    """A node by its name, whether it runs or not."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self._lab = folder
+        self.state_dir = folder / "nodes" / name / "state"  # /var/lib/lessor inside
+        self.etc_dir = folder / "nodes" / name / "etc"  # /etc/lessor inside
+        self.log_dir = folder / "log"
+        self._init: Process | None = None
+
+    def start(self) -> None:
+        """Make the namespaces and their pid 1.
+
+        Raises:
+            CommandError: the kernel or a missing program stands in the way.
+        """
+        for path in (self.state_dir, self.etc_dir, self.log_dir, *map(Path, PRIVATE)):
+            path.mkdir(parents=True, exist_ok=True)
+        unshare = ("unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child")
+        init = ("sh", "-c", INIT, INIT_NAME, str(self._lab), self.name)
+        argv = ("setsid", "--fork", *unshare, *init, str(self.state_dir), str(self.etc_dir))
+        with (
+            self.log("init").open("ab") as log,
+            # setsid ends at once: pid 1 of this machine, not we, is the one to reap the node
+            subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=self.env()
+            ) as setsid,
+        ):
+            assert setsid.stdout is not None
+            ready = setsid.stdout.readline()
+        if ready != b"ready\n":
+            words = self.log("init").read_text().strip()
+            raise CommandError(f"starting lab node {self.name}: {words or 'it ended at once'}")
+
+    @property
+    def init(self) -> Process:
+        """The node's pid 1, as this machine sees it.
+
+        Raises:
+            NotFound: the node doesn't run.
+        """
+        if self._init is None or not is_alive(self._init):
+            self._init = next((init for init, name in inits(self._lab) if name == self.name), None)
+        if self._init is None:
+            raise NotFound(f"lab node {self.name} doesn't run; see lessor lab status")
+        return self._init
+
+    @property
+    def root(self) -> Path:
+        """The node's file system, as a folder of this machine."""
+        return Path(f"/proc/{self.init.pid}/root")
+
+    @property
+    def netns(self) -> Path:
+        """The node's network namespace."""
+        return Path(f"/proc/{self.init.pid}/ns/net")
+
+    def is_running(self) -> bool:
+        """Tell whether its pid 1 is alive."""
+        try:
+            return is_alive(self.init)
+        except NotFound:
+            return False
+
+    def log(self, what: str) -> Path:
+        """Return where the output of one of its programs is kept."""
+        return self.log_dir / f"{self.name}-{what}.log"
+
+    def env(self) -> dict[str, str]:
+        """Return the environment of its programs: nothing of the caller's but where programs are."""
+        tools = Path(sys.executable).parent  # where `lessor` is installed
+        path = f"{tools}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return {
+            "PATH": path,
+            "HOME": "/root",
+            "LANG": "C.UTF-8",
+            "TERM": os.environ.get("TERM", "dumb"),
+        }
+
+    def entering(self, netns: str | None = None) -> tuple[str, ...]:
+        """Return the words that run what follows them in the node, or in a namespace of its /run/netns."""
+        pid = self.init.pid
+        net = f"--net={self.root}/run/netns/{netns}" if netns else "--net"
+        return ("nsenter", f"--target={pid}", "--mount", "--uts", "--pid", net, "--wd=/", "--")
+
+    def exec(
+        self,
+        *argv: str,
+        netns: str | None = None,
+        stdin: str | None = None,
+        timeout_s: float = 30,
+    ) -> str:
+        """Run a program in the node to its end and return its standard output.
+
+        Raises:
+            CommandError: it isn't there, exited with another status than 0, or took too long.
+        """
+        return run((*self.entering(netns), *argv), stdin=stdin, timeout_s=timeout_s, env=self.env())
+
+    def exec_here(self, *argv: str, stdin: str | None = None) -> str:
+        """Run a program with the node's network only: files and pids mean what they mean here.
+
+        Raises:
+            CommandError: as `exec` does.
+        """
+        return run(("nsenter", f"--net={self.netns}", "--", *argv), stdin=stdin, env=self.env())
+
+    def call(self, *argv: str, netns: str | None = None) -> int:
+        """Run a program in the node on our own terminal and return its exit status."""
+        return subprocess.run(
+            (*self.entering(netns), *argv), check=False, env=self.env()
+        ).returncode
+
+    def spawn(
+        self,
+        what: str,
+        *argv: str,
+        netns: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Start a program that stays; its output goes to `log(what)`. Its pid is the node's own.
+
+        Raises:
+            CommandError: it ended at once.
+        """
+        shell = ("sh", "-c", 'setsid "$@" </dev/null >&2 & echo $!', "sh")
+        with self.log(what).open("ab") as log:
+            done = subprocess.run(
+                (*self.entering(netns), *shell, *argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self.env() | dict(env or {}),
+                check=False,
+            )
+        process = read_process(int(done.stdout or 0), self.proc)
+        if process is None:
+            raise CommandError(
+                f"{' '.join(argv)} on {self.name}: ended at once: {self.last_words(what)}"
+            )
+        return process
+
+    def last_words(self, what: str) -> str:
+        """Return the last lines that a program of this node wrote."""
+        log = self.log(what)
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return "\n".join(lines[-8:])
+
+    @property
+    def proc(self) -> Path:
+        """The node's /proc: pids as its programs see them."""
+        return self.root / "proc"
+
+    def find(self, program: str) -> list[Process]:
+        """Return the node's processes whose program has this name (dnsmasq, for one)."""
+        return [
+            process for process, words in processes(self.proc) if Path(words[0]).name == program
+        ]
+
+    def kill(self, process: Process, signal: str = "KILL") -> bool:
+        """Send a signal to a process of this node. False: it had ended."""
+        if not is_alive(process, self.proc):
+            return False
+        self.exec("sh", "-c", f"kill -{signal} {process.pid}")
+        return True
+
+    def stop(self) -> None:
+        """End everything in the node."""
+        for init, name in inits(self._lab):
+            if name == self.name:
+                kill(init)
+
+
+def inits(folder: Path) -> Iterator[tuple[Process, str]]:
+    """Yield pid 1 and name of each node of the lab in `folder` that runs now."""
+    for process, words in processes():
+        match words:
+            case ["sh", "-c", _, marker, lab, name, *_] if (marker, lab) == (
+                INIT_NAME,
+                str(folder),
+            ):
+                yield process, name
+
+
+def is_alive_in(node: Node, process: Process | None) -> bool:
+    """Tell whether a process that was started in this node still runs."""
+    return process is not None and node.is_running() and is_alive(process, node.proc)

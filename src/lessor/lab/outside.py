@@ -1,0 +1,27 @@
+"""The host beyond the NAT: a web server that answers every GET with the client's address.
+
+So a VM learns as whom the world sees it. Run as a program: `python -m lessor.lab.outside`.
+"""
+
+from __future__ import annotations
+
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+PORT = 80
+
+
+class Mirror(BaseHTTPRequestHandler):
+    """Says who asks: one line, the address."""
+
+    def do_GET(self) -> None:
+        """Answer with the client's address."""
+        body = f"{self.client_address[0]}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("", PORT), Mirror).serve_forever()

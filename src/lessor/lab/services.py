@@ -1,0 +1,44 @@
+"""The programs that a lab's nodes run: the outside's web server, `lessor server`, `lessor agent`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from lessor.lab.node import Node
+from lessor.lab.process import Process
+
+AGENT, SERVER, OUTSIDE = "agent", "server", "outside"
+LESSOR = str(Path(sys.executable).with_name("lessor"))  # of the environment we run in
+TOKEN = "agent-token"  # noqa: S105 - the name of a file, not what is in it
+
+
+def start_outside(node: Node) -> Process:
+    """Start the web server that says who asks."""
+    return node.spawn(OUTSIDE, sys.executable, "-m", "lessor.lab.outside")
+
+
+def start_server(node: Node) -> Process:
+    """Start `lessor server` with the node's settings file."""
+    return node.spawn(SERVER, LESSOR, "server", *_settings())
+
+
+def start_agent(node: Node) -> Process:
+    """Start `lessor agent` with the node's settings file and token."""
+    return node.spawn(AGENT, LESSOR, "agent", *_settings())
+
+
+def write_settings(node: Node, *texts: str) -> None:
+    """Write the node's settings file. Where texts contradict each other the last one counts."""
+    (node.etc_dir / "lessor.conf").write_text("\n".join(texts))
+
+
+def write_token(node: Node, token: str) -> None:
+    """Give an agent its token, for root's eyes only."""
+    path = node.state_dir / TOKEN
+    path.touch(mode=0o600)
+    path.write_text(token + "\n")
+
+
+def _settings() -> tuple[str, str]:
+    return ("--config-file", "/etc/lessor/lessor.conf")

@@ -1,0 +1,205 @@
+"""A VM made of a network namespace, with a real DHCP client in it.
+
+The lab plays the hypervisor: it makes the host's end with the name that the port's tap has and the
+VM's end with the port's MAC. Bridge, protection and all else on the host are the agent's.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from lessor import wire
+from lessor.errors import CommandError
+from lessor.lab.dora import Capture, dora_ms
+from lessor.lab.lease import VmLease, parse_lease
+from lessor.lab.netns import NetnsTransport
+from lessor.lab.node import Node
+from lessor.lab.process import Process
+from lessor.lab.state import VmState
+from lessor.lab.wait import wait_for
+
+LEASE_SCRIPT = Path(__file__).parent / "guest" / "lease.sh"
+NIC = "eth0"
+TAP_ID_LENGTH = 11  # a tap is "tap" and so many characters of its port's id
+
+
+class Vm(Protocol):
+    """What a test or a person does with a VM, whichever kind it is."""
+
+    state: VmState
+
+    def start(self) -> None:
+        """Make it, as a hypervisor does. It may wait for what the agent makes for it."""
+
+    def dhcp(self, timeout_s: float = 30) -> VmLease:
+        """Have the VM ask for its address and return what it got.
+
+        Raises:
+            TimeoutError: it has none after so many seconds.
+        """
+
+    def lease(self) -> VmLease | None:
+        """Return the lease the VM has now, None if it has none."""
+
+    def events(self) -> list[str]:
+        """Return what its DHCP client went through: deconfig, bound, renew, nak, leasefail."""
+
+    def renew(self) -> None:
+        """Have its DHCP client ask for a renewal now; `events` tells when it came."""
+
+    def exec(self, *argv: str, timeout_s: float = 30) -> str:
+        """Run a program in the VM and return its output.
+
+        Raises:
+            CommandError: it ended with another status than 0.
+        """
+
+    def ping(self, address: IPv4Address, timeout_s: int = 2) -> bool:
+        """Tell whether an address answers the VM."""
+
+    def http(self, url: str, timeout_s: float = 5) -> str:
+        """Return the body of a page that the VM fetches.
+
+        Raises:
+            httpx.HTTPError, CommandError: it could not be fetched.
+        """
+
+    def stop(self) -> None:
+        """End the VM as a hypervisor does: its link goes with it, its port stays."""
+
+
+def tap_name(port_id: str) -> str:
+    """Name the host's end of a port."""
+    return f"tap{port_id[:TAP_ID_LENGTH]}"
+
+
+class NetnsVm:
+    """A VM that is a namespace."""
+
+    def __init__(self, node: Node, state: VmState, folder: Path) -> None:
+        self.state = state
+        self.netns = f"vm-{state.name}"
+        self.tap = tap_name(state.port_id)
+        self._node = node
+        self._folder = folder  # on this machine; what is known of the VM
+        self._leases = f"/run/{self.netns}"  # in the host, where the DHCP client's script writes
+
+    def start(self) -> None:
+        """Make the namespace and its link; the tap is left alone, down, for the agent to take."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._node.exec("mkdir", self._leases)
+        script = self._node.root / self._leases.lstrip("/") / LEASE_SCRIPT.name
+        script.write_text(LEASE_SCRIPT.read_text())
+        script.chmod(0o755)  # an installed package keeps no such bit
+        peer = f"{NIC} netns {self.netns} address {self.state.mac}"
+        commands = f"netns add {self.netns}\nlink add {self.tap} type veth peer name {peer}\n"
+        self._node.exec("ip", "-batch", "-", stdin=commands)
+        self.exec("ip", "-batch", "-", stdin=f"link set lo up\nlink set {NIC} up\n")
+
+    def netns_path(self) -> Path:
+        """Return the VM's network namespace as a file of this machine."""
+        return self._node.root / "run" / "netns" / self.netns
+
+    def dhcp(self, timeout_s: float = 30) -> VmLease:
+        """Start the VM's DHCP client anew, wait for its lease; it stays and renews."""
+        self._end_client()
+        capture = Capture(self.netns_path(), NIC)
+        try:
+            self._start_client()
+            text = wait_for(self._lease_text, timeout_s, f"VM {self.state.name} has a lease")
+            lease = parse_lease(text, dora_ms(capture.messages(), self.state.mac))
+        finally:
+            capture.close()
+        (self._folder / "lease.json").write_bytes(wire.encode(lease))
+        return lease
+
+    def _start_client(self) -> None:
+        """Without -n it never gives up; -T and -A make it ask every second."""
+        patience = ("-t", "5", "-T", "1", "-A", "1")
+        wanted = ("-O", "staticroutes", "-O", "mtu")
+        client = self._node.spawn(
+            self.netns,
+            *(
+                "udhcpc",
+                "-f",
+                "-i",
+                NIC,
+                *patience,
+                *wanted,
+                "-s",
+                f"{self._leases}/{LEASE_SCRIPT.name}",
+            ),
+            netns=self.netns,
+            env={"LEASE_DIR": self._leases},
+        )
+        (self._folder / "client.json").write_bytes(wire.encode(client))
+
+    def _client(self) -> Process | None:
+        path = self._folder / "client.json"
+        return wire.decode(path.read_bytes(), Process) if path.exists() else None
+
+    def _end_client(self) -> None:
+        client = self._client()
+        if client is not None:
+            self._node.kill(client)
+        self._node.exec("rm", "-f", f"{self._leases}/lease")
+
+    def _lease_text(self) -> str:
+        return self._read("lease")
+
+    def _read(self, name: str) -> str:
+        path = Path(f"{self._node.root}{self._leases}/{name}")
+        return path.read_text() if path.exists() else ""
+
+    def lease(self) -> VmLease | None:
+        """Return the lease as the script wrote it last."""
+        text = self._lease_text()
+        if not text:
+            return None
+        known = self._folder / "lease.json"
+        first = wire.decode(known.read_bytes(), VmLease) if known.exists() else None
+        return parse_lease(text, first.dora_ms if first else None)
+
+    def events(self) -> list[str]:
+        """Return the DHCP client's events."""
+        return self._read("events").split()
+
+    def renew(self) -> None:
+        """SIGUSR1 is udhcpc's order to renew."""
+        client = self._client()
+        if client is None or not self._node.kill(client, "USR1"):
+            raise CommandError(f"VM {self.state.name} has no DHCP client running")
+
+    def exec(self, *argv: str, stdin: str | None = None, timeout_s: float = 30) -> str:
+        """Run a program of the host in the VM's network."""
+        return self._node.exec(*argv, netns=self.netns, stdin=stdin, timeout_s=timeout_s)
+
+    def ping(self, address: IPv4Address, timeout_s: int = 2) -> bool:
+        """Send one echo request."""
+        try:
+            self.exec("busybox", "ping", "-c", "1", "-W", str(timeout_s), str(address))
+        except CommandError:
+            return False
+        return True
+
+    def http(self, url: str, timeout_s: float = 5) -> str:
+        """Fetch a page from the VM's network; names aren't resolved there, so give addresses."""
+        return self.get(url, timeout_s).raise_for_status().text
+
+    def get(
+        self, url: str, timeout_s: float = 5, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        """Fetch a page with headers of one's own, whatever the status."""
+        transport = NetnsTransport(self.netns_path())
+        with httpx.Client(transport=transport, trust_env=False, timeout=timeout_s) as client:
+            return client.get(url, headers=headers)
+
+    def stop(self) -> None:
+        """End the client, and delete the namespace and with it the link."""
+        self._end_client()
+        self._node.exec("sh", "-c", f"ip link del {self.tap}; ip netns del {self.netns}")
+        self._node.exec("rm", "-rf", self._leases)
