@@ -1,0 +1,176 @@
+"""Keeps the host's firewall rules as they should be.
+
+Ours are nftables tables `bridge lessor` and `inet lessor`, and iptables chains named `lessor-...`
+with the jumps to them from built-in chains. Nobody else's table, chain or rule is changed.
+
+nft and iptables print rules in their own form, so what was applied is remembered in a file, with a
+digest of what they printed afterwards: as long as they print the same, that text is in force. If
+the file is lost, the rules are applied once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lessor.agent.run import Run
+from lessor.core import gateway_iptables, gateway_nft, guards, iptables_edit, nft_listing
+from lessor.core.diff import Changes
+from lessor.core.state import Ruleset
+from lessor.errors import CommandError
+
+NAMES = (guards.NAME, gateway_nft.NAME, gateway_iptables.NAME)
+_RESTORE = ("iptables-restore", "--wait", "--noflush", "--counters")
+
+
+class _Known(NamedTuple):
+    """What was applied, and the digest of what was printed then."""
+
+    text: str
+    digest: str
+
+
+class RulesetDriver:
+    """Applies rulesets.
+
+    Args:
+        run: runs nft and iptables.
+        record: the file that remembers what was applied, in the agent's state folder.
+        names: the rulesets that may exist on this host; others are not looked for.
+        top_regex: iptables_top_regex. Foreign rules that match stay above ours.
+        bottom_regex: iptables_bottom_regex. Foreign rules that match stay below ours.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        record: Path,
+        names: Sequence[str] = NAMES,
+        *,
+        top_regex: str = "",
+        bottom_regex: str = "",
+    ) -> None:
+        self._run = run
+        self._record = record
+        self._names = tuple(names)
+        self._regexes = (top_regex, bottom_regex)
+        self._known: dict[str, _Known] | None = None
+
+    def observe(self) -> dict[str, Ruleset]:
+        """Return our rulesets by name; the text is "" if it isn't as we left it.
+
+        A new driver looks for all; later only for what it found or applied, to save processes.
+        """
+        names = self._names if self._known is None else tuple(self._known)
+        known = self._load()
+        found = {}
+        for name in names:
+            now = self._digest(name)
+            if now is not None:
+                last = known.setdefault(name, _Known("", ""))
+                found[name] = Ruleset(name, last.text if last.digest == now else "")
+        return found
+
+    def apply(self, changes: Changes[Ruleset]) -> None:
+        """Make every change that can be made, then raise one group of those that failed."""
+        failures: list[Exception] = []
+        for ruleset in changes.create + changes.replace:
+            failures += _tried(self._install, ruleset)
+        for ruleset in changes.delete:
+            failures += _tried(self._remove, ruleset)
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} firewall rulesets failed", failures)
+
+    def _install(self, ruleset: Ruleset) -> None:
+        """Apply one, and only then remember it: killed in between, it is applied again."""
+        if ruleset.name == gateway_iptables.NAME:
+            saved = self._run("iptables-save", "-c")
+            self._run(*_RESTORE, stdin=iptables_edit.install(saved, ruleset.text, *self._regexes))
+            now = self._digest(ruleset.name)
+        else:
+            now = self._install_nft(_table(ruleset.name), ruleset.text)
+        self._remember(ruleset.name, _Known(ruleset.text, now or ""))
+
+    def _install_nft(self, table: str, text: str) -> str:
+        try:
+            self._run("nft", "-f", "-", stdin=text)
+        except CommandError:
+            # Somebody, or another version of us, declared a thing otherwise: begin anew, at the
+            # cost of the counters.
+            self._run("nft", "-f", "-", stdin=f"add table {table}\ndelete table {table}\n{text}")
+        listing = self._run("nft", "-j", "list", "table", *table.split())
+        stale = nft_listing.stale(listing, text)
+        if stale:
+            self._run("nft", "-f", "-", stdin=nft_listing.deletion(table, stale))
+        return nft_listing.digest(listing, leave_out=stale)
+
+    def _remove(self, ruleset: Ruleset) -> None:
+        name = ruleset.name
+        if name == gateway_iptables.NAME:
+            removal = iptables_edit.remove(self._run("iptables-save", "-c"))
+            if removal:
+                self._run(*_RESTORE, stdin=removal)
+        else:
+            table = _table(name)
+            self._run("nft", "-f", "-", stdin=f"add table {table}\ndelete table {table}\n")
+        self._remember(name, None)
+
+    def _digest(self, name: str) -> str | None:
+        """Return the digest of what is in force; None: nothing of ours, or no such program."""
+        if name == gateway_iptables.NAME:
+            return self._iptables_digest()
+        listing = self._output("nft", "-j", "list", "table", *_table(name).split())
+        return nft_listing.digest(listing) if listing else None
+
+    def _iptables_digest(self) -> str | None:
+        lines = iptables_edit.own_lines(self._output("iptables-save"))
+        if not lines:
+            return None
+        text = "\n".join((*lines, *self._regexes))  # other regexes ask for another place
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _output(self, *argv: str) -> str:
+        """Return what a listing prints; "" if there is no such table or program."""
+        try:
+            return self._run(*argv)
+        except CommandError:
+            return ""
+
+    def _load(self) -> dict[str, _Known]:
+        if self._known is None:
+            self._known = _read(self._record)
+        return self._known
+
+    def _remember(self, name: str, known: _Known | None) -> None:
+        all_known = self._load()
+        if known is None:
+            all_known.pop(name, None)
+        else:
+            all_known[name] = known
+        fresh = self._record.with_name(f"{self._record.name}.new")
+        fresh.write_text(json.dumps(all_known))
+        fresh.replace(self._record)
+
+
+def _read(record: Path) -> dict[str, _Known]:
+    """Return what a record says; nothing if there is none, or it is damaged."""
+    try:
+        rows = json.loads(record.read_text())
+        return {str(name): _Known(str(text), str(now)) for name, (text, now) in rows.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _tried(change: Callable[[Ruleset], None], ruleset: Ruleset) -> list[Exception]:
+    try:
+        change(ruleset)
+    except (CommandError, OSError) as error:
+        return [error]
+    return []
+
+
+def _table(name: str) -> str:
+    return name.removeprefix("nft ")

@@ -1,0 +1,153 @@
+"""The gateway's rules as iptables chains, in nova-network's layout and order.
+
+The text is in iptables-restore's form and holds only what is ours: chains named `lessor-...`, and
+the jumps to them from the built-in chains. `lessor.core.iptables_edit` fits it into what a host
+has. Rules are written as `iptables-save` prints them, so that their counters can be kept.
+
+Source: semantics.md A8.4, A11.1 to A11.5; iptables-extensions(8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network
+
+from lessor.core.gateway_nft import GatewayOptions, forwarding
+from lessor.core.guard_rules import VM_MARK
+from lessor.core.state import Gateway, Ruleset
+from lessor.model import METADATA_ADDRESS
+
+NAME = "iptables"
+BOTTOM = "lessor-postrouting-bottom"  # the last jump of POSTROUTING; other jumps come first
+
+
+def iptables_gateway_ruleset(gateways: Iterable[Gateway], options: GatewayOptions) -> Ruleset:
+    """Return our chains for all ranges that this host is gateway of, or DHCP server for."""
+    ranges = tuple(gateways)
+    tables = (
+        _table("filter", _filter_jumps(), _filter_rules(ranges, options)),
+        _table("nat", _nat_jumps(), _nat_rules(ranges, options)),
+        _table("mangle", {"POSTROUTING": ["lessor-POSTROUTING"]}, _mangle_rules(ranges)),
+    )
+    return Ruleset(NAME, "".join(tables))
+
+
+def _table(
+    name: str, jumps: Mapping[str, Sequence[str]], rules: Mapping[str, Sequence[str]]
+) -> str:
+    lines = [f"*{name}"]
+    lines += [f":{chain} - [0:0]" for chain in rules]
+    lines += [f"-A {builtin} -j {chain}" for builtin, to in jumps.items() for chain in to]
+    lines += [f"-A {chain} {rule}" for chain, its in rules.items() for rule in dict.fromkeys(its)]
+    return "\n".join((*lines, "COMMIT\n"))
+
+
+def _filter_jumps() -> dict[str, list[str]]:
+    return {
+        "INPUT": ["lessor-INPUT"],
+        "FORWARD": ["lessor-filter-top", "lessor-FORWARD"],
+        "OUTPUT": ["lessor-filter-top", "lessor-OUTPUT"],
+    }
+
+
+def _filter_rules(gateways: Sequence[Gateway], options: GatewayOptions) -> dict[str, list[str]]:
+    return {
+        "lessor-filter-top": ["-j lessor-local"],
+        "lessor-local": [],
+        "lessor-INPUT": list(_input(gateways)),
+        "lessor-vm": list(_from_vm(options)),
+        "lessor-FORWARD": list(_forward(gateways, options)),
+        "lessor-OUTPUT": [],
+    }
+
+
+def _input(gateways: Sequence[Gateway]) -> Iterator[str]:
+    for bridge in _bridges(gateways):
+        for protocol in ("udp", "tcp"):
+            for port in (67, 53):
+                yield f"-i {bridge} -p {protocol} -m {protocol} --dport {port} -j ACCEPT"
+    yield f"-m mark --mark {VM_MARK:#x}/{VM_MARK:#x} -j lessor-vm"
+    for gateway in gateways:
+        for first, last in gateway.vm_sources:
+            yield f"-i {gateway.bridge} -m iprange --src-range {first}-{last} -j lessor-vm"
+
+
+def _from_vm(options: GatewayOptions) -> Iterator[str]:
+    yield "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    yield "-p udp -m udp --dport 67 -j ACCEPT"
+    yield "-p udp -m udp --dport 53 -j ACCEPT"
+    yield "-p tcp -m tcp --dport 53 -j ACCEPT"
+    yield f"-p tcp -m tcp --dport {options.metadata_port} -j ACCEPT"
+    yield "-p icmp -m icmp --icmp-type 8 -j ACCEPT"
+    yield f"-j {options.iptables_drop_action}"
+
+
+def _forward(gateways: Sequence[Gateway], options: GatewayOptions) -> Iterator[str]:
+    pairs, closed = forwarding(gateways, options)
+    for one, other in pairs:
+        yield f"-i {one} -o {other} -j ACCEPT"
+    for bridge in _bridges(gateways):
+        if bridge not in closed:
+            yield f"-i {bridge} -j ACCEPT"
+            yield f"-o {bridge} -j ACCEPT"
+    for bridge in closed:
+        yield f"-i {bridge} -j {options.iptables_drop_action}"
+        yield f"-o {bridge} -j {options.iptables_drop_action}"
+
+
+def _nat_jumps() -> dict[str, list[str]]:
+    return {
+        "PREROUTING": ["lessor-PREROUTING"],
+        "OUTPUT": ["lessor-OUTPUT"],
+        "POSTROUTING": ["lessor-POSTROUTING", BOTTOM],
+    }
+
+
+def _nat_rules(gateways: Sequence[Gateway], options: GatewayOptions) -> dict[str, list[str]]:
+    return {
+        "lessor-PREROUTING": list(_metadata(gateways, options)),
+        "lessor-OUTPUT": [],
+        "lessor-POSTROUTING": [rule for g in gateways for rule in _unchanged(g.cidr, options)],
+        BOTTOM: ["-j lessor-snat"],
+        "lessor-snat": [
+            "-j lessor-float-snat",
+            *(rule for gateway in gateways for rule in _snat(gateway, options)),
+        ],
+        "lessor-float-snat": [],
+    }
+
+
+def _metadata(gateways: Sequence[Gateway], options: GatewayOptions) -> Iterator[str]:
+    target = f"DNAT --to-destination {options.remote_metadata}:{options.metadata_port}"
+    if options.remote_metadata is None:
+        target = f"REDIRECT --to-ports {options.metadata_port}"
+    for bridge in _bridges(gateways):
+        yield f"-d {METADATA_ADDRESS}/32 -i {bridge} -p tcp -m tcp --dport 80 -j {target}"
+
+
+def _unchanged(source: IPv4Network, options: GatewayOptions) -> Iterator[str]:
+    """What keeps a VM's own address: to metadata, to the DMZ, within the network (A11.3)."""
+    if options.remote_metadata:
+        yield f"-s {source} -d {options.remote_metadata}/32 -j ACCEPT"
+    for destination in options.dmz_cidr:
+        yield f"-s {source} -d {destination} -j ACCEPT"
+    yield f"-s {source} -d {source} -m conntrack ! --ctstate DNAT -j ACCEPT"
+
+
+def _snat(gateway: Gateway, options: GatewayOptions) -> Iterator[str]:
+    target = f"-j SNAT --to-source {options.routing_source_ip}"
+    if not gateway.external:
+        yield f"-s {gateway.cidr} -o {options.public_interface} {target}"
+        return
+    for destination in options.force_snat_range:
+        yield f"-s {gateway.cidr} -d {destination} {target}"
+
+
+def _mangle_rules(gateways: Sequence[Gateway]) -> dict[str, list[str]]:
+    """DHCP replies to virtual NICs leave without checksums, and clients drop them (LP 1029430)."""
+    fill = "-p udp -m udp --dport 68 -j CHECKSUM --checksum-fill"
+    return {"lessor-POSTROUTING": [f"-o {bridge} {fill}" for bridge in _bridges(gateways)]}
+
+
+def _bridges(gateways: Iterable[Gateway]) -> list[str]:
+    return sorted({gateway.bridge for gateway in gateways})

@@ -1,0 +1,77 @@
+"""Writes a table of nftables as one script that replaces it whole.
+
+Named counters are added and never flushed, so that what they counted outlives every change of the
+rules. Sets, maps and chains are made if they are missing, emptied, and filled again: `nft -f` does
+all of it in one transaction. What a former script declared and this one doesn't is left in the
+table; `lessor.core.nft_listing` finds it.
+
+Source: nft(8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NftSet:
+    """A named set, or a map where `type` has a colon. `elements` are as nft writes them."""
+
+    name: str
+    type: str
+    elements: Iterable[str]
+    interval: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Return the word that nft has for it."""
+        return "map" if " : " in self.type else "set"
+
+
+@dataclass(frozen=True, slots=True)
+class NftChain:
+    """A chain with its rules; `hook` is None for one that only others jump to."""
+
+    name: str
+    rules: Sequence[str]
+    hook: str | None = None  # "filter hook prerouting priority -310"
+
+
+def nft_table(
+    table: str,
+    counters: Iterable[str],
+    sets: Sequence[NftSet],
+    chains: Sequence[NftChain],
+) -> str:
+    """Return the script that makes `table` ("bridge lessor") hold just this.
+
+    Elements are written in sorted order, so that equal tables are equal texts.
+    """
+    lines = [f"add table {table}"]
+    lines += [f"add counter {table} {name}" for name in sorted(set(counters))]
+    for one in sets:
+        lines += _set_lines(table, one)
+    lines += [_chain_line(table, chain) for chain in chains]
+    lines += [f"flush chain {table} {chain.name}" for chain in chains]
+    lines += [f"add rule {table} {chain.name} {rule}" for chain in chains for rule in chain.rules]
+    return "\n".join(lines) + "\n"
+
+
+def quoted(interface: str) -> str:
+    """Return an interface name as an element of a set."""
+    return f'"{interface}"'
+
+
+def _set_lines(table: str, one: NftSet) -> Iterator[str]:
+    flags = " flags interval;" if one.interval else ""
+    yield f"add {one.kind} {table} {one.name} {{ type {one.type};{flags} }}"
+    yield f"flush {one.kind} {table} {one.name}"
+    elements = sorted(set(one.elements))
+    if elements:
+        yield f"add element {table} {one.name} {{ {', '.join(elements)} }}"
+
+
+def _chain_line(table: str, chain: NftChain) -> str:
+    hook = f" {{ type {chain.hook}; policy accept; }}" if chain.hook else ""
+    return f"add chain {table} {chain.name}{hook}"
