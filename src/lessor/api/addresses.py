@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from lessor.api import bodies
 from lessor.api.fields import Field, Resource, address, as_text, as_time, mac, text
-from lessor.api.routes import Calls, one, routes, typed
+from lessor.api.routes import Calls, one, route, routes, typed
 from lessor.errors import NotFound
 from lessor.model import AddressInfo, AddressState
 from lessor.store.store import Store
@@ -78,13 +78,10 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
         unreserve,
         **{"network_id": str, "key": str, "return": None},
     )
-    opt = {"resource": RESOURCE}
     return [
         *listed,
-        post("/v2.0/addresses", opt=opt, sync_to_thread=True)(reserve),
-        delete("/v2.0/addresses/{network_id:str}/{key:str}", opt=opt, sync_to_thread=True)(
-            unreserve
-        ),
+        route(post, "/v2.0/addresses", reserve, RESOURCE),
+        route(delete, "/v2.0/addresses/{network_id:str}/{key:str}", unreserve, RESOURCE),
     ]
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from lessor.api import bodies
 from lessor.api.fields import Field, Resource, as_time, flag, text
-from lessor.api.routes import Calls, one, routes, typed
+from lessor.api.routes import Calls, one, route, routes, typed
 from lessor.errors import Invalid
 from lessor.model import Host
 from lessor.store.store import Store
@@ -72,8 +72,7 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
         create,
         **{"data": body, "return": bodies.one_body(MADE)},
     )
-    opt = {"resource": RESOURCE}
     return [
         *routes(RESOURCE, calls),
-        post("/v2.0/hosts", opt=opt, sync_to_thread=True)(create),
+        route(post, "/v2.0/hosts", create, RESOURCE),
     ]

@@ -1,12 +1,35 @@
-"""What the OpenAPI page says beyond the handlers' types: the query parameters of lists."""
+"""What the OpenAPI page says beyond the handlers' types: the query parameters of lists, and errors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import OpenAPIType, Operation, Parameter, Schema
+from msgspec import Struct
 
 from lessor.api.fields import Resource
+
+
+class Problem(Struct):
+    """What went wrong: the exception's name in OpenStack Networking, and a sentence."""
+
+    type: str
+    message: str
+    detail: str
+
+
+class ProblemBody(Struct):
+    """The body of every error."""
+
+    NeutronError: Problem
+
+
+PROBLEMS = {
+    400: ResponseSpec(ProblemBody, description="what was asked can't be meant"),
+    404: ResponseSpec(ProblemBody, description="there is no such thing"),
+    409: ResponseSpec(ProblemBody, description="it can't be done as things are now"),
+}
 
 _TEXT = Schema(type=OpenAPIType.STRING)
 _TEXTS = Schema(type=OpenAPIType.ARRAY, items=_TEXT)

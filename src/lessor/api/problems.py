@@ -94,6 +94,8 @@ def _details(error: ValidationException) -> list[dict[str, str]]:
 def _invalid(request: AnyRequest, found: dict[str, str]) -> str:
     """Say what is wrong with a field, in our words where we know the cause."""
     message, key = found["message"], found.get("key", "").removeprefix("data").lstrip(".")
+    if message == "'data'":  # the framework's whole message where there is no body
+        return "there is no body; send JSON"
     resource: Resource | None = request.route_handler.opt.get("resource")
     unknown = re.search(r"unknown field `(.+?)`", message)
     if unknown:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from lessor.api import bodies
 from lessor.api.fields import Resource
-from lessor.api.openapi import listing
+from lessor.api.openapi import PROBLEMS, listing
 from lessor.api.queries import Asked, asked, links
 from lessor.store.query import Query
 
@@ -54,24 +54,38 @@ class Calls:
 
 def routes(resource: Resource, calls: Calls) -> list[HTTPRouteHandler]:
     """Return the handlers of a resource under /v2.0."""
-    opt = {"resource": resource}
-    path = f"/v2.0/{resource.plural}"
-    made = [get(path, opt=opt, sync_to_thread=True, operation_class=listing(resource))(
-        _list(resource, calls)
-    )]  # fmt: skip
+    many = f"/v2.0/{resource.plural}"
+    one = f"{many}/{{key:str}}"
+    made = [route(get, many, _list(resource, calls), resource, operation_class=listing(resource))]
     if calls.row is not None:
-        made.append(
-            get(f"{path}/{{key:str}}", opt=opt, sync_to_thread=True)(_show(resource, calls))
-        )
+        made.append(route(get, one, _show(resource, calls), resource))
     if calls.create is not None:
-        made.append(post(path, opt=opt, sync_to_thread=True)(_create(resource, calls)))
+        made.append(route(post, many, _create(resource, calls), resource))
     if calls.update is not None:
-        one = f"{path}/{{key:str}}"
-        made.append(put(one, opt=opt, sync_to_thread=True)(_update(resource, calls)))
+        made.append(route(put, one, _update(resource, calls), resource))
     if calls.delete is not None:
-        made.append(
-            delete(f"{path}/{{key:str}}", opt=opt, sync_to_thread=True)(_delete(resource, calls))
-        )
+        made.append(route(delete, one, _delete(resource, calls), resource))
+    return made
+
+
+def route(
+    method: Callable[..., Any],
+    path: str,
+    function: Callable[..., Any],
+    resource: Resource,
+    **more: Any,
+) -> HTTPRouteHandler:
+    """Return a handler that runs in a thread, since calls of the store wait."""
+    made: HTTPRouteHandler = method(
+        path,
+        operation_id=function.__name__,
+        opt={"resource": resource},
+        summary=function.__doc__,
+        tags=[resource.plural],
+        responses=PROBLEMS,
+        sync_to_thread=True,
+        **more,
+    )(function)
     return made
 
 
