@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from itertools import chain
 
+from lessor.core.flat import FlatPlanner, Part
 from lessor.core.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.gateway_nft import GatewayOptions, nft_gateway_ruleset
 from lessor.core.guards import guard_ruleset
-
-from lessor.core.flat import FlatPlanner, Part
 from lessor.core.state import (
     Address,
     Bridge,
@@ -59,6 +58,11 @@ class Planner:
         self._parts = {key: kept for key, kept in self._parts.items() if key in view.scopes}
         return Desired(self._join(parts), tuple(parts), tuple(problems))
 
+    @property
+    def _local_metadata(self) -> bool:
+        host = self._settings.metadata_host
+        return host is None or host.is_loopback
+
     def _problem(self, scope: Scope) -> str:
         network = scope.network
         name = f"network {network.name or network.id}"
@@ -95,7 +99,7 @@ class Planner:
     def _join(self, parts: list[Part]) -> HostState:
         gateways = [gateway for part in parts for gateway in part.gateways]
         addresses = [address for part in parts for address in part.addresses]
-        if gateways and self._settings.metadata_host is None:
+        if gateways and self._local_metadata:
             addresses.append(Address("lo", IPv4Interface((METADATA_ADDRESS, 32))))
         return HostState(
             sysctls=_sysctls(bool(gateways)),
@@ -117,13 +121,16 @@ class Planner:
             forward_bridge_interface=settings.forward_bridge_interface,
             metadata_host=settings.metadata_host,
             metadata_port=settings.metadata_port,
+            iptables_drop_action=settings.iptables_drop_action,
+            bridges=tuple(sorted(_by_bridge(parts))),
         )
-        if parts:
-            guards = [guard for part in parts for guard in part.guards]
-            yield guard_ruleset(guards, gateways)
-        if gateways and settings.gateway_firewall == "iptables":
+        if not parts:
+            return
+        guards = [guard for part in parts for guard in part.guards]
+        yield guard_ruleset(guards, gateways, settings.force_snat_range)
+        if settings.gateway_firewall == "iptables":
             yield iptables_gateway_ruleset(gateways, options)
-        elif gateways:
+        else:
             yield nft_gateway_ruleset(gateways, options)
 
     def _dhcp_servers(self, parts: list[Part]) -> Iterator[DhcpServer]:
@@ -143,7 +150,7 @@ class Planner:
             )
 
     def _listeners(self, parts: list[Part]) -> dict[str, MetadataListener]:
-        if self._settings.metadata_host is not None:
+        if not self._local_metadata:
             return {}
         port = self._settings.metadata_port
         return {
