@@ -1,0 +1,62 @@
+"""Keeps kernel settings (sysctls) as they should be.
+
+Settings carry no mark: the names that the driver was made with are all it looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from lessor.core.diff import Changes
+from lessor.core.state import Sysctl
+from lessor.errors import LessorError
+
+ROOT = Path("/proc/sys")
+
+
+class SysctlDriver:
+    """Reads and writes kernel settings.
+
+    Args:
+        names: the settings to look at, by dotted name ("net.ipv4.ip_forward").
+        root: where the kernel shows them.
+    """
+
+    def __init__(self, names: Collection[str], root: Path = ROOT) -> None:
+        self._names = tuple(names)
+        self._root = root
+
+    def observe(self) -> dict[str, Sysctl]:
+        """Return the settings as they are. One that this kernel lacks is left out."""
+        found = {}
+        for name in self._names:
+            try:
+                value = sysctl_path(self._root, name).read_text()
+            except OSError:
+                continue
+            found[name] = Sysctl(name, " ".join(value.split()))
+        return found
+
+    def apply(self, changes: Changes[Sysctl]) -> None:
+        """Write every setting that can be written, then raise one group of those that failed.
+
+        Deletions are not done, on purpose: nobody remembers what the setting was before us, and
+        something else on the host (containers, a VPN) may rely on it by now.
+        """
+        failures: list[Exception] = []
+        for sysctl in changes.create + changes.replace:
+            try:
+                sysctl_path(self._root, sysctl.name).write_text(f"{sysctl.value}\n")
+            except OSError as error:
+                failures.append(LessorError(f"sysctl {sysctl.name}={sysctl.value}: {error}"))
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} sysctls failed", failures)
+
+
+def sysctl_path(root: Path, name: str) -> Path:
+    """Return the file of a setting. As sysctl(8) has it, a "/" in the name stands for a dot.
+
+    A device may have a dot in its name: "net.ipv4.conf.eth0/100.rp_filter" is eth0.100's.
+    """
+    return root / name.translate(str.maketrans("./", "/."))

@@ -1,0 +1,80 @@
+"""A network namespace of its own for a test: the test's thread is in it until the test ends."""
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from pyroute2 import IPRoute
+
+NEW_NET = 0x40000000  # CLONE_NEWNET
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _shell(command: str) -> str:
+    done = subprocess.run(
+        ["/bin/sh", "-ec", command], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def _own_namespace() -> Iterator[int]:
+    """Be in a new namespace; yields an open file of it. It ends with the last socket in it."""
+    with Path("/proc/thread-self/ns/net").open() as former:
+        _checked(_libc.unshare(NEW_NET))
+        with Path("/proc/thread-self/ns/net").open() as here:
+            try:
+                yield here.fileno()
+            finally:
+                _checked(_libc.setns(former.fileno(), NEW_NET))
+
+
+@contextmanager
+def _inside(namespace: int) -> Iterator[None]:
+    with Path("/proc/thread-self/ns/net").open() as former:
+        _checked(_libc.setns(namespace, NEW_NET))
+        try:
+            yield
+        finally:
+            _checked(_libc.setns(former.fileno(), NEW_NET))
+
+
+@pytest.fixture
+def netns() -> Iterator[int]:
+    """The test runs in a fresh network namespace, with nothing in it but lo, up."""
+    with _own_namespace() as here:
+        _shell("ip link set lo up")
+        yield here
+
+
+@pytest.fixture
+def sh(netns: int) -> Callable[[str], str]:
+    """Runs a shell line where the test is (its namespace) and returns what it prints."""
+    return _shell
+
+
+@pytest.fixture
+def peer(netns: int) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """A second namespace, for what is at the other end of the wire: `with peer(): ...`."""
+    with _own_namespace() as namespace:
+        _shell("ip link set lo up")
+        with _inside(netns):
+            yield lambda: _inside(namespace)
+
+
+@pytest.fixture
+def ip(netns: int) -> Iterator[IPRoute]:
+    """A netlink socket of the test's namespace."""
+    with IPRoute() as opened:
+        yield opened
