@@ -1,0 +1,255 @@
+"""Keeps the Linux bridges of flat networks as they should be.
+
+Ours carry the alias (IFLA_IFALIAS) `lessor`. A bridge of a wanted name without it is an operator's:
+it is used as it is, its ports and addresses stay, it gets at most the interface and the settings
+that are asked for, and it is never deleted.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from lessor.agent.inet import addresses, is_movable
+from lessor.agent.journal import Journal
+from lessor.agent.netlink import Link, link, links, ports_of
+from lessor.agent.offload import set_tx_checksum, tx_checksum
+from lessor.agent.uplink import Uplink
+from lessor.core.diff import Changes
+from lessor.core.state import Bridge
+from lessor.errors import Conflict, LessorError, Pending
+from lessor.settings import FlatMapping
+
+MARK = "lessor"
+NEW = "lessor-new"  # a bridge has this name until it has its mark and its settings
+AMISS = 0  # shown as MTU of a bridge with a fault that `Bridge` has no word for: never wanted
+
+
+class BridgeDriver:
+    """Makes bridges, joins their interfaces, and takes both back.
+
+    Args:
+        ip: an open socket.
+        reachable: tells whether the server answers this host; asked before and after a move.
+        journal: file for what is being moved, in the agent's state folder.
+        mappings: the bridges that settings name. They are shown although they may be an
+            operator's, with the interface that they should have.
+        patience_s: how long the server may take to answer again after a move.
+    """
+
+    def __init__(
+        self,
+        ip: IPRoute,
+        reachable: Callable[[], bool],
+        journal: Path,
+        mappings: Iterable[FlatMapping] = (),
+        patience_s: float = 5.0,
+    ) -> None:
+        self._ip = ip
+        self._uplink = Uplink(ip, reachable, Journal(journal), patience_s)
+        # what was wanted of each: says which bridges of an operator's to show, and which port to
+        # take for the interface
+        self._wanted = {m.bridge: Bridge(m.bridge, m.interface) for m in mappings}
+
+    def observe(self) -> dict[str, Bridge]:
+        """Return our bridges, and an operator's that we were asked for, by name."""
+        devices = links(self._ip)
+        return {
+            name: self._shown(device, devices)
+            for name, device in devices.items()
+            if device.kind == "bridge" and (_is_ours(device) or name in self._wanted)
+        }
+
+    def apply(self, changes: Changes[Bridge]) -> None:
+        """Make every change that can be made, then raise one group of those that could not."""
+        failures: list[Exception] = []
+        for bridge in changes.create + changes.replace:
+            self._wanted[bridge.name] = bridge
+            failures += _tried(self._ensure, bridge)
+        for bridge in changes.delete:
+            failures += _tried(self._remove, bridge)
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} bridges are not as wanted", failures)
+
+    # --- what is there
+
+    def _shown(self, device: Link, devices: dict[str, Link]) -> Bridge:
+        wanted = self._wanted.get(device.name)
+        ours = _is_ours(device)
+        port = self._interface(device, devices)
+        settled = port is not None and self._uplink.is_settled(device, port)
+        mtu = device.mtu if wanted and wanted.mtu is not None else None
+        if not device.up or (ours and _is_amiss(device, port)):
+            mtu = AMISS
+        offload = tx_checksum(device.name) or (
+            not ours and wanted is not None and wanted.tx_checksum
+        )
+        return Bridge(device.name, port.name if port and settled else None, mtu, offload)
+
+    def _interface(self, bridge: Link, devices: dict[str, Link]) -> Link | None:
+        """Return the port that is the bridge's interface: as wanted, or the one with its MAC."""
+        ports = ports_of(bridge, devices.values())
+        wanted = self._wanted.get(bridge.name)
+        for port in ports:
+            if wanted and port.name == wanted.interface:
+                return port
+        if not _is_ours(bridge):
+            return None
+        same = (p for p in ports if p.mac == bridge.mac and not p.alias.startswith(f"{MARK}:"))
+        return next(same, None)
+
+    # --- making it
+
+    def _ensure(self, wanted: Bridge) -> None:
+        interface = link(self._ip, wanted.interface) if wanted.interface else None
+        device = link(self._ip, wanted.name) or self._make(wanted.name, interface)
+        if device.kind != "bridge":
+            raise Conflict(
+                f"bridge {wanted.name} can't be made: there is a {device.kind or 'hardware'} "
+                f"device of that name; rename it or name another bridge"
+            )
+        self._set_up(device, wanted)
+        self._connect(wanted, interface)
+
+    def _make(self, name: str, interface: Link | None) -> Link:
+        """Make a bridge. Its real name is the last thing it gets, so none is ever unmarked."""
+        if link(self._ip, NEW):
+            self._ip.link("del", ifname=NEW)
+        mac = interface.mac if interface else _random_mac()
+        self._ip.link(
+            "add", ifname=NEW, kind="bridge", address=mac, br_stp_state=0, br_forward_delay=0
+        )
+        new = _present(self._ip, NEW)
+        self._ip.link("set", index=new.index, ifalias=MARK)
+        self._ip.link("set", index=new.index, ifname=name)
+        return _present(self._ip, name)
+
+    def _set_up(self, device: Link, wanted: Bridge) -> None:
+        index = device.index
+        if _is_ours(device) and (device.stp or device.forward_delay):
+            # one after the other: with STP on, the kernel refuses a delay of 0
+            self._ip.link("set", index=index, kind="bridge", br_stp_state=0)
+            self._ip.link("set", index=index, kind="bridge", br_forward_delay=0)
+        if wanted.mtu is not None and wanted.mtu != device.mtu:
+            self._ip.link("set", index=index, mtu=wanted.mtu)
+        if not device.up:
+            self._ip.link("set", index=index, state="up")
+        on = tx_checksum(device.name)
+        if on != wanted.tx_checksum and (_is_ours(device) or not wanted.tx_checksum):
+            set_tx_checksum(device.name, on=wanted.tx_checksum)
+
+    def _connect(self, wanted: Bridge, interface: Link | None) -> None:
+        devices = links(self._ip)
+        device = devices[wanted.name]
+        former = self._interface(device, devices)
+        if former and former.name != wanted.interface:
+            self._uplink.leave(device, former)
+        if wanted.interface is None:
+            return
+        if interface is None:
+            raise Pending(
+                f"flat_interface {wanted.interface} of bridge {wanted.name} is not on this host",
+                key=wanted.name,
+            )
+        _check_free(device, interface, devices.values())
+        self._pin_mac(device, interface, devices.values())
+        if not self._uplink.is_settled(device, interface):
+            self._uplink.join(_present(self._ip, wanted.name), interface)
+
+    def _pin_mac(self, bridge: Link, interface: Link, devices: Iterable[Link]) -> None:
+        """Fix the bridge's MAC, or it would become that of a VM's tap (LP 1488686).
+
+        An operator's bridge keeps the MAC it has, unless the interface is its first port.
+        """
+        joined = interface.master == bridge.index
+        if _is_ours(bridge):
+            mac = interface.mac if bridge.mac != interface.mac else None
+        elif joined:
+            mac = None
+        else:
+            mac = bridge.mac if ports_of(bridge, devices) else interface.mac
+        if mac is not None:
+            self._ip.link("set", index=bridge.index, address=mac)
+
+    # --- taking it back
+
+    def _remove(self, wanted: Bridge) -> None:
+        self._wanted.pop(wanted.name, None)
+        devices = links(self._ip)
+        device = devices.get(wanted.name)
+        if device is None or not _is_ours(device):
+            return
+        interface = self._interface(device, devices)
+        others = [p.name for p in ports_of(device, devices.values()) if p != interface]
+        if others:
+            raise Pending(
+                f"bridge {device.name} is no longer needed but still has {', '.join(others)}; "
+                f"it is removed when they are gone",
+                key=device.name,
+            )
+        if interface:
+            self._uplink.leave(device, interface)
+        else:
+            self._check_bare(device)
+        self._ip.link("del", index=device.index)
+
+    def _check_bare(self, device: Link) -> None:
+        foreign = [a.local for a in addresses(self._ip, device.index) if is_movable(a)]
+        if foreign:
+            raise Pending(
+                f"bridge {device.name} is no longer needed but has {', '.join(foreign)}, which is "
+                f"not ours and has no interface to go to; remove it from the bridge",
+                key=device.name,
+            )
+
+
+def _is_ours(device: Link) -> bool:
+    return device.kind == "bridge" and (device.alias == MARK or device.name == NEW)
+
+
+def _is_amiss(device: Link, interface: Link | None) -> bool:
+    pinned = interface is None or interface.mac == device.mac
+    return device.stp or device.forward_delay != 0 or not pinned
+
+
+def _check_free(bridge: Link, interface: Link, devices: Iterable[Link]) -> None:
+    if interface.master in (None, bridge.index):
+        return
+    holder = next((d for d in devices if d.index == interface.master), None)
+    name = holder.name if holder else f"device {interface.master}"
+    if holder and _is_ours(holder):
+        raise Pending(
+            f"{interface.name} of bridge {bridge.name} is still in our bridge {name}",
+            key=bridge.name,
+            retry_s=1.0,
+        )
+    raise Conflict(
+        f"bridge {bridge.name} can't have {interface.name}: it belongs to {name}, which is not "
+        f"ours; take it out (ip link set {interface.name} nomaster) or name another flat_interface"
+    )
+
+
+def _present(ip: IPRoute, name: str) -> Link:
+    found = link(ip, name)
+    if found is None:
+        raise LessorError(f"{name} has just gone from this host; it is looked for again")
+    return found
+
+
+def _random_mac() -> str:
+    """Return a MAC for a bridge without an interface: locally administered, for one host only."""
+    return ":".join(f"{byte:02x}" for byte in (0x02, *secrets.token_bytes(5)))
+
+
+def _tried(step: Callable[[Bridge], None], bridge: Bridge) -> list[Exception]:
+    try:
+        step(bridge)
+    except (LessorError, ExceptionGroup) as error:
+        return [error]
+    except (NetlinkError, OSError) as error:
+        return [LessorError(f"bridge {bridge.name}: {error}")]
+    return []

@@ -1,0 +1,56 @@
+"""A note on disk of what a driver is in the middle of, so that it can be ended after a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Journal:
+    """One note a key, in one file. A note of before the host's last start is void: so are devices.
+
+    Args:
+        path: the file; its folder is made when there is something to note.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> dict[str, Any]:
+        """Return the open notes, by key."""
+        try:
+            content = json.loads(self._path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        notes: dict[str, Any] = content["notes"] if content.get("boot") == _boot() else {}
+        return notes
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep a note; it is on the disk when this returns."""
+        self._write({**self.read(), key: value})
+
+    def clear(self, key: str) -> None:
+        """Forget a note; none there is fine."""
+        notes = self.read()
+        if notes.pop(key, None) is not None:
+            self._write(notes)
+
+    def _write(self, notes: dict[str, Any]) -> None:
+        if not notes:
+            self._path.unlink(missing_ok=True)
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_name(f"{self._path.name}.new")
+        with new.open("w") as file:
+            json.dump({"boot": _boot(), "notes": notes}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+
+
+def _boot() -> str:
+    return BOOT_ID.read_text().strip()
