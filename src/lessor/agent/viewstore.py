@@ -7,10 +7,10 @@ emptying the log changes nothing; a torn last line is an answer that was never a
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lessor.agent.atomic import write_durably
 from lessor.core.view import merge
 from lessor.errors import Invalid
 from lessor.model import View, ViewAnswer
@@ -74,12 +74,7 @@ class ViewStore:
 
     def save(self, kept: Kept) -> None:
         """Write the whole and empty the log."""
-        fresh = self._whole.with_suffix(".new")
-        with fresh.open("wb") as file:
-            file.write(encode(kept))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._whole)
+        write_durably(self._whole, encode(kept))
         self._log.unlink(missing_ok=True)
 
     def _answers(self) -> list[ViewAnswer]:

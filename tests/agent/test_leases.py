@@ -1,0 +1,133 @@
+import asyncio
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from lessor.agent.leases import LeaseForwarder
+from lessor.agent.spool import Spool
+from lessor.agent.whereabouts import Whereabouts
+from lessor.core.leases import LiveLease, SpooledEvent
+from lessor.core.state import DhcpRange, DhcpServer
+from lessor.errors import LessorError, Unavailable
+from lessor.model import LeaseBatch
+
+ADDRESS = IPv4Address("10.0.0.5")
+
+
+class Server:
+    """Applies each event once, by epoch and number, as the store does."""
+
+    def __init__(self) -> None:
+        self.applied: list[tuple[int, str]] = []
+        self.fails: list[LessorError] = []
+        self.answers = True
+
+    async def leases(self, batch: LeaseBatch) -> int:
+        if self.fails:
+            raise self.fails.pop(0)
+        last = self.applied[-1][0] if self.applied else 0
+        self.applied += [(e.seq, e.action) for e in batch.events if e.seq > last]
+        if not self.answers:
+            self.answers = True
+            raise Unavailable("the answer was lost")
+        return self.applied[-1][0]
+
+
+class Table:
+    def __init__(self) -> None:
+        self.noted: list[int] = []
+
+    def apply(self, events: Sequence[SpooledEvent]) -> None:
+        self.noted += [event.seq for event in events]
+
+
+class Case:
+    def __init__(self, folder: Path) -> None:
+        self.server, self.table, self.spool = Server(), Table(), Spool(folder / "spool")
+        self.sent = 0
+        self.forwarder = LeaseForwarder(
+            self.server, self.spool, self.table, self.network_of, self.count
+        )
+
+    def network_of(self, instance: str, _: IPv4Address) -> str | None:
+        return {"br100": "blue"}.get(instance)
+
+    def count(self) -> None:
+        self.sent += 1
+
+    def add(self, *actions: str, instance: str = "br100") -> None:
+        for action in actions:
+            lease = LiveLease(ADDRESS, "fa:16:3e:00:00:01", 2e9)
+            self.spool.add(instance, action, lease)
+        self.forwarder.nudge()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        async def main() -> None:
+            task = asyncio.create_task(self.forwarder.run())
+            async with asyncio.timeout(5):
+                while not condition():
+                    await asyncio.sleep(0.005)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(main())
+
+
+def test_events_reach_the_table_and_the_server_and_leave_the_spool(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+    case.add("add", "old", "del")
+    case.until(lambda: not case.forwarder.pending())
+    assert case.server.applied == [(1, "add"), (2, "old"), (3, "del")]
+    assert case.table.noted == [1, 2, 3]
+
+
+def test_server_away_keeps_events_in_the_spool_and_the_table_up_to_date(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+    case.server.fails = [Unavailable("away")] * 9
+    case.add("add")
+    case.until(lambda: bool(case.forwarder.problem))
+    assert (case.table.noted, case.forwarder.pending(), case.sent) == ([1], True, 0)
+    case.server.fails.clear()
+    case.until(lambda: not case.forwarder.pending())
+    assert (case.server.applied, case.forwarder.problem) == ([(1, "add")], "")
+
+
+def test_an_agent_killed_before_the_cut_sends_again_and_nothing_is_applied_twice(
+    tmp_path: Path,
+) -> None:
+    case = Case(tmp_path)
+    case.server.answers = False
+    case.add("add")
+    case.until(lambda: bool(case.forwarder.problem))
+    again = Case(tmp_path)
+    again.server = case.server
+    again.forwarder = LeaseForwarder(
+        case.server, again.spool, again.table, again.network_of, again.count
+    )
+    again.add("del")
+    again.until(lambda: not again.forwarder.pending())
+    assert case.server.applied == [(1, "add"), (2, "del")]
+
+
+def test_an_event_of_no_network_holds_up_no_other(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+    case.add("add", instance="br-gone")
+    case.add("add")
+    case.until(lambda: not case.forwarder.pending())
+    assert case.server.applied == [(2, "add")]
+
+
+def served(network_id: str) -> DhcpServer:
+    cidr = IPv4Network("10.0.0.0/24")
+    range_ = DhcpRange("s", network_id, cidr, cidr[1], cidr[2], cidr[1], 1500, (), (), "")
+    return DhcpServer("br100", "br100", (range_,), {})
+
+
+def test_an_address_belongs_to_the_network_that_has_or_last_had_it(tmp_path: Path) -> None:
+    Whereabouts(tmp_path / "blocks").learn([served("blue")])
+    known = Whereabouts(tmp_path / "blocks")
+    known.learn([])
+    assert known.network_of("br100", ADDRESS) == "blue"
+    known.learn([served("red")])
+    assert Whereabouts(tmp_path / "blocks").network_of("br100", ADDRESS) == "red"
+    assert known.network_of("br200", ADDRESS) is None
