@@ -1,12 +1,12 @@
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from lessor.agent.leases import LeaseForwarder
 from lessor.agent.spool import Spool
 from lessor.agent.whereabouts import Whereabouts
-from lessor.core.leases import LiveLease, SpooledEvent
+from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpRange, DhcpServer
 from lessor.errors import LessorError, Unavailable
 from lessor.model import LeaseBatch
@@ -34,16 +34,24 @@ class Server:
 
 
 class Table:
-    def __init__(self) -> None:
-        self.noted: list[int] = []
+    """Notes the numbers of the spool's events; `full` is a full disk."""
 
-    def apply(self, events: Sequence[SpooledEvent]) -> None:
-        self.noted += [event.seq for event in events]
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self.noted: list[int] = []
+        self.full = False
+
+    def catch_up(self) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        after = self.noted[-1] if self.noted else 0
+        self.noted += [event.seq for event in self.spool.read(after=after)]
 
 
 class Case:
     def __init__(self, folder: Path) -> None:
-        self.server, self.table, self.spool = Server(), Table(), Spool(folder / "spool")
+        self.server, self.spool = Server(), Spool(folder / "spool")
+        self.table = Table(self.spool)
         self.sent = 0
         self.forwarder = LeaseForwarder(
             self.server, self.spool, self.table, self.network_of, self.count
@@ -107,6 +115,14 @@ def test_an_agent_killed_before_the_cut_sends_again_and_nothing_is_applied_twice
     again.add("del")
     again.until(lambda: not again.forwarder.pending())
     assert case.server.applied == [(1, "add"), (2, "del")]
+
+
+def test_events_that_can_not_be_noted_are_not_cut(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+    case.table.full = True
+    case.add("add")
+    case.until(lambda: "No space left" in case.forwarder.problem)
+    assert (case.server.applied, case.forwarder.pending()) == ([], True)
 
 
 def test_an_event_of_no_network_holds_up_no_other(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ class Sink(Protocol):
 class Table(Protocol):
     """What the events are noted in before anybody else hears of them."""
 
-    def apply(self, events: Sequence[SpooledEvent]) -> None:
-        """Note events, durably. Those that were noted before change nothing."""
+    def catch_up(self) -> None:
+        """Note all that the spool has, durably; OSError: it can't be written."""
 
 
 class LeaseForwarder:
@@ -65,7 +65,6 @@ class LeaseForwarder:
         self._table = table
         self._network_of = network_of
         self._sent = sent
-        self._noted = 0
         self._wake = asyncio.Event()
         self._log = structlog.get_logger()
         self.problem = ""
@@ -78,23 +77,17 @@ class LeaseForwarder:
         """Tell whether there are events that the server hasn't got."""
         return bool(self._spool.read(1))
 
-    def note(self) -> None:
-        """Bring the lease table up to the spool. For threads too; one at a time."""
-        while events := self._spool.read(MOST, after=self._noted):
-            self._table.apply(events)
-            self._noted = events[-1].seq
-
     async def run(self) -> None:
         """Forward until cancelled."""
         failures = 0
         while True:
             self._wake.clear()
-            await asyncio.to_thread(self.note)
             try:
+                await asyncio.to_thread(self._table.catch_up)
                 while await self._send():
                     failures = 0
                 self.problem = ""
-            except LessorError as error:
+            except (LessorError, OSError) as error:
                 failures += 1
                 self._wait(str(error))
             retry_s = min(LONGEST_RETRY_S, 0.5 * 2 ** min(failures, 6)) if failures else None

@@ -1,0 +1,158 @@
+"""Keeps a metadata server on each interface that should have one.
+
+Ours are the sockets of this process: they end with it, so nothing on the host can go stale and no
+mark is needed. Each is bound to its interface (SO_BINDTODEVICE): what network a request comes
+from is what the kernel says, and two bridges may carry equal addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from lessor.core.diff import Changes
+from lessor.core.state import MetadataListener
+from lessor.errors import Conflict, LessorError, Pending
+from lessor.metadata.app import Endpoint, MetadataApp
+from lessor.metadata.server import BACKLOG, Server
+
+ANYWHERE = "0.0.0.0"  # noqa: S104 - on one interface, whatever address its packets were sent to
+CALL_S = 15.0  # for the loop to do what the reconciling thread asks
+RETRY_S = 5.0
+
+
+@dataclass(slots=True)
+class _Open:
+    listener: MetadataListener
+    index: int  # the kernel's number of the interface: another one is another interface
+    server: Server
+    endpoint: Endpoint
+
+
+class MetadataListeners:
+    """The driver. Its calls come from the reconciling thread; the servers live in `loop`.
+
+    Args:
+        app: the service behind all listeners.
+        loop: the agent's, running in another thread than the caller's.
+    """
+
+    def __init__(self, app: MetadataApp, loop: asyncio.AbstractEventLoop) -> None:
+        self._app = app
+        self._loop = loop
+        self._open: dict[str, _Open] = {}
+
+    def observe(self) -> dict[str, MetadataListener]:
+        """Return what is served, by interface. One whose interface was made anew serves nobody."""
+        return {key: held.listener for key, held in list(self._open.items()) if _is_alive(held)}
+
+    def apply(self, changes: Changes[MetadataListener]) -> None:
+        """Open, change and close listeners.
+
+        Raises:
+            ExceptionGroup: of `Pending` (the interface isn't there yet), `Conflict` (its port is
+                taken) and other errors, one a listener.
+        """
+        failures: list[Exception] = []
+        for listener in changes.delete:
+            failures += self._try(listener, self._close(listener.interface))
+        for listener in changes.create + changes.replace:
+            failures += self._try(listener, self._put(listener))
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} metadata listeners failed", failures)
+
+    def close(self) -> None:
+        """Close all, and what the service holds open. For the end of the agent."""
+        self._call(self.aclose())
+
+    async def aclose(self) -> None:
+        """Do the same from within the loop."""
+        await asyncio.gather(*(self._close(interface) for interface in list(self._open)))
+        await self._app.aclose()
+
+    def _try(self, listener: MetadataListener, task: Coroutine[Any, Any, None]) -> list[Exception]:
+        try:
+            self._call(task)
+        except OSError as error:
+            return [_explained(listener, error)]
+        except LessorError as error:
+            return [error]
+        return []
+
+    def _call(self, task: Coroutine[Any, Any, None]) -> None:
+        future = asyncio.run_coroutine_threadsafe(task, self._loop)
+        try:
+            future.result(CALL_S)
+        except TimeoutError as error:
+            future.cancel()
+            raise LessorError(f"metadata: the agent's loop took over {CALL_S:g} s") from error
+
+    async def _put(self, listener: MetadataListener) -> None:
+        held = self._open.get(listener.interface)
+        if held and _is_alive(held) and held.listener.port == listener.port:
+            held.endpoint.networks = listener.networks
+            held.listener = listener
+            return
+        await self._close(listener.interface)
+        endpoint = Endpoint(self._app, listener.networks)
+        server = Server(endpoint)
+        index = _index(listener.interface)
+        await server.start(bound(listener.interface, listener.port))
+        self._open[listener.interface] = _Open(listener, index, server, endpoint)
+
+    async def _close(self, interface: str) -> None:
+        held = self._open.pop(interface, None)
+        if held is not None:
+            await held.server.stop()
+
+
+def bound(interface: str, port: int) -> socket.socket:
+    """Return a TCP socket that hears `port` on one interface only.
+
+    Raises:
+        OSError: there is no such interface, or another socket hears the port there.
+    """
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        made.bind((ANYWHERE, port))
+        made.listen(BACKLOG)
+        made.setblocking(False)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _is_alive(held: _Open) -> bool:
+    try:
+        return held.server.is_serving() and _index(held.listener.interface) == held.index
+    except OSError:
+        return False
+
+
+def _index(interface: str) -> int:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError as error:  # Python gives it no number
+        raise OSError(errno.ENODEV, f"no interface {interface}") from error
+
+
+def _explained(listener: MetadataListener, error: OSError) -> LessorError:
+    what = f"metadata on {listener.interface} port {listener.port}"
+    if error.errno in (errno.ENODEV, errno.ENXIO):
+        return Pending(
+            f"{what}: there is no interface {listener.interface} yet",
+            key=listener.interface,
+            retry_s=RETRY_S,
+        )
+    if error.errno == errno.EADDRINUSE:
+        return Conflict(
+            f"{what}: another program listens there; stop it or set metadata_port to a free one"
+        )
+    return LessorError(f"{what}: {error}")
