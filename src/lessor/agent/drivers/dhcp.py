@@ -1,0 +1,43 @@
+"""DHCP servers, whichever program does the work. Nothing above this knows which one runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Protocol
+
+from lessor.agent.drivers import Driver
+from lessor.core.leases import LiveLease
+from lessor.core.state import DhcpServer
+
+HOOK = Path(__file__).parents[2] / "dhcpbridge" / "lessor-dhcpbridge"  # the one that we ship
+
+
+class Leases(Protocol):
+    """What a driver asks of the lease book."""
+
+    def catch_up(self) -> None:
+        """Take all events that were reported until now."""
+
+    def live(self, instance: str) -> Mapping[IPv4Address, LiveLease]:
+        """Return a server's live leases, by address."""
+
+    def table(self, instance: str) -> Path:
+        """Return the file with the leases that a server starts with."""
+
+    def prepare(self, instance: str) -> None:
+        """Write that file, when no server runs."""
+
+    def end(self, instance: str, leases: Iterable[LiveLease]) -> None:
+        """End leases that no server holds any more."""
+
+
+class DhcpDriver(Driver[DhcpServer], Protocol):
+    """Runs DHCP servers, keeps their reservations and ends the leases of those that are gone."""
+
+    def verify(self) -> None:
+        """Compare with the disk, to the last byte, at the next `observe()`."""
+
+    def pidfds(self) -> Mapping[str, int]:
+        """Return what becomes readable when a server dies, by its name; valid until `apply()`."""
