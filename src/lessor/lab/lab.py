@@ -18,12 +18,15 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from lessor.errors import Conflict, Forbidden, Invalid, NotFound
-from lessor.lab import cabling
+from lessor.client import Client
+from lessor.errors import CommandError, Conflict, Forbidden, Invalid, NotFound
+from lessor.lab import cabling, cloud
+from lessor.lab.cloud import LabNetwork
 from lessor.lab.node import Node, inits
 from lessor.lab.process import Process, is_alive, kill
+from lessor.lab.realvm import RealVm
 from lessor.lab.services import (
     AGENT,
     OUTSIDE,
@@ -31,6 +34,15 @@ from lessor.lab.services import (
     start_agent,
     start_outside,
     start_server,
+    write_settings,
+    write_token,
+)
+from lessor.lab.settings_file import (
+    agent_flags,
+    network_hosts,
+    server_flags,
+    settings_text,
+    shared_flags,
 )
 from lessor.lab.state import HostSpec, LabState, NodeState, StateFile, VmState
 from lessor.lab.vm import NetnsVm, Vm
@@ -42,6 +54,8 @@ FABRIC = "fabric"
 RESERVED = (FABRIC, OUTSIDE, SERVER)
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 DEFAULT_FOLDER = Path("/var/lib/lessor-lab")
+SERVER_TIMEOUT_S = 20
+AGENT_TIMEOUT_S = 40
 FIRST_HOST_INDEX = 2  # outside is 0, the server 1
 
 Progress = Callable[[str], None]
@@ -62,6 +76,7 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._file = StateFile(self.folder)
+        self._api: Client | None = None
 
     @classmethod
     def up(
@@ -116,6 +131,40 @@ class Lab:
                 cabling.connect(fabric, node, plan.index, plan.address, flat=plan.agent)
         self._record(OUTSIDE, OUTSIDE, start_outside(self.node(OUTSIDE)))
 
+    def _start_services(
+        self,
+        specs: Sequence[HostSpec],
+        flags: Mapping[str, str],
+        config_files: Sequence[Path],
+        progress: Progress,
+    ) -> None:
+        given = [path.read_text() for path in config_files]
+        shared = shared_flags(specs) | dict(flags)
+        progress(SERVER)
+        write_settings(self.node(SERVER), *given, settings_text(shared, server_flags()))
+        self.start(SERVER, SERVER)
+        owners = network_hosts(specs)
+        for spec in specs:
+            progress(f"agent of {spec.name}")
+            node, address = self.node(spec.name), self.host_state(spec.name).address
+            assert address is not None
+            own = agent_flags(spec, address, owners)
+            write_settings(node, *given, settings_text(shared, own))
+            write_token(node, self.api.create("hosts", {"name": spec.name})["token"])
+            self._launch(spec.name, AGENT)
+        progress("waiting for the agents")
+        self._wait_for_agents(*(spec.name for spec in specs))
+
+    def _wait_for_agents(self, *names: str) -> None:
+        def late() -> list[str]:
+            for name in names:
+                if not self.is_running(name, AGENT):
+                    words = self.node(name).last_words(AGENT)
+                    raise CommandError(f"lessor agent on {name} has ended: {words}")
+            return cloud.out_of_sync(self.api, names)
+
+        wait_for(lambda: not late(), AGENT_TIMEOUT_S, f"agents of {', '.join(names)} are in sync")
+
     def _make(self, state: LabState, plan: NodeState) -> Node:
         state.nodes[plan.name] = plan
         node = self.node(plan.name)
@@ -127,6 +176,9 @@ class Lab:
 
         Works on a lab that was made by halves, too.
         """
+        if self._api is not None:
+            self._api.__exit__(None, None, None)
+            self._api = None
         for init, _ in list(inits(self.folder)):
             kill(init)
         self._clear(logs=False)
@@ -144,6 +196,13 @@ class Lab:
             NotFound: there is no lab in this folder.
         """
         return self._file.read()
+
+    @property
+    def api(self) -> Client:
+        """A client of the lab's server."""
+        if self._api is None:
+            self._api = cloud.client(self.node(SERVER))
+        return self._api
 
     @property
     def hosts(self) -> list[str]:
@@ -220,8 +279,21 @@ class Lab:
             raise Invalid(
                 f"start {what} on {name}: only agents on hosts and the server on {SERVER}"
             )
+        self._launch(name, what)
+        if what == AGENT:
+            self._wait_for_agents(name)
+        else:
+            wait_for(self._server_answers, SERVER_TIMEOUT_S, "lessor server answers")
+
+    def _launch(self, name: str, what: str) -> None:
         start = start_server if what == SERVER else start_agent
         self._record(name, what, start(self.node(name)))
+
+    def _server_answers(self) -> bool:
+        if not self.is_running(SERVER, SERVER):
+            words = self.node(SERVER).last_words(SERVER)
+            raise CommandError(f"lessor server has ended: {words}")
+        return cloud.answers(self.api)
 
     def is_running(self, name: str, what: str) -> bool:
         """Tell whether what the lab started under this name runs on a host."""
@@ -243,6 +315,43 @@ class Lab:
         address = self.host_state(via).address
         assert address is not None
         cabling.route_back(self.node(OUTSIDE), destination, address)
+
+    def network(self, name: str, cidr: str, **attributes: Any) -> LabNetwork:
+        """Make a flat network with one subnet; see `cloud.make_network` for what can be said."""
+        return cloud.make_network(self.api, name, cidr, **attributes)
+
+    def boot(
+        self,
+        name: str,
+        on: str,
+        network: LabNetwork | str,
+        *,
+        real: bool = False,
+        port: Mapping[str, Any] | None = None,
+    ) -> Vm:
+        """Make a port bound to a host, and a VM on it.
+
+        Args:
+            name: of the VM and its port.
+            on: the host.
+            network: as `network` returned it, or its name or id.
+            real: a QEMU guest, and not a namespace.
+            port: further attributes of the port, as the API names them.
+        """
+        self.host_state(on)
+        if name in self.state.vms:
+            raise Conflict(f"the lab has a VM {name}; take another name")
+        if isinstance(network, str):
+            network = cloud.find_network(self.api, network)
+        return self.plug(
+            cloud.make_port(self.api, name, on, network, real=real, port={**(port or {})})
+        )
+
+    def delete_vm(self, name: str) -> None:
+        """End a VM, then delete its port: what a compute service does."""
+        port_id = self.vm(name).state.port_id
+        self.unplug(name)
+        self.api.delete("ports", port_id)
 
     def plug(self, vm: VmState) -> Vm:
         """Make a VM whose port exists already."""
@@ -271,7 +380,8 @@ class Lab:
 
     def _vm(self, state: VmState) -> Vm:
         folder = self.folder / "vms" / state.name
-        return NetnsVm(self.node(state.host), state, folder)
+        kind = RealVm if state.real else NetnsVm
+        return kind(self.node(state.host), state, folder)
 
     def unplug(self, name: str) -> None:
         """End a VM and forget it. Its port stays."""

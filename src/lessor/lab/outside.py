@@ -5,7 +5,8 @@ So a VM learns as whom the world sees it. Run as a program: `python -m lessor.la
 
 from __future__ import annotations
 
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
 
 PORT = 80
 
@@ -23,5 +24,12 @@ class Mirror(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class Outside(ThreadingTCPServer):
+    """Not http.server's own: that asks DNS for its name first, and nobody answers DNS here."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+
 if __name__ == "__main__":
-    ThreadingHTTPServer(("", PORT), Mirror).serve_forever()
+    Outside(("", PORT), Mirror).serve_forever()

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
+from lessor.lab.netns import in_netns
 from lessor.lab.node import Node
+from lessor.lab.outside import PORT
 from lessor.lab.process import Process
+from lessor.lab.wait import wait_for
 
 AGENT, SERVER, OUTSIDE = "agent", "server", "outside"
 LESSOR = str(Path(sys.executable).with_name("lessor"))  # of the environment we run in
+OUTSIDE_TIMEOUT_S = 20
 TOKEN = "agent-token"  # noqa: S105 - the name of a file, not what is in it
 
 
 def start_outside(node: Node) -> Process:
-    """Start the web server that says who asks."""
-    return node.spawn(OUTSIDE, sys.executable, "-m", "lessor.lab.outside")
+    """Start the web server that says who asks, and wait until it does."""
+    started = node.spawn(OUTSIDE, sys.executable, "-m", "lessor.lab.outside")
+    wait_for(lambda: _listens(node), OUTSIDE_TIMEOUT_S, "the outside's web server answers")
+    return started
+
+
+def _listens(node: Node) -> bool:
+    def connect() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", PORT)) == 0
+
+    return in_netns(node.netns, connect)
 
 
 def start_server(node: Node) -> Process:

@@ -1,0 +1,62 @@
+"""The kernel inside a bzImage, as QEMU boots it fastest.
+
+QEMU starts an ELF kernel with a PVH note by itself; a bzImage first unpacks itself under emulation,
+which costs seconds without KVM.
+"""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import subprocess
+import zlib
+
+from lessor.errors import CommandError, Invalid
+
+ELF = b"\x7fELF"
+SETUP_SECTORS_AT = 0x1F1
+PAYLOAD_AT = 0x248  # payload_offset and payload_length
+MAGIC_AT, MAGIC = 0x202, b"HdrS"
+SECTOR = 512
+
+
+def vmlinux(bzimage: bytes) -> bytes:
+    """Return the ELF kernel that is packed in a bzImage.
+
+    Raises:
+        Invalid: it isn't a bzImage, or packed in an unknown way.
+        CommandError: the program that unpacks it isn't there.
+
+    Source: Linux, Documentation/arch/x86/boot.rst (payload_offset).
+    """
+    if bzimage[MAGIC_AT : MAGIC_AT + 4] != MAGIC:
+        raise Invalid("not a bzImage: it has no boot header")
+    start = (bzimage[SETUP_SECTORS_AT] + 1) * SECTOR
+    offset, length = struct.unpack_from("<II", bzimage, PAYLOAD_AT)
+    kernel = _unpacked(bzimage[start + offset : start + offset + length])
+    if not kernel.startswith(ELF):
+        raise Invalid("not a bzImage: what is packed in it is no ELF file")
+    return kernel
+
+
+def _unpacked(payload: bytes) -> bytes:
+    if payload.startswith(b"\xfd7zXZ\0"):
+        return lzma.LZMADecompressor().decompress(payload)  # the length follows the stream
+    if payload.startswith(b"\x1f\x8b"):
+        return zlib.decompressobj(31).decompress(payload)
+    if payload.startswith(b"\x28\xb5\x2f\xfd"):
+        return _through("zstd", payload)
+    if payload.startswith(b"\x02\x21\x4c\x18"):
+        return _through("lz4", payload)
+    raise Invalid(f"kernel packed in an unknown way: it starts with {payload[:6].hex()}")
+
+
+def _through(program: str, payload: bytes) -> bytes:
+    """Both complain about the length that follows the stream, after they unpacked all of it."""
+    try:
+        done = subprocess.run((program, "-dc"), input=payload, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise CommandError(
+            f"unpacking a kernel: there is no program {program}; install it"
+        ) from error
+    return done.stdout
