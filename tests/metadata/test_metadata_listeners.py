@@ -77,6 +77,7 @@ def test_listener_answers_and_second_pass_has_nothing_to_do(
 
 
 def test_uvicorn_believes_no_header_of_a_local_client(listener: MetadataListener) -> None:
+    assert get(listener.port, X_Forwarded_For="127.0.0.2") == (200, "a.novalocal")
     assert get(listener.port, source="127.0.0.2", X_Forwarded_For="127.0.0.1")[0] == 404
 
 
