@@ -31,7 +31,8 @@ MAY_IMPORT = {
 }
 # Where a process is put together, its parts meet: who may import what, and only there.
 ENTRY_POINTS = {
-    "lessor.cli.processes": {"lessor.api.server", "lessor.agent.main", "lessor.store.store"},
+    "lessor.cli.processes": {"lessor.api.server", "lessor.agent.main"},
+    "lessor.cli.up": {"lessor.store.store"},  # makes the token of its own host
     "lessor.cli.main": {"lessor.lab.cli"},
 }
 IMPURE = {

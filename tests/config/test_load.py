@@ -198,9 +198,13 @@ def test_the_command_line_wins_over_files_and_a_later_file_over_an_earlier(tmp_p
     assert settings.state_dir == tmp_path
 
 
-def test_a_wrong_option_of_the_command_line_is_named_as_it_was_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--agent-listen='x': must be ADDRESS:PORT"):
-        load_server(written(tmp_path, ""), {"agent_listen": "x"})
+def test_what_is_wrong_on_the_command_line_is_said_to_be_from_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_server(written(tmp_path, ""), {"agent_listen": "x", "no_such": "1"})
+    assert str(caught.value).splitlines() == [
+        "agent_listen='x' (command line): must be ADDRESS:PORT with an IPv4 address, 127.0.0.1:9696",
+        "no_such='1' (command line): there is no such option",
+    ]
 
 
 def test_the_api_listens_beyond_loopback_only_if_told_so(tmp_path: Path) -> None:

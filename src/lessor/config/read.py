@@ -100,8 +100,10 @@ def _override(conf: Any, overrides: Mapping[str, object]) -> list[str]:
         plain = value if isinstance(value, bool | int | float) else str(value)
         try:
             conf.set_override(name, plain)
+        except cfg.NoSuchOptError:
+            wrong.append(f"{name}='{value}' (command line): there is no such option")
         except ValueError as error:
-            wrong.append(f"--{name.replace('_', '-')}='{value}': {_reason(error)}")
+            wrong.append(f"{name}='{value}' (command line): {_reason(error)}")
     return wrong
 
 

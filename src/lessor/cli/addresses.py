@@ -1,0 +1,62 @@
+"""`lessor address`: what each address is at the moment; keep some from being given."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lessor.cli import ask, kinds
+from lessor.cli.layout import Column
+
+app = typer.Typer(no_args_is_help=True, help="Addresses: their states, and reserving them.")
+
+COLUMNS = (
+    Column("ADDRESS", "address"),
+    Column("STATE", "state"),
+    Column("MAC", "mac_address"),
+    Column("HOST", "host"),
+    Column("LEASED UNTIL", "leased_until"),
+    Column("PORT", "port_id"),
+)
+Network = Annotated[str, typer.Option(help="Name or id.")]
+Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...")]
+
+
+@app.command()
+def reserve(
+    network: Network, addresses: Addresses, server: ask.Server = ask.DEFAULT_SERVER
+) -> None:
+    """Keep addresses from being given to ports."""
+    with ask.client(server) as api:
+        there = ask.network_id(api, network)
+        for address in addresses:
+            api.create("addresses", {"network_id": there, "address": address})
+
+
+@app.command()
+def unreserve(
+    network: Network, addresses: Addresses, server: ask.Server = ask.DEFAULT_SERVER
+) -> None:
+    """Give reserved addresses back."""
+    with ask.client(server) as api:
+        there = str(ask.network_id(api, network))
+        for address in addresses:
+            api.delete("addresses", there, address)
+
+
+@app.command("list")
+def list_(
+    network: kinds.Text = None,
+    state: Annotated[
+        str | None, typer.Option(help="reserved, server, allocated, leased or releasing.")
+    ] = None,
+    server: ask.Server = ask.DEFAULT_SERVER,
+    json: ask.Json = False,
+) -> None:
+    """List addresses that are in use or reserved; the others are free."""
+    with ask.client(server) as api:
+        rows = api.list(
+            "addresses", ask.given(network_id=ask.network_id(api, network), state=state)
+        )
+    ask.print_rows(rows, COLUMNS, json=json)

@@ -1,0 +1,103 @@
+"""Lays rows out for a person. Pure but for `print_table`, which knows the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+GAP = "  "
+COLOURS = {
+    "ACTIVE": "green",
+    "up": "green",
+    "leased": "green",
+    "DOWN": "yellow",
+    "pending": "yellow",
+    "down": "red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its title, and how a row's cell is said.
+
+    `what` is a key of the row, or a function of the row.
+    """
+
+    title: str
+    what: str | Callable[[Row], object]
+
+    def cell(self, row: Row) -> str:
+        """Return the cell of a row as text, "-" if there is nothing."""
+        value = self.what(row) if callable(self.what) else row.get(self.what)
+        return said(value) or "-"
+
+
+def said(value: object) -> str:
+    """Say a JSON value in a cell: lists with commas, yes and no, nothing for null."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(said(one) for one in value)
+        case dict():
+            return ", ".join(f"{name}={said(one)}" for name, one in value.items())
+    return str(value)
+
+
+def table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    """Lay rows out as plain text, columns aligned; a line each, after a line of titles."""
+    lines = [[column.title for column in columns]]
+    lines += [[column.cell(row) for column in columns] for row in rows]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
+    return "\n".join(
+        GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def details(row: Row) -> str:
+    """Lay one row out: a line for each field, lists of objects with a line for each object."""
+    width = max((len(name) for name in row), default=0)
+    lines = []
+    for name, value in row.items():
+        for n, line in enumerate(_lines(value)):
+            lines.append(f"{name if n == 0 else '':<{width}}{GAP}{line}".rstrip())
+    return "\n".join(lines)
+
+
+def _lines(value: object) -> list[str]:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [said(one) for one in value]
+    if isinstance(value, dict):
+        return [f"{name}={json.dumps(one)}" for name, one in value.items()] or [""]
+    return said(value).splitlines() or [""]
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """Print rows: fitted to the terminal, or plain and whole where there is none."""
+    if not sys.stdout.isatty():
+        print(table(columns, rows))
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where it is shown
+
+    Console().print(_fitted(columns, rows))
+
+
+def _fitted(columns: Sequence[Column], rows: Sequence[Row]) -> Any:
+    """Return a table that wraps its cells to the terminal's width (rich; it heeds NO_COLOR)."""
+    from rich.table import Table  # noqa: PLC0415 - only where it is shown
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column.title, overflow="fold")
+    for row in rows:
+        cells = [column.cell(row) for column in columns]
+        made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in cells))
+    return made

@@ -1,0 +1,79 @@
+"""The program `lessor`: puts the commands together, and says what went wrong in one place.
+
+Exit status: 0 done, 1 refused (said on standard error), 2 wrong usage or settings.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+
+import typer
+
+from lessor.cli import (
+    addresses,
+    hosts,
+    instances,
+    leases,
+    networks,
+    ports,
+    processes,
+    settings,
+    status,
+    subnets,
+    up,
+)
+from lessor.errors import ConfigError, LessorError
+
+REFUSED, WRONG_USAGE = 1, 2
+NOUNS = {
+    "host": hosts.app,
+    "network": networks.app,
+    "subnet": subnets.app,
+    "port": ports.app,
+    "lease": leases.app,
+    "address": addresses.app,
+    "instance": instances.app,
+}
+
+
+def program() -> typer.Typer:
+    """Return all commands."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"token_normalize_func": dashed},
+        help="Networks and DHCP addresses for virtual machines, on one host or a fleet.",
+    )
+    run, look = "Run", "Look"
+    app.command(rich_help_panel=run)(up.up)
+    app.command(rich_help_panel=run)(processes.server)
+    app.add_typer(processes.agent_app, name="agent", rich_help_panel=run)
+    app.command(rich_help_panel=look)(status.status)
+    for noun, commands in NOUNS.items():
+        app.add_typer(commands, name=noun, rich_help_panel="Change and list")
+    app.add_typer(settings.app, name="config", rich_help_panel=look)
+    if importlib.util.find_spec("lessor.lab.cli") is not None:
+        lab = importlib.import_module("lessor.lab.cli")
+        app.add_typer(lab.app, name="lab", rich_help_panel=run)
+    return app
+
+
+def dashed(word: str) -> str:
+    """Take nova-manage's names of options, --fixed_range_v4, for --fixed-range-v4."""
+    return word.replace("_", "-")
+
+
+def main() -> None:
+    """Run the command of the command line."""
+    try:
+        program()()
+    except LessorError as error:
+        for line in str(error).splitlines():
+            print(f"lessor: {line}", file=sys.stderr)
+        sys.exit(WRONG_USAGE if isinstance(error, ConfigError) else REFUSED)
+
+
+if __name__ == "__main__":
+    main()

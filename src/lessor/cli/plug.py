@@ -1,0 +1,119 @@
+"""`lessor port plug`: a port wired on this host, and how a hypervisor uses it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+from xml.sax.saxutils import quoteattr
+
+import typer
+
+from lessor.cli import ask
+from lessor.cli.layout import Row
+from lessor.errors import LessorError
+
+if TYPE_CHECKING:
+    from lessor.client import Client
+
+POLL_S = 0.2
+
+
+def tap(port: Row) -> str:
+    """Return the name of a port's tap."""
+    return str(port["binding:vif_details"].get("tap_name") or f"tap{port['id'][:11]}")
+
+
+def libvirt_xml(port: Row, mtu: int) -> str:
+    """Return the <interface> of a libvirt domain for a tap that is there already.
+
+    Source: libvirt, domain XML, "Generic ethernet connection" with managed='no'.
+    """
+    return (
+        "<interface type='ethernet'>\n"
+        f"  <target dev={quoteattr(tap(port))} managed='no'/>\n"
+        f"  <mac address={quoteattr(port['mac_address'])}/>\n"
+        f"  <mtu size='{mtu}'/>\n"
+        "  <model type='virtio'/>\n"
+        "</interface>"
+    )
+
+
+def qemu_options(port: Row, mtu: int) -> str:
+    """Return QEMU's options for a tap that is there already."""
+    return (
+        f"-netdev tap,id=net0,ifname={tap(port)},script=no,downscript=no "
+        f"-device virtio-net-pci,netdev=net0,mac={port['mac_address']},host_mtu={mtu}"
+    )
+
+
+def instructions(port: Row, mtu: int) -> str:
+    """Lay out how to use a plugged port."""
+    addresses = ", ".join(fixed["ip_address"] for fixed in port["fixed_ips"])
+    return (
+        f"port {port['id']}: {tap(port)} is ready; its VM will get {addresses or 'no address'}\n\n"
+        f"libvirt:\n{libvirt_xml(port, mtu)}\n\n"
+        f"QEMU:\n{qemu_options(port, mtu)}"
+    )
+
+
+def plug(
+    port: ask.Key,
+    host: Annotated[
+        str | None, typer.Option(help="Name of the host. Default: the name of this one.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the agent.")] = 30,
+    server: ask.Server = ask.DEFAULT_SERVER,
+    json: ask.Json = False,
+) -> None:
+    """Make a port's tap on this host, wait until it is wired, and say how a VM uses it.
+
+    The agent makes a persistent tap and wires it; any hypervisor can open it.
+    """
+    with ask.client(server) as api:
+        row = api.find("ports", port)
+        profile = {**row["binding:profile"], "tap": "managed"}
+        wanted = {"binding:host_id": host or socket.gethostname(), "binding:profile": profile}
+        if any(row[name] != value for name, value in wanted.items()):
+            row = api.update("ports", row["id"], wanted)
+        with ask.working(f"waiting for {tap(row)} on {wanted['binding:host_id']}"):
+            row = _active(api, row["id"], timeout)
+        mtu = api.show("networks", row["network_id"])["mtu"]
+    if json:
+        ask.print_json(
+            {
+                "port": row,
+                "tap": tap(row),
+                "mtu": mtu,
+                "libvirt": libvirt_xml(row, mtu),
+                "qemu": qemu_options(row, mtu).split(),
+            }
+        )
+    else:
+        print(instructions(row, mtu))
+
+
+def unplug(port: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
+    """Take a port from its host: the agent there removes the tap it made."""
+    with ask.client(server) as api:
+        row = api.find("ports", port)
+        profile = {name: v for name, v in row["binding:profile"].items() if name != "tap"}
+        row = api.update("ports", row["id"], {"binding:host_id": "", "binding:profile": profile})
+    ask.print_row(row, json=json)
+
+
+def _active(api: Client, port_id: str, timeout_s: float) -> dict[str, Any]:
+    """Wait until a port is ACTIVE.
+
+    Raises:
+        LessorError: it is not, after `timeout_s`; says what it waits for.
+    """
+    end = time.monotonic() + timeout_s
+    while (row := api.show("ports", port_id))["status"] != "ACTIVE":
+        if time.monotonic() >= end:
+            raise LessorError(
+                f"port {port_id} is not wired on {row['binding:host_id']} after {timeout_s:g} s: "
+                f"{row['lessor:pending'] or 'its agent has not said why'}; see `lessor status`"
+            )
+        time.sleep(POLL_S)
+    return row

@@ -1,0 +1,124 @@
+"""`lessor status`: how the fleet is, and what is pending and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lessor.cli import ask, hosts
+from lessor.cli.layout import Column, Row, table
+
+if TYPE_CHECKING:
+    from lessor.client import Client
+
+NETWORKS = (
+    Column("NAME", lambda row: row["name"] or row["id"]),
+    Column("CIDR", "cidrs"),
+    Column("GATEWAY AND DHCP", "served_by"),
+    Column("PORTS", "ports"),
+    Column("ACTIVE", "active"),
+    Column("LEASES", "leases"),
+)
+NO_HOST = "no host yet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """All that status looks at."""
+
+    hosts: Sequence[Row]
+    networks: Sequence[Row]
+    subnets: Sequence[Row]
+    ports: Sequence[Row]
+    leases: Sequence[Row]
+
+    @classmethod
+    def of(cls, api: Client) -> Fleet:
+        """Ask for all of it."""
+        return cls(
+            hosts=api.list("hosts"),
+            networks=api.list("networks"),
+            subnets=api.list("subnets"),
+            ports=api.list("ports"),
+            leases=api.list("leases", {"live": True}),
+        )
+
+
+def status(server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
+    """Show hosts, networks, DHCP servers, and what is pending and why."""
+    with ask.client(server) as api:
+        fleet = Fleet.of(api)
+    if json:
+        ask.print_json(
+            {
+                "hosts": fleet.hosts,
+                "networks": network_rows(fleet),
+                "pending": list(pending(fleet)),
+            }
+        )
+    else:
+        print(report(fleet))
+
+
+def network_rows(fleet: Fleet) -> list[Row]:
+    """Return networks with what happens on them."""
+    rows: list[Row] = []
+    for network in fleet.networks:
+        ports = [port for port in fleet.ports if port["network_id"] == network["id"]]
+        of_vms = [port for port in ports if not port["device_owner"].startswith("network:")]
+        rows.append(
+            {
+                **network,
+                "cidrs": [s["cidr"] for s in fleet.subnets if s["network_id"] == network["id"]],
+                "served_by": _served_by(network, of_vms),
+                "ports": len(of_vms),
+                "active": sum(port["status"] == "ACTIVE" for port in of_vms),
+                "leases": sum(lease["network_id"] == network["id"] for lease in fleet.leases),
+            }
+        )
+    return rows
+
+
+def _served_by(network: Row, ports: Sequence[Row]) -> list[str]:
+    """Return the hosts that are gateway and DHCP server of a network."""
+    if network["lessor:multi_host"]:
+        return sorted({p["binding:host_id"] for p in ports if p["binding:host_id"]})
+    return [network["lessor:host"] or NO_HOST]
+
+
+def pending(fleet: Fleet) -> Iterator[str]:
+    """Say, a line each, what isn't as it should be, and why."""
+    for host in fleet.hosts:
+        if host["heartbeat_at"] is None:
+            yield f"host {host['name']}: its agent was never seen; start `lessor agent` there"
+        elif not host["alive"]:
+            yield f"host {host['name']}: its agent is silent since {host['heartbeat_at']}"
+        for problem in host["problems"]:
+            yield f"host {host['name']}: {problem}"
+    for network in fleet.networks:
+        if not network["lessor:multi_host"] and not network["lessor:host"]:
+            yield (
+                f"network {network['name'] or network['id']}: no host is gateway and DHCP server "
+                "of it; one whose agent may own networks claims it"
+            )
+    for port in fleet.ports:
+        if port["binding:host_id"] and port["status"] != "ACTIVE":
+            why = port["lessor:pending"] or "its agent has not said why"
+            where = port["binding:host_id"]
+            yield f"port {port['name'] or port['id']} on {where}: {why}"
+
+
+def report(fleet: Fleet) -> str:
+    """Lay all of it out."""
+    waiting = list(pending(fleet))
+    parts = [
+        _part("hosts", table(hosts.COLUMNS, fleet.hosts) if fleet.hosts else "none"),
+        _part("networks", table(NETWORKS, network_rows(fleet)) if fleet.networks else "none"),
+        _part("pending", "\n".join(waiting) if waiting else "nothing"),
+    ]
+    return "\n\n".join(parts)
+
+
+def _part(title: str, text: str) -> str:
+    return "\n".join([f"{title}:", *(f"  {line}" for line in text.splitlines())])

@@ -1,0 +1,159 @@
+"""`lessor subnet`: blocks of addresses on networks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from lessor.cli import ask, kinds
+from lessor.cli.layout import Column
+
+app = typer.Typer(no_args_is_help=True, help="Subnets: blocks of addresses on networks.")
+
+COLUMNS = (
+    Column("ID", "id"),
+    Column("NAME", "name"),
+    Column("CIDR", "cidr"),
+    Column("GATEWAY", "gateway_ip"),
+    Column("DHCP SERVER", lambda row: row["lessor:dhcp_server"] or row["gateway_ip"]),
+    Column("DHCP", "enable_dhcp"),
+    Column("NETWORK", "network_id"),
+)
+
+Gateway = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help='Or "none"; default: the first address.')
+]
+Dns = Annotated[
+    list[str] | None,
+    typer.Option("--dns", metavar="ADDRESS", help="Name server that VMs are told; repeatable."),
+]
+Route = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--route",
+        parser=kinds.route,
+        metavar="BLOCK,GATEWAY",
+        help="Route that VMs are told; repeatable.",
+    ),
+]
+Pool = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--pool",
+        parser=kinds.span,
+        metavar="FIRST-LAST",
+        help="Addresses that ports get unasked; repeatable; default: all.",
+    ),
+]
+DhcpServer = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Other than the gateway: that is a router of yours."),
+]
+Dhcp = Annotated[bool | None, typer.Option("--dhcp/--no-dhcp")]
+
+
+def _body(
+    gateway: str | None,
+    dns: list[str] | None,
+    route: list[dict[str, str]] | None,
+    pool: list[dict[str, str]] | None,
+    dhcp_server: str | None,
+    **rest: object,
+) -> dict[str, Any]:
+    body = ask.given(
+        dns_nameservers=dns or None,
+        host_routes=route or None,
+        allocation_pools=pool or None,
+        lessor__dhcp_server=dhcp_server,
+        **rest,
+    )
+    if gateway is not None:
+        body["gateway_ip"] = None if gateway == "none" else gateway
+    return body
+
+
+@app.command()
+def create(  # noqa: PLR0917 - typer makes the options of the arguments
+    network: Annotated[str, typer.Option(help="Name or id.")],
+    cidr: Annotated[Any, typer.Option(parser=kinds.block, metavar="CIDR")],
+    name: kinds.Text = None,
+    gateway: Gateway = None,
+    dns: Dns = None,
+    route: Route = None,
+    pool: Pool = None,
+    dhcp_server: DhcpServer = None,
+    enable_dhcp: Dhcp = None,
+    description: kinds.Text = None,
+    server: ask.Server = ask.DEFAULT_SERVER,
+    json: ask.Json = False,
+) -> None:
+    """Make a subnet on a network."""
+    body = _body(
+        gateway,
+        dns,
+        route,
+        pool,
+        dhcp_server,
+        name=name,
+        enable_dhcp=enable_dhcp,
+        description=description,
+    )
+    with ask.client(server) as api:
+        there = ask.network_id(api, network)
+        row = api.create(
+            "subnets", {"network_id": there, "ip_version": 4, "cidr": str(cidr), **body}
+        )
+    ask.print_row(row, json=json)
+
+
+@app.command("list")
+def list_(
+    network: kinds.Text = None, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False
+) -> None:
+    """List subnets."""
+    with ask.client(server) as api:
+        rows = api.list("subnets", {"network_id": ask.network_id(api, network)})
+    ask.print_rows(rows, COLUMNS, json=json)
+
+
+@app.command()
+def show(subnet: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
+    """Show a subnet."""
+    with ask.client(server) as api:
+        row = api.find("subnets", subnet)
+    ask.print_row(row, json=json)
+
+
+@app.command("set")
+def set_(  # noqa: PLR0917 - as create
+    subnet: ask.Key,
+    name: kinds.Text = None,
+    gateway: Gateway = None,
+    dns: Dns = None,
+    route: Route = None,
+    pool: Pool = None,
+    dhcp_server: DhcpServer = None,
+    enable_dhcp: Dhcp = None,
+    description: kinds.Text = None,
+    server: ask.Server = ask.DEFAULT_SERVER,
+    json: ask.Json = False,
+) -> None:
+    """Change a subnet; --dns, --route and --pool replace all there were."""
+    body = _body(
+        gateway,
+        dns,
+        route,
+        pool,
+        dhcp_server,
+        name=name,
+        enable_dhcp=enable_dhcp,
+        description=description,
+    )
+    ask.change(server, "subnets", subnet, body, json=json)
+
+
+@app.command()
+def delete(subnets: ask.Keys, server: ask.Server = ask.DEFAULT_SERVER) -> None:
+    """Delete subnets; refused while ports have addresses of them."""
+    ask.delete(server, "subnets", subnets)

@@ -1,0 +1,140 @@
+"""`lessor up`: server and agent of one machine, as two child processes on one state folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lessor.cli import ask, processes
+from lessor.errors import Conflict, LessorError
+
+if TYPE_CHECKING:
+    from lessor.settings import AgentSettings, ServerSettings
+
+STOP_S = 15  # a child that has not ended so long after SIGTERM is killed
+
+
+def up(  # noqa: PLR0917 - typer makes the options of the arguments
+    config_file: processes.ConfigFile = None,
+    state_dir: processes.StateDir = None,
+    host: processes.HostName = None,
+    listen: processes.Listen = None,
+    agent_listen: processes.AgentListen = None,
+    set_: processes.Set = None,
+    debug: processes.Debug = False,
+) -> None:
+    """Run server and agent of one machine (as root), on an SQLite file in the state folder.
+
+    Ends when one of them ends. What the agent made on this host goes on serving.
+    """
+    said = processes.overrides(
+        state_dir, set_, debug=debug, host=host, listen=listen, agent_listen=agent_listen
+    )
+    server = processes.server_settings(config_file, said)
+    said["server_url"] = "http://{}:{}".format(*server.agent_listen)
+    agent = processes.agent_settings(config_file, said)
+    ensure_token(server, agent)
+    options = [f"--config-file={file}" for file in config_file or ()]
+    options += [f"--set={name}={value}" for name, value in said.items()]
+    ask.note(introduction(server, agent))
+    ended = asyncio.run(run_both(["server", *options], ["agent", *options]))
+    if ended:
+        raise LessorError(ended)
+
+
+def introduction(server: ServerSettings, agent: AgentSettings) -> str:
+    """Say where everything is."""
+    address, port = server.listen
+    url = f"http://{address}:{port}"
+    lines = [f"lessor on {agent.host}: API at {url}, state in {server.state_dir}"]
+    lines += [
+        f"{m.physical_network}: bridge {m.bridge}"
+        + (f" over {m.interface}" if m.interface else ", on this host only")
+        for m in server.flat_mappings
+    ]
+    if not server.flat_mappings:
+        lines.append(
+            "no flat_network_bridge is set, and there is no default: networks can't be made "
+            "(lessor up --set flat_network_bridge=br100)"
+        )
+    lines.append(f"try: lessor status{'' if url == ask.DEFAULT_SERVER else f' --server {url}'}")
+    return "\n".join(lines)
+
+
+def ensure_token(server: ServerSettings, agent: AgentSettings) -> None:
+    """Make this host known to the store and write its agent's token, unless that is so already.
+
+    Raises:
+        Conflict: the store knows this host, but not by the token in the file.
+    """
+    from lessor.store.store import Store  # noqa: PLC0415 - only here does the CLI need it
+
+    store = Store.open(server)
+    try:
+        file = agent.token_file
+        if file.is_file() and store.authenticate(file.read_text().strip()) == agent.host:
+            return
+        if any(known.name == agent.host for known in store.hosts()):
+            raise Conflict(
+                f"{file} has no token of host {agent.host}, which the store knows: put the right "
+                f"one there, or run `lessor server` and `lessor host delete {agent.host}`"
+            )
+        _, token = store.create_host(agent.host)
+        write_secret(file, token + "\n")
+    finally:
+        store.close()
+
+
+def write_secret(file: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f".{file.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.replace(file)
+
+
+async def run_both(*commands: Sequence[str]) -> str:
+    """Run commands of this program until one ends or we are told to end; then end the others.
+
+    Returns:
+        Which one ended unasked, in words; "" if we were told to end.
+    """
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    children = {command[0]: await _start(command) for command in commands}
+    try:
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(told.wait())]
+        waits += [asyncio.create_task(child.wait()) for child in children.values()]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        ended = [name for name, child in children.items() if child.returncode is not None]
+    finally:
+        await asyncio.gather(*(_end(child) for child in children.values()))
+    if told.is_set() or not ended:
+        return ""
+    others = " and ".join(sorted(children.keys() - set(ended))) or "all"
+    status = children[ended[0]].returncode
+    return f"{ended[0]} has ended (status {status}), so {others} was ended too; its log is above"
+
+
+async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", "lessor.cli.main", *command)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        child.terminate()
+    try:
+        await asyncio.wait_for(child.wait(), STOP_S)
+    except TimeoutError:
+        child.kill()
+        await child.wait()
