@@ -48,7 +48,7 @@ RESOURCE = Resource(
 
 
 def _marker(row: AddressInfo) -> str:
-    return str(row.address)
+    return f"{row.network_id}/{row.address}"
 
 
 def handlers(store: Store) -> list[HTTPRouteHandler]:

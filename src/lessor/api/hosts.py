@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from litestar import post
@@ -12,25 +11,15 @@ from msgspec import Struct
 from lessor.api import bodies
 from lessor.api.fields import Field, Resource, as_time, flag, text
 from lessor.api.routes import Calls, one, route, routes, typed
-from lessor.errors import Invalid
 from lessor.model import Host
 from lessor.store.store import Store
-
-HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
-
-
-def _name(value: str) -> str:
-    if not HOST_NAME.fullmatch(value):
-        raise Invalid(f"{value!r} is not a host's name: letters, digits, dots and hyphens")
-    return value
-
 
 RESOURCE = Resource(
     "host",
     "hosts",
     (
         Field(name="id", query=text),
-        Field(name="name", on="c", required=True, accept=_name, query=text, sort=True),
+        Field(name="name", on="c", required=True, query=text, sort=True),
         Field(name="alive", kind=bool, query=flag),
         Field(name="in_sync", kind=bool),
         Field(name="version"),

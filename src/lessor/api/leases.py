@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import time as clock
+
 from litestar.handlers import HTTPRouteHandler
 
 from lessor.api.fields import ID, Field, Resource, address, as_text, as_time, flag, mac, text, time
 from lessor.api.routes import Calls, routes
+from lessor.model import Lease
 from lessor.store.store import Store
+
+
+def _live(row: Lease, now: float) -> bool:
+    return row.ended_at is None and (row.expires_at is None or row.expires_at > now)
+
 
 RESOURCE = Resource(
     "lease",
@@ -25,7 +33,7 @@ RESOURCE = Resource(
         Field(name="expires_at", kind=str | None, show=as_time("expires_at"), sort=True),
         Field(name="ended_at", kind=str | None, show=as_time("ended_at"), sort=True),
         Field(name="end_reason"),
-        Field(name="live", kind=bool, show=lambda row, _: row.ended_at is None, query=flag),
+        Field(name="live", kind=bool, show=_live, query=flag),
         Field(name="at", query=time, write_only=True),
     ),
     doc="What a virtual machine was given, since when, until when.",
@@ -34,5 +42,10 @@ RESOURCE = Resource(
 
 def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of leases; DELETE releases one."""
-    calls = Calls(rows=store.leases, row=store.lease, delete=store.release_lease)
+    calls = Calls(
+        rows=store.leases,
+        row=store.lease,
+        delete=store.release_lease,
+        facts=lambda _: clock.time(),
+    )
     return routes(RESOURCE, calls)

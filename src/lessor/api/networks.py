@@ -52,17 +52,6 @@ class Facts:
         return mapping.interface if mapping else None
 
 
-def _flat(value: str) -> str:
-    if value != "flat":
-        raise Invalid(f"network type {value!r} can't be made; known types: flat")
-    return value
-
-
-def _no_segment(value: int | None) -> None:
-    if value is not None:
-        raise Invalid(f"a flat network has no segmentation id, {value} was given; leave it out")
-
-
 RESOURCE = Resource(
     "network",
     "networks",
@@ -76,7 +65,7 @@ RESOURCE = Resource(
         Field(name="shared", kind=bool, on="cu", query=flag),
         Field(name="subnets", kind=list[str], show=lambda row, facts: facts.subnets[row.id]),
         Field(name="mtu", kind=Mtu, on="cu", query=int, sort=True),
-        Field(name="provider:network_type", attr="network_type", on="c", accept=_flat, query=text),
+        Field(name="provider:network_type", attr="network_type", on="c", query=text),
         Field(
             name="provider:physical_network",
             attr="physical_network",
@@ -89,7 +78,6 @@ RESOURCE = Resource(
             attr="segmentation_id",
             kind=int | None,
             on="c",
-            accept=_no_segment,
         ),
         Field(name="port_security_enabled", kind=bool, on="cu", query=flag),
         Field(name="dns_domain", on="cu", accept=domain, query=text),
@@ -147,10 +135,7 @@ def _on_bridge(values: Values, *, mappings: Sequence[FlatMapping]) -> Values:
         return values
     known = {mapping.bridge: mapping.physical_network for mapping in mappings}
     if not known:
-        raise Invalid(
-            f"no network can be made on bridge {bridge!r}: the server has no flat_network_bridge, "
-            "which has no default; set it (or flat_mappings) in its configuration"
-        )
+        return values  # the store says what is missing
     if bridge not in known:
         raise Invalid(
             f"no physical network has bridge {bridge!r}; known bridges: {', '.join(sorted(known))}"

@@ -22,7 +22,6 @@ from lessor.api.fields import (
     mac,
     text,
 )
-from lessor.api.names import dns_name
 from lessor.api.port_parts import (
     DhcpOptionBody,
     FixedIpBody,
@@ -165,7 +164,7 @@ RESOURCE = Resource(
             accept=options,
             show=show_options,
         ),
-        Field(name="dns_name", on="cu", accept=dns_name, query=text),
+        Field(name="dns_name", on="cu", query=text),
         Field(
             name="dns_assignment",
             kind=list[dict[str, str]],

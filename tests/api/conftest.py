@@ -1,0 +1,135 @@
+"""A real server in a thread: both listeners on ephemeral loopback ports, a store in a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lessor.api.server import run
+from lessor.settings import FlatMapping, ServerSettings
+from lessor.store.store import Store
+
+Json = dict[str, Any]
+PLURALS = {"address": "addresses"}
+
+
+@dataclass
+class Server:
+    """A running server; `api` is its users' client, `agents` its agents' one."""
+
+    store: Store
+    settings: ServerSettings
+    sockets: list[socket.socket]
+    api: httpx.Client = field(init=False)
+    agents: httpx.Client = field(init=False)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        users, agents = (f"http://127.0.0.1:{s.getsockname()[1]}" for s in self.sockets)
+        self.api = httpx.Client(base_url=users, timeout=10, trust_env=False)
+        self.agents = httpx.Client(base_url=agents, timeout=10, trust_env=False)
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        served = run(self.store, self.settings, self.sockets, self._stop)
+        self._loop.run_until_complete(served)
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive(), "the server did not stop within 10 s"
+
+    def make(self, noun: str, **fields: Any) -> Json:
+        """Create one through the API and return it."""
+        plural = PLURALS.get(noun, f"{noun}s")
+        answer = self.api.post(f"/v2.0/{plural}", json={noun: fields})
+        assert answer.status_code == 201, answer.text
+        made: Json = answer.json()[noun]
+        return made
+
+    def names(self, path: str) -> list[str]:
+        """Return the names of the rows of a list."""
+        answer = self.api.get(path)
+        assert answer.status_code == 200, answer.text
+        (rows,) = (value for key, value in answer.json().items() if not key.endswith("_links"))
+        return [row["name"] for row in rows]
+
+    def network(self, cidr: str = "10.0.0.0/24", **fields: Any) -> tuple[Json, Json]:
+        """Make a network on br100 with a subnet and return both."""
+        network = self.make("network", **{"lessor:bridge": "br100", **fields})
+        return network, self.make("subnet", network_id=network["id"], cidr=cidr)
+
+    def token(self, host: str) -> dict[str, str]:
+        """Make a host and return the header its agent sends."""
+        return {"Authorization": f"Bearer {self.make('host', name=host)['token']}"}
+
+
+MAPPINGS = (
+    FlatMapping(physical_network="physnet1", bridge="br100", interface="eth1"),
+    FlatMapping(physical_network="physnet2", bridge="br200", interface=None),
+)
+
+
+def settings_of(folder: Path, **more: Any) -> ServerSettings:
+    values: Json = {"state_dir": folder, "flat_mappings": MAPPINGS, **more}
+    return ServerSettings(**values)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an empty, migrated database, to copy: migrations take a while."""
+    folder = tmp_path_factory.mktemp("migrated")
+    Store.open(settings_of(folder)).close()
+    return folder
+
+
+def _bound() -> socket.socket:
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    return bound
+
+
+@pytest.fixture
+def serve(migrated: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers with settings of the test's own; stop them afterwards."""
+    started: list[Server] = []
+
+    def start(**more: Any) -> Server:
+        folder = tmp_path / f"state{len(started)}"
+        shutil.copytree(migrated, folder)
+        settings = settings_of(folder, **more)
+        server = Server(Store.open(settings), settings, [_bound(), _bound()])
+        server.start()
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.api.close()
+        server.agents.close()
+        server.stop()
+        server.store.close()
+        for bound in server.sockets:
+            bound.close()
+
+
+@pytest.fixture
+def server(serve: Callable[..., Server]) -> Server:
+    """Return a server with br100 (physnet1) and br200 (physnet2)."""
+    return serve()
