@@ -95,6 +95,17 @@ def test_other_networks_are_served_over_the_same_connection(
     asking.close()
 
 
+def test_no_answer_waits_for_the_client_to_acknowledge_its_headers(
+    listeners: MetadataListeners, listener: MetadataListener
+) -> None:
+    asking = HTTPConnection("127.0.0.1", listener.port, timeout=5)
+    on(asking)
+    [served] = listeners._open["lo"].server.server_state.connections
+    held = served.transport.get_extra_info("socket")
+    assert held.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    asking.close()
+
+
 def test_another_port_replaces_the_listener(
     listeners: MetadataListeners, listener: MetadataListener
 ) -> None:
