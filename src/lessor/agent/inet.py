@@ -26,8 +26,9 @@ KERNEL_RA = 2  # IFAPROT_KERNEL_RA
 TEMPORARY = (
     0x01  # IFA_F_TEMPORARY; of IPv4 the same bit is IFA_F_SECONDARY, the kernel's own business
 )
+NO_PREFIX_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE
 NODAD = 0x02  # the address is ours already: IPv6 needn't ask whether somebody has it
-KEPT_FLAGS = 0x10 | 0x100 | 0x200 | 0x400  # HOMEADDRESS MANAGETEMPADDR NOPREFIXROUTE MCAUTOJOIN
+KEPT_FLAGS = NO_PREFIX_ROUTE | 0x10 | 0x100 | 0x400  # and HOMEADDRESS MANAGETEMPADDR MCAUTOJOIN
 ONLINK = 0x4  # RTNH_F_ONLINK; the other flags of a next hop are the kernel's to set
 LABEL_SIZE = 15  # IFNAMSIZ - 1
 KEPT_ATTRIBUTES = (
@@ -142,17 +143,17 @@ def is_movable(address: HostAddress) -> bool:
     return address.family == AF_INET
 
 
-def movable_routes(found: list[Route], device: int, staying: list[HostAddress]) -> list[Route]:
-    """Return the routes that go along; not ours, nor the prefixes of the addresses that stay."""
-    kept = {address.local for address in staying}
-    return [r for r in found if r.uses(device) and not _stays(r, kept)]
+def movable_routes(found: list[Route], device: int, present: list[HostAddress]) -> list[Route]:
+    """Return the routes of a device that don't come and go with its addresses, and aren't ours."""
+    automatic = {a.local for a in present if not a.flags & NO_PREFIX_ROUTE}
+    return [r for r in found if r.uses(device) and not _stays(r, automatic)]
 
 
-def _stays(route: Route, kept: set[str]) -> bool:
+def _stays(route: Route, automatic: set[str]) -> bool:
     proto = route.header["proto"]
     if route.header["family"] == AF_INET6:
         return proto in (KERNEL, ROUTER_ADVERTISEMENT, OUR_PROTO)
-    prefix = proto == KERNEL and route.attributes.get("RTA_PREFSRC") in kept
+    prefix = proto == KERNEL and route.attributes.get("RTA_PREFSRC") in automatic
     return prefix or proto == OUR_PROTO or route.header["family"] != AF_INET
 
 

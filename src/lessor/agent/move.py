@@ -58,10 +58,9 @@ class Belongings:
 def belongings(ip: IPRoute, device: Link) -> Belongings:
     """Return what would move with `device`."""
     present = addresses(ip, device.index)
-    staying = [address for address in present if not is_movable(address)]
     return Belongings(
         tuple(address for address in present if is_movable(address)),
-        tuple(movable_routes(routes(ip), device.index, staying)),
+        tuple(movable_routes(routes(ip), device.index, present)),
     )
 
 

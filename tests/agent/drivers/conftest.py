@@ -1,14 +1,17 @@
 """A network namespace of its own for a test: the test's thread is in it until the test ends."""
 
+import contextlib
 import ctypes
 import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 NEW_NET = 0x40000000  # CLONE_NEWNET
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -71,6 +74,51 @@ def peer(netns: int) -> Iterator[Callable[[], AbstractContextManager[None]]]:
         _shell("ip link set lo up")
         with _inside(netns):
             yield lambda: _inside(namespace)
+
+
+class _Faulty:
+    """An IPRoute whose n-th change of the host is refused, or is the last thing that is done."""
+
+    def __init__(self, ip: IPRoute, at: int, kill: bool) -> None:
+        self._ip, self._at, self._kill = ip, at, kill
+        self.changes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ip, name)
+
+    def link(self, command: str, **arguments: Any) -> Any:
+        if command == "get":
+            return self._ip.link(command, **arguments)
+        return self._change(lambda: self._ip.link(command, **arguments))
+
+    def addr(self, command: Any, **arguments: Any) -> Any:
+        return self._change(lambda: self._ip.addr(command, **arguments))
+
+    def route(self, command: Any, **arguments: Any) -> Any:
+        return self._change(lambda: self._ip.route(command, **arguments))
+
+    def brport(self, command: str, **arguments: Any) -> Any:
+        return self._change(lambda: self._ip.brport(command, **arguments))
+
+    def _change(self, make: Callable[[], Any]) -> Any:
+        self.changes += 1
+        if self.changes != self._at:
+            return make()
+        if not self._kill:
+            raise NetlinkError(16, "injected")
+        with contextlib.suppress(NetlinkError):
+            make()
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def failing(ip: IPRoute) -> Callable[[int, bool], Any]:
+    """Makes a socket of which one change fails: `failing(n, kill)`.
+
+    The n-th is refused with NetlinkError; with `kill` it is done and KeyboardInterrupt, which no
+    product code handles, stands for the end of the process. `changes` counts.
+    """
+    return lambda at, kill: _Faulty(ip, at, kill)
 
 
 @pytest.fixture

@@ -1,0 +1,250 @@
+"""Keeps our IPv4 addresses on the host's devices.
+
+Ours carry IFA_PROTO 76 (Linux 5.18 or newer keeps it). An address that an operator has put there
+himself counts as present but stays his. To come first on a device, or to go, one of ours may make
+the kernel drop others; they are noted in a journal before, and put back whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from socket import AF_INET
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from lessor.agent.arp import announce
+from lessor.agent.inet import (
+    GLOBAL,
+    LINK_SCOPE,
+    HostAddress,
+    Route,
+    add_address,
+    addresses,
+    delete_address,
+    movable_routes,
+    routes,
+)
+from lessor.agent.journal import Journal
+from lessor.agent.move import Belongings, put
+from lessor.agent.netlink import OUR_PROTO, Link, link, links
+from lessor.core.diff import Changes
+from lessor.core.state import Address
+from lessor.errors import LessorError, Pending
+
+NOBODY = IPv4Interface("0.0.0.0/32")  # stands for addresses that are still to be put back
+POINT_TO_POINT = 31  # from this prefix length on there is no broadcast address (RFC 3021)
+
+
+class AddressDriver:
+    """Adds, orders and removes addresses.
+
+    Args:
+        ip: an open socket.
+        journal: file for what is being reordered, in the agent's state folder.
+        announce_count: gratuitous ARPs after an address was added.
+    """
+
+    def __init__(self, ip: IPRoute, journal: Path, announce_count: int = 0) -> None:
+        self._ip = ip
+        self._journal = Journal(journal)
+        self._announce_count = announce_count
+        self._theirs: set[str] = set()  # keys of wanted addresses that are an operator's
+        self._unordered: set[str] = set()  # keys of addresses that needn't come first
+
+    def observe(self) -> dict[str, Address]:
+        """Return our addresses, and an operator's that we wanted, by "device address/prefix".
+
+        A device whose addresses were being reordered when the agent ended has one more entry,
+        which nobody wants: so there is a difference, and the next apply() puts them back.
+        """
+        names = {device.index: device.name for device in links(self._ip).values()}
+        found = {name: Address(name, NOBODY) for name in self._journal.read()}
+        found = {f"{name} (to be put back)": address for name, address in found.items()}
+        behind: set[int] = set()  # devices of which an operator's address was seen
+        for address in addresses(self._ip, family=AF_INET):
+            name = names.get(address.device, "")
+            key = _key(name, address)
+            if self._is_served(name, address):
+                first = address.scope == GLOBAL and address.device not in behind
+                first = first and key not in self._unordered
+                found[key] = Address(name, _interface(address), first)
+            elif address.scope < LINK_SCOPE:
+                behind.add(address.device)
+        return found
+
+    def apply(self, changes: Changes[Address]) -> None:
+        """Make every change that can be made, then raise one group of those that could not."""
+        failures: list[Exception] = []
+        for name in self._journal.read():
+            failures += _tried(self._finish, name)
+        for address in changes.create + changes.replace:
+            failures += _tried(self._ensure, address)
+        for address in changes.delete:
+            failures += _tried(self._remove, address)
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} addresses are not as wanted", failures)
+
+    def _is_served(self, device: str, address: HostAddress) -> bool:
+        return address.ours or _key(device, address) in self._theirs
+
+    def _on(self, device: Link) -> list[HostAddress]:
+        return addresses(self._ip, device.index, AF_INET)
+
+    # --- making it
+
+    def _ensure(self, wanted: Address) -> None:
+        key = f"{wanted.device} {wanted.interface}"
+        device = link(self._ip, wanted.device)
+        if device is None:
+            raise Pending(f"{wanted.device} is not on this host, so {key} waits", key=key)
+        self._finish(device.name)
+        self._unordered.discard(key)
+        if not wanted.first:
+            self._unordered.add(key)
+        added = add_address(self._ip, _ours(device, wanted.interface))
+        present = self._on(device)
+        mine = next((a for a in present if _key(device.name, a) == key), None)
+        if mine is None:
+            raise LessorError(f"{key} was removed as soon as it was added; it is added again")
+        if not mine.ours:
+            self._theirs.add(key)
+        ahead = [a for a in present[: present.index(mine)] if self._is_foreign(device, a)]
+        if wanted.first and ahead:
+            self._reorder(device, present, ahead)
+        if added and device.name != "lo":
+            announce(device.name, device.mac, wanted.interface.ip, self._announce_count)
+
+    def _is_foreign(self, device: Link, address: HostAddress) -> bool:
+        return address.scope < LINK_SCOPE and not self._is_served(device.name, address)
+
+    def _reorder(self, device: Link, present: list[HostAddress], ahead: list[HostAddress]) -> None:
+        """Bring our addresses before all others: each of those is removed and added at the end.
+
+        One after the other, ours in between: so a device is never without an address, which would
+        make the kernel drop all its routes, and each is away for microseconds only.
+        """
+        served = [a for a in present if self._is_served(device.name, a)]
+        subnets = {_interface(address).network for address in served}
+        self._note(device, present)
+        # those that take one of ours with them first: it comes back at the end of the row
+        for address in sorted(ahead, key=lambda a: _interface(a).network not in subnets):
+            delete_address(self._ip, address)
+            for one_of_ours in served:  # those in the subnet of the removed one went with it
+                add_address(self._ip, one_of_ours)
+            add_address(self._ip, address)
+        self._put_back(device.name)
+
+    # --- taking it back
+
+    def _remove(self, former: Address) -> None:
+        key = f"{former.device} {former.interface}"
+        self._theirs.discard(key)
+        self._unordered.discard(key)
+        device = link(self._ip, former.device)
+        if device is None:
+            return
+        self._finish(device.name)
+        present = self._on(device)
+        mine = next((a for a in present if a.ours and _key(device.name, a) == key), None)
+        if mine is None:
+            return
+        # with the first address of a subnet the kernel removes all others of that subnet
+        others = any(not a.ours for a in present)
+        if others:
+            self._note(device, present)
+        delete_address(self._ip, mine)
+        for one_of_ours in present:
+            if one_of_ours.ours and one_of_ours != mine:
+                add_address(self._ip, one_of_ours)
+        if others:
+            self._put_back(device.name)
+
+    # --- what the kernel would drop
+
+    def _note(self, device: Link, present: list[HostAddress]) -> None:
+        """Write down all that isn't marked as ours, in the order that it is to have."""
+        theirs = [a for a in present if not a.ours]
+        theirs.sort(key=lambda a: not self._is_served(device.name, a))
+        sources = {a.local for a in theirs}
+        found = routes(self._ip)
+        kept = movable_routes(found, device.index, present)
+        kept += [r for r in found if r not in kept and _is_elsewhere(r, device.index, sources)]
+        self._journal.note(device.name, asdict(Belongings(tuple(theirs), tuple(kept))))
+
+    def _finish(self, name: str) -> None:
+        """Put back what an earlier reordering of a device had to leave; a new note would hide it."""
+        if name in self._journal.read():
+            self._put_back(name)
+
+    def _put_back(self, name: str) -> None:
+        note = self._journal.read()[name]
+        device = link(self._ip, name)
+        noted = Belongings(
+            tuple(HostAddress(**address) for address in note["addresses"]),
+            tuple(Route(**route) for route in note["routes"]),
+        )
+        if device and all(address.device == device.index for address in noted.addresses):
+            failures = put(self._ip, noted)
+            if failures:
+                raise ExceptionGroup(f"not all could be put back on {name}", failures)
+        self._journal.clear(name)
+
+
+def vm_addresses_on(
+    ip: IPRoute, device: str, networks: Iterable[IPv4Network]
+) -> list[IPv4Interface]:
+    """Return the addresses of a device that lie in one of the networks, whoever put them there.
+
+    A compute host must have none on its VMs' network (A6.3).
+    """
+    found = link(ip, device)
+    present = addresses(ip, found.index, AF_INET) if found else []
+    blocks = tuple(networks)
+    interfaces = [_interface(address) for address in present]
+    return [i for i in interfaces if any(i.ip in block for block in blocks)]
+
+
+def _is_elsewhere(route: Route, device: int, sources: set[str]) -> bool:
+    """Tell whether a route of another device has one of the addresses as its source."""
+    return route.attributes.get("RTA_PREFSRC") in sources and not route.uses(device)
+
+
+def _ours(device: Link, interface: IPv4Interface) -> HostAddress:
+    local = str(interface.ip)
+    net = interface.network
+    at_lo = device.name == "lo" or interface.ip.is_link_local
+    return HostAddress(
+        device=device.index,
+        family=AF_INET,
+        local=local,
+        peer=local,
+        prefixlen=net.prefixlen,
+        scope=LINK_SCOPE if at_lo else GLOBAL,
+        label=device.name,
+        broadcast=str(net.broadcast_address) if net.prefixlen < POINT_TO_POINT else "",
+        proto=OUR_PROTO,
+    )
+
+
+def _interface(address: HostAddress) -> IPv4Interface:
+    return IPv4Interface((IPv4Address(address.local), address.prefixlen))
+
+
+def _key(device: str, address: HostAddress) -> str:
+    return f"{device} {_interface(address)}"
+
+
+def _tried(step: Callable[[Any], None], subject: Address | str) -> list[Exception]:
+    try:
+        step(subject)
+    except (LessorError, ExceptionGroup) as error:
+        return [error]
+    except (NetlinkError, OSError) as error:
+        name = subject if isinstance(subject, str) else f"{subject.device} {subject.interface}"
+        return [LessorError(f"addresses of {name}: {error}")]
+    return []
