@@ -1,0 +1,333 @@
+"""Addresses of ports: claimed, let go, freed. The table's constraints decide, not a lock.
+
+Automatic choice takes an address that was never used, by a pointer that each pool has, or else the
+one that has been free for the longest time (semantics.md A7.2). An address that a port lets go
+stays out of reach until it is certain that no lease of it is alive: every host whose DHCP server
+may have served it has said that it no longer does (`holds`), and the leases known are over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from sqlalchemy import BindParameter, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from lessor.errors import Conflict, Exhausted, Invalid
+from lessor.model import FixedIp
+from lessor.store.ground import Ground, Plot, Span
+from lessor.store.tables import addresses, holds, leases, pools, ports
+from lessor.store.values import FixedIpRequest
+from lessor.store.writer import UNSTAMPED, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A port that claims addresses or lets them go."""
+
+    network_id: str
+    port_id: str
+    mac: str
+    binding_host: str | None
+
+
+_NETWORK: BindParameter[str] = bindparam("network")
+_ADDRESS: BindParameter[int] = bindparam("addr")
+_THIS = and_(addresses.c.network_id == _NETWORK, addresses.c.address == _ADDRESS)
+_LEASED = exists(
+    select(1).where(
+        leases.c.network_id == addresses.c.network_id,
+        leases.c.address == addresses.c.address,
+        leases.c.ended_at.is_(None),
+    )
+)
+_LEASED_BY_OTHERS = exists(
+    select(1).where(
+        leases.c.network_id == addresses.c.network_id,
+        leases.c.address == addresses.c.address,
+        leases.c.ended_at.is_(None),
+        leases.c.mac_address != bindparam("owner_mac"),
+    )
+)
+_HELD = exists(
+    select(1).where(
+        holds.c.network_id == addresses.c.network_id, holds.c.address == addresses.c.address
+    )
+)
+_POOLED = exists(
+    select(1).where(
+        pools.c.subnet_id == addresses.c.subnet_id,
+        addresses.c.address.between(pools.c.first, pools.c.last),
+    )
+)
+_AGAIN = addresses.alias("again")
+_LAST_SEQ = (
+    select(func.coalesce(func.max(_AGAIN.c.freed_seq), 0) + 1)
+    .where(_AGAIN.c.subnet_id == addresses.c.subnet_id, _AGAIN.c.freed_seq.is_not(None))
+    .scalar_subquery()
+)
+_RELEASING = and_(
+    addresses.c.port_id.is_(None),
+    addresses.c.reserved_as.is_(None),
+    addresses.c.freed_seq.is_(None),
+)
+
+_ADD = insert(addresses).on_conflict_do_nothing()
+_TAKE = (
+    update(addresses)
+    .where(
+        _THIS,
+        or_(
+            addresses.c.freed_seq.is_not(None),
+            and_(_RELEASING, addresses.c.mac == bindparam("owner_mac"), ~_LEASED_BY_OTHERS),
+        ),
+    )
+    .values(
+        port_id=bindparam("owner"),
+        position=bindparam("pos"),
+        freed_seq=None,
+        let_go_at=None,
+        not_before=None,
+        mac=None,
+        updated_at=bindparam("now"),
+    )
+)
+_ADVANCE = (
+    update(pools)
+    .where(pools.c.subnet_id == bindparam("subnet"), pools.c.first == bindparam("low"))
+    .values(next_fresh=bindparam("fresh"))
+)
+_GAP = (
+    select(func.min(addresses.c.address) + 1)
+    .where(
+        addresses.c.network_id == _NETWORK,
+        addresses.c.address >= _ADDRESS,
+        ~exists(
+            select(1).where(
+                _AGAIN.c.network_id == addresses.c.network_id,
+                _AGAIN.c.address == addresses.c.address + 1,
+            )
+        ),
+    )
+    .limit(1)
+)
+_OLDEST = (
+    select(addresses.c.address)
+    .where(addresses.c.subnet_id == bindparam("subnet"), addresses.c.freed_seq.is_not(None))
+    .order_by(addresses.c.freed_seq)
+    .limit(1)
+)
+
+
+def claim(
+    tx: Tx, ground: Ground, owner: Owner, wanted: Sequence[FixedIpRequest], *, at: int = 0
+) -> list[FixedIp]:
+    """Give a port the addresses it asks for; positions count from `at`.
+
+    Raises:
+        Invalid: an address lies in no subnet of the network, or not in the one named.
+        Conflict: an address is reserved, in use, or may still be leased to another MAC.
+        Exhausted: no address is left.
+    """
+    return [_one(tx, ground, owner, want, at + n) for n, want in enumerate(wanted)]
+
+
+def _one(tx: Tx, ground: Ground, owner: Owner, want: FixedIpRequest, position: int) -> FixedIp:
+    if want.address is None:
+        plots = [ground.plot(want.subnet_id)] if want.subnet_id else ground.plots
+        return _any(tx, ground, owner, plots, position)
+    plot = ground.plot(want.subnet_id) if want.subnet_id else ground.plot_of(want.address)
+    number = int(want.address)
+    if number not in plot:
+        raise Invalid(
+            f"address {want.address} is not in subnet {plot.id}, which is {plot.cidr}",
+            type_="InvalidIpForSubnet",
+        )
+    if not _insert(tx, owner, plot, number, position) and not _take(tx, owner, number, position):
+        raise _refusal(tx, ground, want.address)
+    return FixedIp(plot.id, want.address)
+
+
+def _any(tx: Tx, ground: Ground, owner: Owner, plots: list[Plot], position: int) -> FixedIp:
+    for plot in plots:
+        number = _fresh(tx, owner, plot, position)
+        if number is None:
+            number = _rested(tx, owner, plot, position)
+        if number is not None:
+            return FixedIp(plot.id, IPv4Address(number))
+    raise _exhausted(tx, ground, plots)
+
+
+def _fresh(tx: Tx, owner: Owner, plot: Plot, position: int) -> int | None:
+    """Claim the first address of the pools that was never used."""
+    for span in plot.spans:
+        while span.next_fresh <= span.last:
+            number = span.next_fresh
+            claimed = _insert(tx, owner, plot, number, position)
+            fresh = number + 1 if claimed else _after_used(tx, owner.network_id, number)
+            _advance(tx, plot.id, span, fresh)
+            if claimed:
+                return number
+    return None
+
+
+def _after_used(tx: Tx, network_id: str, number: int) -> int:
+    """Return the first address from `number` on that has no row."""
+    gap = tx.conn.execute(_GAP, {"network": network_id, "addr": number}).scalar()
+    return int(gap) if gap is not None else number + 1
+
+
+def _advance(tx: Tx, subnet_id: str, span: Span, fresh: int) -> None:
+    span.next_fresh = min(fresh, span.last + 1)
+    values = {"subnet": subnet_id, "low": span.first, "fresh": span.next_fresh}
+    tx.conn.execute(_ADVANCE, values)
+
+
+def _rested(tx: Tx, owner: Owner, plot: Plot, position: int) -> int | None:
+    """Claim the address that has been free for the longest time."""
+    while (number := tx.conn.execute(_OLDEST, {"subnet": plot.id}).scalar()) is not None:
+        if _take(tx, owner, number, position):
+            return int(number)
+    return None
+
+
+def _insert(tx: Tx, owner: Owner, plot: Plot, number: int, position: int) -> bool:
+    row = {
+        "network_id": owner.network_id,
+        "address": number,
+        "subnet_id": plot.id,
+        "port_id": owner.port_id,
+        "position": position,
+        "updated_at": tx.now,
+    }
+    return tx.conn.execute(_ADD, row).rowcount == 1
+
+
+def _take(tx: Tx, owner: Owner, number: int, position: int) -> bool:
+    values = {
+        "network": owner.network_id,
+        "addr": number,
+        "owner": owner.port_id,
+        "owner_mac": owner.mac,
+        "pos": position,
+        "now": tx.now,
+    }
+    return tx.conn.execute(_TAKE, values).rowcount == 1
+
+
+_WHY = (
+    select(
+        addresses.c.port_id,
+        addresses.c.reserved_as,
+        addresses.c.mac,
+        ports.c.device_owner,
+        ports.c.server_of,
+    )
+    .select_from(addresses.outerjoin(ports, ports.c.id == addresses.c.port_id))
+    .where(_THIS)
+)
+_LEASE_ENDS = select(leases.c.mac_address, leases.c.expires_at).where(
+    leases.c.network_id == _NETWORK, leases.c.address == _ADDRESS, leases.c.ended_at.is_(None)
+)
+
+
+def _refusal(tx: Tx, ground: Ground, address: IPv4Address) -> Conflict:
+    key = {"network": ground.id, "addr": int(address)}
+    row = tx.conn.execute(_WHY, key).one()
+    if row.reserved_as is not None:
+        why = f"is reserved ({row.reserved_as.replace('_', ' ')})"
+    elif row.server_of is not None:
+        why = f"is the DHCP server's of host {row.server_of} (port {row.port_id})"
+    elif row.port_id is not None:
+        why = f"is in use by port {row.port_id}"
+    else:
+        why = _lease_words(tx, key, row.mac)
+    return Conflict(
+        f"address {address} of network {ground.id} {why}; give another, or none to have one chosen",
+        type_="IpAddressInUse",
+    )
+
+
+def _lease_words(tx: Tx, key: dict[str, object], mac: str | None) -> str:
+    lease = tx.conn.execute(_LEASE_ENDS, key).first()
+    if lease is None:
+        return f"is not yet confirmed released: its lease to {mac} may be alive"
+    until = "for ever" if lease.expires_at is None else f"until {lease.expires_at:.0f}"
+    return f"can't be handed out: its lease to {lease.mac_address} may be alive {until}"
+
+
+def _exhausted(tx: Tx, ground: Ground, plots: list[Plot]) -> Exhausted:
+    if not plots:
+        return Exhausted(f"network {ground.id} has no subnet, so there is no address to choose")
+    words = []
+    for plot in plots:
+        total = sum(span.last - span.first + 1 for span in plot.spans)
+        here = addresses.c.subnet_id == plot.id
+        still = tx.conn.execute(select(func.count()).where(here, _RELEASING, _POOLED)).scalar_one()
+        more = f", {still} of them until their leases end" if still else ""
+        words.append(f"subnet {plot.cidr} has no free address: {total} of {total} in use{more}")
+    return Exhausted("; ".join(words))
+
+
+# --- letting go -----------------------------------------------------------------------------------
+
+_LET_GO = (
+    update(addresses)
+    .where(_THIS, addresses.c.port_id == bindparam("owner"))
+    .values(
+        port_id=None,
+        mac=bindparam("owner_mac"),
+        let_go_at=bindparam("now"),
+        updated_at=bindparam("now"),
+    )
+)
+_HOLD = insert(holds)
+_HOLD = _HOLD.on_conflict_do_update(
+    index_elements=["network_id", "address", "host"],
+    set_={"revision": _HOLD.excluded.revision, "made_at": _HOLD.excluded.made_at},
+)
+_FREE = (
+    update(addresses)
+    .where(
+        _THIS,
+        _RELEASING,
+        or_(addresses.c.not_before.is_(None), addresses.c.not_before <= bindparam("now")),
+        ~_HELD,
+        ~_LEASED,
+    )
+    .values(
+        freed_seq=_LAST_SEQ, mac=None, let_go_at=None, not_before=None, updated_at=bindparam("now")
+    )
+)
+_FORGET = delete(addresses).where(_THIS, addresses.c.freed_seq.is_not(None), ~_POOLED)
+
+
+def let_go(tx: Tx, ground: Ground, owner: Owner, fixed_ips: Sequence[FixedIp]) -> None:
+    """Take addresses from a port; they are free once no lease of them can be alive."""
+    for fixed in fixed_ips:
+        key = {"network": ground.id, "addr": int(fixed.address)}
+        values = {"owner": owner.port_id, "owner_mac": owner.mac, "now": tx.now}
+        tx.conn.execute(_LET_GO, key | values)
+        host = ground.dhcp_host(owner.binding_host)
+        if host is not None and ground.plot(fixed.subnet_id).enable_dhcp:
+            hold(tx, ground.id, fixed.address, host)
+        else:
+            free(tx, ground.id, fixed.address)
+
+
+def hold(tx: Tx, network_id: str, address: IPv4Address, host: str) -> None:
+    """Keep an address from others until `host` says that it has applied this transaction."""
+    row = {"network_id": network_id, "address": int(address), "host": host}
+    tx.conn.execute(_HOLD, row | {"revision": UNSTAMPED, "made_at": tx.now})
+    tx.held = True
+
+
+def free(tx: Tx, network_id: str, address: IPv4Address) -> bool:
+    """Free an address that was let go, if nothing speaks against it any more."""
+    key = {"network": network_id, "addr": int(address)}
+    if not tx.conn.execute(_FREE, key | {"now": tx.now}).rowcount:
+        return False
+    tx.conn.execute(_FORGET, key)
+    return True

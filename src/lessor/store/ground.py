@@ -1,0 +1,184 @@
+"""What a change to a network's ports has to know: the network, its subnets, their pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from lessor.errors import Invalid, NotFound
+from lessor.model import DHCP_OWNER
+from lessor.store.tables import networks, pools, ports, subnets
+
+
+@dataclass(slots=True)
+class Span:
+    """A pool: addresses from `next_fresh` on may never have been used."""
+
+    first: int
+    last: int
+    next_fresh: int
+
+
+@dataclass(slots=True)
+class Plot:
+    """A subnet, as far as addresses go."""
+
+    id: str
+    first: int
+    last: int
+    prefix: int
+    enable_dhcp: bool
+    spans: list[Span] = field(default_factory=list)
+
+    def __contains__(self, address: int) -> bool:
+        return self.first <= address <= self.last
+
+    @property
+    def cidr(self) -> IPv4Network:
+        """Its block."""
+        return IPv4Network((self.first, self.prefix))
+
+
+@dataclass(slots=True)
+class Ground:
+    """A network with its subnets, oldest first."""
+
+    id: str
+    project_id: str
+    segment: str
+    host: str | None
+    multi_host: bool
+    share_address: bool
+    port_security_enabled: bool
+    plots: list[Plot] = field(default_factory=list)
+
+    @property
+    def own_servers(self) -> bool:
+        """Whether each host with ports has a server address of its own."""
+        return self.multi_host and not self.share_address
+
+    def dhcp_host(self, binding_host: str | None) -> str | None:
+        """Return whose DHCP server serves a port that is bound to `binding_host`."""
+        return binding_host if self.multi_host else self.host
+
+    def plot(self, subnet_id: str) -> Plot:
+        """Return a subnet of the network.
+
+        Raises:
+            Invalid: it has no such subnet.
+        """
+        found = next((plot for plot in self.plots if plot.id == subnet_id), None)
+        if found is None:
+            raise Invalid(
+                f"network {self.id} has no subnet {subnet_id}; it has "
+                + (", ".join(plot.id for plot in self.plots) or "none"),
+                type_="InvalidIpForNetwork",
+            )
+        return found
+
+    def plot_of(self, address: IPv4Address) -> Plot:
+        """Return the subnet that an address lies in.
+
+        Raises:
+            Invalid: it lies in none.
+        """
+        found = next((plot for plot in self.plots if int(address) in plot), None)
+        if found is None:
+            blocks = ", ".join(str(plot.cidr) for plot in self.plots) or "none"
+            raise Invalid(
+                f"address {address} lies in no subnet of network {self.id}; it has {blocks}",
+                type_="InvalidIpForNetwork",
+            )
+        return found
+
+
+def segment_of(network_id: str, network_type: str, physical_network: str | None) -> str:
+    """Name the broadcast domain of a network: flat ones of one physical network share it."""
+    return f"flat:{physical_network}" if network_type == "flat" else f"network:{network_id}"
+
+
+_GROUND = (
+    select(
+        networks.c.project_id,
+        networks.c.network_type,
+        networks.c.physical_network,
+        networks.c.host,
+        networks.c.multi_host,
+        networks.c.share_address,
+        networks.c.port_security_enabled,
+        subnets.c.id,
+        subnets.c.first,
+        subnets.c.last,
+        subnets.c.prefix,
+        subnets.c.enable_dhcp,
+        pools.c.first,
+        pools.c.last,
+        pools.c.next_fresh,
+    )
+    .select_from(
+        networks.outerjoin(subnets, subnets.c.network_id == networks.c.id).outerjoin(
+            pools, pools.c.subnet_id == subnets.c.id
+        )
+    )
+    .where(networks.c.id == bindparam("network"))
+    .order_by(subnets.c.created_at, subnets.c.id, pools.c.first)
+)
+
+
+def ground(conn: Connection, network_id: str) -> Ground:
+    """Read the ground of a network.
+
+    Raises:
+        NotFound: there is no such network.
+    """
+    rows = conn.execute(_GROUND, {"network": network_id}).all()
+    if not rows:
+        raise network_not_found(network_id)
+    project, kind, physical, host, multi, share, security, *_ = rows[0]
+    segment = segment_of(network_id, kind, physical)
+    made = Ground(network_id, project, segment, host, multi, share, security)
+    for row in rows:
+        _add(made, row[7:])
+    return made
+
+
+def _add(made: Ground, row: Any) -> None:
+    subnet_id, first, last, prefix, enable_dhcp, low, high, fresh = row
+    if subnet_id is None:
+        return
+    if not made.plots or made.plots[-1].id != subnet_id:
+        made.plots.append(Plot(subnet_id, first, last, prefix, enable_dhcp))
+    if low is not None:
+        made.plots[-1].spans.append(Span(low, high, fresh))
+
+
+def network_not_found(network_id: str) -> NotFound:
+    """Return the error that says so."""
+    return NotFound(f"there is no network {network_id}", type_="NetworkNotFound")
+
+
+_BOUND = select(ports.c.binding_host).distinct().where(
+    ports.c.network_id == bindparam("network"), ports.c.binding_host.is_not(None)
+)  # fmt: skip
+_HOST = select(networks.c.host).where(networks.c.id == bindparam("network"))
+_OTHERS = select(1).where(
+    ports.c.network_id == bindparam("network"),
+    ports.c.binding_host == bindparam("host"),
+    ports.c.device_owner != DHCP_OWNER,
+).limit(1)  # fmt: skip
+
+
+def hosts_taking_part(conn: Connection, network_id: str) -> set[str]:
+    """Return the hosts whose view has the network."""
+    found = {host for (host,) in conn.execute(_BOUND, {"network": network_id})}
+    owner = conn.execute(_HOST, {"network": network_id}).scalar()
+    return found | ({owner} if owner else set())
+
+
+def has_ports(conn: Connection, network_id: str, host: str) -> bool:
+    """Tell whether a host has ports of a network, other than DHCP servers' own."""
+    found = conn.execute(_OTHERS, {"network": network_id, "host": host})
+    return found.first() is not None

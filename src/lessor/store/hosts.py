@@ -1,0 +1,260 @@
+"""Hosts, their tokens, and what their agents report."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import uuid
+from collections.abc import Collection, Mapping
+from ipaddress import IPv4Address
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
+
+from lessor.errors import Conflict, InUse, Invalid, NotFound
+from lessor.model import Host, PortReport, Report
+from lessor.store.allocation import free
+from lessor.store.listing import Listing
+from lessor.store.query import Query
+from lessor.store.rows import HOST, host_of, packed
+from lessor.store.tables import holds, hosts, networks, ports
+from lessor.store.writer import Tx
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\Z")
+
+
+class Beats:
+    """Heartbeats, kept in memory and written in batches: they have no revision, nobody waits."""
+
+    def __init__(self, down_s: float) -> None:
+        self._down_s = down_s
+        self._fresh: dict[str, float] = {}
+        self._written: dict[str, float] = {}
+
+    def hear(self, host: str, now: float) -> None:
+        """Note that a host reported."""
+        self._fresh[host] = now
+
+    def forget(self, host: str) -> None:
+        """Forget a host that was deleted."""
+        self._fresh.pop(host, None)
+        self._written.pop(host, None)
+
+    def known(self) -> Mapping[str, float]:
+        """Return when each host was heard last."""
+        return self._written | self._fresh
+
+    def alive_since(self, now: float) -> float:
+        """Return the time before which a last heartbeat is too old."""
+        return now - self._down_s
+
+    def write(self, tx: Tx) -> None:
+        """Write what is new."""
+        fresh, self._fresh = self._fresh, {}
+        rows = [{"host_name": host, "at": at} for host, at in fresh.items()]
+        if rows:
+            tx.conn.execute(_BEAT, rows)
+            self._written |= fresh
+
+
+_BEAT = (
+    update(hosts).where(hosts.c.name == bindparam("host_name")).values(heartbeat_at=bindparam("at"))
+)
+_ONE = select(*HOST).where(hosts.c.name == bindparam("host_name"))
+LISTING = Listing(
+    "host",
+    select(*HOST),
+    hosts.c.name,
+    {
+        column.name: column
+        for column in HOST
+        if column.name not in {"physical_networks", "problems", "counts"}
+    },
+    nullable={"started_at": 0.0, "heartbeat_at": 0.0},
+)
+
+
+def token_hash(token: str) -> str:
+    """Return what is kept of a token. It is random and long, so a plain hash can't be guessed."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def create(tx: Tx, name: str) -> tuple[Host, str]:
+    """Make a host; return it with its token, which is not kept.
+
+    Raises:
+        Invalid: the name can't be a host's.
+        Conflict: there is a host of this name.
+    """
+    if not _NAME.match(name):
+        raise Invalid(f"{name!r} can't be a host's name: letters, digits, '.', '-' and '_', to 253")
+    if tx.conn.execute(_ONE, {"host_name": name}).first():
+        raise Conflict(f"there is a host {name} already; delete it first to give it a new token")
+    token = secrets.token_urlsafe(32)
+    host = Host(name=name, id=str(uuid.uuid4()), created_at=tx.now)
+    row = {"name": name, "id": host.id, "token_hash": token_hash(token), "created_at": tx.now}
+    tx.conn.execute(insert(hosts), row)
+    return host, token
+
+
+def get(conn: Connection, name: str, beats: Beats, now: float) -> Host:
+    """Return a host, or raise NotFound."""
+    row = conn.execute(_ONE, {"host_name": name}).first()
+    if row is None:
+        raise _not_found(name)
+    return host_of(row, beats.known(), beats.alive_since(now))
+
+
+def find(conn: Connection, query: Query, beats: Beats, now: float) -> list[Host]:
+    """Return the hosts that a query asks for."""
+    alive = query.filters.get("alive")
+    filters = {name: values for name, values in query.filters.items() if name != "alive"}
+    asked = Query(filters, query.sort, query.limit, query.marker, query.page_reverse)
+    rows = LISTING.rows(conn, asked)
+    found = [host_of(row, beats.known(), beats.alive_since(now)) for row in rows]
+    return [host for host in found if alive is None or host.alive in alive]
+
+
+def named_by(conn: Connection, digest: str) -> str | None:
+    """Return whose token has this hash."""
+    found = conn.execute(select(hosts.c.name).where(hosts.c.token_hash == digest)).scalar()
+    return None if found is None else str(found)
+
+
+def remove(tx: Tx, name: str) -> None:
+    """Delete a host that nothing needs any more.
+
+    Raises:
+        NotFound: there is none.
+        InUse: it owns networks or has ports.
+    """
+    if not tx.conn.execute(_ONE, {"host_name": name}).first():
+        raise _not_found(name)
+    owned = select(func.count()).where(networks.c.host == name)
+    bound = select(func.count()).where(ports.c.binding_host == name)
+    counts = {
+        "networks": tx.conn.execute(owned).scalar_one(),
+        "ports": tx.conn.execute(bound).scalar_one(),
+    }
+    if any(counts.values()):
+        words = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
+        raise InUse(f"host {name} still has {words}; move or delete them first", type_="HostInUse")
+    tx.conn.execute(delete(hosts).where(hosts.c.name == name))
+
+
+def _not_found(name: str) -> NotFound:
+    return NotFound(
+        f"there is no host {name}; add it first (lessor host add {name})", type_="HostNotFound"
+    )
+
+
+# --- reports --------------------------------------------------------------------------------------
+
+_RUN = select(hosts.c.run_id, hosts.c.heartbeat_at).where(hosts.c.name == bindparam("host_name"))
+
+
+def report(tx: Tx, host: str, said: Report, beats: Beats) -> None:
+    """Write what an agent reports.
+
+    Raises:
+        NotFound: there is no such host.
+        Conflict: another agent of this name is alive.
+    """
+    row = tx.conn.execute(_RUN, {"host_name": host}).first()
+    if row is None:
+        raise _not_found(host)
+    last = max(row.heartbeat_at or 0.0, beats.known().get(host, 0.0))
+    if row.run_id and row.run_id not in {said.run_id, said.previous_run_id}:
+        _check_silent(host, tx.now - last, tx.now - beats.alive_since(tx.now))
+    tx.conn.execute(update(hosts).where(hosts.c.name == host).values(**_columns(said, tx.now)))
+    _ports(tx, host, said.ports)
+    for network_id, revision in said.applied.items():
+        applied(tx, host, network_id, revision)
+
+
+def _check_silent(host: str, ago_s: float, down_s: float) -> None:
+    if ago_s < down_s:
+        raise Conflict(
+            f"another agent reports as host {host}: it did so {ago_s:.0f} s ago. Stop it, or give "
+            f"this one another 'host'; if it is dead, wait {down_s - ago_s:.0f} s",
+            type_="AgentConflict",
+        )
+
+
+def _columns(said: Report, now: float) -> dict[str, Any]:
+    columns = {
+        "run_id": said.run_id,
+        "started_at": said.started_at,
+        "heartbeat_at": now,
+        "version": said.version,
+        "physical_networks": packed(said.physical_networks),
+        "network_host": said.network_host,
+        "in_sync": said.in_sync,
+        "counts": packed(said.counts),
+    }
+    return columns if said.problems is None else columns | {"problems": packed(said.problems)}
+
+
+# Who may say what of a port: its binding host that it is wired, its DHCP server's host that it is
+# served. Nothing that was said of an older row counts for the present one.
+_PRESENT = (
+    select(
+        ports.c.id,
+        ports.c.revision,
+        ports.c.binding_host == bindparam("host_name"),
+        case((networks.c.multi_host, ports.c.binding_host), else_=networks.c.host)
+        == bindparam("host_name"),
+    )
+    .select_from(ports.join(networks, networks.c.id == ports.c.network_id))
+    .where(ports.c.id.in_(bindparam("keys", expanding=True)))
+)
+
+
+def _ports(tx: Tx, host: str, said: Mapping[str, PortReport]) -> None:
+    if not said:
+        return
+    rows = tx.conn.execute(_PRESENT, {"host_name": host, "keys": list(said)}).all()
+    for port_id, revision, binds, serves in rows:
+        word = said[port_id]
+        if word.revision and word.revision < revision:
+            continue
+        columns: dict[str, Any] = {}
+        if binds and word.wired is not None:
+            columns |= {"wired": word.wired, "wired_pending": word.pending}
+        if serves and word.served is not None:
+            pending = "" if columns else word.pending
+            columns |= {"served": word.served, "served_pending": pending}
+        if columns:
+            tx.conn.execute(update(ports).where(ports.c.id == port_id).values(**columns))
+
+
+_LIFT = (
+    delete(holds)
+    .where(
+        holds.c.host == bindparam("host_name"),
+        holds.c.network_id == bindparam("network"),
+        holds.c.revision <= bindparam("upto"),
+    )
+    .returning(holds.c.address)
+)
+
+
+def applied(tx: Tx, host: str, network_id: str, revision: int) -> None:
+    """A host has applied all of a network up to a revision: what was let go there serves nobody."""
+    key = {"host_name": host, "network": network_id, "upto": revision}
+    for (address,) in tx.conn.execute(_LIFT, key).all():
+        free(tx, network_id, IPv4Address(address))
+
+
+def eligible(
+    conn: Connection, beats: Beats, now: float, reporting: Collection[str] = ()
+) -> set[str]:
+    """Return the hosts that are alive and may own networks."""
+    asked = select(hosts.c.name, hosts.c.heartbeat_at).where(hosts.c.network_host)
+    known, since = beats.known(), beats.alive_since(now)
+    return {
+        name
+        for name, beat in conn.execute(asked)
+        if name in reporting or max(beat or 0.0, known.get(name, 0.0)) > since
+    }

@@ -1,0 +1,166 @@
+"""Instances, and what the metadata service asks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+
+from lessor.errors import Conflict, Invalid, NotFound
+from lessor.model import Instance, MetadataFacts, Port
+from lessor.store import portrows
+from lessor.store import subnets as subnet_rows
+from lessor.store.listing import Listing
+from lessor.store.query import Query
+from lessor.store.rows import INSTANCE, NETWORK, instance_of, network_of, packed
+from lessor.store.tables import addresses, instances, networks, ports
+from lessor.store.values import InstanceValues
+from lessor.store.writer import Tx
+
+_ONE = select(*INSTANCE).where(instances.c.id == bindparam("key"))
+LISTING = Listing(
+    "instance",
+    select(*INSTANCE),
+    instances.c.id,
+    {c.name: c for c in INSTANCE if c.name not in {"public_keys", "metadata", "password"}},
+    nullable={"user_data": ""},
+)
+_MAPS = ("public_keys", "metadata")
+
+
+def get(conn: Connection, instance_id: str) -> Instance:
+    """Return an instance, or raise NotFound."""
+    row = conn.execute(_ONE, {"key": instance_id}).first()
+    if row is None:
+        raise NotFound(f"there is no instance {instance_id}", type_="InstanceNotFound")
+    return instance_of(row)
+
+
+def find(conn: Connection, query: Query) -> list[Instance]:
+    """Return the instances that a query asks for."""
+    return [instance_of(row) for row in LISTING.rows(conn, query)]
+
+
+def create_many(tx: Tx, many: Sequence[InstanceValues]) -> list[Instance]:
+    """Make instances, all or none.
+
+    Raises:
+        Conflict: there is one with this id.
+    """
+    return [_create(tx, values) for values in many]
+
+
+def _create(tx: Tx, values: InstanceValues) -> Instance:
+    given: Any = values
+    made = Instance(
+        **{"id": str(uuid.uuid4())} | given | {"created_at": tx.now, "updated_at": tx.now}
+    )
+    if tx.conn.execute(_ONE, {"key": made.id}).first():
+        raise Conflict(f"there is an instance {made.id} already")
+    tx.conn.execute(insert(instances), _columns(made))
+    tx.touch("instances", made.id)
+    return made
+
+
+def update_one(tx: Tx, instance_id: str, values: InstanceValues) -> Instance:
+    """Change an instance.
+
+    Raises:
+        NotFound: there is none.
+        Invalid: its id is to change.
+    """
+    before = get(tx.conn, instance_id)
+    if values.get("id", instance_id) != instance_id:
+        raise Invalid(f"the id of instance {instance_id} can't be changed")
+    given: Any = values
+    after = replace(before, **given)
+    if after == before:
+        return before
+    after = replace(after, updated_at=tx.now)
+    tx.conn.execute(
+        update(instances).where(instances.c.id == instance_id).values(**_columns(after))
+    )
+    tx.touch("instances", instance_id)
+    return after
+
+
+def _columns(instance: Instance) -> dict[str, Any]:
+    plain = {c.name: getattr(instance, c.name) for c in INSTANCE if c.name != "revision"}
+    return plain | {name: packed(plain[name]) for name in _MAPS}
+
+
+def delete_one(tx: Tx, instance_id: str) -> None:
+    """Delete an instance; its ports stay. Raises NotFound if there is none."""
+    if not tx.conn.execute(delete(instances).where(instances.c.id == instance_id)).rowcount:
+        raise NotFound(f"there is no instance {instance_id}", type_="InstanceNotFound")
+
+
+def set_password(tx: Tx, instance_id: str, password: str) -> bool:
+    """Keep the password that a guest posted. False: there is one already, and it stays.
+
+    Raises:
+        NotFound: there is no such instance.
+    """
+    here = (instances.c.id == instance_id, instances.c.password == "")
+    if not tx.conn.execute(update(instances).where(*here).values(password=password)).rowcount:
+        get(tx.conn, instance_id)
+        return False
+    return True
+
+
+# --- metadata -------------------------------------------------------------------------------------
+
+# A host hears only of VMs that are its own, or on a network that it is the gateway of.
+_ASKING = (
+    portrows.SELECT.join(addresses, addresses.c.port_id == ports.c.id)
+    .join(networks, networks.c.id == ports.c.network_id)
+    .where(
+        addresses.c.network_id.in_(bindparam("network_ids", expanding=True)),
+        addresses.c.address == bindparam("client"),
+        or_(
+            networks.c.host == bindparam("host_name"),
+            ports.c.binding_host == bindparam("host_name"),
+        ),
+    )
+    .limit(1)
+)
+_SIBLINGS = (
+    portrows.SELECT.where(ports.c.device_id == bindparam("device"))
+    .where(ports.c.project_id == bindparam("project"))
+    .order_by(ports.c.created_at, ports.c.id)
+)
+
+
+def metadata_facts(
+    conn: Connection, host: str, network_ids: Sequence[str], address: IPv4Address
+) -> MetadataFacts | None:
+    """Return what is known of the VM that has an address on one of the networks; None: nobody has."""
+    if not network_ids:
+        return None
+    asked = {"network_ids": list(network_ids), "client": int(address), "host_name": host}
+    row = conn.execute(_ASKING, asked).first()
+    if row is None:
+        return None
+    port = portrows.read(conn, [row])[0]
+    found = _of_vm(conn, port)
+    ids = {each.network_id for each in found}
+    rows = conn.execute(select(*NETWORK).where(networks.c.id.in_(ids)))
+    instance = conn.execute(_ONE, {"key": port.device_id}).first() if port.device_id else None
+    return MetadataFacts(
+        port=port,
+        instance=None if instance is None else instance_of(instance),
+        ports=tuple(found),
+        networks={net.id: net for net in map(network_of, rows)},
+        subnets=subnet_rows.facts(conn, ids),
+    )
+
+
+def _of_vm(conn: Connection, port: Port) -> list[Port]:
+    if not port.device_id:
+        return [port]
+    key = {"device": port.device_id, "project": port.project_id}
+    return portrows.read(conn, conn.execute(_SIBLINGS, key).all())

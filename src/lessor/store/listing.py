@@ -1,0 +1,111 @@
+"""Turns a `Query` into SQL: the same for all nouns, from a table of what each can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, false, func, or_, select
+
+from lessor.errors import Invalid, NotFound
+from lessor.store.query import Query
+
+Condition = Callable[[tuple[Any, ...]], ColumnElement[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """How rows of one noun are found.
+
+    Attributes:
+        noun: for messages ("port").
+        base: the statement without conditions and order.
+        key: the column that a marker names.
+        fields: what a list can be filtered by and sorted by.
+        conditions: filters that aren't "column has one of the values".
+        nullable: fields that sort as "" where they are NULL, on every database.
+    """
+
+    noun: str
+    base: Select[Any]
+    key: ColumnElement[Any]
+    fields: Mapping[str, ColumnElement[Any]]
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    nullable: Mapping[str, Any] = field(default_factory=dict)
+
+    def rows(self, conn: Connection, query: Query) -> list[Row[Any]]:
+        """Return the rows of a list in its order.
+
+        Raises:
+            Invalid: there is no such filter or sort key.
+            NotFound: the marker is no row's.
+        """
+        statement = self.base.where(*self._where(query.filters))
+        order = self._order(query.sort)
+        if query.page_reverse:
+            order = [(column, not descending) for column, descending in order]
+        if query.marker is not None:
+            statement = statement.where(self._after(conn, query.marker, order))
+        statement = statement.order_by(*(c.desc() if down else c.asc() for c, down in order))
+        if query.limit is not None:
+            statement = statement.limit(query.limit)
+        rows = list(conn.execute(statement).all())
+        return rows[::-1] if query.page_reverse else rows
+
+    def _where(self, filters: Mapping[str, tuple[Any, ...]]) -> list[ColumnElement[bool]]:
+        return [self._condition(name, values) for name, values in filters.items()]
+
+    def _condition(self, name: str, values: tuple[Any, ...]) -> ColumnElement[bool]:
+        if name in self.conditions:
+            return self.conditions[name](values)
+        if name not in self.fields:
+            raise Invalid(f"{self.noun}s can't be filtered by {name!r}")
+        return one_of(self.fields[name], values)
+
+    def _order(self, sort: tuple[tuple[str, bool], ...]) -> list[tuple[ColumnElement[Any], bool]]:
+        if unknown := [name for name, _ in sort if name not in self.fields]:
+            raise Invalid(f"{self.noun}s can't be sorted by {unknown[0]!r}")
+        return [(self._sortable(name), down) for name, down in sort] + [(self.key, False)]
+
+    def _sortable(self, name: str) -> ColumnElement[Any]:
+        column = self.fields[name]
+        return func.coalesce(column, self.nullable[name]) if name in self.nullable else column
+
+    def _after(
+        self, conn: Connection, marker: str, order: list[tuple[ColumnElement[Any], bool]]
+    ) -> ColumnElement[bool]:
+        """Return the condition for rows that come after the marker in this order."""
+        columns = [column for column, _ in order]
+        at = conn.execute(self.base.with_only_columns(*columns).where(self.key == marker)).first()
+        if at is None:
+            raise NotFound(
+                f"there is no {self.noun} {marker} to go on from; its id may have been deleted",
+                type_=f"{self.noun.capitalize()}NotFound",
+            )
+        steps = []
+        for n, (column, down) in enumerate(order):
+            same = [c == v for (c, _), v in zip(order[:n], at, strict=False)]
+            steps.append(and_(*same, column < at[n] if down else column > at[n]))
+        return or_(*steps)
+
+
+def one_of(column: ColumnElement[Any], values: tuple[Any, ...]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of the values; None is NULL."""
+    known = [_plain(value) for value in values if value is not None]
+    parts: list[ColumnElement[bool]] = []
+    if known:
+        parts.append(column == known[0] if len(known) == 1 else column.in_(known))
+    if len(known) < len(values):
+        parts.append(column.is_(None))
+    return or_(*parts) if parts else false()
+
+
+def _plain(value: Any) -> Any:
+    """Return what a column has for a value: addresses are numbers."""
+    return int(value) if hasattr(value, "packed") else value
+
+
+def columns_of(base: tuple[ColumnElement[Any], ...]) -> Select[Any]:
+    """Return the statement that reads these columns."""
+    return select(*base)

@@ -1,0 +1,299 @@
+"""Networks in the store."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from lessor.errors import Conflict, InUse, Invalid
+from lessor.model import DHCP_OWNER, Network
+from lessor.settings import ServerSettings
+from lessor.store.allocation import hold
+from lessor.store.ground import hosts_taking_part, network_not_found
+from lessor.store.listing import Listing
+from lessor.store.query import Query
+from lessor.store.rows import NETWORK, address_of, network_of
+from lessor.store.tables import addresses, holds, hosts, networks, pools, ports, subnets, tombstones
+from lessor.store.values import NetworkValues
+from lessor.store.writer import Tx
+
+LEAST_MTU = 68  # RFC 791 section 3.2
+MOST_MTU = 65535
+
+_SELECT = select(*NETWORK)
+LISTING = Listing(
+    "network",
+    _SELECT,
+    networks.c.id,
+    {column.name: column for column in NETWORK},
+    nullable={"physical_network": "", "segmentation_id": 0, "host": ""},
+)
+_ONE = _SELECT.where(networks.c.id == bindparam("key"))
+_SUBNET_IDS = (
+    select(subnets.c.network_id, subnets.c.id)
+    .where(subnets.c.network_id.in_(bindparam("keys", expanding=True)))
+    .order_by(subnets.c.created_at, subnets.c.id)
+)
+
+
+def get(conn: Connection, network_id: str) -> Network:
+    """Return a network, or raise NotFound."""
+    row = conn.execute(_ONE, {"key": network_id}).first()
+    if row is None:
+        raise network_not_found(network_id)
+    return network_of(row)
+
+
+def find(conn: Connection, query: Query) -> list[Network]:
+    """Return the networks that a query asks for."""
+    return [network_of(row) for row in LISTING.rows(conn, query)]
+
+
+def subnet_ids(conn: Connection, network_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the subnets of each network, oldest first."""
+    found: dict[str, list[str]] = {network_id: [] for network_id in network_ids}
+    for network_id, subnet_id in conn.execute(_SUBNET_IDS, {"keys": list(network_ids)}):
+        found[network_id].append(subnet_id)
+    return found
+
+
+def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
+    """Make a network.
+
+    Args:
+        tx: the transaction.
+        values: what is asked for.
+        alive: hosts that can own it.
+
+    Raises:
+        Invalid: the type isn't flat, the physical network has no bridge, or a value is out of range.
+    """
+    settings = tx.settings
+    multi_host = values.get("multi_host", settings.multi_host)
+    network = Network(
+        **cast(Any, _plain(values))
+        | {
+            "id": values.get("id") or str(uuid.uuid4()),
+            "network_type": _flat(values),
+            "physical_network": _physical(settings, values.get("physical_network")),
+            "mtu": _mtu(values.get("mtu", settings.global_physnet_mtu)),
+            "multi_host": multi_host,
+            "share_address": values.get("share_address", settings.share_dhcp_address),
+            "host": _owner(tx, values, alive, multi_host=multi_host),
+            "created_at": tx.now,
+            "updated_at": tx.now,
+        }
+    )
+    if tx.conn.execute(_ONE, {"key": network.id}).first():
+        raise Conflict(f"there is a network {network.id} already")
+    tx.conn.execute(insert(networks), {c.name: getattr(network, c.name) for c in NETWORK})
+    tx.touch("form", network.id)
+    tx.concerns([network.host])
+    return network
+
+
+def _plain(values: NetworkValues) -> dict[str, Any]:
+    names = (
+        "name", "project_id", "description", "admin_state_up", "shared", "port_security_enabled",
+        "dns_domain",
+    )  # fmt: skip
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _flat(values: NetworkValues) -> str:
+    kind = values.get("network_type") or "flat"
+    if kind != "flat":
+        raise Invalid(f"network type {kind!r}: only flat networks can be made so far")
+    if values.get("segmentation_id") is not None:
+        raise Invalid("a flat network has no segmentation id; leave it out")
+    return kind
+
+
+def _physical(settings: ServerSettings, asked: str | None) -> str:
+    known = [mapping.physical_network for mapping in settings.flat_mappings]
+    if not known:
+        raise Invalid(
+            "network not created, bridge required: flat_network_bridge (or flat_mappings) must be "
+            "set for a flat network, and there is no default"
+        )
+    if asked is not None and asked not in known:
+        raise Invalid(
+            f"network not created: physical network {asked!r} has no bridge, for which there is no "
+            f"default; set flat_network_bridge or flat_mappings (known: {', '.join(known)})"
+        )
+    return asked or known[0]
+
+
+def _mtu(mtu: int) -> int:
+    if not LEAST_MTU <= mtu <= MOST_MTU:
+        raise Invalid(f"mtu {mtu} is not between {LEAST_MTU} and {MOST_MTU}")
+    return mtu
+
+
+# --- who owns it (semantics.md A12.4) -------------------------------------------------------------
+
+
+def _owner(
+    tx: Tx, values: NetworkValues, alive: Collection[str], *, multi_host: bool
+) -> str | None:
+    asked = values.get("host")
+    if asked is not None:
+        check_host(tx.conn, asked)
+        if multi_host:
+            raise Invalid(f"a multi_host network is not owned by one host; leave out {asked!r}")
+        return asked
+    return None if multi_host else choose_owner(tx, alive)
+
+
+def check_host(conn: Connection, name: str) -> None:
+    """Raise Invalid unless there is a host of this name."""
+    if not conn.execute(select(hosts.c.name).where(hosts.c.name == name)).first():
+        raise Invalid(
+            f"there is no host {name!r}; add it first (lessor host add {name})",
+            type_="HostNotFound",
+        )
+
+
+def choose_owner(tx: Tx, alive: Collection[str]) -> str | None:
+    """Return the host for a network that has none: the configured one, or the least loaded.
+
+    None: there is no such host yet; the next one that reports takes it.
+    """
+    configured = tx.settings.network_host
+    names = {configured} if configured else set()
+    if not tx.conn.execute(select(hosts.c.name).where(hosts.c.name.in_(names))).first():
+        names = set(alive)
+    load = (
+        select(func.count()).where(networks.c.host == hosts.c.name).correlate(hosts)
+    ).scalar_subquery()
+    chosen = select(hosts.c.name).where(hosts.c.name.in_(names)).order_by(load, hosts.c.name)
+    return tx.conn.execute(chosen.limit(1)).scalar()
+
+
+_UNOWNED = (
+    select(networks.c.id)
+    .where(networks.c.host.is_(None), ~networks.c.multi_host)
+    .order_by(networks.c.created_at, networks.c.id)
+)
+
+
+def unowned(conn: Connection) -> bool:
+    """Tell whether a single-host network has no host."""
+    return conn.execute(_UNOWNED.limit(1)).first() is not None
+
+
+def claim_unowned(tx: Tx, alive: Collection[str]) -> None:
+    """Give every network that has no host one, as far as there are any."""
+    for (network_id,) in tx.conn.execute(_UNOWNED).all():
+        host = choose_owner(tx, alive)
+        if host is None:
+            return
+        _write(tx, network_id, {"host": host})
+        tx.touch("form", network_id)
+        tx.concerns([host, *hosts_taking_part(tx.conn, network_id)])
+
+
+# --- changes --------------------------------------------------------------------------------------
+
+_FORM = frozenset({"host", "multi_host", "share_address"})
+
+
+def update_one(tx: Tx, network_id: str, values: NetworkValues) -> Network:
+    """Change a network.
+
+    Raises:
+        NotFound: there is none.
+        Invalid: what can't change is to be changed, or a value is out of range.
+        InUse: multi_host or share_address is to change while there are ports.
+    """
+    before = get(tx.conn, network_id)
+    changes = {k: v for k, v in values.items() if getattr(before, k) != v}
+    _check_fixed(before, changes)
+    if "mtu" in changes:
+        _mtu(cast(int, changes["mtu"]))
+    if changes.keys() & {"multi_host", "share_address"}:
+        _check_empty(tx.conn, network_id, "multi_host and share_address can only change without")
+        if changes.get("multi_host"):
+            changes["host"] = None
+    if changes.get("host"):
+        check_host(tx.conn, cast(str, changes["host"]))
+        if changes.get("multi_host", before.multi_host):
+            raise Invalid(f"multi_host network {network_id} is not owned by one host")
+    if not changes:
+        return before
+    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    _write(tx, network_id, changes | {"updated_at": tx.now})
+    if "host" in changes and before.host is not None:
+        _hold_all(tx, network_id, before.host)
+    if before.multi_host and changes.get("multi_host") is False and "host" not in changes:
+        claim_unowned(tx, ())
+    tx.touch("form" if changes.keys() & _FORM else "networks", network_id)
+    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    return get(tx.conn, network_id)
+
+
+def _check_fixed(before: Network, changes: dict[str, Any]) -> None:
+    for name in ("id", "network_type", "physical_network", "segmentation_id"):
+        if name in changes:
+            raise Invalid(
+                f"{name} of network {before.id} is {getattr(before, name)!r} and can't be changed"
+            )
+
+
+def _write(tx: Tx, network_id: str, changes: dict[str, Any]) -> None:
+    tx.conn.execute(update(networks).where(networks.c.id == network_id).values(**changes))
+
+
+def _hold_all(tx: Tx, network_id: str, host: str) -> None:
+    """Until the former network host says so, it may go on serving every address it served."""
+    used = select(addresses.c.address).where(
+        addresses.c.network_id == network_id, addresses.c.port_id.is_not(None)
+    )
+    for (address,) in tx.conn.execute(used).all():
+        hold(tx, network_id, cast(Any, address_of(address)), host)
+
+
+def _others(network_id: str) -> Any:
+    return ports.c.network_id == network_id, ports.c.device_owner != DHCP_OWNER
+
+
+def _check_empty(conn: Connection, network_id: str, words: str) -> None:
+    count = conn.execute(select(func.count()).where(*_others(network_id))).scalar_one()
+    if count:
+        raise InUse(
+            f"{words} ports, and network {network_id} has {count}; delete them first "
+            f"(lessor port list --network {network_id})",
+            type_="NetworkInUse",
+        )
+
+
+def delete_one(tx: Tx, network_id: str) -> None:
+    """Delete a network with its subnets and DHCP servers' ports.
+
+    Raises:
+        NotFound: there is none.
+        InUse: it has ports.
+    """
+    get(tx.conn, network_id)
+    count = tx.conn.execute(select(func.count()).where(*_others(network_id))).scalar_one()
+    if count:
+        raise InUse(
+            f"network {network_id} still has {count} port{'s' * (count != 1)}; delete them first "
+            f"(lessor port list --network {network_id})",
+            type_="NetworkInUse",
+        )
+    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    for table in (addresses, ports, holds, tombstones):
+        tx.conn.execute(delete(table).where(table.c.network_id == network_id))
+    inside = select(subnets.c.id).where(subnets.c.network_id == network_id)
+    tx.conn.execute(delete(pools).where(pools.c.subnet_id.in_(inside)))
+    tx.conn.execute(delete(subnets).where(subnets.c.network_id == network_id))
+    tx.conn.execute(delete(networks).where(networks.c.id == network_id))
+
+
+def create_many(tx: Tx, many: Sequence[NetworkValues], alive: Collection[str]) -> list[Network]:
+    """Make networks, all or none."""
+    return [create(tx, values, alive) for values in many]

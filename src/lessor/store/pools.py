@@ -1,0 +1,113 @@
+"""Rules of a subnet's addresses: what is reserved, what automatic choice may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from itertools import pairwise
+
+from lessor.errors import Conflict, Invalid
+from lessor.model import Pool
+
+LONGEST_WITH_BROADCAST = 30  # RFC 3021: a /31 or /32 has neither network nor broadcast address
+
+
+def host_span(cidr: IPv4Network) -> Pool:
+    """Return the first and last address that a host may have."""
+    if cidr.prefixlen > LONGEST_WITH_BROADCAST:
+        return Pool(cidr.network_address, cidr.broadcast_address)
+    return Pool(cidr.network_address + 1, cidr.broadcast_address - 1)
+
+
+def default_pools(cidr: IPv4Network, taken: Iterable[IPv4Address | None]) -> tuple[Pool, ...]:
+    """Return all host addresses without the taken ones, in order.
+
+    Source: semantics.md B4.
+    """
+    span = host_span(cidr)
+    pools, first = [], int(span.first)
+    for address in sorted({int(a) for a in taken if a is not None and a in cidr}):
+        if first < address <= int(span.last) + 1:
+            pools.append((first, address - 1))
+        first = max(first, address + 1)
+    if first <= int(span.last):
+        pools.append((first, int(span.last)))
+    return tuple(Pool(IPv4Address(low), IPv4Address(high)) for low, high in pools)
+
+
+def checked_pools(
+    cidr: IPv4Network,
+    pools: Sequence[Pool],
+    gateway: IPv4Address | None,
+    server: IPv4Address | None,
+) -> tuple[Pool, ...]:
+    """Return given pools in order.
+
+    Raises:
+        Invalid: one runs backwards, or isn't wholly among the host addresses of `cidr`.
+        Conflict: two overlap, or one has the gateway or the DHCP server in it.
+    """
+    span = host_span(cidr)
+    ordered = tuple(sorted(pools, key=lambda pool: pool.first))
+    for pool in ordered:
+        if pool.first > pool.last:
+            raise Invalid(
+                f"allocation pool {_shown(pool)} ends before it begins",
+                type_="InvalidAllocationPool",
+            )
+        if pool.first < span.first or pool.last > span.last:
+            raise Invalid(
+                f"allocation pool {_shown(pool)} is not within the hosts of {cidr}, {_shown(span)}",
+                type_="OutOfBoundsAllocationPool",
+            )
+        _check_outside(pool, gateway, "gateway")
+        _check_outside(pool, server, "DHCP server")
+    for one, other in pairwise(ordered):
+        if other.first <= one.last:
+            raise Conflict(
+                f"allocation pools {_shown(one)} and {_shown(other)} of {cidr} overlap",
+                type_="OverlappingAllocationPools",
+            )
+    return ordered
+
+
+def _check_outside(pool: Pool, address: IPv4Address | None, what: str) -> None:
+    if address is not None and pool.first <= address <= pool.last:
+        raise Conflict(
+            f"{what} {address} lies in the allocation pool {_shown(pool)}; leave it out of the pools",
+            type_="GatewayConflictWithAllocationPools",
+        )
+
+
+def _shown(pool: Pool) -> str:
+    return f"{pool.first}-{pool.last}"
+
+
+def reserved_addresses(
+    cidr: IPv4Network, gateway: IPv4Address | None, server: IPv4Address | None
+) -> dict[IPv4Address, str]:
+    """Return the addresses of a subnet that no port can have, each with the reason.
+
+    Source: semantics.md A4 rule 8, D3.1.
+    """
+    found = {}
+    if server is not None:
+        found[server] = "dhcp_server"
+    if gateway is not None and gateway in cidr:
+        found[gateway] = "gateway"
+    if cidr.prefixlen <= LONGEST_WITH_BROADCAST:
+        found |= {cidr.network_address: "network", cidr.broadcast_address: "broadcast"}
+    return found
+
+
+def first_host(cidr: IPv4Network, *, without: IPv4Address | None = None) -> IPv4Address:
+    """Return the lowest host address that isn't `without`.
+
+    Raises:
+        Conflict: there is no other.
+    """
+    span = host_span(cidr)
+    first = span.first if span.first != without else span.first + 1
+    if first > span.last:
+        raise Conflict(f"{cidr} has no host address but {without}", type_="IpAddressInUse")
+    return first

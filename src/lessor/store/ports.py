@@ -1,0 +1,319 @@
+"""Ports in the store: their rules."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import Any
+
+from sqlalchemy import Connection, Text, cast, delete, exists, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from lessor.errors import Conflict, InUse, Invalid
+from lessor.model import FixedIp, Port
+from lessor.store import networks as network_rows
+from lessor.store import portrows, servers
+from lessor.store.allocation import Owner, claim, hold, let_go
+from lessor.store.ground import Ground, ground
+from lessor.store.listing import Listing, one_of
+from lessor.store.macs import parsed_mac
+from lessor.store.options import check_dns_name, check_options
+from lessor.store.query import Query
+from lessor.store.rows import PORT
+from lessor.store.tables import addresses, ports
+from lessor.store.values import FixedIpRequest, PortValues
+from lessor.store.writer import Tx
+
+ANY = (FixedIpRequest(),)
+MOST_ADDRESSES = 16  # of one port; Neutron's max_fixed_ips_per_port was 5, metadata serves all
+MOST_PAIRS = 10  # Neutron's max_allowed_address_pair
+
+
+def _dotted() -> Any:
+    octets = [cast(addresses.c.address / (1 << shift) % 256, Text) for shift in (24, 16, 8, 0)]
+    return octets[0] + "." + octets[1] + "." + octets[2] + "." + octets[3]
+
+
+def _has(condition: Any) -> Any:
+    return exists(select(1).where(addresses.c.port_id == ports.c.id, condition))
+
+
+LISTING = Listing(
+    "port",
+    portrows.SELECT,
+    ports.c.id,
+    {column.name: column for column in PORT},
+    {
+        "ip_address": lambda values: _has(
+            addresses.c.address.in_([int(IPv4Address(value)) for value in values])
+        ),
+        "subnet_id": lambda values: _has(one_of(addresses.c.subnet_id, values)),
+        "ip_address_substr": lambda values: _has(
+            or_(*(_dotted().contains(str(value), autoescape=True) for value in values))
+        ),
+    },
+    nullable={"binding_host": ""},
+)
+
+
+def find(conn: Connection, query: Query) -> list[Port]:
+    """Return the ports that a query asks for."""
+    return portrows.read(conn, LISTING.rows(conn, query))
+
+
+# --- creation -------------------------------------------------------------------------------------
+
+
+def create_many(tx: Tx, many: Sequence[PortValues]) -> list[Port]:
+    """Make ports, all or none."""
+    lands: dict[str, Ground] = {}
+    made = []
+    for values in many:
+        if "network_id" not in values:
+            raise Invalid("a port needs a network_id")
+        key = values["network_id"]
+        land = lands.get(key) or lands.setdefault(key, ground(tx.conn, key))
+        made.append(_create(tx, land, values))
+    return made
+
+
+def _create(tx: Tx, land: Ground, values: PortValues) -> Port:
+    wanted = values.get("fixed_ips", ANY if land.plots else ())
+    asked = Port(
+        id=values.get("id") or str(uuid.uuid4()),
+        network_id=land.id,
+        mac_address="",
+        project_id=values.get("project_id", ""),
+        port_security_enabled=land.port_security_enabled,
+        created_at=tx.now,
+    )
+    port = _changed(asked, values, tx.now)
+    _check_quota(tx, port.project_id, len(wanted))
+    mac = portrows.add(tx, land, port)
+    owner = Owner(land.id, port.id, mac, port.binding_host)
+    fixed = tuple(claim(tx, land, owner, _checked(wanted)))
+    if port.binding_host is not None and land.own_servers:
+        servers.arrive(tx, land, port.binding_host)
+    tx.touch("ports", port.id)
+    tx.concerns(portrows.concerned(tx, land, [port.binding_host]))
+    return replace(port, mac_address=mac, fixed_ips=fixed)
+
+
+def _changed(port: Port, values: PortValues, now: float) -> Port:
+    """Return a port with what is given, its addresses aside."""
+    changes: dict[str, Any] = {
+        name: value for name, value in values.items() if name not in _NOT_PLAIN
+    }
+    if values.get("mac_address"):
+        changes["mac_address"] = parsed_mac(values["mac_address"])
+    if "binding_host" in values:
+        changes["binding_host"] = values["binding_host"] or None
+    if "binding_profile" in values:
+        changes["binding_profile"] = dict(values["binding_profile"])
+    if "extra_dhcp_opts" in values:
+        check_options(values["extra_dhcp_opts"])
+        changes["extra_dhcp_opts"] = tuple(values["extra_dhcp_opts"])
+    if "allowed_address_pairs" in values:
+        changes["allowed_address_pairs"] = _pairs(values)
+    if "dns_name" in values:
+        check_dns_name(values["dns_name"])
+    return replace(port, **changes, updated_at=now)
+
+
+_NOT_PLAIN = frozenset(
+    {
+        "id", "network_id", "mac_address", "fixed_ips", "binding_host", "binding_profile",
+        "extra_dhcp_opts", "allowed_address_pairs",
+    }
+)  # fmt: skip
+
+
+def _pairs(values: PortValues) -> tuple[Any, ...]:
+    pairs = values["allowed_address_pairs"]
+    if len(pairs) > MOST_PAIRS:
+        raise Invalid(
+            f"{len(pairs)} allowed address pairs; most is {MOST_PAIRS}",
+            type_="AllowedAddressPairExhausted",
+        )
+    return tuple(
+        pair if pair.mac is None else replace(pair, mac=parsed_mac(pair.mac)) for pair in pairs
+    )
+
+
+def _checked(wanted: Sequence[FixedIpRequest]) -> Sequence[FixedIpRequest]:
+    if len(wanted) > MOST_ADDRESSES:
+        raise Invalid(f"{len(wanted)} addresses for one port; most is {MOST_ADDRESSES}")
+    return wanted
+
+
+_USED = (
+    select(func.count())
+    .select_from(addresses.join(ports, ports.c.id == addresses.c.port_id))
+    .where(ports.c.server_of.is_(None))
+)
+
+
+def _check_quota(tx: Tx, project_id: str, more: int) -> None:
+    quota = tx.settings.fixed_ips_quota
+    if quota < 0 or not more:
+        return
+    used = tx.conn.execute(_USED.where(ports.c.project_id == project_id)).scalar_one()
+    if used + more > quota:
+        raise Conflict(
+            f"{more} more addresses for project {project_id!r}: it has {used} of {quota} "
+            "([quota] fixed_ips)",
+            type_="OverQuota",
+        )
+
+
+# --- changes --------------------------------------------------------------------------------------
+
+
+def update_one(tx: Tx, port_id: str, values: PortValues) -> Port:
+    """Change a port. What stays of its addresses is not touched.
+
+    Raises:
+        NotFound: there is no such port.
+        Invalid: a value can't be meant, or can't change.
+        Conflict: its MAC is to change while it is ACTIVE, or the new MAC or an address is in use.
+    """
+    before = portrows.get(tx.conn, port_id)
+    for name in ("id", "network_id"):
+        if name in values and values[name] != getattr(before, name):
+            raise Invalid(f"{name} of port {port_id} can't be changed; make another port")
+    after = _changed(before, values, before.updated_at)
+    land = ground(tx.conn, before.network_id)
+    if "fixed_ips" in values:
+        after = replace(after, fixed_ips=_planned(before, values["fixed_ips"]))
+    if after == before and len(after.fixed_ips) == len(values.get("fixed_ips", after.fixed_ips)):
+        return before
+    _check_server(tx, before, after, values)
+    after = replace(after, updated_at=tx.now)
+    _write(tx, land, before, after)
+    if "fixed_ips" in values:
+        after = replace(after, fixed_ips=_readdress(tx, land, before, after, values["fixed_ips"]))
+    if before.binding_host != after.binding_host:
+        _move(tx, land, before, after)
+    tx.touch("ports", port_id)
+    tx.concerns(portrows.concerned(tx, land, [before.binding_host, after.binding_host]))
+    return portrows.get(tx.conn, port_id)
+
+
+def _check_server(tx: Tx, before: Port, after: Port, values: PortValues) -> None:
+    kept = ("mac_address", "binding_host", "device_owner", "device_id")
+    if "fixed_ips" not in values and all(getattr(before, k) == getattr(after, k) for k in kept):
+        return
+    if host := servers.is_server(tx, before.id):
+        raise InUse(
+            f"port {before.id} is the DHCP server's of host {host} on network {before.network_id}; "
+            "only its name and description can be changed",
+            type_="PortInUse",
+        )
+
+
+def _write(tx: Tx, land: Ground, before: Port, after: Port) -> None:
+    columns = portrows.columns_of(after)
+    if before.mac_address != after.mac_address and before.status == "ACTIVE":
+        raise Conflict(
+            f"port {after.id} is ACTIVE, so its MAC can't change; stop its VM and unbind it first",
+            type_="PortBound",
+        )
+    if any(getattr(before, k) != getattr(after, k) for k in ("mac_address", "binding_host")):
+        columns |= _UNKNOWN
+    try:
+        tx.conn.execute(update(ports).where(ports.c.id == after.id).values(**columns))
+    except IntegrityError as error:
+        if after.binding_host is not None:
+            network_rows.check_host(tx.conn, after.binding_host)
+        raise portrows.mac_in_use(tx, land.segment, after.mac_address) from error
+
+
+_UNKNOWN = {"wired": None, "served": None, "wired_pending": "", "served_pending": ""}
+
+
+def _planned(before: Port, wanted: Sequence[FixedIpRequest]) -> tuple[FixedIp, ...]:
+    """Return what stays of a port's addresses, in the order wanted."""
+    kept = _kept(before.fixed_ips, wanted)
+    return tuple(kept[n] for n in sorted(kept))
+
+
+def _kept(have: Sequence[FixedIp], wanted: Sequence[FixedIpRequest]) -> dict[int, FixedIp]:
+    """Return which present address meets which wish: the exact wishes choose first."""
+    rest = list(have)
+    kept: dict[int, FixedIp] = {}
+    order = sorted(
+        range(len(wanted)), key=lambda n: (not wanted[n].address, not wanted[n].subnet_id)
+    )
+    for n in order:
+        want = wanted[n]
+        found = next((fixed for fixed in rest if _meets(fixed, want)), None)
+        if found is not None:
+            rest.remove(found)
+            kept[n] = found
+    return kept
+
+
+def _meets(fixed: FixedIp, want: FixedIpRequest) -> bool:
+    return want.address in (None, fixed.address) and want.subnet_id in (None, fixed.subnet_id)
+
+
+def _readdress(
+    tx: Tx, land: Ground, before: Port, after: Port, wanted: Sequence[FixedIpRequest]
+) -> tuple[FixedIp, ...]:
+    """Let go what isn't wanted any more, claim what is new."""
+    kept = _kept(before.fixed_ips, _checked(wanted))
+    gone = [fixed for fixed in before.fixed_ips if fixed not in kept.values()]
+    _check_quota(tx, after.project_id, max(0, len(wanted) - len(before.fixed_ips)))
+    let_go(tx, land, Owner(land.id, before.id, before.mac_address, before.binding_host), gone)
+    owner = Owner(land.id, after.id, after.mac_address, after.binding_host)
+    found = []
+    for n, want in enumerate(wanted):
+        if n in kept:
+            here = addresses.c.address == int(kept[n].address), addresses.c.network_id == land.id
+            tx.conn.execute(update(addresses).where(*here).values(position=n))
+        found.append(kept.get(n) or claim(tx, land, owner, [want], at=n)[0])
+    if gone or len(kept) < len(wanted):
+        tx.conn.execute(update(ports).where(ports.c.id == after.id).values(**_UNKNOWN))
+    return tuple(found)
+
+
+def _move(tx: Tx, land: Ground, before: Port, after: Port) -> None:
+    """Take a port from one host to another; the former may serve its addresses for a while."""
+    old = before.binding_host
+    if old is not None:
+        tx.gone("port", before.id, land.id, host=old)
+        if land.multi_host:
+            for fixed in after.fixed_ips:
+                hold(tx, land.id, fixed.address, old)
+        if land.own_servers:
+            servers.depart(tx, land, old)
+    if after.binding_host is not None and land.own_servers:
+        servers.arrive(tx, land, after.binding_host)
+
+
+# --- deletion -------------------------------------------------------------------------------------
+
+
+def delete_one(tx: Tx, port_id: str) -> None:
+    """Delete a port; its addresses are freed once no lease of them can be alive.
+
+    Raises:
+        NotFound: there is none.
+        InUse: it is a DHCP server's own.
+    """
+    port = portrows.get(tx.conn, port_id)
+    if host := servers.is_server(tx, port_id):
+        raise InUse(
+            f"port {port_id} is the DHCP server's of host {host} on network {port.network_id}; it "
+            "goes with the last port of that host",
+            type_="PortInUse",
+        )
+    land = ground(tx.conn, port.network_id)
+    let_go(tx, land, Owner(land.id, port_id, port.mac_address, port.binding_host), port.fixed_ips)
+    tx.conn.execute(delete(ports).where(ports.c.id == port_id))
+    tx.gone("port", port_id, land.id)
+    if port.binding_host is not None and land.own_servers:
+        servers.depart(tx, land, port.binding_host)
+    tx.concerns(portrows.concerned(tx, land, [port.binding_host]))

@@ -1,0 +1,114 @@
+"""Each host's own DHCP server and gateway address on a multi-host network.
+
+Such a network without a shared address spends one address of each DHCP subnet on every host that
+has ports of it (semantics.md A12.2). It belongs to an ordinary port, so that nobody else gets it;
+the port comes with the host's first port and goes with its last.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import bindparam, delete, select
+
+from lessor.model import DHCP_OWNER, Port
+from lessor.store import portrows
+from lessor.store.allocation import Owner, claim, let_go
+from lessor.store.ground import Ground, ground, has_ports, hosts_taking_part
+from lessor.store.tables import ports
+from lessor.store.values import FixedIpRequest
+from lessor.store.writer import Tx
+
+_OURS = select(ports.c.id, ports.c.server_of, ports.c.mac_address).where(
+    ports.c.network_id == bindparam("network"), ports.c.server_of.is_not(None)
+)
+_ONE = _OURS.where(ports.c.server_of == bindparam("host"))
+_BOUND = (
+    select(ports.c.binding_host)
+    .distinct()
+    .where(
+        ports.c.network_id == bindparam("network"),
+        ports.c.binding_host.is_not(None),
+        ports.c.device_owner != DHCP_OWNER,
+    )
+)
+
+
+def arrive(tx: Tx, land: Ground, host: str) -> None:
+    """Give a host that has ports of the network its own server address, if it has none yet."""
+    subnets = [plot.id for plot in land.plots if plot.enable_dhcp]
+    if not land.own_servers or not subnets or _find(tx, land, host):
+        return
+    port = Port(
+        id=str(uuid.uuid4()),
+        network_id=land.id,
+        mac_address="",
+        project_id=land.project_id,
+        device_id=f"dhcp-{host}-{land.id}",
+        device_owner=DHCP_OWNER,
+        binding_host=host,
+        port_security_enabled=False,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    mac = portrows.add(tx, land, port, server_of=host)
+    owner = Owner(land.id, port.id, mac, host)
+    claim(tx, land, owner, [FixedIpRequest(subnet_id) for subnet_id in subnets])
+    tx.touch("ports", port.id)
+    tx.concerns(portrows.concerned(tx, land, [host]))
+
+
+def depart(tx: Tx, land: Ground, host: str) -> None:
+    """Take a host's server address back if it has no ports of the network any more."""
+    server = _find(tx, land, host)
+    if server is None or has_ports(tx.conn, land.id, host):
+        return
+    held = portrows.get(tx.conn, server.port_id).fixed_ips
+    let_go(tx, land, server, held)
+    tx.conn.execute(delete(ports).where(ports.c.id == server.port_id))
+    tx.gone("port", server.port_id, land.id)
+    tx.concerns(portrows.concerned(tx, land, [host]))
+
+
+def align(tx: Tx, network_id: str) -> None:
+    """Make servers' addresses fit the network's subnets, after one was made or changed."""
+    land = ground(tx.conn, network_id)
+    if not land.own_servers:
+        return
+    wanted = {plot.id for plot in land.plots if plot.enable_dhcp}
+    hosts = {host for (host,) in tx.conn.execute(_BOUND, {"network": network_id})}
+    for host in sorted(hosts):
+        server = _find(tx, land, host)
+        if server is None:
+            arrive(tx, land, host)
+            continue
+        held = portrows.get(tx.conn, server.port_id).fixed_ips
+        missing = sorted(wanted - {fixed.subnet_id for fixed in held})
+        let_go(tx, land, server, [fixed for fixed in held if fixed.subnet_id not in wanted])
+        claim(tx, land, server, [FixedIpRequest(key) for key in missing], at=len(held))
+        if missing or len(held) + len(missing) > len(wanted):
+            tx.touch("ports", server.port_id)
+
+
+def leave(tx: Tx, network_id: str, subnet_id: str) -> None:
+    """Take back the servers' addresses of a subnet that is going to be deleted."""
+    land = ground(tx.conn, network_id)
+    for row in tx.conn.execute(_OURS, {"network": network_id}).all():
+        server = Owner(network_id, row.id, row.mac_address, row.server_of)
+        held = portrows.get(tx.conn, row.id).fixed_ips
+        gone = [fixed for fixed in held if fixed.subnet_id == subnet_id]
+        let_go(tx, land, server, gone)
+        if gone:
+            tx.touch("ports", row.id)
+    tx.concerns(hosts_taking_part(tx.conn, network_id))
+
+
+def _find(tx: Tx, land: Ground, host: str) -> Owner | None:
+    row = tx.conn.execute(_ONE, {"network": land.id, "host": host}).first()
+    return None if row is None else Owner(land.id, row.id, row.mac_address, host)
+
+
+def is_server(tx: Tx, port_id: str) -> str | None:
+    """Return whose server address a port is; None: nobody's."""
+    found = tx.conn.execute(select(ports.c.server_of).where(ports.c.id == port_id)).scalar()
+    return str(found) if found else None

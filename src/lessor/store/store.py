@@ -1,0 +1,348 @@
+"""The store: everything that the server remembers. Thread-safe; calls block until it is on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import Any, Self, TypeVar, cast
+
+from sqlalchemy import Connection, Engine
+
+from lessor.errors import Unavailable
+from lessor.model import (
+    AddressInfo,
+    Host,
+    Instance,
+    Lease,
+    LeaseBatch,
+    MetadataFacts,
+    Network,
+    Port,
+    Report,
+    Subnet,
+    ViewAnswer,
+    ViewRequest,
+)
+from lessor.settings import ServerSettings
+from lessor.store import (
+    addresses,
+    database,
+    firstnetworks,
+    hosts,
+    housekeeping,
+    instances,
+    leases,
+    networks,
+    portrows,
+    ports,
+    subnets,
+    views,
+)
+from lessor.store.query import Query
+from lessor.store.values import InstanceValues, NetworkValues, PortValues, SubnetValues
+from lessor.store.writer import SqliteWriter, Tx, Written
+
+T = TypeVar("T")
+ALL = Query()
+TOKEN_CACHE_S = 30.0  # a deleted host's token may be believed by another server for so long
+PURGE_S = 600.0
+
+
+R = TypeVar("R", Network, Subnet, Port, Instance)
+
+
+class Store:
+    """Networks, subnets, ports, leases, hosts, on one database.
+
+    Errors are those of `lessor.errors`, their `type` the name that Neutron has for them. Lists
+    given to `create_…` are made whole or not at all.
+    """
+
+    def __init__(
+        self, engine: Engine, settings: ServerSettings, clock: Callable[[], float]
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._clock = clock
+        self._subscribers: list[Callable[[frozenset[str]], None]] = []
+        self._tokens: dict[str, tuple[str, float]] = {}
+        self._beats = hosts.Beats(settings.agent_down_time)
+        self._said: dict[str, Report] = {}
+        self._purged_at = 0.0
+        self._writer = SqliteWriter(engine, clock, settings, self._tell)
+        with self._reading() as conn:
+            self.epoch = database.remembered(conn, "epoch")
+
+    @classmethod
+    def open(cls, settings: ServerSettings, clock: Callable[[], float] = time.time) -> Self:
+        """Open the database, making it or bringing its tables up to date first.
+
+        Raises:
+            ConfigError: a setting can't be met.
+            Unavailable: the file can't be opened or written.
+        """
+        store = cls(database.open_engine(settings), settings, clock)
+        try:
+            store._writer.run(firstnetworks.make)
+            store._writer.run(_note_form)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Write what is left, and close the database."""
+        with suppress(Unavailable):  # heartbeats are worth no error
+            self._writer.run(self._beats.write)
+        self._writer.close()
+        self._engine.dispose()
+
+    def subscribe(self, callback: Callable[[frozenset[str]], None]) -> None:
+        """Call `callback` after each commit with the hosts whose view changed.
+
+        It is called in the writer's thread, so it must be quick.
+        """
+        self._subscribers.append(callback)
+
+    def _tell(self, names: frozenset[str]) -> None:
+        for callback in self._subscribers:
+            callback(names)
+
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return database.reading(self._engine)
+
+    def _read(self, function: Callable[..., T], *args: Any) -> T:
+        with self._reading() as conn:
+            return function(conn, *args)
+
+    def _write(self, function: Callable[..., T], *args: Any) -> Written[T]:
+        return self._writer.run(lambda tx: function(tx, *args))
+
+    def _one(self, function: Callable[..., R], *args: Any) -> R:
+        written = self._write(function, *args)
+        return _stamped(written, written.value)
+
+    def _many(self, function: Callable[..., list[R]], *args: Any) -> list[R]:
+        written = self._write(function, *args)
+        return [_stamped(written, row) for row in written.value]
+
+    # --- networks ---------------------------------------------------------------------------------
+
+    def create_networks(self, many: Sequence[NetworkValues]) -> list[Network]:
+        """Make networks; see `networks.create`."""
+        return self._many(
+            lambda tx: networks.create_many(tx, many, hosts.eligible(tx.conn, self._beats, tx.now))
+        )
+
+    def update_network(self, row_id: str, values: NetworkValues) -> Network:
+        """Change a network; see `networks.update_one`."""
+        return self._one(networks.update_one, row_id, values)
+
+    def delete_network(self, row_id: str) -> None:
+        """Delete a network without ports; see `networks.delete_one`."""
+        self._write(networks.delete_one, row_id)
+
+    def network(self, row_id: str) -> Network:
+        """Return a network, or raise NotFound."""
+        return self._read(networks.get, row_id)
+
+    def networks(self, query: Query = ALL) -> list[Network]:
+        """Return the networks that a query asks for."""
+        return self._read(networks.find, query)
+
+    def subnet_ids(self, network_ids: Collection[str]) -> dict[str, list[str]]:
+        """Return the subnets of each of these networks, oldest first."""
+        return self._read(networks.subnet_ids, network_ids)
+
+    # --- subnets ----------------------------------------------------------------------------------
+
+    def create_subnets(self, many: Sequence[SubnetValues]) -> list[Subnet]:
+        """Make subnets; see `subnets.create`."""
+        return self._many(subnets.create_many, many)
+
+    def update_subnet(self, row_id: str, values: SubnetValues) -> Subnet:
+        """Change a subnet; see `subnets.update_one`."""
+        return self._one(subnets.update_one, row_id, values)
+
+    def delete_subnet(self, row_id: str) -> None:
+        """Delete a subnet whose addresses no port has; see `subnets.delete_one`."""
+        self._write(subnets.delete_one, row_id)
+
+    def subnet(self, row_id: str) -> Subnet:
+        """Return a subnet, or raise NotFound."""
+        return self._read(subnets.get, row_id)
+
+    def subnets(self, query: Query = ALL) -> list[Subnet]:
+        """Return the subnets that a query asks for."""
+        return self._read(subnets.find, query)
+
+    # --- ports ------------------------------------------------------------------------------------
+
+    def create_ports(self, many: Sequence[PortValues]) -> list[Port]:
+        """Make ports, with addresses; see `ports`."""
+        return self._many(ports.create_many, many)
+
+    def update_port(self, row_id: str, values: PortValues) -> Port:
+        """Change a port; see `ports.update_one`."""
+        return self._one(ports.update_one, row_id, values)
+
+    def delete_port(self, row_id: str) -> None:
+        """Delete a port; its addresses are freed once no lease of them can be alive."""
+        self._write(ports.delete_one, row_id)
+
+    def port(self, row_id: str) -> Port:
+        """Return a port, or raise NotFound."""
+        return self._read(portrows.get, row_id)
+
+    def ports(self, query: Query = ALL) -> list[Port]:
+        """Return the ports that a query asks for."""
+        return self._read(ports.find, query)
+
+    # --- addresses and leases ---------------------------------------------------------------------
+
+    def addresses(self, query: Query = ALL) -> list[AddressInfo]:
+        """Return addresses that have a state; those never used have none. See `addresses.find`."""
+        return self._read(addresses.find, query)
+
+    def reserve_address(self, network_id: str, address: IPv4Address) -> AddressInfo:
+        """Keep an address from being handed out; see `addresses.reserve`."""
+        return self._write(addresses.reserve, network_id, address).value
+
+    def unreserve_address(self, network_id: str, address: IPv4Address) -> AddressInfo:
+        """Let a reserved address be handed out again; see `addresses.unreserve`."""
+        return self._write(addresses.unreserve, network_id, address).value
+
+    def apply_leases(self, host: str, batch: LeaseBatch) -> int:
+        """Write what a host's DHCP servers said; return the last seq written. Idempotent."""
+        return self._write(leases.apply, host, batch).value
+
+    def release_lease(self, lease_id: str) -> None:
+        """End a lease by an operator's word; see `leases.release`."""
+        self._write(leases.release, lease_id)
+
+    def lease(self, row_id: str) -> Lease:
+        """Return a lease, or raise NotFound."""
+        return self._read(leases.get, row_id)
+
+    def leases(self, query: Query = ALL) -> list[Lease]:
+        """Return the leases that a query asks for, ended ones as well."""
+        return self._read(leases.find, query, self._clock())
+
+    # --- instances --------------------------------------------------------------------------------
+
+    def create_instances(self, many: Sequence[InstanceValues]) -> list[Instance]:
+        """Make instances."""
+        return self._many(instances.create_many, many)
+
+    def update_instance(self, row_id: str, values: InstanceValues) -> Instance:
+        """Change an instance."""
+        return self._one(instances.update_one, row_id, values)
+
+    def delete_instance(self, row_id: str) -> None:
+        """Delete an instance; its ports stay."""
+        self._write(instances.delete_one, row_id)
+
+    def instance(self, row_id: str) -> Instance:
+        """Return an instance, or raise NotFound."""
+        return self._read(instances.get, row_id)
+
+    def instances(self, query: Query = ALL) -> list[Instance]:
+        """Return the instances that a query asks for."""
+        return self._read(instances.find, query)
+
+    def set_password(self, instance_id: str, password: str) -> bool:
+        """Keep the password that a guest posted; False: there is one already."""
+        return self._write(instances.set_password, instance_id, password).value
+
+    def metadata_facts(
+        self, host: str, network_ids: Sequence[str], address: IPv4Address
+    ) -> MetadataFacts | None:
+        """Return what is known of the VM behind an address, if `host` may know it."""
+        return self._read(instances.metadata_facts, host, network_ids, address)
+
+    # --- hosts and agents -------------------------------------------------------------------------
+
+    def create_host(self, name: str) -> tuple[Host, str]:
+        """Make a host; return it with its token, which is shown only now."""
+        return self._write(hosts.create, name).value
+
+    def delete_host(self, name: str) -> None:
+        """Delete a host that owns no network and has no port; its token ends."""
+        self._write(hosts.remove, name)
+        self._tokens = {key: known for key, known in self._tokens.items() if known[0] != name}
+        self._beats.forget(name)
+        self._said.pop(name, None)
+
+    def host(self, name: str) -> Host:
+        """Return a host, or raise NotFound."""
+        return self._read(hosts.get, name, self._beats, self._clock())
+
+    def hosts(self, query: Query = ALL) -> list[Host]:
+        """Return the hosts that a query asks for."""
+        return self._read(hosts.find, query, self._beats, self._clock())
+
+    def authenticate(self, token: str) -> str | None:
+        """Return the host that a token is of, or None."""
+        digest = hosts.token_hash(token)
+        known = self._tokens.get(digest)
+        if known is not None and time.monotonic() < known[1]:
+            return known[0]
+        name = self._read(hosts.named_by, digest)
+        if name is not None:
+            self._tokens[digest] = (name, time.monotonic() + TOKEN_CACHE_S)
+        return name
+
+    def view(self, host: str, request: ViewRequest) -> ViewAnswer:
+        """Return at once what concerns a host and is newer than what it has."""
+        with self._reading() as conn:
+            return views.view(
+                conn, host, request, self.epoch, all_names=self._settings.update_dns_entries
+            )
+
+    def report(self, host: str, report: Report) -> None:
+        """Take an agent's report. A bare heartbeat costs no write.
+
+        Raises:
+            NotFound: there is no such host.
+            Conflict: another agent of this name is alive.
+        """
+        said = replace(report, ports={}, applied={}, problems=None)
+        same = self._said.get(host) == said and report.problems is None
+        if not (same and not report.ports and not report.applied):
+            self._write(hosts.report, host, report, self._beats)
+            self._said[host] = said
+        self._beats.hear(host, self._clock())
+        if report.network_host and self._read(networks.unowned):
+            self._writer.run(self._claim)
+
+    def _claim(self, tx: Tx) -> None:
+        networks.claim_unowned(tx, hosts.eligible(tx.conn, self._beats, tx.now))
+
+    def housekeep(self) -> None:
+        """Do what time asks for; called about every 10 s."""
+        self._writer.run(self._beats.write)
+        while self._writer.run(housekeeping.time_out).value == housekeeping.AT_ONCE:
+            pass
+        if self._clock() - self._purged_at >= PURGE_S:
+            self._writer.run(housekeeping.purge)
+            self._purged_at = self._clock()
+
+
+def _stamped(written: Written[Any], row: R) -> R:
+    """Return a row with the revision that its transaction was given."""
+    if row.id not in written.touched:
+        return row
+    return cast(R, replace(cast(Any, row), revision=written.revision))
+
+
+def _note_form(tx: Tx) -> None:
+    """When update_dns_entries was switched, multi-host scopes have other ports than before."""
+    form = str(tx.settings.update_dns_entries)
+    if database.remembered(tx.conn, "update_dns_entries") == form:
+        return
+    database.remember(tx.conn, "update_dns_entries", form)
+    for network in networks.find(tx.conn, Query(filters={"multi_host": (True,)})):
+        tx.touch("form", network.id)

@@ -1,0 +1,322 @@
+"""The tables. Whatever must be unique is a constraint here, not a check in Python.
+
+Addresses are integers (BIGINT), times seconds since 1970, lists and maps JSON text (`rows` reads
+them). `revision` is given at the end of the transaction that writes a row (`writer`). A change
+here needs a migration; `tests/store/test_store_database.py` compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default="")
+
+
+def _json(name: str, empty: str) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default=empty)
+
+
+def _flag(name: str, *, default: bool = False) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, server_default=text("1" if default else "0"))
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+def _time(name: str) -> Column[float]:
+    return Column(name, Float, nullable=False, server_default=text("0"))
+
+
+# What is true of the database itself: its epoch, the revision counter, how views were made.
+meta = Table(
+    "meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
+)
+counter = Table(
+    "counter",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("token_hash", Text, nullable=False, unique=True),
+    _time("created_at"),
+    Column("started_at", Float),
+    Column("heartbeat_at", Float),  # written in batches
+    _text("version"),
+    _json("physical_networks", "[]"),
+    _flag("network_host"),
+    _flag("in_sync"),
+    _json("problems", "[]"),
+    _json("counts", "{}"),
+    _text("run_id"),
+    _text("spool_epoch"),
+    _number("spool_seq"),
+)
+
+networks = Table(
+    "networks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("name"),
+    _text("project_id"),
+    _text("description"),
+    _flag("admin_state_up", default=True),
+    Column("network_type", Text, nullable=False),
+    Column("physical_network", Text),
+    Column("segmentation_id", Integer),
+    Column("mtu", Integer, nullable=False),
+    _flag("shared"),
+    _flag("port_security_enabled", default=True),
+    _text("dns_domain"),
+    _flag("multi_host"),
+    _flag("share_address"),
+    Column("host", Text, ForeignKey("hosts.name")),
+    _number("revision"),
+    _number("form_revision"),  # when it last changed which rows which host has to know
+    _number("floor_revision"),  # of its last tombstone that was purged
+    _time("created_at"),
+    _time("updated_at"),
+    Index("ix_networks_host", "host"),
+    Index("ix_networks_physical_network", "physical_network"),
+)
+
+subnets = Table(
+    "subnets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("network_id", Text, ForeignKey("networks.id"), nullable=False),
+    _number("first"),  # the network address
+    Column("prefix", Integer, nullable=False),
+    _number("last"),  # the broadcast address
+    _text("name"),
+    _text("project_id"),
+    _text("description"),
+    Column("gateway_ip", BigInteger),
+    Column("dhcp_server", BigInteger),  # NULL: the gateway
+    _flag("enable_dhcp", default=True),
+    _json("dns_nameservers", "[]"),
+    _json("host_routes", "[]"),
+    _number("revision"),
+    _time("created_at"),
+    _time("updated_at"),
+    Index("ix_subnets_network_id", "network_id", "revision"),
+    Index("ix_subnets_first", "first"),
+)
+
+pools = Table(
+    "pools",
+    metadata,
+    Column("subnet_id", Text, ForeignKey("subnets.id", ondelete="CASCADE"), primary_key=True),
+    Column("first", BigInteger, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    Column("next_fresh", BigInteger, nullable=False),  # below it, every address has had a row
+    CheckConstraint("first <= last", name="order"),
+)
+
+ports = Table(
+    "ports",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("network_id", Text, ForeignKey("networks.id"), nullable=False),
+    Column("segment", Text, nullable=False),  # the broadcast domain, within which MACs are unique
+    Column("mac_address", Text, nullable=False),
+    _text("name"),
+    _text("project_id"),
+    _text("description"),
+    _flag("admin_state_up", default=True),
+    _text("device_id"),
+    _text("device_owner"),
+    Column("binding_host", Text, ForeignKey("hosts.name")),
+    _json("binding_profile", "{}"),
+    Column("vnic_type", Text, nullable=False, server_default="normal"),
+    _flag("port_security_enabled", default=True),
+    _json("allowed_address_pairs", "[]"),
+    _json("extra_dhcp_opts", "[]"),
+    _text("dns_name"),
+    Column("server_of", Text),  # multi_host: the host whose own server address this is
+    Column("wired", Boolean),  # what the hosts say; no revision
+    Column("served", Boolean),
+    _text("wired_pending"),
+    _text("served_pending"),
+    _number("revision"),
+    _time("created_at"),
+    _time("updated_at"),
+    Index("uq_ports_segment_mac_address", "segment", "mac_address", unique=True),
+    Index(
+        "uq_ports_server_of",
+        "network_id",
+        "server_of",
+        unique=True,
+        sqlite_where=text("server_of IS NOT NULL"),
+        postgresql_where=text("server_of IS NOT NULL"),
+    ),
+    Index("ix_ports_network_revision", "network_id", "revision"),
+    Index("ix_ports_binding_host", "binding_host", "network_id", "revision"),
+    Index(
+        "ix_ports_device_id",
+        "device_id",
+        sqlite_where=text("device_id <> ''"),
+        postgresql_where=text("device_id <> ''"),
+    ),
+)
+
+_FREE = text("freed_seq IS NOT NULL")
+_RELEASING = text("port_id IS NULL AND freed_seq IS NULL AND reserved_as IS NULL")
+
+# Only addresses that were ever used or reserved have a row. Its state (semantics.md A7.1):
+#   reserved_as set: reserved; port_id set: a port's; freed_seq set: free again, the smallest
+#   first; none of the three: releasing, its last owner's lease may still be alive.
+addresses = Table(
+    "addresses",
+    metadata,
+    Column("network_id", Text, ForeignKey("networks.id"), primary_key=True),
+    Column("address", BigInteger, primary_key=True),
+    Column("subnet_id", Text, ForeignKey("subnets.id"), nullable=False),
+    Column("port_id", Text, ForeignKey("ports.id")),
+    Column("position", Integer, nullable=False, server_default=text("0")),
+    Column("reserved_as", Text),  # network, broadcast, gateway, dhcp_server, operator
+    Column("mac", Text),  # of the last owner, while it is releasing
+    Column("freed_seq", BigInteger),
+    Column("let_go_at", Float),  # when its port let it go
+    Column("not_before", Float),  # somebody may believe until then that it is his
+    _time("updated_at"),
+    Index("ix_addresses_subnet_id", "subnet_id"),
+    Index(
+        "ix_addresses_port_id",
+        "port_id",
+        sqlite_where=text("port_id IS NOT NULL"),
+        postgresql_where=text("port_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_addresses_freed",
+        "subnet_id",
+        "freed_seq",
+        sqlite_where=_FREE,
+        postgresql_where=_FREE,
+    ),
+    Index(
+        "ix_addresses_releasing",
+        "let_go_at",
+        sqlite_where=_RELEASING,
+        postgresql_where=_RELEASING,
+    ),
+)
+
+# A host whose DHCP server may still hand out an address to its former owner, until that host says
+# that it has applied `revision`.
+holds = Table(
+    "holds",
+    metadata,
+    Column("network_id", Text, primary_key=True),
+    Column("address", BigInteger, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    _time("made_at"),
+    Index("ix_holds_host", "host", "network_id", "revision"),
+    Index("ix_holds_revision", "revision"),
+)
+
+# What was deleted, or (with a host) left the sight of that host.
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("network_id", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),  # subnet, port
+    Column("id", Text, nullable=False),
+    Column("host", Text),
+    _time("made_at"),
+    Index("ix_tombstones_network_id", "network_id", "revision"),
+    Index("ix_tombstones_made_at", "made_at"),
+)
+
+_ALIVE = text("ended_at IS NULL")
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("network_id", Text, nullable=False),  # no foreign keys: history outlives what it names
+    Column("host", Text, nullable=False),
+    Column("address", BigInteger, nullable=False),
+    Column("mac_address", Text, nullable=False),
+    Column("port_id", Text),
+    _text("hostname"),
+    _text("client_id"),
+    _time("started_at"),
+    Column("expires_at", Float),
+    _time("renewed_at"),
+    Column("ended_at", Float),
+    _text("end_reason"),
+    Index(
+        "uq_leases_alive",
+        "network_id",
+        "address",
+        "host",
+        "mac_address",
+        unique=True,
+        sqlite_where=_ALIVE,
+        postgresql_where=_ALIVE,
+    ),
+    Index(
+        "ix_leases_host_alive",
+        "host",
+        sqlite_where=_ALIVE,
+        postgresql_where=_ALIVE,
+    ),
+    Index("ix_leases_address", "network_id", "address", "started_at"),
+    Index("ix_leases_mac_address", "mac_address"),
+    Index("ix_leases_port_id", "port_id"),
+    Index("ix_leases_ended_at", "ended_at"),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("name"),
+    _text("hostname"),
+    _text("project_id"),
+    _text("availability_zone"),
+    _json("public_keys", "{}"),
+    Column("user_data", Text),
+    _json("metadata", "{}"),
+    Column("launch_index", Integer, nullable=False, server_default=text("0")),
+    _text("password"),
+    _number("revision"),
+    _time("created_at"),
+    _time("updated_at"),
+)
