@@ -34,6 +34,7 @@ ENTRY_POINTS = {
     "lessor.cli.processes": {"lessor.api.server", "lessor.agent.main"},
     "lessor.cli.up": {"lessor.store.store"},  # makes the token of its own host
     "lessor.cli.main": {"lessor.lab.cli"},
+    "lessor.lab.cli": {"lessor.cli.layout"},  # a part of the program, laid out like the rest
 }
 IMPURE = {
     "asyncio", "fcntl", "logging", "multiprocessing", "os", "pathlib", "random",

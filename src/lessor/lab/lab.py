@@ -61,13 +61,10 @@ FIRST_HOST_INDEX = 2  # outside is 0, the server 1
 Progress = Callable[[str], None]
 
 
-def three_hosts() -> list[HostSpec]:
-    """Return the usual lab: one network host and two compute hosts."""
-    return [
-        HostSpec(name="net1", network_host=True),
-        HostSpec(name="cmp1"),
-        HostSpec(name="cmp2"),
-    ]
+def usual_hosts(count: int = 3) -> list[HostSpec]:
+    """Return one network host and, for the rest, compute hosts."""
+    compute = [HostSpec(name=f"cmp{number}") for number in range(1, count)]
+    return [HostSpec(name="net1", network_host=True), *compute]
 
 
 class Lab:
@@ -93,7 +90,7 @@ class Lab:
 
         Args:
             folder: where its state goes; made if it isn't there.
-            hosts: the hosts to make; none: `three_hosts()`.
+            hosts: the hosts to make; none: `usual_hosts()`.
             flags: settings of the server and all agents; a host's own flags win.
             config_files: settings files, read by the server and all agents before `flags`.
             services: False makes the hosts and their cables only, without server and agents.
@@ -104,7 +101,7 @@ class Lab:
             Forbidden: we aren't root.
             Invalid: a host's name can't be one.
         """
-        specs = list(hosts) or three_hosts()
+        specs = list(hosts) or usual_hosts()
         _check(specs)
         lab = cls(folder)
         if any(inits(lab.folder)):

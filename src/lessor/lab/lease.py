@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from lessor import wire
+
+FILE = "lease.json"  # in a VM's folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +52,14 @@ def parse_lease(text: str, dora_ms: float | None = None) -> VmLease:
         hostname=values["hostname"],
         dora_ms=dora_ms,
     )
+
+
+def write_lease(folder: Path, lease: VmLease) -> None:
+    """Note in a VM's folder what it was given."""
+    (folder / FILE).write_bytes(wire.encode(lease))
+
+
+def read_lease(folder: Path) -> VmLease | None:
+    """Return what was noted last, None if nothing was."""
+    path = folder / FILE
+    return wire.decode(path.read_bytes(), VmLease) if path.exists() else None

@@ -18,7 +18,7 @@ from lessor.errors import CommandError
 from lessor.lab.cabling import OUTSIDE
 from lessor.lab.dora import Capture, dora_ms
 from lessor.lab.guest import build_guest, default_cache
-from lessor.lab.lease import VmLease, parse_lease
+from lessor.lab.lease import VmLease, parse_lease, read_lease, write_lease
 from lessor.lab.node import Node
 from lessor.lab.process import Process, is_alive
 from lessor.lab.state import VmState
@@ -110,13 +110,17 @@ class RealVm:
         what = f"VM {self.state.name} has a lease"
         wait_for(lambda: "\nLEASED " in self._alive_console(), timeout_s, what)
         lease = self._booted_lease(self._dora_ms())
-        (self._folder / "lease.json").write_bytes(wire.encode(lease))
+        write_lease(self._folder, lease)
         return lease
+
+    def last_lease(self) -> VmLease | None:
+        """Return what `dhcp` wrote down."""
+        return read_lease(self._folder)
 
     def _dora_ms(self) -> float | None:
         if self._capture is None:
-            known = self._folder / "lease.json"
-            return wire.decode(known.read_bytes(), VmLease).dora_ms if known.exists() else None
+            known = self.last_lease()
+            return known.dora_ms if known else None
         took_ms = dora_ms(self._capture.messages(), self.state.mac)
         self._end_capture()
         return took_ms

@@ -15,7 +15,7 @@ import httpx
 from lessor import wire
 from lessor.errors import CommandError
 from lessor.lab.dora import Capture, dora_ms
-from lessor.lab.lease import VmLease, parse_lease
+from lessor.lab.lease import VmLease, parse_lease, read_lease, write_lease
 from lessor.lab.netns import NetnsTransport
 from lessor.lab.node import Node
 from lessor.lab.process import Process
@@ -44,6 +44,9 @@ class Vm(Protocol):
 
     def lease(self) -> VmLease | None:
         """Return the lease the VM has now, None if it has none."""
+
+    def last_lease(self) -> VmLease | None:
+        """Return what `dhcp` returned last, without asking the VM."""
 
     def events(self) -> list[str]:
         """Return what its DHCP client went through: deconfig, bound, renew, nak, leasefail."""
@@ -114,7 +117,7 @@ class NetnsVm:
             lease = parse_lease(text, dora_ms(capture.messages(), self.state.mac))
         finally:
             capture.close()
-        (self._folder / "lease.json").write_bytes(wire.encode(lease))
+        write_lease(self._folder, lease)
         return lease
 
     def _start_client(self) -> None:
@@ -160,9 +163,12 @@ class NetnsVm:
         text = self._lease_text()
         if not text:
             return None
-        known = self._folder / "lease.json"
-        first = wire.decode(known.read_bytes(), VmLease) if known.exists() else None
+        first = self.last_lease()
         return parse_lease(text, first.dora_ms if first else None)
+
+    def last_lease(self) -> VmLease | None:
+        """Return what `dhcp` wrote down."""
+        return read_lease(self._folder)
 
     def events(self) -> list[str]:
         """Return the DHCP client's events."""

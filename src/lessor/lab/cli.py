@@ -1,0 +1,253 @@
+"""`lessor lab`: simulated hosts with real agents, and VMs, on this machine (as root).
+
+The lab itself is imported when a command runs: `lessor --help` shouldn't wait for it.
+"""
+
+from __future__ import annotations
+
+import json as jsons
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lessor.cli.layout import Column, print_table
+from lessor.errors import Invalid
+
+if TYPE_CHECKING:
+    from lessor.lab.lab import Lab
+    from lessor.lab.vm import Vm
+
+app = typer.Typer(no_args_is_help=True, help="Simulated hosts with real agents, and VMs.")
+vm_app = typer.Typer(no_args_is_help=True, help="VMs of the lab.")
+app.add_typer(vm_app, name="vm")
+
+Dir = Annotated[
+    Path,
+    typer.Option("--dir", envvar="LESSOR_LAB", metavar="DIR", help="The lab's folder."),
+]
+FOLDER = Path("/var/lib/lessor-lab")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HostName = Annotated[
+    str, typer.Argument(metavar="HOST", help="A host, or server, outside, fabric.")
+]
+VmName = Annotated[str, typer.Argument(metavar="NAME", help="The VM.")]
+What = Annotated[str, typer.Argument(help="agent, server, or a program's name, such as dnsmasq.")]
+Command = Annotated[list[str], typer.Argument(metavar="-- CMD", help="Program and arguments.")]
+PASS_ON = {"ignore_unknown_options": True}  # to the command that is run
+
+NODES = (
+    Column("NAME", "name"),
+    Column("ADDRESS", "address"),
+    Column("NETWORK HOST", "network_host"),
+    Column("STATE", lambda row: "up" if row["running"] else "down"),
+    Column(
+        "PROCESSES",
+        lambda row: [f"{name}{'' if up else ' (ended)'}" for name, up in row["processes"].items()],
+    ),
+)
+VMS = (
+    Column("NAME", "name"),
+    Column("HOST", "host"),
+    Column("NETWORK", "network"),
+    Column("REAL", "real"),
+    Column("MAC", "mac"),
+    Column("ASSIGNED", "assigned"),
+    Column("LEASED", "leased"),
+)
+
+
+def _lab(folder: Path) -> Lab:
+    from lessor.lab.lab import Lab  # noqa: PLC0415 - see the module's docstring
+
+    return Lab(folder)
+
+
+@contextmanager
+def _steps(doing: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being done; what is yielded takes the next step's name."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where it is shown
+
+    with Console(stderr=True).status(doing) as status:
+        yield lambda step: status.update(f"{doing}: {step}")
+
+
+def _print(rows: list[dict[str, Any]], columns: tuple[Column, ...], *, json: bool) -> None:
+    if json:
+        print(jsons.dumps(rows, indent=2))
+    else:
+        print_table(columns, rows)
+
+
+@app.command()
+def up(
+    hosts: Annotated[int, typer.Option(min=1, help="One is a network host, the rest compute.")] = 3,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", exists=True, help="Settings of server and agents; repeatable."
+        ),
+    ] = None,
+    folder: Dir = FOLDER,
+) -> None:
+    """Make a lab: hosts, a server, and a host outside, in namespaces."""
+    from lessor.lab.lab import Lab, usual_hosts  # noqa: PLC0415 - see the module's docstring
+
+    with _steps("making the lab") as step:
+        lab = Lab.up(folder, usual_hosts(hosts), config_files=config or (), progress=step)
+    names = ", ".join(lab.hosts)
+    print(f"lab in {lab.folder}: {names}\nits API: lessor lab exec server -- lessor network list")
+
+
+@app.command()
+def down(folder: Dir = FOLDER) -> None:
+    """End all of the lab; its logs stay in the folder."""
+    with _steps("ending the lab"):
+        _lab(folder).down()
+
+
+@app.command()
+def status(folder: Dir = FOLDER, json: Json = False) -> None:
+    """Show the lab's hosts and what runs there."""
+    _print(_nodes(_lab(folder)), NODES, json=json)
+
+
+def _nodes(lab: Lab) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": node.name,
+            "address": str(node.address) if node.address else None,
+            "network_host": node.network_host,
+            "running": lab.node(node.name).is_running(),
+            "processes": {what: lab.is_running(node.name, what) for what in node.processes},
+        }
+        for node in lab.state.nodes.values()
+    ]
+
+
+@app.command("exec", context_settings=PASS_ON)
+def exec_(host: HostName, command: Command, folder: Dir = FOLDER) -> None:
+    """Run a program on a host; its exit status is ours."""
+    lab = _lab(folder)
+    lab.host_state(host)
+    sys.exit(lab.node(host).call(*command))
+
+
+@app.command()
+def kill(
+    host: HostName,
+    what: What,
+    signal: Annotated[str, typer.Option(help="Such as TERM or HUP.")] = "KILL",
+    folder: Dir = FOLDER,
+) -> None:
+    """Kill a program of a host."""
+    hit = _lab(folder).kill(host, what, signal)
+    print(f"{hit} {what} on {host} got SIG{signal}")
+
+
+@app.command()
+def start(
+    host: HostName,
+    what: Annotated[str, typer.Argument(help="agent or server.")] = "agent",
+    folder: Dir = FOLDER,
+) -> None:
+    """Start a host's agent, or the server, again."""
+    with _steps(f"starting {what} on {host}"):
+        _lab(folder).start(host, what)
+
+
+@app.command()
+def cut(host: HostName, folder: Dir = FOLDER) -> None:
+    """Pull a host's management and public cable; the flat wire stays."""
+    _lab(folder).cut(host)
+
+
+@app.command()
+def heal(host: HostName, folder: Dir = FOLDER) -> None:
+    """Put a host's cable back."""
+    _lab(folder).heal(host)
+
+
+@app.command()
+def guest(
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to put them.")],
+) -> None:
+    """Make the kernel and initramfs of a small real guest, for QEMU (-kernel, -initrd)."""
+    from lessor.lab import guest as made  # noqa: PLC0415 - see the module's docstring
+
+    with _steps("making the guest") as step:
+        files = made.copy_guest(made.build_guest(made.default_cache(), step), output)
+    print(f"kernel     {files.kernel}\ninitramfs  {files.initramfs}")
+
+
+@vm_app.command()
+def add(  # noqa: PLR0917 - typer makes the options of the arguments
+    name: VmName,
+    network: Annotated[str, typer.Option(help="Name or id.")],
+    host: Annotated[str, typer.Option(help="Where it runs.")],
+    real: Annotated[bool, typer.Option("--real", help="A QEMU guest, not a namespace.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for its lease.")] = 60,
+    folder: Dir = FOLDER,
+    json: Json = False,
+) -> None:
+    """Make a VM with a port, and wait for its lease."""
+    lab = _lab(folder)
+    with _steps(f"{name}: making it") as step:
+        vm = lab.boot(name, host, network, real=real)
+        step("waiting for its lease")
+        lease = vm.dhcp(timeout_s=timeout)
+    row = _vm_row(vm) | {"leased": str(lease.address), "dora_ms": lease.dora_ms}
+    _print([row], VMS, json=json)
+
+
+@vm_app.command("list")
+def list_(folder: Dir = FOLDER, json: Json = False) -> None:
+    """List the VMs."""
+    _print([_vm_row(vm) for vm in _lab(folder).vms()], VMS, json=json)
+
+
+def _vm_row(vm: Vm) -> dict[str, Any]:
+    lease = vm.last_lease()
+    assigned = vm.state.assigned
+    return asdict(vm.state) | {
+        "assigned": str(assigned) if assigned else None,
+        "leased": str(lease.address) if lease else None,
+        "dora_ms": lease.dora_ms if lease else None,
+    }
+
+
+@vm_app.command("exec", context_settings=PASS_ON)
+def vm_exec(name: VmName, command: Command, folder: Dir = FOLDER) -> None:
+    """Run a program in a VM."""
+    print(_lab(folder).vm(name).exec(*command), end="")
+
+
+@vm_app.command()
+def console(
+    name: VmName,
+    log: Annotated[bool, typer.Option("--log", help="Print what it said, and no more.")] = False,
+    folder: Dir = FOLDER,
+) -> None:
+    """Show what a real VM said on its serial console, then talk to it (leave with Ctrl-])."""
+    from lessor.lab.console import talk  # noqa: PLC0415 - see the module's docstring
+    from lessor.lab.realvm import RealVm  # noqa: PLC0415 - as above
+
+    vm = _lab(folder).vm(name)
+    if not isinstance(vm, RealVm):
+        raise Invalid(f"VM {name} is a namespace and has no console; see lessor lab vm exec")
+    print(vm.console(), end="", flush=True)
+    if sys.stdin.isatty() and not log:
+        talk(vm.console_socket)
+
+
+@vm_app.command()
+def delete(name: VmName, folder: Dir = FOLDER) -> None:
+    """End a VM and delete its port."""
+    _lab(folder).delete_vm(name)
