@@ -98,10 +98,8 @@ def pending(fleet: Fleet) -> Iterator[str]:
             yield f"host {host['name']}: {problem}"
     for network in fleet.networks:
         if not network["lessor:multi_host"] and not network["lessor:host"]:
-            yield (
-                f"network {network['name'] or network['id']}: no host is gateway and DHCP server "
-                "of it; one whose agent may own networks claims it"
-            )
+            name = network["name"] or network["id"]
+            yield f"network {name}: no host is its gateway and DHCP server yet"
     for port in fleet.ports:
         if port["binding:host_id"] and port["status"] != "ACTIVE":
             why = port["lessor:pending"] or "its agent has not said why"

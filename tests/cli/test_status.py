@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from typing import Any
+
+from lessor.cli.status import Fleet, report
+
+
+def host(name: str, **values: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "alive": True,
+        "in_sync": True,
+        "heartbeat_at": "2026-11-22T03:35:00Z",
+        "version": "0.1.0",
+        "physical_networks": ["physnet1"],
+        "problems": [],
+        "counts": {"ports": 2, "dhcp_servers": 1},
+        **values,
+    }
+
+
+def network(name: str, **values: Any) -> dict[str, Any]:
+    return {"id": name, "name": name, "lessor:multi_host": False, "lessor:host": "net1", **values}
+
+
+def port(name: str, network: str, **values: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "name": name,
+        "network_id": network,
+        "device_owner": "",
+        "status": "ACTIVE",
+        "binding:host_id": "h1",
+        "lessor:pending": "",
+        **values,
+    }
+
+
+def fleet(**values: Any) -> Fleet:
+    empty: dict[str, Any] = {"hosts": [], "networks": [], "subnets": [], "ports": [], "leases": []}
+    return Fleet(**(empty | values))
+
+
+def test_a_fleet_that_is_as_it_should_be() -> None:
+    shown = fleet(
+        hosts=[host("net1")],
+        networks=[network("blue"), network("red", **{"lessor:multi_host": True})],
+        subnets=[{"network_id": "blue", "cidr": "10.0.0.0/24"}],
+        ports=[
+            port("vm1", "blue"),
+            port("vm2", "red"),
+            port("dhcp", "red", device_owner="network:dhcp", **{"binding:host_id": "h9"}),
+        ],
+        leases=[{"network_id": "blue"}],
+    )
+    assert report(shown).splitlines() == [
+        "hosts:",
+        "  NAME  STATE  LAST SEEN             VERSION  PHYSICAL NETWORKS  PORTS  DHCP SERVERS",
+        "  net1  up     2026-11-22T03:35:00Z  0.1.0    physnet1           2      1",
+        "",
+        "networks:",
+        "  NAME  CIDR         GATEWAY AND DHCP  PORTS  ACTIVE  LEASES",
+        "  blue  10.0.0.0/24  net1              1      1       1",
+        "  red   -            h1                1      1       0",
+        "",
+        "pending:",
+        "  nothing",
+    ]
+
+
+def test_what_is_pending_is_said_with_the_reason() -> None:
+    shown = fleet(
+        hosts=[
+            host("new", heartbeat_at=None, alive=False),
+            host("gone", alive=False),
+            host("h1", problems=["flat_interface eth1 is not there"]),
+        ],
+        networks=[network("blue", **{"lessor:host": None})],
+        ports=[
+            port("vm1", "blue", status="DOWN", **{"lessor:pending": "waits for tapvm1"}),
+            port("vm2", "blue", status="DOWN"),
+            port("vm3", "blue", status="DOWN", **{"binding:host_id": ""}),
+        ],
+    )
+    assert report(shown).partition("pending:\n")[2].splitlines() == [
+        "  host new: its agent was never seen; start `lessor agent` there",
+        "  host gone: its agent is silent since 2026-11-22T03:35:00Z",
+        "  host h1: flat_interface eth1 is not there",
+        "  network blue: no host is its gateway and DHCP server yet",
+        "  port vm1 on h1: waits for tapvm1",
+        "  port vm2 on h1: its agent has not said why",
+    ]
