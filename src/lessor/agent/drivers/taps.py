@@ -1,0 +1,184 @@
+"""Keeps the host's ends of ports, the taps, on their bridges.
+
+Ours carry an alias (IFLA_IFALIAS): `lessor:<port id>` is one that a hypervisor made and we took,
+`lessor:<port id>:managed` one that we made. A tap that its hypervisor deletes is simply gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from hashlib import blake2s
+from pathlib import Path
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from lessor.agent.drivers.sysctls import ROOT, sysctl_path
+from lessor.agent.netlink import Link, link, links
+from lessor.agent.tun import new_tap
+from lessor.core.diff import Changes
+from lessor.core.state import Tap
+from lessor.errors import Conflict, LessorError, Pending
+
+MARK, MANAGED = "lessor:", ":managed"
+
+
+class TapDriver:
+    """Makes or takes taps, joins them to bridges, and lets them go.
+
+    Args:
+        ip: an open socket.
+        sysctls: where the kernel shows its settings.
+    """
+
+    def __init__(self, ip: IPRoute, sysctls: Path = ROOT) -> None:
+        self._ip = ip
+        self._sysctls = sysctls
+
+    def observe(self) -> dict[str, Tap]:
+        """Return the taps that carry our mark, by name.
+
+        One that is not on a bridge as it must be (no hairpin, IPv6 on) is shown as on none.
+        """
+        devices = links(self._ip)
+        bridges = {d.index: d.name for d in devices.values() if d.kind == "bridge"}
+        return {
+            name: self._shown(device, bridges)
+            for name, device in devices.items()
+            if device.alias.startswith(MARK)
+        }
+
+    def apply(self, changes: Changes[Tap]) -> None:
+        """Make every change that can be made, then raise one group of those that could not."""
+        failures: list[Exception] = []
+        for tap in changes.create + changes.replace:
+            failures += _tried(self._ensure, tap)
+        for tap in changes.delete:
+            failures += _tried(self._let_go, tap)
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} taps are not as wanted", failures)
+
+    def _shown(self, device: Link, bridges: Mapping[int, str]) -> Tap:
+        port_id = device.alias.removeprefix(MARK).removesuffix(MANAGED)
+        joined = device.hairpin and self._has_no_ipv6(device.name)
+        bridge = bridges.get(device.master or 0, "") if joined else ""
+        managed = device.alias.endswith(MANAGED)
+        return Tap(device.name, port_id, bridge, device.mtu, managed, device.up)
+
+    # --- making it
+
+    def _ensure(self, wanted: Tap) -> None:
+        bridge = link(self._ip, wanted.bridge)
+        if bridge is None or bridge.kind != "bridge":
+            raise Pending(
+                f"{wanted.name} of port {wanted.port_id} waits for bridge {wanted.bridge}, which "
+                f"is not on this host",
+                key=wanted.name,
+            )
+        device = link(self._ip, wanted.name)
+        if device is not None:
+            self._set_up(wanted, device, bridge)
+        elif wanted.managed:
+            with new_tap(wanted.name):
+                made = self._named(wanted.name)
+                self._ip.link("set", index=made.index, address=_mac(wanted.port_id))
+                self._set_up(wanted, made, bridge)
+        else:
+            raise Pending(
+                f"the hypervisor has not made {wanted.name} of port {wanted.port_id} yet",
+                key=wanted.name,
+            )
+
+    def _set_up(self, wanted: Tap, device: Link, bridge: Link) -> None:
+        """Bring a tap up last: nothing passes before all the rest is as it should be."""
+        index = device.index
+        self._check_master(wanted, device)
+        if device.alias != _alias(wanted):
+            self._ip.link("set", index=index, ifalias=_alias(wanted))
+        if device.mtu != wanted.mtu:
+            self._ip.link("set", index=index, mtu=wanted.mtu)
+        self._forbid_ipv6(wanted.name)
+        if device.up and not wanted.up:
+            self._ip.link("set", index=index, state="down")
+        if device.master != bridge.index:
+            self._ip.link("set", index=index, master=bridge.index)
+        if device.master != bridge.index or not device.hairpin:
+            self._ip.brport("set", index=index, mode=1)
+        if wanted.up and not device.up:
+            self._ip.link("set", index=index, state="up")
+
+    def _check_master(self, wanted: Tap, device: Link) -> None:
+        """Refuse what another switch has: the name says whose the tap is, but not that of a bridge.
+
+        A hypervisor may have put it on another Linux bridge, by its own default: it is moved.
+        """
+        if device.master is None:
+            return
+        holder = next((d for d in links(self._ip).values() if d.index == device.master), None)
+        if holder is not None and holder.kind != "bridge":
+            raise Conflict(
+                f"{wanted.name} of port {wanted.port_id} can't join {wanted.bridge}: it belongs to "
+                f"{holder.name}, which is no Linux bridge but {holder.kind}; take it out there"
+            )
+
+    def _named(self, name: str) -> Link:
+        found = link(self._ip, name)
+        if found is None:
+            raise LessorError(f"{name} was removed as soon as it was made; it is made again")
+        return found
+
+    # --- the host has no address there: the VM could reach it past all rules for IPv4
+
+    def _ipv6(self, name: str) -> Path:
+        # a dot in a device's name is a slash in a sysctl's
+        device = name.replace(".", "/")
+        return sysctl_path(self._sysctls, f"net.ipv6.conf.{device}.disable_ipv6")
+
+    def _has_no_ipv6(self, name: str) -> bool:
+        try:
+            return self._ipv6(name).read_text().strip() == "1"
+        except OSError:  # a kernel without IPv6, or the tap has just gone
+            return True
+
+    def _forbid_ipv6(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._ipv6(name).write_text("1\n")
+
+    # --- letting it go
+
+    def _let_go(self, former: Tap) -> None:
+        device = link(self._ip, former.name)
+        if device is None or not device.alias.startswith(MARK):
+            return
+        if device.alias.endswith(MANAGED) and device.persistent:
+            self._ip.link("del", index=device.index)
+            return
+        if device.master is not None:
+            self._ip.link("set", index=device.index, master=0)
+        # the mark goes last: killed before, it is still ours to let go
+        self._ip.link("set", index=device.index, ifalias="")
+
+
+def _alias(tap: Tap) -> str:
+    return f"{MARK}{tap.port_id}{MANAGED if tap.managed else ''}"
+
+
+def _mac(port_id: str) -> str:
+    """Return the MAC of the host's end: high, so that no bridge takes it for its own.
+
+    A bridge whose MAC nobody fixed has the lowest of its ports'. libvirt's taps start with fe too.
+    """
+    return ":".join(
+        f"{byte:02x}" for byte in (0xFE, *blake2s(port_id.encode(), digest_size=5).digest())
+    )
+
+
+def _tried(step: Callable[[Tap], None], tap: Tap) -> list[Exception]:
+    try:
+        step(tap)
+    except LessorError as error:
+        return [error]
+    except (NetlinkError, OSError) as error:
+        return [LessorError(f"{tap.name} of port {tap.port_id}: {error}")]
+    return []
