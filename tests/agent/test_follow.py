@@ -34,7 +34,7 @@ def whole(epoch: str, *keys: str) -> ViewAnswer:
 
 def follow(server: Server, folder: Path) -> Follower:
     """Run a follower until the server has nothing more to say."""
-    follower = Follower(server, ViewStore(folder), lambda: None)
+    follower = Follower(server, ViewStore(folder))
 
     async def main() -> None:
         task = asyncio.create_task(follower.run())

@@ -53,9 +53,12 @@ class Case:
         self.server, self.spool = Server(), Spool(folder / "spool")
         self.table = Table(self.spool)
         self.sent = 0
-        self.forwarder = LeaseForwarder(
-            self.server, self.spool, self.table, self.network_of, self.count
-        )
+        self.forwarder = self.over(self.server)
+
+    def over(self, server: Server) -> LeaseForwarder:
+        forwarder = LeaseForwarder(server, self.spool, self.table, self.network_of)
+        forwarder.sent = self.count
+        return forwarder
 
     def network_of(self, instance: str, _: IPv4Address) -> str | None:
         return {"br100": "blue"}.get(instance)
@@ -108,10 +111,7 @@ def test_an_agent_killed_before_the_cut_sends_again_and_nothing_is_applied_twice
     case.add("add")
     case.until(lambda: bool(case.forwarder.problem))
     again = Case(tmp_path)
-    again.server = case.server
-    again.forwarder = LeaseForwarder(
-        case.server, again.spool, again.table, again.network_of, again.count
-    )
+    again.forwarder = again.over(case.server)
     again.add("del")
     again.until(lambda: not again.forwarder.pending())
     assert case.server.applied == [(1, "add"), (2, "del")]

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 
 import structlog
 
 from lessor.agent.follow import Follower
+from lessor.agent.leasebook import LeaseBook
 from lessor.agent.reconcile import Kind, Outcome, Problem, Reconciler
 from lessor.agent.reporter import Reporter, Status
+from lessor.agent.whereabouts import Whereabouts
 from lessor.core.desired import Desired, Planner
 from lessor.core.ready import port_reports
 from lessor.model import View
@@ -36,7 +39,9 @@ class Agent:
         follower: Follower,
         reporter: Reporter,
         inspect: Callable[[Desired], Iterable[str]],
-        leases: Callable[[], int],
+        book: LeaseBook,
+        where: Whereabouts,
+        thread: Executor,
     ) -> None:
         """Join the pieces.
 
@@ -46,13 +51,17 @@ class Agent:
             follower: has the view.
             reporter: takes the status.
             inspect: finds what is wrong on the host beyond our own things, in words.
-            leases: counts the live leases.
+            book: of leases.
+            where: learns which network an address of a DHCP server belongs to.
+            thread: the one thread in which drivers are called.
         """
         self._settings = settings
         self._follower = follower
         self._reporter = reporter
         self._inspect = inspect
-        self._leases = leases
+        self._book = book
+        self._where = where
+        self._thread = thread
         self._planner = Planner(settings)
         self._reconciler = Reconciler(kinds)
         self._look = asyncio.Event()
@@ -91,7 +100,9 @@ class Agent:
             return self._settings.resync_interval
         suspects, self._suspects = self._suspects, set()
         started = time.monotonic()
-        desired, outcome = await asyncio.to_thread(self._pass, kept.view, suspects, full)
+        desired, outcome = await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._pass, kept.view, suspects, full
+        )
         self._tell(outcome, time.monotonic() - started)
         self._reporter.say(self._status(kept.view, kept.owed, desired, outcome))
         return min(
@@ -101,6 +112,7 @@ class Agent:
 
     def _pass(self, view: View, suspects: set[str], full: bool) -> tuple[Desired, Outcome]:
         desired = self._planner.desired(view)
+        self._where.learn(desired.state.dhcp_servers.values())
         if full:
             self._reconciler.suspect()
         elif suspects:
@@ -161,7 +173,7 @@ class Agent:
                 "networks": len(view.scopes),
                 "ports": len(desired.state.taps),
                 "dhcp_servers": len(actual("dhcp_servers")),
-                "leases": self._leases(),
+                "leases": self._book.count(),
             },
         )
 

@@ -38,12 +38,13 @@ class Follower:
     Attributes:
         kept: the view, or None as long as there never was one.
         problem: why the view may be old, in words; "" if it is not.
+        changed: called when one of them changed.
     """
 
-    def __init__(self, source: Source, store: ViewStore, changed: Callable[[], None]) -> None:
+    def __init__(self, source: Source, store: ViewStore) -> None:
         self._source = source
         self._store = store
-        self._changed = changed
+        self.changed: Callable[[], None] = _nobody
         self._log = structlog.get_logger()
         self._accepted = store.folder / "accepted-epoch"
         self.kept: Kept | None = store.load()
@@ -83,7 +84,7 @@ class Follower:
             self._log.warning("server away", error=problem, retry_s=round(retry_s, 1))
         self.in_sync = False
         self.problem = problem
-        self._changed()
+        self.changed()
         await asyncio.sleep(retry_s)
 
     def _believed(self, answer: ViewAnswer) -> bool:
@@ -98,7 +99,7 @@ class Follower:
         )
         self._log.error("another store", epoch=answer.epoch, lost=round(lost, 2))
         (self._store.folder / "offered-epoch").write_text(answer.epoch)
-        self._changed()
+        self.changed()
         return False
 
     def _take(self, answer: ViewAnswer) -> None:
@@ -109,9 +110,9 @@ class Follower:
         self.in_sync = True
         if before is None or answer.scopes or answer.left or answer.epoch != before.view.epoch:
             self._store.append(answer, self.kept)
-            self._changed()
+            self.changed()
         elif fresh:
-            self._changed()
+            self.changed()
 
     def settle(self, networks: set[str]) -> None:
         """Forget that these networks were left: the server knows that they are done here."""
@@ -119,6 +120,10 @@ class Follower:
             owed = {key: at for key, at in self.kept.owed.items() if key not in networks}
             self.kept = Kept(view=self.kept.view, owed=owed)
             self._store.save(self.kept)
+
+
+def _nobody() -> None:
+    """Stands for whoever wants to know, as long as nobody does."""
 
 
 def accept(folder: Path) -> str | None:

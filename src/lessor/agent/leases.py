@@ -41,6 +41,7 @@ class LeaseForwarder:
 
     Attributes:
         problem: why events wait, in words; "" if they don't.
+        sent: called when the server has taken events.
     """
 
     def __init__(
@@ -49,7 +50,6 @@ class LeaseForwarder:
         spool: Spool,
         table: Table,
         network_of: Callable[[str, IPv4Address], str | None],
-        sent: Callable[[], None],
     ) -> None:
         """Prepare.
 
@@ -58,16 +58,15 @@ class LeaseForwarder:
             spool: where the hook writes.
             table: the lease table.
             network_of: the network that an address of a DHCP server (by its name) belongs to.
-            sent: called when the server has taken events.
         """
         self._sink = sink
         self._spool = spool
         self._table = table
         self._network_of = network_of
-        self._sent = sent
         self._wake = asyncio.Event()
         self._log = structlog.get_logger()
         self.problem = ""
+        self.sent: Callable[[], None] = _nobody
 
     def nudge(self) -> None:
         """Look at the spool: something was written."""
@@ -112,7 +111,7 @@ class LeaseForwarder:
         if batch.events:
             await self._sink.leases(batch)
         await asyncio.to_thread(self._spool.cut, last)
-        self._sent()
+        self.sent()
         return True
 
     def _wire(self, events: Sequence[SpooledEvent]) -> tuple[LeaseEvent, ...]:
@@ -127,6 +126,10 @@ class LeaseForwarder:
                 continue
             wired.append(_wire(event, network_id))
         return tuple(wired)
+
+
+def _nobody() -> None:
+    """Stands for whoever wants to know, as long as nobody does."""
 
 
 def _wire(event: SpooledEvent, network_id: str) -> LeaseEvent:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from lessor.core.naming import hostname
-
 from lessor.core.state import (
     Address,
     Bridge,
@@ -35,6 +34,7 @@ class Part:
     network: Network
     mapping: FlatMapping
     bridge: Bridge
+    blocks: tuple[IPv4Network, ...] = ()
     taps: tuple[Tap, ...] = ()
     guards: tuple[Guard, ...] = ()
     gateways: tuple[Gateway, ...] = ()
@@ -104,6 +104,7 @@ class FlatPlanner:
             network=network,
             mapping=mapping,
             bridge=Bridge(mapping.bridge, mapping.interface, tx_checksum=not gateway),
+            blocks=tuple(subnet.cidr for subnet in scope.subnets.values()),
             taps=tuple(_tap(port, network, mapping.bridge) for port in mine),
             guards=tuple(_guard(port, scope, mapping.bridge, host) for port in mine),
             gateways=tuple(_gateway(scope, s, a, mapping) for s, a in here),

@@ -1,0 +1,61 @@
+"""Finds what is wrong on a host beyond what we make there ourselves."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+from pyroute2 import IPRoute
+
+from lessor.agent.drivers.addresses import vm_addresses_on
+from lessor.agent.foreign import foreign_drops
+from lessor.agent.leases import LeaseForwarder
+from lessor.agent.run import run
+from lessor.agent.spool import Spool
+from lessor.core.desired import Desired
+from lessor.settings import AgentSettings
+
+LEAST_ROOM = 16 << 20  # bytes
+
+
+class Inspector:
+    """Looks at the host now and then. Used in the one thread that drivers are used in."""
+
+    def __init__(self, settings: AgentSettings, forwarder: LeaseForwarder, spool: Spool) -> None:
+        self._settings = settings
+        self._forwarder = forwarder
+        self._spool = spool
+        self._ip: IPRoute | None = None
+
+    def problems(self, desired: Desired) -> Iterator[str]:
+        """Yield what is wrong, a sentence each, and what would help."""
+        if self._forwarder.problem:
+            yield self._forwarder.problem
+        yield from self._room()
+        yield from self._addresses(desired)
+        bridges = sorted({part.bridge.name for part in desired.parts if part.gateways})
+        if bridges:
+            yield from foreign_drops(run, bridges)
+
+    def _room(self) -> Iterator[str]:
+        """Say that lease events can't be written, before one is lost."""
+        free = shutil.disk_usage(self._spool.folder).free
+        if not self._spool.has_room():
+            yield (
+                f"the disk of {self._spool.folder} is full: lease events can't be kept and are "
+                "lost until there is room; DHCP goes on"
+            )
+        elif free < LEAST_ROOM:
+            yield f"the disk of {self._spool.folder} is nearly full ({free >> 20} MiB left)"
+
+    def _addresses(self, desired: Desired) -> Iterator[str]:
+        """Prove that a compute host has no address on the VM network (A6.3)."""
+        self._ip = self._ip or IPRoute()
+        for part in desired.parts:
+            blocks = () if part.gateways else part.blocks
+            for address in vm_addresses_on(self._ip, part.bridge.name, blocks):
+                yield (
+                    f"{part.bridge.name} has the address {address} on the VM network "
+                    f"{part.network.name or part.network.id}, though this host is not its gateway: "
+                    "VMs reach the host there; remove it unless the hosts live on that network"
+                )

@@ -1,0 +1,236 @@
+"""Makes the pieces of an agent and runs them: `lessor agent`, `lessor agent plan`.
+
+SIGTERM ends the process and nothing else: bridges, rules and DHCP servers go on serving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from lessor.agent.agent import DHCP_KINDS, NETLINK_KINDS, Agent
+from lessor.agent.client import Client
+from lessor.agent.deaths import DeathWatch
+from lessor.agent.follow import Follower
+from lessor.agent.identity import RunId, claim
+from lessor.agent.inspect import Inspector
+from lessor.agent.kinds import Drivers, make
+from lessor.agent.leasebook import LeaseBook
+from lessor.agent.leases import LeaseForwarder
+from lessor.agent.reconcile import Reconciler
+from lessor.agent.reporter import Reporter
+from lessor.agent.spool import Spool
+from lessor.agent.viewstore import ViewStore
+from lessor.agent.wake import FolderWatch
+from lessor.agent.watch import NetlinkWatch
+from lessor.agent.whereabouts import Whereabouts
+from lessor.core.desired import Planner
+from lessor.core.diff import Changes
+from lessor.errors import Conflict, LessorError, NotFound
+from lessor.metadata.app import MetadataApp
+from lessor.metadata.listeners import MetadataListeners
+from lessor.model import Report
+from lessor.settings import AgentSettings
+
+
+def folder(settings: AgentSettings) -> Path:
+    """Return where an agent keeps what only it needs."""
+    return settings.state_dir / "agent"
+
+
+def serve(settings: AgentSettings) -> None:
+    """Run an agent until SIGTERM or SIGINT.
+
+    Raises:
+        Conflict: another agent has this state folder, or this host's name.
+    """
+    lock = claim(folder(settings))
+    try:
+        asyncio.run(_Run(settings).main())
+    finally:
+        os.close(lock)
+
+
+def plan(settings: AgentSettings) -> str:
+    """Return what an agent would change on this host for its last view, a line a thing.
+
+    Raises:
+        NotFound: this host never had a view.
+    """
+    place = folder(settings)
+    kept = ViewStore(place).load()
+    if kept is None:
+        raise NotFound(f"no view in {place}: the agent has not had an answer of the server yet")
+    spool = Spool(place / "spool")
+    drivers = make(
+        settings,
+        place,
+        spool,
+        LeaseBook(place / "leases", spool),
+        Nowhere(),
+        Client(settings.server_url, settings.token_file).reachable,
+    )
+    kinds = [kind for kind in drivers.kinds if kind.field != "metadata"]
+    changes = Reconciler(kinds).plan(Planner(settings).desired(kept.view).state)
+    return "\n".join(line for kind, found in changes.items() for line in _lines(kind, found))
+
+
+class Nowhere:
+    """Stands for a driver of things that live in the agent's own process: here, none do."""
+
+    def observe(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def apply(self, changes: Changes[Any]) -> None:
+        """Do nothing."""
+
+
+class _Run:
+    """One run of an agent."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self._folder = folder(settings)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lessor-host")
+        self._client = Client(settings.server_url, settings.token_file)
+        self._spool = Spool(self._folder / "spool")
+        self._book = LeaseBook(self._folder / "leases", self._spool)
+        self._where = Whereabouts(self._folder / "blocks.json")
+        self._run_id = RunId(self._folder)
+        self._log = structlog.get_logger().bind(host=settings.host)
+
+    async def main(self) -> None:
+        """Run until a signal; a second agent of this host's name is refused before it acts."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ended.set)
+        listeners = MetadataListeners(self._metadata(), loop)
+        drivers = await loop.run_in_executor(self._thread, self._drivers, listeners)
+        try:
+            await self._serve(drivers, ended)
+        finally:
+            await listeners.aclose()
+            await self._client.close()
+            self._thread.shutdown(wait=True)
+
+    async def _serve(self, drivers: Drivers, ended: asyncio.Event) -> None:
+        forwarder = LeaseForwarder(self._client, self._spool, self._book, self._where.network_of)
+        follower = Follower(self._client, ViewStore(self._folder))
+        reporter = Reporter(
+            self._client,
+            self._identity(),
+            self._settings.report_interval,
+            events_sent=lambda: not forwarder.pending(),
+            told=follower.settle,
+        )
+        forwarder.sent = reporter.nudge
+        await self._introduce(reporter)
+        agent = Agent(
+            self._settings,
+            kinds=drivers.kinds,
+            follower=follower,
+            reporter=reporter,
+            inspect=Inspector(self._settings, forwarder, self._spool).problems,
+            book=self._book,
+            where=self._where,
+            thread=self._thread,
+        )
+        follower.changed = agent.look
+        tasks = [
+            follower.run,
+            agent.run,
+            reporter.run,
+            forwarder.run,
+            NetlinkWatch(lambda: agent.look(*NETLINK_KINDS)).run,
+            DeathWatch(drivers.dhcp.pidfds, lambda: agent.look(*DHCP_KINDS)).run,
+            lambda: self._watch_spool(forwarder),
+        ]
+        await self._until(ended, tasks)
+
+    async def _until(self, ended: asyncio.Event, tasks: list[Callable[[], Any]]) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(task()) for task in tasks]
+                await ended.wait()
+                for task in running:
+                    task.cancel()
+        except ExceptionGroup as errors:
+            refused, others = errors.split(Conflict)
+            if refused and not others:
+                raise refused.exceptions[0] from None
+            raise
+        self._log.info("agent ends", serving="what it made goes on")
+
+    async def _introduce(self, reporter: Reporter) -> None:
+        """Say who we are before anything is touched; a server that is away doesn't hold us up."""
+        try:
+            await reporter.introduce(self._run_id.previous)
+        except Conflict:
+            raise
+        except LessorError as error:
+            self._log.warning("server away", error=str(error))
+        else:
+            self._run_id.confirm()
+
+    async def _watch_spool(self, forwarder: LeaseForwarder) -> None:
+        watch = FolderWatch(self._spool.folder)
+        try:
+            while True:
+                await watch.changed()
+                forwarder.nudge()
+        finally:
+            watch.close()
+
+    def _drivers(self, listeners: MetadataListeners) -> Drivers:
+        return make(
+            self._settings,
+            self._folder,
+            self._spool,
+            self._book,
+            listeners,
+            self._client.reachable,
+        )
+
+    def _metadata(self) -> MetadataApp:
+        return MetadataApp(
+            facts=self._client.metadata,
+            set_password=self._client.set_password,
+            settings=self._settings,
+            clock=time.time,
+        )
+
+    def _identity(self) -> Report:
+        mappings = self._settings.flat_mappings
+        return Report(
+            run_id=self._run_id.value,
+            previous_run_id=self._run_id.previous[0],
+            started_at=time.time(),
+            version=version("lessor"),
+            physical_networks=tuple(mapping.physical_network for mapping in mappings),
+            network_host=self._settings.network_host and bool(mappings),
+        )
+
+
+def _lines(kind: str, changes: Changes[Any]) -> Iterable[str]:
+    for sign, values in (("+", changes.create), ("~", changes.replace), ("-", changes.delete)):
+        for value in values:
+            shown = (f"{f.name}={_short(getattr(value, f.name))}" for f in fields(value))
+            yield f"{sign} {kind} {' '.join(shown)}"
+
+
+def _short(value: object) -> str:
+    text = str(value) if not isinstance(value, dict | tuple) else f"({len(value)})"
+    lines = text.splitlines()
+    return text if len(lines) <= 1 else f"({len(lines)} lines)"
