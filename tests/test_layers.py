@@ -35,6 +35,7 @@ ENTRY_POINTS = {
     "lessor.cli.up": {"lessor.store.store"},  # makes the token of its own host
     "lessor.cli.main": {"lessor.lab.cli"},
     "lessor.lab.cli": {"lessor.cli.layout"},  # a part of the program, laid out like the rest
+    "lessor.lab.demo_tables": {"lessor.cli.layout"},
 }
 IMPURE = {
     "asyncio", "fcntl", "logging", "multiprocessing", "os", "pathlib", "random",

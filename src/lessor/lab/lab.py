@@ -46,7 +46,7 @@ from lessor.lab.settings_file import (
 )
 from lessor.lab.state import HostSpec, LabState, NodeState, StateFile, VmState
 from lessor.lab.vm import NetnsVm, Vm
-from lessor.lab.wait import wait_for
+from lessor.lab.wait import StillNot, wait_for
 
 T = TypeVar("T")
 
@@ -343,6 +343,23 @@ class Lab:
         return self.plug(
             cloud.make_port(self.api, name, on, network, real=real, port={**(port or {})})
         )
+
+    def wait_active(self, vm: Vm, timeout_s: float) -> None:
+        """Wait until a VM's port is ACTIVE, as a compute service does before it starts the VM.
+
+        Raises:
+            StillNot: it isn't; the message has what the port still waits for.
+        """
+        port: dict[str, Any] = {}
+
+        def active() -> bool:
+            port.update(self.api.show("ports", vm.state.port_id))
+            return bool(port["status"] == "ACTIVE")
+
+        try:
+            wait_for(active, timeout_s, f"port of {vm.state.name} is ACTIVE")
+        except StillNot as error:
+            raise StillNot(f"{error}; it waits for: {port.get('lessor:pending')}") from error
 
     def delete_vm(self, name: str) -> None:
         """End a VM, then delete its port: what a compute service does."""
