@@ -84,6 +84,10 @@ class LeaseBook:
         """Return how many leases are alive."""
         return len(self.snapshot())
 
+    def has_room(self) -> bool:
+        """Tell whether the spool can take events."""
+        return self._spool.has_room()
+
     def end(self, instance: str, leases: Iterable[LiveLease]) -> None:
         """End leases that no server holds any more: write it to the spool, as the server would."""
         for lease in leases:

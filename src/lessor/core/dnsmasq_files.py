@@ -62,8 +62,10 @@ def read_note(text: str) -> Reservation:
     Raises:
         ValueError: it isn't one of ours, or not whole.
     """
-    note = "".join(line[1:] for line in text.split("\n") if line.startswith("#"))
-    port, network, subnet, mac, address, name, domain, options, router = json.loads(note)
+    note = json.loads("".join(line[1:] for line in text.split("\n") if line.startswith("#")))
+    if not isinstance(note, list):
+        raise ValueError(f"not a list: {note}")  # noqa: TRY004 - the text is wrong, not its type
+    port, network, subnet, mac, address, name, domain, options, router = note
     return Reservation(
         port_id=port,
         network_id=network,

@@ -29,6 +29,9 @@ class Leases(Protocol):
     def prepare(self, instance: str) -> None:
         """Write that file, when no server runs."""
 
+    def has_room(self) -> bool:
+        """Tell whether further events can be kept."""
+
     def end(self, instance: str, leases: Iterable[LiveLease]) -> None:
         """End leases that no server holds any more."""
 
@@ -40,4 +43,4 @@ class DhcpDriver(Driver[DhcpServer], Protocol):
         """Compare with the disk, to the last byte, at the next `observe()`."""
 
     def pidfds(self) -> Mapping[str, int]:
-        """Return what becomes readable when a server dies, by its name; valid until `apply()`."""
+        """Return what becomes readable when a server dies, by its name; open until the next call."""
