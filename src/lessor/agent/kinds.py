@@ -37,6 +37,7 @@ class Drivers:
 def make(
     settings: AgentSettings,
     folder: Path,
+    *,
     spool: Spool,
     book: LeaseBook,
     metadata: Driver[MetadataListener],
@@ -55,9 +56,10 @@ def make(
     ip = IPRoute()
     announced = settings.send_arp_for_ha_count if settings.send_arp_for_ha else 0
     dhcp = DnsmasqDriver(
-        settings.networks_path,
-        spool.current,
-        book,
+        run=run,
+        root=settings.networks_path,
+        spool=spool,
+        leases=book,
         hook=Path(settings.dhcpbridge) if settings.dhcpbridge else HOOK,
         release=settings.force_dhcp_release,
     )

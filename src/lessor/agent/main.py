@@ -75,10 +75,10 @@ def plan(settings: AgentSettings) -> str:
     drivers = make(
         settings,
         place,
-        spool,
-        LeaseBook(place / "leases", spool),
-        Nowhere(),
-        Client(settings.server_url, settings.token_file).reachable,
+        spool=spool,
+        book=LeaseBook(place / "leases", spool),
+        metadata=Nowhere(),
+        reachable=Client(settings.server_url, settings.token_file).reachable,
     )
     kinds = [kind for kind in drivers.kinds if kind.field != "metadata"]
     changes = Reconciler(kinds).plan(Planner(settings).desired(kept.view).state)
@@ -197,10 +197,10 @@ class _Run:
         return make(
             self._settings,
             self._folder,
-            self._spool,
-            self._book,
-            listeners,
-            self._client.reachable,
+            spool=self._spool,
+            book=self._book,
+            metadata=listeners,
+            reachable=self._client.reachable,
         )
 
     def _metadata(self) -> MetadataApp:
