@@ -112,6 +112,16 @@ def test_another_store_is_told_everything() -> None:
     asyncio.run(main())
 
 
+def test_a_problem_that_ended_with_the_first_view_is_taken_back() -> None:
+    async def main() -> None:
+        async with Case() as case:
+            await case.say(Status(problems=("no answer yet",)), 1)
+            await case.say(Status(epoch="e"), 2)
+            assert [report.problems for report in case.server.reports] == [("no answer yet",), ()]
+
+    asyncio.run(main())
+
+
 def test_a_host_name_taken_by_another_ends_the_run() -> None:
     async def main() -> None:
         async with Case() as case:

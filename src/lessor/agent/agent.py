@@ -19,7 +19,7 @@ from lessor.agent.reconcile import Kind, Outcome, Problem, Reconciler
 from lessor.agent.reporter import Reporter, Status
 from lessor.agent.whereabouts import Whereabouts
 from lessor.core.desired import Desired, Planner
-from lessor.core.ready import port_reports
+from lessor.core.ready import Found, port_reports
 from lessor.model import View
 from lessor.settings import AgentSettings
 
@@ -149,13 +149,12 @@ class Agent:
         actual = self._reconciler.actual
         revisions = {key: p.revision for s in view.scopes.values() for key, p in s.ports.items()}
         rules = actual("rulesets")
-        ports = port_reports(
-            desired.parts,
-            actual("taps"),
-            actual("dhcp_servers"),
-            {problem.key: problem.message for problem in outcome.problems},
-            revisions=revisions,
+        found = Found(
+            taps=actual("taps"),
+            addresses=actual("addresses").keys(),
+            servers=actual("dhcp_servers"),
             guarded=rules.get(GUARDS) == desired.state.rulesets.get(GUARDS),
+            problems={problem.key: problem.message for problem in outcome.problems},
         )
         problems = (
             *((self._follower.problem,) if self._follower.problem else ()),
@@ -166,7 +165,7 @@ class Agent:
         return Status(
             epoch=view.epoch,
             in_sync=self._follower.in_sync,
-            ports=ports,
+            ports=port_reports(desired.parts, found, revisions),
             applied=_applied(view, owed, desired, outcome),
             problems=tuple(dict.fromkeys(problems)),
             counts={

@@ -31,7 +31,7 @@ class Status:
     in_sync: bool = False
     ports: Mapping[str, PortReport] = field(default_factory=dict)
     applied: Mapping[str, int] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] | None = ()  # None: not said yet
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -62,7 +62,7 @@ class Reporter:
         self._events_sent = events_sent
         self._told = told
         self._status = Status()
-        self._said = Status()
+        self._said = Status(problems=None)
         self._wake = asyncio.Event()
         self._log = structlog.get_logger()
 
@@ -114,7 +114,7 @@ class Reporter:
 
     async def _send(self, status: Status) -> None:
         if status.epoch != self._said.epoch:
-            self._said = Status(epoch=status.epoch)
+            self._said = Status(epoch=status.epoch, problems=None)
         ports = news(self._said.ports, status.ports)
         applied = {
             key: revision

@@ -105,7 +105,7 @@ class Planner:
             sysctls=_sysctls(bool(gateways)),
             bridges=_bridges(parts),
             rulesets={rules.name: rules for rules in self._rulesets(parts, gateways)},
-            addresses={f"{a.device} {a.interface}": a for a in addresses},
+            addresses={address.key: address for address in addresses},
             dhcp_servers={server.name: server for server in self._dhcp_servers(parts)},
             metadata=self._listeners(parts),
             taps={tap.name: tap for part in parts for tap in part.taps},

@@ -43,6 +43,7 @@ class Part:
     reservations: tuple[Reservation, ...] = ()
     names: tuple[tuple[IPv4Address, str], ...] = ()
     upstream_dns: tuple[str, ...] = ()
+    own_ports: tuple[tuple[str, str], ...] = ()  # port id, key of its address: multi_host gateways
 
 
 def tap_name(port_id: str) -> str:
@@ -113,6 +114,7 @@ class FlatPlanner:
             reservations=tuple(self._reserve(scope, dict(_ids(here)), first_nics)),
             names=tuple(self._names(scope)) if gateway and network.multi_host else (),
             upstream_dns=self._upstream(s for s, _ in here),
+            own_ports=tuple(self._own_ports(scope, mapping.bridge, here)),
         )
 
     def _range(self, network: Network, subnet: Subnet, server: IPv4Address) -> DhcpRange:
@@ -178,6 +180,14 @@ class FlatPlanner:
                 for ip in port.fixed_ips:
                     name = hostname(port, ip.address)
                     yield ip.address, f"{name}.{domain}" if domain else name
+
+    def _own_ports(
+        self, scope: Scope, bridge: str, here: Iterable[tuple[Subnet, IPv4Address]]
+    ) -> Iterator[tuple[str, str]]:
+        keys = {address: _address(bridge, subnet, address).key for subnet, address in here}
+        for port in scope.ports.values():
+            if not _is_vm(port) and port.binding_host == self._settings.host:
+                yield from ((port.id, keys[a.address]) for a in port.fixed_ips if a.address in keys)
 
     def _domain(self, network: Network) -> str:
         return network.dns_domain.rstrip(".") or self._settings.dhcp_domain

@@ -48,6 +48,11 @@ class Address:
     interface: IPv4Interface
     first: bool = False
 
+    @property
+    def key(self) -> str:
+        """Its name in `HostState`: "device address/prefix"."""
+        return f"{self.device} {self.interface}"
+
 
 @dataclass(frozen=True, slots=True)
 class Guard:

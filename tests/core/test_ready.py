@@ -1,0 +1,64 @@
+from dataclasses import replace
+
+import pytest
+from tests.core.test_flat import HERE, MULTI, OWN, THERE, plan
+
+from lessor.core.ready import Found, news, port_reports
+from lessor.core.state import DhcpServer, Reservation, Tap
+from lessor.model import DHCP_OWNER, PortReport
+
+PART = plan("net", HERE, THERE)
+TAP = PART.taps[0]
+RESERVED = {str(r.address): r for r in PART.reservations}
+BRIDGE = "br100"
+
+
+def reports(
+    taps: dict[str, Tap],
+    reservations: dict[str, Reservation],
+    why: dict[str, str] | None = None,
+    *,
+    guarded: bool = True,
+) -> dict[str, PortReport]:
+    servers = {BRIDGE: DhcpServer(BRIDGE, BRIDGE, PART.ranges, reservations)}
+    found = Found(taps=taps, servers=servers, guarded=guarded, problems=why or {})
+    return port_reports((PART,), found, {HERE.id: 7})
+
+
+def test_a_port_is_wired_and_served_when_tap_and_reservation_are_as_wanted() -> None:
+    found = reports({TAP.name: TAP}, RESERVED)
+    assert found[HERE.id] == PortReport(revision=7, wired=True, served=True)
+    assert found[THERE.id] == PortReport(wired=None, served=True)
+
+
+@pytest.mark.parametrize("taps", [{}, {TAP.name: replace(TAP, up=False)}])
+def test_a_tap_that_is_not_as_wanted_is_said(taps: dict[str, Tap]) -> None:
+    found = reports(taps, RESERVED, {TAP.name: "the hypervisor has not made it"})[HERE.id]
+    assert (found.wired, found.served, found.pending) == (
+        False,
+        True,
+        "the hypervisor has not made it",
+    )
+
+
+def test_an_unguarded_tap_is_not_wired() -> None:
+    assert not reports({TAP.name: TAP}, RESERVED, guarded=False)[HERE.id].wired
+
+
+def test_a_reservation_that_is_not_loaded_is_said() -> None:
+    stale = RESERVED | {"10.0.0.5": replace(RESERVED["10.0.0.5"], mac="fa:16:3e:00:00:ff")}
+    found = reports({TAP.name: TAP}, stale, {BRIDGE: "reloads in 0.9 s"})[HERE.id]
+    assert (found.wired, found.served, found.pending) == (True, False, "reloads in 0.9 s")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_gateway_port_of_ours_is_there_when_its_address_is(there: bool) -> None:
+    part = plan("compute", THERE, OWN, network=MULTI)
+    keys = {"br100 10.0.0.9/24"} if there else set()
+    found = port_reports((part,), Found(addresses=keys), {})[OWN.id]
+    assert (OWN.device_owner, found.wired, found.served) == (DHCP_OWNER, there, there)
+
+
+def test_news_are_what_differs() -> None:
+    old, new = PortReport(revision=1, wired=True), PortReport(revision=2, wired=True)
+    assert news({"a": old, "b": old}, {"a": old, "b": new, "c": old}) == {"b": new, "c": old}
