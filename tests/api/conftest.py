@@ -7,7 +7,9 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -102,31 +104,41 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _bound() -> socket.socket:
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
+    bound.listen(64)
     return bound
 
 
-@pytest.fixture
-def serve(migrated: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start servers with settings of the test's own; stop them afterwards."""
-    started: list[Server] = []
-
-    def start(**more: Any) -> Server:
-        folder = tmp_path / f"state{len(started)}"
-        shutil.copytree(migrated, folder)
-        settings = settings_of(folder, **more)
-        server = Server(Store.open(settings), settings, [_bound(), _bound()])
-        server.start()
-        started.append(server)
-        return server
-
-    yield start
-    for server in started:
+@contextmanager
+def served(migrated: Path, folder: Path, **more: Any) -> Iterator[Server]:
+    """Run a server with its state in a new folder."""
+    shutil.copytree(migrated, folder)
+    settings = settings_of(folder, **more)
+    server = Server(Store.open(settings), settings, [_bound(), _bound()])
+    server.start()
+    try:
+        yield server
+    finally:
         server.api.close()
         server.agents.close()
         server.stop()
         server.store.close()
         for bound in server.sockets:
             bound.close()
+
+
+@pytest.fixture
+def serve(migrated: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers with settings of the test's own; stop them afterwards."""
+    with ExitStack() as started:
+        folders = (tmp_path / f"state{n}" for n in count())
+        yield lambda **more: started.enter_context(served(migrated, next(folders), **more))
+
+
+@pytest.fixture(scope="module")
+def shared(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a server for the module's tests that change nothing, such as tables of refusals."""
+    with served(migrated, tmp_path_factory.mktemp("shared") / "state") as server:
+        yield server
 
 
 @pytest.fixture

@@ -52,11 +52,10 @@ def send(server: Server, token: Token, what: str, value: object) -> httpx.Respon
     ids=["none", "wrong", "other-scheme", "empty"],
 )
 def test_without_the_right_token_an_agent_sees_nothing(
-    server: Server, method: str, path: str, headers: Token
+    shared: Server, method: str, path: str, headers: Token
 ) -> None:
-    server.make("host", name="h1")
     content = BODY if method == "POST" else None
-    answer = server.agents.request(method, path, content=content, headers=headers)
+    answer = shared.agents.request(method, path, content=content, headers=headers)
     assert answer.status_code == 401
     assert answer.json()["NeutronError"]["type"] == "Unauthorized"
 
@@ -74,12 +73,18 @@ def test_users_and_agents_do_not_share_a_listener(server: Server) -> None:
     assert server.api.get("/agent/v1/ping", headers=token).status_code == 404
 
 
+@pytest.fixture(scope="module")
+def known(shared: Server) -> Token:
+    token: Token = shared.token("known")
+    return token
+
+
 @pytest.mark.parametrize("what", ["view", "report", "leases", "password"])
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"epoch": 5, "run_id": 5}'])
 def test_an_agents_body_that_makes_no_sense_is_refused(
-    server: Server, what: str, content: bytes
+    shared: Server, known: Token, what: str, content: bytes
 ) -> None:
-    answer = server.agents.post(f"/agent/v1/{what}", content=content, headers=server.token("h1"))
+    answer = shared.agents.post(f"/agent/v1/{what}", content=content, headers=known)
     assert answer.status_code == 400
 
 
@@ -199,7 +204,17 @@ def test_two_agents_with_one_host_name_are_refused(server: Server) -> None:
 
 @pytest.fixture
 def leased(server: Server) -> Server:
-    """Return a server where host h1 reported a lease of the only port."""
+    return with_lease(server)
+
+
+@pytest.fixture(scope="module")
+def kept(shared: Server) -> Server:
+    """Return a server with the same, for tests that change nothing."""
+    return with_lease(shared)
+
+
+def with_lease(server: Server) -> Server:
+    """Let host h1 report a lease of the only port."""
     server.h1 = server.token("h1")
     network, _ = server.network()
     server.port = server.make(
@@ -221,13 +236,13 @@ def leased(server: Server) -> Server:
     return server
 
 
-def test_a_lease_is_listed_with_whom_and_until_when(leased: Server) -> None:
-    (lease,) = leased.api.get("/v2.0/leases").json()["leases"]
+def test_a_lease_is_listed_with_whom_and_until_when(kept: Server) -> None:
+    (lease,) = kept.api.get("/v2.0/leases").json()["leases"]
     assert (lease["address"], lease["host"], lease["hostname"]) == ("10.0.0.2", "h1", "vm")
-    assert (lease["port_id"], lease["live"]) == (leased.port["id"], True)
+    assert (lease["port_id"], lease["live"]) == (kept.port["id"], True)
     assert lease["ended_at"] is None
     assert "at" not in lease
-    assert leased.api.get(f"/v2.0/leases/{lease['id']}").json()["lease"] == lease
+    assert kept.api.get(f"/v2.0/leases/{lease['id']}").json()["lease"] == lease
 
 
 @pytest.mark.parametrize(
@@ -246,18 +261,18 @@ def test_a_lease_is_listed_with_whom_and_until_when(leased: Server) -> None:
         ("address=10.0.0.2&at=2001-01-01T00:00:00Z", 0),
     ],
 )
-def test_leases_are_found_by_what_they_are(leased: Server, query: str, found: int) -> None:
-    port = leased.port
+def test_leases_are_found_by_what_they_are(kept: Server, query: str, found: int) -> None:
+    port = kept.port
     words = {"mac": port["mac_address"], "port": port["id"], "network": port["network_id"]}
     text = query.format(now=time.time(), **words)
-    answer = leased.api.get(f"/v2.0/leases?{text}")
+    answer = kept.api.get(f"/v2.0/leases?{text}")
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["leases"]) == found
 
 
 @pytest.mark.parametrize("query", ["at=yesterday", "address=x", "live=maybe", "colour=red"])
-def test_a_lease_query_that_makes_no_sense_is_refused(server: Server, query: str) -> None:
-    assert server.api.get(f"/v2.0/leases?{query}").status_code == 400
+def test_a_lease_query_that_makes_no_sense_is_refused(kept: Server, query: str) -> None:
+    assert kept.api.get(f"/v2.0/leases?{query}").status_code == 400
 
 
 def test_deleting_a_lease_releases_it(leased: Server) -> None:
@@ -267,18 +282,18 @@ def test_deleting_a_lease_releases_it(leased: Server) -> None:
     assert (after["live"], after["end_reason"]) == (False, "operator")
 
 
-def test_metadata_says_whose_address_it_is(leased: Server) -> None:
-    network = leased.port["network_id"]
-    answer = leased.agents.get(
-        "/agent/v1/metadata", params={"network": network, "address": "10.0.0.2"}, headers=leased.h1
+def test_metadata_says_whose_address_it_is(kept: Server) -> None:
+    network = kept.port["network_id"]
+    answer = kept.agents.get(
+        "/agent/v1/metadata", params={"network": network, "address": "10.0.0.2"}, headers=kept.h1
     )
     facts = wire.decode(answer.content, MetadataFacts)
-    assert facts.port.id == leased.port["id"]
+    assert facts.port.id == kept.port["id"]
     unknown = {"network": network, "address": "10.0.0.99"}
-    gone = leased.agents.get("/agent/v1/metadata", params=unknown, headers=leased.h1)
+    gone = kept.agents.get("/agent/v1/metadata", params=unknown, headers=kept.h1)
     assert gone.status_code == 404
     wrong = {"network": network, "address": "x"}
-    bad = leased.agents.get("/agent/v1/metadata", params=wrong, headers=leased.h1)
+    bad = kept.agents.get("/agent/v1/metadata", params=wrong, headers=kept.h1)
     assert bad.status_code == 400
 
 

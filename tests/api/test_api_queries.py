@@ -10,11 +10,11 @@ import pytest
 Server = Any  # tests/api/conftest.py
 
 
-@pytest.fixture
-def three(server: Server) -> Server:
+@pytest.fixture(scope="module")
+def three(shared: Server) -> Server:
     for name, bridge, up in (("b", "br100", True), ("a", "br200", False), ("c", "br100", True)):
-        server.make("network", name=name, admin_state_up=up, **{"lessor:bridge": bridge})
-    return server
+        shared.make("network", name=name, admin_state_up=up, **{"lessor:bridge": bridge})
+    return shared
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_a_list_gives_what_was_asked(three: Server, query: str, names: str) -> N
     ],
 )
 def test_a_query_that_makes_no_sense_is_refused_by_name(
-    server: Server, query: str, word: str
+    shared: Server, query: str, word: str
 ) -> None:
-    answer = server.api.get(f"/v2.0/networks?{query}")
+    answer = shared.api.get(f"/v2.0/networks?{query}")
     assert answer.status_code == 400
     assert word in answer.json()["NeutronError"]["message"]
 

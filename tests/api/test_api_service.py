@@ -27,34 +27,34 @@ serve(ServerSettings(state_dir=Path(sys.argv[1]), listen=("127.0.0.1", 0),
 """
 
 
-def test_the_version_documents_lead_to_the_resources(server: Server) -> None:
-    (version,) = server.api.get("/").json()["versions"]
+def test_the_version_documents_lead_to_the_resources(shared: Server) -> None:
+    (version,) = shared.api.get("/").json()["versions"]
     assert (version["id"], version["status"]) == ("v2.0", "CURRENT")
     (link,) = version["links"]
-    document = server.api.get(link["href"]).json()
+    document = shared.api.get(link["href"]).json()
     for resource in document["resources"]:
-        assert server.api.get(resource["links"][0]["href"]).status_code == 200, resource
+        assert shared.api.get(resource["links"][0]["href"]).status_code == 200, resource
 
 
-def test_each_extension_has_its_page(server: Server) -> None:
-    listed = server.api.get("/v2.0/extensions").json()["extensions"]
+def test_each_extension_has_its_page(shared: Server) -> None:
+    listed = shared.api.get("/v2.0/extensions").json()["extensions"]
     for extension in listed:
         assert set(extension) == {"alias", "name", "description", "updated", "links"}
-        shown = server.api.get(f"/v2.0/extensions/{extension['alias']}").json()["extension"]
+        shown = shared.api.get(f"/v2.0/extensions/{extension['alias']}").json()["extension"]
         assert shown == extension
-    assert server.api.get("/v2.0/extensions/router").status_code == 404
+    assert shared.api.get("/v2.0/extensions/router").status_code == 404
 
 
-def test_the_openapi_page_knows_each_field_and_filter(server: Server) -> None:
-    page = server.api.get("/schema/openapi.json").json()
+def test_the_openapi_page_knows_each_field_and_filter(shared: Server) -> None:
+    page = shared.api.get("/schema/openapi.json").json()
     schemas = page["components"]["schemas"]
-    network = server.make("network", **{"lessor:bridge": "br100"})
+    network = shared.make("network", **{"lessor:bridge": "br100"})
     assert set(schemas["Network"]["properties"]) == set(network)
     assert "cidr" in schemas["SubnetCreate"]["properties"]
     assert "cidr" not in schemas["SubnetUpdate"]["properties"]
     names = {p["name"] for p in page["paths"]["/v2.0/ports"]["get"]["parameters"]}
     assert {"fixed_ips", "binding:host_id", "limit", "sort_key"} <= names
-    assert server.api.get("/schema").status_code == 200
+    assert shared.api.get("/schema").status_code == 200
 
 
 def test_metrics_count_requests_by_route(server: Server) -> None:

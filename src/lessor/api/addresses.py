@@ -7,11 +7,12 @@ from typing import Any
 
 from litestar import delete, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from msgspec import Struct
 
 from lessor.api import bodies
 from lessor.api.fields import Field, Resource, address, as_text, as_time, mac, text
-from lessor.api.routes import Calls, one, route, routes, typed
+from lessor.api.routes import Calls, json_body, one, route, routes, typed
 from lessor.errors import NotFound
 from lessor.model import AddressInfo, AddressState
 from lessor.store.store import Store
@@ -61,7 +62,7 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
         row = store.reserve_address(values["network_id"], values["address"])
         return one(RESOURCE, calls, row)
 
-    body = bodies.single_body(RESOURCE)
+    body = json_body(bodies.single_body(RESOURCE))
     typed(
         "reserve_address",
         "Reserve an address: no port gets it.",
@@ -76,7 +77,7 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
         "unreserve_address",
         "Give a reserved address back.",
         unreserve,
-        **{"network_id": str, "key": str, "return": None},
+        **{"network_id": FromPath[str], "key": FromPath[str], "return": None},
     )
     return [
         *listed,

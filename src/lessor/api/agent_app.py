@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from ipaddress import IPv4Address
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from litestar import Litestar, Request, Response, get, post
-from litestar.params import Parameter
+from litestar.params import FromQuery, RawBody
 from msgspec import Struct
 
 from lessor import wire
@@ -44,19 +44,19 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         return host
 
     @post("/agent/v1/view", status_code=200)
-    async def view(request: AnyRequest, body: bytes) -> Response[bytes]:
+    async def view(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Answer with what concerns the host and is new to it; wait for it if asked to."""
         host = await asyncio.to_thread(host_of, request)
         return await _poll(store, notifier, host, wire.decode(body, ViewRequest))
 
     @post("/agent/v1/report", status_code=200, sync_to_thread=True)
-    def report(request: AnyRequest, body: bytes) -> Response[bytes]:
+    def report(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Take a heartbeat with all that changed."""
         store.report(host_of(request), wire.decode(body, Report))
         return _json({})
 
     @post("/agent/v1/leases", status_code=200, sync_to_thread=True)
-    def leases(request: AnyRequest, body: bytes) -> Response[bytes]:
+    def leases(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Take lease events; the answer says up to which one they are in the store."""
         host = host_of(request)
         return _json({"last_seq": store.apply_leases(host, wire.decode(body, LeaseBatch))})
@@ -64,15 +64,15 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
     @get("/agent/v1/metadata", sync_to_thread=True)
     def metadata(
         request: AnyRequest,
-        address: str,
-        network: Annotated[list[str] | None, Parameter(query="network")] = None,
+        address: FromQuery[str],
+        network: FromQuery[list[str] | None] = None,
     ) -> Response[bytes]:
         """Tell who has an address."""
         found = _facts(store, host_of(request), network or [], address)
         return _json(found)
 
     @post("/agent/v1/password", status_code=204, sync_to_thread=True)
-    def password(request: AnyRequest, body: bytes) -> None:
+    def password(request: AnyRequest, body: RawBody) -> None:
         """Keep a guest's password: once."""
         host_of(request)
         posted = wire.decode(body, PasswordBody)

@@ -103,7 +103,8 @@ def _accepted(field: Field, value: Any) -> Any:
     try:
         return field.accept(value)
     except (Invalid, ValueError) as error:
-        raise Invalid(f"invalid input for {field.name}: {error}") from error
+        type_ = error.type if isinstance(error, Invalid) else None
+        raise Invalid(f"invalid input for {field.name}: {error}", type_=type_) from error
 
 
 def shown(

@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from lessor.errors import NotFound
 
@@ -56,7 +57,7 @@ def list_extensions() -> dict[str, list[dict[str, Any]]]:
 
 
 @get("/v2.0/extensions/{alias:str}", sync_to_thread=False)
-def show_extension(alias: str) -> dict[str, dict[str, Any]]:
+def show_extension(alias: FromPath[str]) -> dict[str, dict[str, Any]]:
     """Show an extension."""
     if alias not in KNOWN:
         raise NotFound(f"there is no extension {alias!r}", type_="ExtensionNotFound")

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from lessor.api import bodies
 from lessor.api.fields import Field, Resource, as_time, flag, text
-from lessor.api.routes import Calls, one, route, routes, typed
+from lessor.api.routes import Calls, json_body, one, route, routes, typed
 from lessor.model import Host
 from lessor.store.store import Store
 
@@ -54,7 +54,7 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
         row, token = store.create_host(values["name"])
         return one(MADE, Calls(rows=store.hosts, facts=lambda _: token), row)
 
-    body = bodies.single_body(RESOURCE)
+    body = json_body(bodies.single_body(RESOURCE))
     typed(
         "create_host",
         "Make a host; its token is in this answer only.",

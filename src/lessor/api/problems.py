@@ -62,6 +62,8 @@ def of_http(request: AnyRequest, error: HTTPException) -> Response[dict[str, Any
 
 def of_unexpected(request: AnyRequest, error: Exception) -> Response[dict[str, Any]]:
     """Answer with what should not have happened: said in the log, not to the client."""
+    if isinstance(error, RecursionError) and "deserializing" in str(error):
+        return _answer(400, NAMES[400], "the body can't be read as JSON: it is nested too deeply")
     log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
     message = "the server failed at this request; its log says why"
     return _answer(500, NAMES[500], message)

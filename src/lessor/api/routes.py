@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Annotated, Any
 
 from litestar import Request, delete, get, post, put
+from litestar.enums import RequestEncodingType
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import BodyKwarg, FromPath
 from msgspec import Struct
 
 from lessor.api import bodies
@@ -75,7 +79,16 @@ def route(
     resource: Resource,
     **more: Any,
 ) -> HTTPRouteHandler:
-    """Return a handler that runs in a thread, since calls of the store wait."""
+    """Return a handler that runs in a thread, since calls of the store wait.
+
+    The framework has `sync_to_thread` for this, but it wraps a handler anew for each further
+    method of its path, and then answers with a coroutine (litestar 2.25).
+    """
+
+    @wraps(function)
+    async def in_thread(*args: Any, **kwargs: Any) -> Any:
+        return await asyncio.to_thread(function, *args, **kwargs)
+
     made: HTTPRouteHandler = method(
         path,
         operation_id=function.__name__,
@@ -83,10 +96,14 @@ def route(
         summary=function.__doc__,
         tags=[resource.plural],
         responses=PROBLEMS,
-        sync_to_thread=True,
         **more,
-    )(function)
+    )(in_thread)
     return made
+
+
+def json_body(kind: Any) -> Any:
+    """Mark a type, made at run time, as that of a JSON body."""
+    return Annotated[kind, BodyKwarg(media_type=RequestEncodingType.JSON)]
 
 
 def typed(name: str, doc: str, function: Callable[..., Any], **kinds: Any) -> Callable[..., Any]:
@@ -135,7 +152,7 @@ def _show(resource: Resource, calls: Calls) -> Callable[..., Any]:
         f"show_{resource.singular}",
         f"Show a {resource.singular}.",
         handler,
-        **{"key": str, "request": AnyRequest, "return": bodies.one_body(resource)},
+        **{"key": FromPath[str], "request": AnyRequest, "return": bodies.one_body(resource)},
     )
 
 
@@ -157,7 +174,7 @@ def _create(resource: Resource, calls: Calls) -> Callable[..., Any]:
         f"create_{resource.plural}",
         f"Make a {resource.singular}, or several: all or none.",
         handler,
-        **{"data": bodies.create_body(resource), "return": bodies.one_body(resource)},
+        **{"data": json_body(bodies.create_body(resource)), "return": bodies.one_body(resource)},
     )
 
 
@@ -173,8 +190,8 @@ def _update(resource: Resource, calls: Calls) -> Callable[..., Any]:
         f"Change a {resource.singular}.",
         handler,
         **{
-            "key": str,
-            "data": bodies.update_body(resource),
+            "key": FromPath[str],
+            "data": json_body(bodies.update_body(resource)),
             "return": bodies.one_body(resource),
         },
     )
@@ -189,5 +206,5 @@ def _delete(resource: Resource, calls: Calls) -> Callable[..., Any]:
         f"delete_{resource.singular}",
         f"Delete a {resource.singular}.",
         handler,
-        **{"key": str, "return": None},
+        **{"key": FromPath[str], "return": None},
     )

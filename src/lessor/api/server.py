@@ -81,6 +81,7 @@ def _bound(address: tuple[str, int]) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(address)
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise ConfigError(f"can't listen on {host}:{port}: {error.strerror}") from error
