@@ -1,0 +1,55 @@
+"""Measures Lessor and prints one table; `scripts/bench` calls it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from importlib import import_module
+from pathlib import Path
+
+from bench import table
+from bench.figure import Figure, Measure
+
+NAMES = ("hook", "api")
+
+
+def main() -> int:
+    """Run what is asked for. Exit status 1: a measurement broke; a missed expectation is no failure."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(NAMES)}")
+    parser.add_argument("--quick", action="store_true", help="less of each, in two minutes at most")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    asked = parser.parse_args()
+    if unknown := sorted(set(asked.names) - set(NAMES)):
+        parser.error(f"no measurement {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    figures: list[Figure] = []
+    broken = [name for name in asked.names or NAMES if not _measured(name, asked.quick, figures)]
+    print(table.text(figures))
+    if asked.json:
+        asked.json.write_text(table.as_json(figures))
+    if broken:
+        print(f"bench: broke: {', '.join(broken)}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def _measured(name: str, quick: bool, figures: list[Figure]) -> bool:
+    """Add the figures of one measurement; tell whether it came to its end."""
+    started = time.monotonic()
+    measure: Measure = import_module(f"bench.{name}").measure
+    try:
+        for figure in measure(quick):
+            figures.append(figure)
+            print(
+                f"bench: {figure.what}: {table.number(figure.value)} {figure.unit}", file=sys.stderr
+            )
+    except Exception:  # noqa: BLE001 - the others are measured all the same
+        traceback.print_exc()
+        return False
+    print(f"bench: {name} took {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""What is in a store before something is measured: networks, hosts, many ports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.http1 import Connection, request
+
+A_BULK = 500  # ports a request: well below the largest body
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A flat network with one subnet, and the host that its ports are bound to."""
+
+    network_id: str
+    host: str
+
+    def port(self, name: str) -> dict[str, Any]:
+        """Return the body that makes one port."""
+        return {"port": self.fields(name)}
+
+    def fields(self, name: str) -> dict[str, Any]:
+        """Return what a compute service says of a port when it makes one."""
+        return {
+            "network_id": self.network_id,
+            "name": name,
+            "device_id": f"vm-{name}",
+            "device_owner": "compute:nova",
+            "binding:host_id": self.host,
+        }
+
+
+def flat(api: Connection, host: str, cidr: str = "10.64.0.0/16", **more: Any) -> Ground:
+    """Make a flat network with a subnet. The host has to be there (`add_host`)."""
+    kind = {"provider:network_type": "flat", "provider:physical_network": "physnet1"}
+    network = api.ask("POST", "/v2.0/networks", {"network": {"name": "bench", **kind, **more}})
+    network_id = network["network"]["id"]
+    subnet = {"network_id": network_id, "cidr": cidr, "ip_version": 4}
+    api.ask("POST", "/v2.0/subnets", {"subnet": subnet})
+    return Ground(network_id, host)
+
+
+def add_host(api: Connection, name: str) -> str:
+    """Make a host; return its agent's token."""
+    token: str = api.ask("POST", "/v2.0/hosts", {"host": {"name": name}})["host"]["token"]
+    return token
+
+
+def fill(api: Connection, ground: Ground, many: int) -> list[dict[str, Any]]:
+    """Make ports in bulk; return them."""
+    made: list[dict[str, Any]] = []
+    while len(made) < many:
+        size = min(A_BULK, many - len(made))
+        ports = [ground.fields(f"old{len(made) + at}") for at in range(size)]
+        made += api.ask("POST", "/v2.0/ports", {"ports": ports})["ports"]
+    return made
+
+
+def create_requests(ground: Ground, many: int) -> list[bytes]:
+    """Return requests that make one port each."""
+    return [request("POST", "/v2.0/ports", ground.port(f"new{at}")) for at in range(many)]
