@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lessor.cli import ask, kinds
-from lessor.cli.layout import Column
+from lessor.cli.layout import Column, by_address
 
 app = typer.Typer(no_args_is_help=True, help="Addresses: their states, and reserving them.")
 
@@ -18,6 +18,7 @@ COLUMNS = (
     Column("HOST", "host"),
     Column("LEASED UNTIL", "leased_until"),
     Column("PORT", "port_id"),
+    Column("NETWORK", "network_id"),
 )
 Network = Annotated[str, typer.Option(help="Name or id.")]
 Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...")]
@@ -59,4 +60,4 @@ def list_(
         rows = api.list(
             "addresses", ask.given(network_id=ask.network_id(api, network), state=state)
         )
-    ask.print_rows(rows, COLUMNS, json=json)
+    ask.print_rows(rows, COLUMNS, json=json, order=by_address)

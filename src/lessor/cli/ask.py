@@ -39,8 +39,16 @@ def print_json(value: object) -> None:
     print(jsons.dumps(value, indent=2))
 
 
-def print_rows(rows: Sequence[Row], columns: Sequence[Column], *, json: bool) -> None:
-    """Print rows as a table, or as JSON."""
+def print_rows(
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    *,
+    json: bool,
+    order: Callable[[Row], Any] | None = None,
+) -> None:
+    """Print rows as a table or as JSON, in `order`; None: as they came."""
+    if order is not None:
+        rows = sorted(rows, key=order)
     if json:
         print_json(rows)
     else:

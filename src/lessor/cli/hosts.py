@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from lessor.cli import ask
-from lessor.cli.layout import Column, Row
+from lessor.cli.layout import Column, Row, by_name
 
 app = typer.Typer(no_args_is_help=True, help="Hosts of the fleet and their tokens.")
 
@@ -53,7 +53,7 @@ def list_(server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> No
     """List hosts."""
     with ask.client(server) as api:
         rows = api.list("hosts")
-    ask.print_rows(rows, COLUMNS, json=json)
+    ask.print_rows(rows, COLUMNS, json=json, order=by_name)
 
 
 @app.command()

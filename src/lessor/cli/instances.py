@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lessor.cli import ask, kinds
-from lessor.cli.layout import Column
+from lessor.cli.layout import Column, by_name
 
 app = typer.Typer(no_args_is_help=True, help="What the metadata service tells VMs.")
 
@@ -91,7 +91,7 @@ def list_(server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> No
     """List instances."""
     with ask.client(server) as api:
         rows = api.list("instances")
-    ask.print_rows(rows, COLUMNS, json=json)
+    ask.print_rows(rows, COLUMNS, json=json, order=by_name)
 
 
 @app.command()

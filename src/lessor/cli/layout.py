@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -48,6 +49,16 @@ def said(value: object) -> str:
         case dict():
             return ", ".join(f"{name}={said(one)}" for name, one in value.items())
     return str(value)
+
+
+def by_name(row: Row) -> str:
+    """Order rows by name."""
+    return str(row["name"])
+
+
+def by_address(row: Row) -> tuple[str, int]:
+    """Order rows by network, then by address as a number: 10.0.0.9 before 10.0.0.10."""
+    return str(row["network_id"]), int(IPv4Address(row["address"]))
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lessor.cli import ask, kinds
-from lessor.cli.layout import Column
+from lessor.cli.layout import Column, by_address
 from lessor.errors import NotFound
 
 app = typer.Typer(no_args_is_help=True, help="Leases, the living ones and their history.")
@@ -60,7 +60,7 @@ def list_(  # noqa: PLR0917 - typer makes the options of the arguments
                 host=host,
             ),
         )
-    ask.print_rows(rows, LIVE, json=json)
+    ask.print_rows(rows, LIVE, json=json, order=by_address)
 
 
 @app.command()

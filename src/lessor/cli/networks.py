@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lessor.cli import ask, kinds
-from lessor.cli.layout import Column, Row
+from lessor.cli.layout import Column, Row, by_name
 from lessor.cli.nova import Subnets
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def list_(
     """List networks."""
     with ask.client(server) as api:
         rows = _with_cidrs(api, api.list("networks", {"name": name}))
-    ask.print_rows(rows, COLUMNS, json=json)
+    ask.print_rows(rows, COLUMNS, json=json, order=by_name)
 
 
 @app.command()

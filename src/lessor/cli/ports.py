@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +23,12 @@ MOST_AT_ONCE = 200  # ports in one request; each request is all or nothing
 def addresses(row: Row) -> list[str]:
     """Return a port's addresses."""
     return [fixed["ip_address"] for fixed in row["fixed_ips"]]
+
+
+def by_address(row: Row) -> tuple[str, int]:
+    """Order ports by network, then by their first address."""
+    first = [int(IPv4Address(address)) for address in addresses(row)[:1]]
+    return str(row["network_id"]), first[0] if first else -1
 
 
 COLUMNS = (
@@ -158,7 +165,7 @@ def list_(  # noqa: PLR0917 - as create
             name=name,
         )
         rows = api.list("ports", filters)
-    ask.print_rows(rows, COLUMNS, json=json)
+    ask.print_rows(rows, COLUMNS, json=json, order=by_address)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lessor.cli import ask, hosts
-from lessor.cli.layout import Column, Row, table
+from lessor.cli.layout import Column, Row, by_name, table
 
 if TYPE_CHECKING:
     from lessor.client import Client
@@ -64,7 +64,7 @@ def status(server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> N
 def network_rows(fleet: Fleet) -> list[Row]:
     """Return networks with what happens on them."""
     rows: list[Row] = []
-    for network in fleet.networks:
+    for network in sorted(fleet.networks, key=by_name):
         ports = [port for port in fleet.ports if port["network_id"] == network["id"]]
         of_vms = [port for port in ports if not port["device_owner"].startswith("network:")]
         rows.append(
@@ -111,7 +111,10 @@ def report(fleet: Fleet) -> str:
     """Lay all of it out."""
     waiting = list(pending(fleet))
     parts = [
-        _part("hosts", table(hosts.COLUMNS, fleet.hosts) if fleet.hosts else "none"),
+        _part(
+            "hosts",
+            table(hosts.COLUMNS, sorted(fleet.hosts, key=by_name)) if fleet.hosts else "none",
+        ),
         _part("networks", table(NETWORKS, network_rows(fleet)) if fleet.networks else "none"),
         _part("pending", "\n".join(waiting) if waiting else "nothing"),
     ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from typing import Annotated, Any
 
 import typer
 
 from lessor.cli import ask, kinds
-from lessor.cli.layout import Column
+from lessor.cli.layout import Column, Row
 
 app = typer.Typer(no_args_is_help=True, help="Subnets: blocks of addresses on networks.")
 
@@ -20,6 +21,12 @@ COLUMNS = (
     Column("DHCP", "enable_dhcp"),
     Column("NETWORK", "network_id"),
 )
+
+
+def by_block(row: Row) -> tuple[IPv4Network, str]:
+    """Order subnets by block."""
+    return IPv4Network(row["cidr"]), str(row["network_id"])
+
 
 Gateway = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help='Or "none"; default: the first address.')
@@ -114,7 +121,7 @@ def list_(
     """List subnets."""
     with ask.client(server) as api:
         rows = api.list("subnets", {"network_id": ask.network_id(api, network)})
-    ask.print_rows(rows, COLUMNS, json=json)
+    ask.print_rows(rows, COLUMNS, json=json, order=by_block)
 
 
 @app.command()
