@@ -159,7 +159,9 @@ def iso_time(seconds: float | None) -> str | None:
     """Write a time as text, in UTC; None stays None."""
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")[: -len("+00:00")] + "Z"
+    )
 
 
 # --- how the text of a filter is read -------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ from lessor.api.port_parts import (
     show_pairs,
 )
 from lessor.api.routes import Calls, routes
-from lessor.errors import Invalid
+from lessor.errors import Invalid, NotFound
 from lessor.model import Network, Port
 from lessor.settings import ServerSettings
 from lessor.store.query import Query
@@ -176,6 +177,16 @@ RESOURCE = Resource(
 )
 
 
+def _networks(store: Store, ids: set[str]) -> list[Network]:
+    """Return networks by id; one that was deleted meanwhile is left out."""
+    if len(ids) > 1:
+        return store.networks(Query(filters={"id": tuple(ids)}))
+    found: list[Network] = []
+    with suppress(NotFound):  # one by its id costs a third of a list
+        found += [store.network(id_) for id_ in ids]
+    return found
+
+
 def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
     """Return the routes of ports."""
     bridges: dict[str | None, str] = {
@@ -183,8 +194,7 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
     }
 
     def facts(rows: Sequence[Port]) -> Facts:
-        ids = tuple({row.network_id for row in rows})
-        networks = store.networks(Query(filters={"id": ids})) if ids else []
+        networks = _networks(store, {row.network_id for row in rows})
         return Facts({network.id: network for network in networks}, bridges, settings.dhcp_domain)
 
     def create(many: Sequence[PortValues]) -> list[Port]:
