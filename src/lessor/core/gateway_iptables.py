@@ -121,8 +121,11 @@ def _metadata(gateways: Sequence[Gateway], options: GatewayOptions) -> Iterator[
     target = f"DNAT --to-destination {options.remote_metadata}:{options.metadata_port}"
     if options.remote_metadata is None:
         target = f"REDIRECT --to-ports {options.metadata_port}"
-    for bridge in _bridges(gateways):
-        yield f"-d {METADATA_ADDRESS}/32 -i {bridge} -p tcp -m tcp --dport 80 -j {target}"
+    # By source too: with br_netfilter on, this table also sees what is merely bridged here, and a VM
+    # of another network may be asking its own gateway on another host.
+    for g in gateways:
+        request = f"-s {g.cidr} -d {METADATA_ADDRESS}/32 -i {g.bridge} -p tcp -m tcp --dport 80"
+        yield f"{request} -j {target}"
 
 
 def _unchanged(source: IPv4Network, options: GatewayOptions) -> Iterator[str]:

@@ -97,7 +97,6 @@ def _forward_sets(gateways: Sequence[Gateway], options: GatewayOptions) -> Itera
 
 def _vm_sets(gateways: Sequence[Gateway]) -> Iterator[NftSet]:
     served = {gateway.bridge for gateway in gateways}
-    yield NftSet("gateway_bridges", "ifname", [quoted(bridge) for bridge in served])
     spans = [
         f"{quoted(bridge)} . {block}"
         for bridge in served
@@ -118,7 +117,9 @@ def _nat_chains(options: GatewayOptions) -> Iterator[NftChain]:
     target = f"dnat ip to {metadata}:{options.metadata_port}"
     if metadata is None:
         target = f"redirect to :{options.metadata_port}"
-    request = f"iifname @gateway_bridges ip daddr {METADATA_ADDRESS} tcp dport 80"
+    # Only of our own VMs: with br_netfilter on, these hooks also see what is merely bridged here,
+    # and a VM of another network may be asking its own gateway on another host.
+    request = f"iifname . ip saddr @vm_sources ip daddr {METADATA_ADDRESS} tcp dport 80"
     yield NftChain("prerouting", [f"{request} {target}"], "nat hook prerouting priority dstnat")
     source = options.routing_source_ip
     rules = [f"ip saddr @vm_ranges ip daddr {metadata} accept"] if metadata else []
