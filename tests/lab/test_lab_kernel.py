@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lessor.errors import Invalid
-from lessor.lab.guest import is_dynamic
+from lessor.lab.guest_image import is_dynamic
 from lessor.lab.kernel import vmlinux
 
 KERNEL = b"\x7fELF" + bytes(range(256)) * 40

@@ -180,7 +180,7 @@ def guest(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where to put them.")],
 ) -> None:
     """Make the kernel and initramfs of a small real guest, for QEMU (-kernel, -initrd)."""
-    from lessor.lab import guest as made  # noqa: PLC0415 - see the module's docstring
+    from lessor.lab import guest_image as made  # noqa: PLC0415 - see the module's docstring
 
     with _steps("making the guest") as step:
         files = made.copy_guest(made.build_guest(made.default_cache(), step), output)

@@ -7,6 +7,7 @@ and makes the exit status 1.
 from __future__ import annotations
 
 import json as jsons
+import shutil
 import sys
 import tempfile
 import time
@@ -67,7 +68,7 @@ class Demo:
         want = {(vm.state.port_id, str(vm.state.assigned)) for vm in self._lab.vms()}
 
         def missing() -> set[tuple[str, str]]:
-            self.leases = self._lab.api.list("leases", {"live": True})
+            self.leases = self._lab.api.list("leases", {"live": True, "sort_key": "address"})
             return want - {(str(row["port_id"]), row["address"]) for row in self.leases}
 
         try:
@@ -109,7 +110,8 @@ def main(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was seen.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the lab running.")] = False,
     folder: Annotated[
-        Path | None, typer.Option("--dir", metavar="DIR", help="The lab's folder.")
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="The lab's folder, deleted if all goes well."),
     ] = None,
 ) -> None:
     """Show VMs on three simulated hosts getting the addresses of their ports (as root)."""
@@ -130,7 +132,9 @@ def main(
         answer = tables.as_json([*demo.networks.values()], demo.seen, demo.leases, ok=ok)
         json.write_text(jsons.dumps(answer, indent=2) + "\n")
     if keep:
-        print(f"\nthe lab runs on: lessor lab status --dir {folder}; end it with lessor lab down")
+        print(f"\nthe lab runs on: lessor lab status --dir {folder}; lessor lab down ends it")
+    elif ok:
+        shutil.rmtree(folder)
     _verdict(demo.failures, folder, time.monotonic() - started)
 
 

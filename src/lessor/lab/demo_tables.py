@@ -11,6 +11,7 @@ from lessor.cli.layout import Column, Row, table
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.demo_checks import Seen
 from lessor.lab.lab import Lab
+from lessor.lab.node import Node
 
 SAID = [
     "name",
@@ -94,12 +95,23 @@ def _made_on(lab: Lab, host: str) -> list[dict[str, Any]]:
                 f"{one['local']}/{one['prefixlen']}" for one in addresses.get(bridge["ifname"], [])
             ],
             "ports": [link["ifname"] for link in links if link.get("master") == bridge["ifname"]],
-            "dnsmasq": len(lab.node(host).find("dnsmasq")),
+            "dnsmasq": _servers(lab.node(host)),
             "tables": [line.removeprefix("table ") for line in ruleset],
         }
         for bridge in ask("ip", "-json", "link", "show", "type", "bridge")
         if bridge
     ]
+
+
+def _servers(node: Node) -> int:
+    """Count DHCP servers; each has a child of the same name, which calls its --dhcp-script."""
+    pids = {process.pid for process in node.find("dnsmasq")}
+    parents = {pid: int(_stat(node, pid)[1]) for pid in pids}
+    return sum(parent not in pids for parent in parents.values())
+
+
+def _stat(node: Node, pid: int) -> list[str]:
+    return (node.proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
 
 
 def as_json(

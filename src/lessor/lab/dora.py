@@ -6,6 +6,7 @@ read, and the start of the DHCP client isn't counted.
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Iterable
@@ -96,6 +97,10 @@ class Capture:
                 frame, extra, _, _ = self._socket.recvmsg(2048, socket.CMSG_SPACE(TIMESPEC.size))
             except BlockingIOError:
                 return found
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:
+                    raise
+                continue  # said once when the device is, or was, down; it goes on when it is up
             seconds, nanoseconds = TIMESPEC.unpack(extra[0][2])
             message = dhcp_message(frame, seconds + nanoseconds / 1e9)
             if message:

@@ -17,7 +17,7 @@ from lessor import wire
 from lessor.errors import CommandError
 from lessor.lab.cabling import OUTSIDE
 from lessor.lab.dora import Capture, dora_ms
-from lessor.lab.guest import build_guest, default_cache
+from lessor.lab.guest_image import build_guest, default_cache
 from lessor.lab.lease import VmLease, parse_lease, read_lease, write_lease
 from lessor.lab.node import Node
 from lessor.lab.process import Process, is_alive
