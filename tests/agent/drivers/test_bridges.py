@@ -374,7 +374,7 @@ def server(sh: Shell, peer: Peer, ip: IPRoute) -> Iterator[Callable[[], bool]]:
 
     def answers() -> bool:
         try:
-            socket.create_connection(("192.0.2.1", 9697), timeout=3).close()
+            socket.create_connection(("192.0.2.1", 9697), timeout=0.5).close()
         except OSError:
             return False
         return True
@@ -389,6 +389,18 @@ def test_a_real_server_answers_before_and_after(
     assert server()
     bring(make(server), BR)
     assert "192.0.2.10/24" in sh("ip addr show br100")
+    assert server()
+
+
+def test_a_bridge_that_blocks_its_port_does_not_cost_the_host_its_server(
+    make: Make, sh: Shell, server: Callable[[], bool]
+) -> None:
+    sh("ip link add br100 type bridge stp_state 1 forward_delay 1500; ip link set br100 up")
+    before = held(sh, "eth1")
+    with pytest.raises(ExceptionGroup) as caught:
+        bring(make(server), BR)
+    assert caught.group_contains(Pending, match="eth1 is not in bridge br100")
+    assert held(sh, "eth1") == before
     assert server()
 
 

@@ -175,6 +175,17 @@ def test_deleting_removes_ours_and_releases_theirs(ip: IPRoute, sh: Shell, plugg
     assert not link.get("ifalias")
 
 
+def test_what_a_hypervisor_made_is_not_deleted_although_it_was_to_be_ours(
+    ip: IPRoute, sh: Shell, plugged: str
+) -> None:
+    driver = TapDriver(ip)
+    bring(driver, replace(THEIRS, managed=True))
+    assert not bring(driver, replace(THEIRS, managed=True))
+    bring(driver)
+    assert not bring(driver)
+    assert "master" not in shown(sh, plugged)
+
+
 def test_what_is_not_marked_is_not_seen(ip: IPRoute, sh: Shell, plugged: str) -> None:
     sh("ip tuntap add tap-operator mode tap; ip link set tap-operator master br100")
     assert TapDriver(ip).observe() == {}

@@ -177,11 +177,11 @@ class BridgeDriver:
 
     # --- taking it back
 
-    def _remove(self, wanted: Bridge) -> None:
-        self._wanted.pop(wanted.name, None)
+    def _remove(self, former: Bridge) -> None:
         devices = links(self._ip)
-        device = devices.get(wanted.name)
+        device = devices.get(former.name)
         if device is None or not _is_ours(device):
+            self._wanted.pop(former.name, None)
             return
         interface = self._interface(device, devices)
         others = [p.name for p in ports_of(device, devices.values()) if p != interface]
@@ -196,6 +196,7 @@ class BridgeDriver:
         else:
             self._check_bare(device)
         self._ip.link("del", index=device.index)
+        self._wanted.pop(former.name, None)
 
     def _check_bare(self, device: Link) -> None:
         foreign = [a.local for a in addresses(self._ip, device.index) if is_movable(a)]

@@ -93,7 +93,8 @@ class TapDriver:
     def _set_up(self, wanted: Tap, device: Link, bridge: Link) -> None:
         """Bring a tap up last: nothing passes before all the rest is as it should be."""
         index = device.index
-        self._check_master(wanted, device)
+        if device.master not in (None, bridge.index):
+            self._check_holder(wanted, device)
         if device.alias != _alias(wanted):
             self._ip.link("set", index=index, ifalias=_alias(wanted))
         if device.mtu != wanted.mtu:
@@ -108,13 +109,11 @@ class TapDriver:
         if wanted.up and not device.up:
             self._ip.link("set", index=index, state="up")
 
-    def _check_master(self, wanted: Tap, device: Link) -> None:
-        """Refuse what another switch has: the name says whose the tap is, but not that of a bridge.
+    def _check_holder(self, wanted: Tap, device: Link) -> None:
+        """Refuse what another kind of switch has; a tap on another Linux bridge is moved.
 
-        A hypervisor may have put it on another Linux bridge, by its own default: it is moved.
+        Its name says whose it is, and a hypervisor may have put it there by its own default.
         """
-        if device.master is None:
-            return
         holder = next((d for d in links(self._ip).values() if d.index == device.master), None)
         if holder is not None and holder.kind != "bridge":
             raise Conflict(
