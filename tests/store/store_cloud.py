@@ -1,0 +1,142 @@
+"""A store on a real SQLite file, with a clock that tests turn, and short words for what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any, cast
+
+from lessor.model import (
+    AddressInfo,
+    AddressState,
+    Host,
+    LeaseBatch,
+    LeaseEvent,
+    Network,
+    Port,
+    PortReport,
+    Report,
+    Subnet,
+)
+from lessor.settings import FlatMapping, ServerSettings
+from lessor.store.query import Query
+from lessor.store.store import Store
+from lessor.store.values import FixedIpRequest
+
+PHYSNETS = (
+    FlatMapping(physical_network="physnet1", bridge="br100", interface="eth1"),
+    FlatMapping(physical_network="physnet2", bridge="br200", interface=None),
+)
+START = 1_000_000.0
+
+
+@dataclass
+class Clock:
+    """Seconds since 1970, as tests say."""
+
+    now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Cloud:
+    """What a test has."""
+
+    store: Store
+    clock: Clock
+    settings: ServerSettings
+    seqs: dict[str, int] = field(default_factory=dict)
+
+    def network(self, cidr: str | None = "10.0.0.0/24", **values: Any) -> Network:
+        network = self.store.create_networks([cast(Any, values)])[0]
+        if cidr is not None:
+            self.subnet(network, cidr)
+        return network
+
+    def subnet(self, network: Network, cidr: str, **values: Any) -> Subnet:
+        values |= {"network_id": network.id, "cidr": IPv4Network(cidr)}
+        return self.store.create_subnets([cast(Any, values)])[0]
+
+    def subnet_of(self, network: Network) -> Subnet:
+        return self.store.subnet(self.store.subnet_ids([network.id])[network.id][0])
+
+    def port(self, network: Network, host: str | None = None, **values: Any) -> Port:
+        if address := values.pop("address", None):
+            values["fixed_ips"] = (FixedIpRequest(address=IPv4Address(address)),)
+        if host is not None:
+            values["binding_host"] = host
+        return self.store.create_ports([cast(Any, values | {"network_id": network.id})])[0]
+
+    def host(self, name: str, *, network_host: bool = False) -> Host:
+        self.store.create_host(name)
+        self.report(name, network_host=network_host)
+        return self.store.host(name)
+
+    def report(self, host: str, **values: Any) -> None:
+        known: dict[str, Any] = {"run_id": f"run-{host}", "started_at": START}
+        self.store.report(host, Report(**known | values))
+
+    def applied(self, host: str, network: Network, revision: int = 1 << 40) -> None:
+        self.report(host, applied={network.id: revision})
+
+    def wire(self, host: str, port: Port, **values: Any) -> None:
+        known: dict[str, Any] = {"revision": self.store.port(port.id).revision}
+        self.report(host, ports={port.id: PortReport(**known | values)})
+
+    def lease(self, host: str, action: str, port: Port, **values: Any) -> LeaseEvent:
+        """Have a DHCP server say something of a port's first address."""
+        lasts = self.clock.now + self.settings.dhcp_lease_time
+        self.seqs[host] = self.seqs.get(host, 0) + 1
+        known: dict[str, Any] = {
+            "seq": self.seqs[host],
+            "action": action,
+            "network_id": port.network_id,
+            "address": ip_of(port),
+            "mac_address": port.mac_address,
+            "expires_at": lasts,
+            "at": self.clock.now,
+        }
+        event = LeaseEvent(**known | values)
+        self.store.apply_leases(host, LeaseBatch(epoch=f"spool-{host}", events=(event,)))
+        return event
+
+    def state(self, network: Network, address: object) -> AddressState | None:
+        """Return an address's state; None: it has no row, so it was never used."""
+        found = self.info(network, address)
+        return None if found is None else found.state
+
+    def info(self, network: Network, address: object) -> AddressInfo | None:
+        filters = {"network_id": (network.id,), "address": (IPv4Address(str(address)),)}
+        return next(iter(self.store.addresses(Query(filters=filters))), None)
+
+    def wait(self, seconds: float) -> None:
+        """Let time go by, and do what time asks for."""
+        self.clock.now += seconds
+        self.store.housekeep()
+
+
+def ip_of(port: Port) -> IPv4Address:
+    return port.fixed_ips[0].address
+
+
+def ips_of(port: Port) -> list[str]:
+    return [str(fixed.address) for fixed in port.fixed_ips]
+
+
+def by(**filters: object) -> Query:
+    """Return a query with one value for each filter."""
+    return Query(filters={name: (value,) for name, value in filters.items()})
+
+
+def settings_in(folder: Path, **values: object) -> ServerSettings:
+    base = ServerSettings(state_dir=folder, flat_mappings=PHYSNETS)
+    return replace(base, **cast(Mapping[str, Any], values))
+
+
+def open_cloud(folder: Path, **values: object) -> Cloud:
+    settings, clock = settings_in(folder, **values), Clock()
+    return Cloud(Store.open(settings, clock), clock, settings)

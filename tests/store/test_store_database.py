@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+import time
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from tests.store.store_cloud import Clock, Cloud, settings_in
+
+from lessor.errors import ConfigError, Unavailable
+from lessor.store import database
+from lessor.store.store import Store
+from lessor.store.tables import metadata
+
+
+def test_an_empty_folder_is_open_in_under_a_second(tmp_path: Path) -> None:
+    start = time.monotonic()
+    Store.open(settings_in(tmp_path / "new" / "state")).close()
+    assert time.monotonic() - start < 1
+
+
+def test_only_its_owner_may_read_the_file(cloud: Cloud) -> None:
+    for file in cloud.settings.state_dir.glob("lessor.sqlite*"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_what_was_written_is_there_again_under_the_same_epoch(cloud: Cloud) -> None:
+    network = cloud.network(name="blue")
+    cloud.store.close()
+    again = Store.open(cloud.settings, Clock())
+    assert again.network(network.id) == network
+    assert again.epoch == cloud.store.epoch
+    again.close()
+
+
+def test_two_databases_have_two_epochs(tmp_path: Path) -> None:
+    one, other = (Store.open(settings_in(tmp_path / name)) for name in "ab")
+    assert one.epoch != other.epoch
+    one.close()
+    other.close()
+
+
+def test_migrations_and_tables_say_the_same(cloud: Cloud) -> None:
+    with cloud.store._engine.connect() as conn:
+        differences = compare_metadata(MigrationContext.configure(conn), metadata)
+    assert differences == []
+
+
+def test_head_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(database.FOLDER))
+    assert ScriptDirectory.from_config(config).get_current_head() == database.HEAD
+
+
+def test_writes_survive_a_power_cut_and_foreign_keys_hold(cloud: Cloud) -> None:
+    with cloud.store._engine.connect() as conn:
+        found = {
+            name: conn.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_a_password_of_a_connection_is_not_repeated(tmp_path: Path) -> None:
+    url = "postgresql://lessor:secret@db/lessor"
+    with pytest.raises(ConfigError, match="only SQLite") as caught:
+        Store.open(settings_in(tmp_path, connection=url))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_connection_names_another_file(tmp_path: Path) -> None:
+    file = tmp_path / "elsewhere.db"
+    Store.open(settings_in(tmp_path / "state", connection=f"sqlite:///{file}")).close()
+    assert file.exists()
+
+
+def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+    (tmp_path / "lessor.sqlite").write_bytes(b"no database at all, but long enough to be one" * 99)
+    with pytest.raises(Unavailable, match="can't open the database"):
+        Store.open(settings_in(tmp_path))
+
+
+def test_another_program_may_read_while_we_write(cloud: Cloud) -> None:
+    cloud.network()
+    with sqlite3.connect(cloud.settings.state_dir / "lessor.sqlite") as other:
+        other.execute("BEGIN")
+        assert other.execute("SELECT count(*) FROM networks").fetchone() == (1,)
+        cloud.network("10.1.0.0/24")
+        assert other.execute("SELECT count(*) FROM networks").fetchone() == (1,)
+    other.close()
