@@ -14,6 +14,7 @@ LIFT_MARK = 0x08000000  # of a packet: only the host's own stack gets it, no por
 
 _FIRST = -310  # before whatever else filters or rewrites on bridges (ebtables' own start at -300)
 _UNICAST = "ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00"
+_RESERVED = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00"  # IEEE 802.1D table 7-10
 _GROUP = "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00"
 _LINK_LOCAL_TARGET = "@th,64,10 0x3fa"  # a neighbour's address (ICMPv6 byte 8) in fe80::/10
 _RARP_REQUEST = "@nh,48,16 3"
@@ -51,6 +52,9 @@ CHAINS = (
         "prerouting",
         (
             f"iifname @taps meta mark set meta mark or {VM_MARK:#010x}",
+            # LLDP's group comes here only from ports whose group_fwd_mask has 0x4000: from others
+            # the kernel hands it to the host past every hook of the bridge.
+            f"iifname @taps {_RESERVED} {_drop('host_reserved')}",
             "iifname @guarded jump from_tap",
             f"iifname . arp daddr ip @isolated {_drop('wire_arp')}",
             f"iifname . arp saddr ip @isolated {_drop('wire_arp')}",
@@ -127,10 +131,7 @@ CHAINS = (
         "input",
         (
             # These reach the host past prerouting, hence unmarked, on the tap itself.
-            (
-                "iifname @taps ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00"
-                f" {_drop('host_reserved')}"
-            ),
+            f"iifname @taps {_RESERVED} {_drop('host_reserved')}",
             f"iifname @taps ether type ip6 {_drop('host_ipv6')}",
         ),
         f"filter hook input priority {_FIRST}",
