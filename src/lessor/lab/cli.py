@@ -110,7 +110,8 @@ def up(
 def down(folder: Dir = FOLDER) -> None:
     """End all of the lab; its logs stay in the folder."""
     with _steps("ending the lab"):
-        _lab(folder).down()
+        ended = _lab(folder).down()
+    print(f"lab in {folder}: {ended} nodes ended" if ended else f"no lab ran in {folder}")
 
 
 @app.command()

@@ -168,17 +168,22 @@ class Lab:
         node.start()
         return node
 
-    def down(self) -> None:
+    def down(self) -> int:
         """End everything of the lab and remove its folder's contents, save the logs.
 
         Works on a lab that was made by halves, too.
+
+        Returns:
+            How many nodes ran.
         """
         if self._api is not None:
             self._api.__exit__(None, None, None)
             self._api = None
-        for init, _ in list(inits(self.folder)):
+        running = [init for init, _ in inits(self.folder)]
+        for init in running:
             kill(init)
         self._clear(logs=False)
+        return len(running)
 
     def _clear(self, *, logs: bool) -> None:
         for name in ("nodes", "vms", *(["log"] if logs else [])):
