@@ -1,19 +1,35 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.store.store_cloud import Cloud, open_cloud
+from tests.store.store_cloud import Cloud, open_cloud, settings_in
+
+from lessor.store.database import FILE
+from lessor.store.store import Store
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database: copied, since the migrations take longer than most tests."""
+    folder = tmp_path_factory.mktemp("empty")
+    Store.open(settings_in(folder)).close()
+    return folder / FILE
 
 
 @pytest.fixture
-def make_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
+def make_cloud(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Cloud]]:
     """Open stores with settings of their own; all are closed at the end."""
     with ExitStack() as stack:
 
         def make(**settings: object) -> Cloud:
+            file = tmp_path / "state" / FILE
+            if not file.exists():
+                file.parent.mkdir()
+                shutil.copy(empty_database, file)
             cloud = open_cloud(tmp_path / "state", **settings)
             stack.callback(cloud.store.close)
             return cloud

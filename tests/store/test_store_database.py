@@ -24,9 +24,12 @@ def test_an_empty_folder_is_open_in_under_a_second(tmp_path: Path) -> None:
     assert time.monotonic() - start < 1
 
 
-def test_only_its_owner_may_read_the_file(cloud: Cloud) -> None:
-    for file in cloud.settings.state_dir.glob("lessor.sqlite*"):
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
+    store = Store.open(settings_in(tmp_path))
+    files = list(tmp_path.glob("lessor.sqlite*"))
+    assert len(files) == 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    store.close()
 
 
 def test_what_was_written_is_there_again_under_the_same_epoch(cloud: Cloud) -> None:

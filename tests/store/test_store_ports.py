@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import event
@@ -130,6 +130,14 @@ def test_bulk_creation_is_all_or_nothing(cloud: Cloud) -> None:
         cloud.store.create_ports([{"network_id": network.id}] * 6)
     assert cloud.store.ports() == []
     assert len(cloud.store.create_ports([{"network_id": network.id}] * 5)) == 5
+
+
+def test_ports_made_together_are_in_the_order_given(cloud: Cloud) -> None:
+    network = cloud.network()
+    wanted = [{"network_id": network.id, "name": f"{n}"} for n in range(9)]
+    cloud.store.create_ports(cast(Any, wanted))
+    found = cloud.store.ports(Query(sort=(("created_at", False),)))
+    assert [port.name for port in found] == [f"{n}" for n in range(9)]
 
 
 def test_the_quota_of_a_project_is_kept(make_cloud: Callable[..., Cloud]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -174,6 +175,4 @@ def test_a_fixed_range_too_small_is_said(whole: str, count: int, size: int) -> N
 
 
 def _cutting(count: int, size: int) -> ServerSettings:
-    from pathlib import Path  # noqa: PLC0415
-
     return settings_in(Path("unused"), num_networks=count, network_size=size)

@@ -28,6 +28,7 @@ from lessor.store.writer import Tx
 
 ANY = (FixedIpRequest(),)
 MOST_ADDRESSES = 16  # of one port; Neutron's max_fixed_ips_per_port was 5, metadata serves all
+TICK_S = 1e-6  # between ports made together: their order says which is a VM's first NIC
 MOST_PAIRS = 10  # Neutron's max_allowed_address_pair
 
 
@@ -70,16 +71,16 @@ def create_many(tx: Tx, many: Sequence[PortValues]) -> list[Port]:
     """Make ports, all or none."""
     lands: dict[str, Ground] = {}
     made = []
-    for values in many:
+    for n, values in enumerate(many):
         if "network_id" not in values:
             raise Invalid("a port needs a network_id")
         key = values["network_id"]
         land = lands.get(key) or lands.setdefault(key, ground(tx.conn, key))
-        made.append(_create(tx, land, values))
+        made.append(_create(tx, land, values, tx.now + n * TICK_S))
     return made
 
 
-def _create(tx: Tx, land: Ground, values: PortValues) -> Port:
+def _create(tx: Tx, land: Ground, values: PortValues, now: float) -> Port:
     wanted = values.get("fixed_ips", ANY if land.plots else ())
     asked = Port(
         id=values.get("id") or str(uuid.uuid4()),
@@ -87,9 +88,9 @@ def _create(tx: Tx, land: Ground, values: PortValues) -> Port:
         mac_address="",
         project_id=values.get("project_id", ""),
         port_security_enabled=land.port_security_enabled,
-        created_at=tx.now,
+        created_at=now,
     )
-    port = _changed(asked, values, tx.now)
+    port = _changed(asked, values, now)
     _check_quota(tx, port.project_id, len(wanted))
     mac = portrows.add(tx, land, port)
     owner = Owner(land.id, port.id, mac, port.binding_host)

@@ -214,7 +214,7 @@ class SqliteWriter:
 
     def _job(self, conn: Connection, whole: Tx, waiting: _Waiting, *, alone: bool) -> None:
         """Run one job. Its own failure is its caller's alone, as long as the transaction lives."""
-        tx = Tx(conn, whole.now, self._settings)
+        tx = Tx(conn, self._clock(), self._settings)
         if not alone:
             conn.exec_driver_sql("SAVEPOINT job")
         try:

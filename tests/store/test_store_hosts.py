@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import pytest
+from tests.store.store_cloud import Cloud, by, ip_of, ips_of
+
+from lessor.errors import Conflict, InUse, Invalid, NotFound
+from lessor.model import DHCP_OWNER, AddressState, ViewRequest
+from lessor.store.store import Store
+from lessor.store.values import NetworkValues
+
+
+def test_a_token_names_its_host_and_is_not_kept(cloud: Cloud) -> None:
+    host, token = cloud.store.create_host("h1")
+    assert cloud.store.authenticate(token) == cloud.store.authenticate(token) == host.name
+    assert cloud.store.authenticate("wrong") is None
+    assert cloud.store.authenticate("") is None
+    for file in cloud.settings.state_dir.iterdir():
+        assert token.encode() not in file.read_bytes()
+
+
+def test_a_host_added_after_a_refusal_is_known(cloud: Cloud) -> None:
+    assert cloud.store.authenticate("anything") is None
+    _, token = cloud.store.create_host("h1")
+    assert cloud.store.authenticate(token) == "h1"
+
+
+def test_a_deleted_hosts_token_ends(cloud: Cloud) -> None:
+    _, token = cloud.store.create_host("h1")
+    assert cloud.store.authenticate(token) == "h1"
+    cloud.store.delete_host("h1")
+    assert cloud.store.authenticate(token) is None
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "-a", "a\n", "x" * 300])
+def test_a_name_that_is_no_hosts_is_refused(cloud: Cloud, name: str) -> None:
+    with pytest.raises(Invalid):
+        cloud.store.create_host(name)
+
+
+def test_a_host_can_be_added_once(cloud: Cloud) -> None:
+    cloud.store.create_host("h1")
+    with pytest.raises(Conflict, match="already"):
+        cloud.store.create_host("h1")
+
+
+def test_a_host_in_use_stays(cloud: Cloud) -> None:
+    cloud.host("h1")
+    network = cloud.network(host="h1")
+    cloud.port(network, "h1")
+    with pytest.raises(InUse, match="1 networks and 1 ports"):
+        cloud.store.delete_host("h1")
+    with pytest.raises(NotFound):
+        cloud.store.delete_host("h2")
+
+
+def test_a_host_is_alive_for_a_while_after_a_heartbeat(cloud: Cloud) -> None:
+    cloud.store.create_host("h1")
+    assert (cloud.store.host("h1").alive, cloud.store.host("h1").heartbeat_at) == (False, None)
+    cloud.report("h1", version="1", problems=("tap1: missing",), counts={"ports": 3})
+    host = cloud.store.host("h1")
+    assert (host.alive, host.version, host.problems) == (True, "1", ("tap1: missing",))
+    assert host.counts == {"ports": 3}
+    cloud.clock.now += cloud.settings.agent_down_time + 1
+    assert not cloud.store.host("h1").alive
+    assert cloud.store.hosts(by(alive=True)) == []
+
+
+def test_problems_stay_until_others_are_reported(cloud: Cloud) -> None:
+    cloud.store.create_host("h1")
+    cloud.report("h1", problems=("a",))
+    cloud.report("h1")
+    assert cloud.store.host("h1").problems == ("a",)
+    cloud.report("h1", problems=())
+    assert cloud.store.host("h1").problems == ()
+
+
+def test_a_bare_heartbeat_waits_for_the_next_batch(cloud: Cloud) -> None:
+    cloud.host("h1")
+    cloud.clock.now += 10
+    cloud.report("h1")
+    assert cloud.store.host("h1").heartbeat_at == cloud.clock.now
+    cloud.store.close()
+    again = Store.open(cloud.settings, cloud.clock)
+    assert again.host("h1").heartbeat_at == cloud.clock.now
+    again.close()
+
+
+def test_a_second_agent_of_the_same_name_is_refused(cloud: Cloud) -> None:
+    cloud.host("h1")
+    cloud.clock.now += 20
+    with pytest.raises(Conflict, match=r"host h1: it did so 20 s ago\. Stop it, or") as caught:
+        cloud.report("h1", run_id="other")
+    assert caught.value.type == "AgentConflict"
+    cloud.report("h1")
+
+
+def test_an_agent_that_was_started_again_is_not_another(cloud: Cloud) -> None:
+    cloud.host("h1")
+    cloud.report("h1", run_id="second", previous_run_id="run-h1")
+    cloud.report("h1", run_id="second", previous_run_id="run-h1")
+    with pytest.raises(Conflict):
+        cloud.report("h1", run_id="third")
+
+
+def test_a_silent_agents_name_may_be_taken_over(cloud: Cloud) -> None:
+    cloud.host("h1")
+    cloud.clock.now += cloud.settings.agent_down_time
+    cloud.report("h1", run_id="other")
+    with pytest.raises(Conflict):
+        cloud.report("h1")
+
+
+def test_a_report_of_nobody_is_refused(cloud: Cloud) -> None:
+    with pytest.raises(NotFound, match="lessor host add nobody"):
+        cloud.report("nobody")
+
+
+# --- a multi-host network's own server addresses --------------------------------------------------
+
+
+def servers(cloud: Cloud) -> dict[str | None, list[str]]:
+    return {p.binding_host: ips_of(p) for p in cloud.store.ports(by(device_owner=DHCP_OWNER))}
+
+
+def test_each_host_with_ports_has_its_own_server_address(cloud: Cloud) -> None:
+    for name in ("h1", "h2"):
+        cloud.host(name)
+    network = cloud.network(multi_host=True)
+    first = cloud.port(network, "h1")
+    assert servers(cloud) == {"h1": ["10.0.0.3"]}
+    assert cloud.state(network, "10.0.0.3") is AddressState.SERVER
+    cloud.port(network, "h1")
+    second = cloud.port(network, "h2")
+    assert set(servers(cloud)) == {"h1", "h2"}
+    assert len({ip_of(first), ip_of(second)} | {a for (a,) in servers(cloud).values()}) == 4
+
+
+def test_a_server_address_goes_with_its_hosts_last_port(cloud: Cloud) -> None:
+    cloud.host("h1")
+    network = cloud.network(multi_host=True)
+    ports = [cloud.port(network, "h1") for _ in range(2)]
+    own = cloud.store.ports(by(device_owner=DHCP_OWNER))[0]
+    cloud.store.delete_port(ports[0].id)
+    assert servers(cloud)
+    cloud.store.delete_port(ports[1].id)
+    assert servers(cloud) == {}
+    assert cloud.state(network, ip_of(own)) is AddressState.RELEASING
+    cloud.applied("h1", network)
+    assert cloud.state(network, ip_of(own)) is AddressState.FREE
+
+
+def test_a_server_address_follows_a_port_from_host_to_host(cloud: Cloud) -> None:
+    for name in ("h1", "h2"):
+        cloud.host(name)
+    network = cloud.network(multi_host=True)
+    port = cloud.port(network, "h1")
+    cloud.store.update_port(port.id, {"binding_host": "h2"})
+    assert set(servers(cloud)) == {"h2"}
+    cloud.store.update_port(port.id, {"binding_host": None})
+    assert servers(cloud) == {}
+
+
+@pytest.mark.parametrize(
+    "values", [{"multi_host": False}, {"multi_host": True, "share_address": True}]
+)
+def test_single_host_and_shared_networks_need_no_server_addresses(
+    cloud: Cloud, values: NetworkValues
+) -> None:
+    cloud.host("h1")
+    network = cloud.network()
+    cloud.store.update_network(network.id, values)
+    cloud.port(network, "h1")
+    assert servers(cloud) == {}
+
+
+def test_server_addresses_follow_the_subnets(cloud: Cloud) -> None:
+    cloud.host("h1")
+    network = cloud.network(None, multi_host=True)
+    cloud.port(network, "h1", fixed_ips=())
+    assert servers(cloud) == {}
+    first = cloud.subnet(network, "10.0.0.0/24")
+    cloud.clock.now += 1
+    second = cloud.subnet(network, "10.0.1.0/24")
+    assert servers(cloud) == {"h1": ["10.0.0.2", "10.0.1.2"]}
+    cloud.store.update_subnet(first.id, {"enable_dhcp": False})
+    assert servers(cloud) == {"h1": ["10.0.1.2"]}
+    cloud.store.delete_subnet(second.id)
+    assert servers(cloud) == {"h1": []}
+
+
+def test_a_server_port_is_nobodys_to_delete_or_move(cloud: Cloud) -> None:
+    cloud.host("h1")
+    network = cloud.network(multi_host=True)
+    cloud.port(network, "h1")
+    own = cloud.store.ports(by(device_owner=DHCP_OWNER))[0]
+    with pytest.raises(InUse, match="goes with the last port"):
+        cloud.store.delete_port(own.id)
+    with pytest.raises(InUse):
+        cloud.store.update_port(own.id, {"binding_host": None})
+    assert cloud.store.update_port(own.id, {"name": "gw"}).name == "gw"
+
+
+def test_a_multi_host_network_with_only_servers_can_be_deleted(cloud: Cloud) -> None:
+    cloud.host("h1")
+    network = cloud.network(multi_host=True)
+    port = cloud.port(network, "h1")
+    cloud.store.delete_port(port.id)
+    cloud.store.delete_network(network.id)
+    assert cloud.store.view("h1", ViewRequest(cursors={network.id: 1})).left == (network.id,)
+
+
+# --- instances and metadata -----------------------------------------------------------------------
+
+
+def test_an_instance_reads_back_changes_and_goes(cloud: Cloud) -> None:
+    made = cloud.store.create_instances(
+        [{"id": "i1", "name": "vm", "public_keys": {"k": "ssh-rsa A"}, "metadata": {"a": "b"}}]
+    )[0]
+    assert cloud.store.instance("i1") == made
+    after = cloud.store.update_instance("i1", {"metadata": {}})
+    assert (after.metadata, after.public_keys) == ({}, {"k": "ssh-rsa A"})
+    assert after.revision > made.revision
+    with pytest.raises(Conflict):
+        cloud.store.create_instances([{"id": "i1"}])
+    with pytest.raises(Invalid):
+        cloud.store.update_instance("i1", {"id": "i2"})
+    cloud.store.delete_instance("i1")
+    with pytest.raises(NotFound):
+        cloud.store.delete_instance("i1")
+
+
+def test_a_password_is_set_once(cloud: Cloud) -> None:
+    cloud.store.create_instances([{"id": "i1"}])
+    assert cloud.store.set_password("i1", "secret")
+    assert not cloud.store.set_password("i1", "other")
+    assert cloud.store.instance("i1").password == "secret"
+    with pytest.raises(NotFound):
+        cloud.store.set_password("i2", "x")
+
+
+def test_metadata_of_an_address_is_its_vms(cloud: Cloud) -> None:
+    for name in ("h1", "h2"):
+        cloud.host(name)
+    one = cloud.network(host="h1")
+    other = cloud.network("10.1.0.0/24", host="h1")
+    cloud.store.create_instances([{"id": "i1", "name": "vm"}])
+    port = cloud.port(one, "h2", device_id="i1", project_id="p")
+    cloud.clock.now += 1
+    second = cloud.port(other, "h2", device_id="i1", project_id="p")
+    cloud.port(other, "h2", device_id="i1", project_id="a stranger's")
+    facts = cloud.store.metadata_facts("h1", [one.id], ip_of(port))
+    assert facts is not None
+    assert facts.instance is not None
+    assert (facts.port, facts.ports, facts.instance.name) == (port, (port, second), "vm")
+    assert set(facts.networks) == {one.id, other.id}
+    assert {str(subnet.cidr) for subnet in facts.subnets.values()} == {"10.0.0.0/24", "10.1.0.0/24"}
+
+
+def test_metadata_is_told_only_to_hosts_concerned(cloud: Cloud) -> None:
+    for name in ("h1", "h2", "h3"):
+        cloud.host(name)
+    network = cloud.network(host="h1")
+    port = cloud.port(network, "h2")
+    ask = cloud.store.metadata_facts
+    assert [ask(host, [network.id], ip_of(port)) is None for host in ("h1", "h2", "h3")] == [
+        False, False, True,
+    ]  # fmt: skip
+    assert ask("h1", ["other"], ip_of(port)) is None
+    assert ask("h1", [], ip_of(port)) is None
+    assert ask("h1", [network.id], IPv4Address("10.0.0.99")) is None
+
+
+def test_a_vm_without_device_id_has_only_its_own_port(cloud: Cloud) -> None:
+    cloud.host("h1")
+    network = cloud.network(host="h1")
+    port, _ = cloud.port(network), cloud.port(network)
+    facts = cloud.store.metadata_facts("h1", [network.id], ip_of(port))
+    assert facts is not None
+    assert (facts.ports, facts.instance) == ((port,), None)
