@@ -58,6 +58,7 @@ def test_without_the_right_token_an_agent_sees_nothing(
     answer = shared.agents.request(method, path, content=content, headers=headers)
     assert answer.status_code == 401
     assert answer.json()["NeutronError"]["type"] == "Unauthorized"
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 def test_the_token_of_a_deleted_host_is_worthless(server: Server) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +79,68 @@ def test_health_fails_when_the_store_does(server: Server, monkeypatch: pytest.Mo
     assert server.api.get("/healthz").status_code == 500
 
 
-def test_an_empty_folder_answers_within_2_s_and_sigterm_ends_well(tmp_path: Path) -> None:
-    start = time.monotonic()
-    argv = [sys.executable, "-c", PROCESS, str(tmp_path)]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        line = next(line for line in process.stderr if "listening" in line)
-        api = re.search(r"api=(\S+)", line)
-        assert api
-        answer = httpx.get(f"http://{api[1]}/v2.0/networks", trust_env=False)
-        took = time.monotonic() - start
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+class Process:
+    """A server process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        argv = [sys.executable, "-c", PROCESS, str(folder)]
+        self.popen = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+        assert self.popen.stderr is not None
+        line = next(line for line in self.popen.stderr if "listening" in line)
+        found = dict(re.findall(r"(api|agents)=(\S+)", line))
+        self.api, self.agents = f"http://{found['api']}", f"http://{found['agents']}"
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal and return the exit status."""
+        self.popen.send_signal(number)
+        return self.popen.wait(5)
+
+    def close(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+        assert self.popen.stderr is not None
+        self.popen.stderr.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Process]]:
+    with ExitStack() as started:
+        yield lambda: started.enter_context(closing(Process(tmp_path)))
+
+
+def test_an_empty_folder_answers_within_2_s_and_sigterm_ends_well(
+    start: Callable[[], Process],
+) -> None:
+    begin = time.monotonic()
+    process = start()
+    answer = httpx.get(f"{process.api}/v2.0/networks", trust_env=False)
+    took = time.monotonic() - begin
     assert answer.json() == {"networks": []}
-    assert took < 2
-    assert json.loads(answer.text) == {"networks": []}
+    assert process.end(signal.SIGTERM) == 0
+    assert took < 2 * slowness()
+
+
+def slowness() -> float:
+    """Return how much slower than by itself anything runs here now: others use the machine too."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def test_a_server_killed_in_a_long_poll_loses_nothing_it_acknowledged(
+    start: Callable[[], Process],
+) -> None:
+    process = start()
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        made = client.post(f"{process.api}/v2.0/hosts", json={"host": {"name": "h1"}}).json()
+        token = {"Authorization": f"Bearer {made['host']['token']}"}
+        first = client.post(f"{process.agents}/agent/v1/view", content=b"{}", headers=token).json()
+        waiting = {"epoch": first["epoch"], "wait_s": 30}
+        killer = threading.Timer(0.3, process.popen.kill)
+        killer.start()
+        with pytest.raises(httpx.TransportError):
+            client.post(f"{process.agents}/agent/v1/view", json=waiting, headers=token)
+        killer.join()
+
+        again = start()
+        second = client.post(f"{again.agents}/agent/v1/view", content=b"{}", headers=token)
+    assert second.status_code == 200
+    assert second.json()["epoch"] == first["epoch"]

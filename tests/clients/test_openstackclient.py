@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 OPENSTACK = Path(__file__).parents[2] / ".venv-clients" / "bin" / "openstack"
@@ -70,7 +71,11 @@ def openstack(endpoint: str, tmp_path: Path) -> Openstack:
     return call
 
 
-def test_network_subnet_and_port_live_their_whole_lives(openstack: Openstack) -> None:
+def test_network_subnet_and_port_live_their_whole_lives(
+    endpoint: str, openstack: Openstack
+) -> None:
+    host = {"host": {"name": "h1"}}
+    assert httpx.post(f"{endpoint}/v2.0/hosts", json=host, trust_env=False).status_code == 201
     network = openstack(
         "network", "create", "blue", "--provider-network-type", "flat",
         "--provider-physical-network", "physnet1", "--mtu", "1400", "--description", "a net",
@@ -114,7 +119,7 @@ def test_network_subnet_and_port_live_their_whole_lives(openstack: Openstack) ->
     openstack("port", "set", "vm2", "--fixed-ip", "subnet=blue4", output=False)
     openstack("port", "unset", "vm2", "--host", output=False)
     assert openstack("network", "show", "azure")["id"] == network["id"]
-    assert openstack("subnet", "show", "blue4")["dns_nameservers"] == ["10.1.0.5", "10.1.0.6"]
+    assert openstack("subnet", "show", "blue4")["dns_nameservers"] == ["10.1.0.6", "10.1.0.5"]
     shown = openstack("port", "show", "vm2")
     assert len(shown["fixed_ips"]) == 1
     assert shown["binding_vif_type"] == "unbound"

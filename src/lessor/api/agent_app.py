@@ -9,6 +9,8 @@ from ipaddress import IPv4Address
 from typing import Any, TypeVar
 
 from litestar import Litestar, Request, Response, get, post
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery, RawBody
 from msgspec import Struct
 
@@ -23,6 +25,7 @@ LONGEST_WAIT_S = 60.0
 MAX_BODY_BYTES = 64 << 20  # a snapshot of all leases of a big host
 
 AnyRequest = Request[Any, Any, Any]
+AnyConnection = ASGIConnection[Any, Any, Any, Any]
 T = TypeVar("T")
 
 
@@ -36,30 +39,31 @@ class PasswordBody(Struct):
 def agents_app(store: Store, notifier: Notifier) -> Litestar:
     """Return the API that agents call, on `settings.agent_listen`."""
 
-    def host_of(request: AnyRequest) -> str:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        host = store.authenticate(token.strip()) if scheme.lower() == "bearer" else None
+    async def known(request: AnyConnection, _: BaseRouteHandler) -> None:
+        """Let nobody in without a host's token; nothing of the body is read before."""
+        scheme, _space, token = request.headers.get("authorization", "").partition(" ")
+        bearer = token.strip() if scheme.lower() == "bearer" else ""
+        host = await asyncio.to_thread(store.authenticate, bearer) if bearer else None
         if host is None:
             raise Unauthorized("the token is missing or wrong; `lessor host add NAME` makes one")
-        return host
+        request.state.host = host
 
     @post("/agent/v1/view", status_code=200)
     async def view(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Answer with what concerns the host and is new to it; wait for it if asked to."""
-        host = await asyncio.to_thread(host_of, request)
-        return await _poll(store, notifier, host, wire.decode(body, ViewRequest))
+        return await _poll(store, notifier, request.state.host, wire.decode(body, ViewRequest))
 
     @post("/agent/v1/report", status_code=200, sync_to_thread=True)
     def report(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Take a heartbeat with all that changed."""
-        store.report(host_of(request), wire.decode(body, Report))
+        store.report(request.state.host, wire.decode(body, Report))
         return _json({})
 
     @post("/agent/v1/leases", status_code=200, sync_to_thread=True)
     def leases(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Take lease events; the answer says up to which one they are in the store."""
-        host = host_of(request)
-        return _json({"last_seq": store.apply_leases(host, wire.decode(body, LeaseBatch))})
+        batch = wire.decode(body, LeaseBatch)
+        return _json({"last_seq": store.apply_leases(request.state.host, batch)})
 
     @get("/agent/v1/metadata", sync_to_thread=True)
     def metadata(
@@ -68,13 +72,12 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         network: FromQuery[list[str] | None] = None,
     ) -> Response[bytes]:
         """Tell who has an address."""
-        found = _facts(store, host_of(request), network or [], address)
+        found = _facts(store, request.state.host, network or [], address)
         return _json(found)
 
     @post("/agent/v1/password", status_code=204, sync_to_thread=True)
-    def password(request: AnyRequest, body: RawBody) -> None:
+    def password(body: RawBody) -> None:
         """Keep a guest's password: once."""
-        host_of(request)
         posted = wire.decode(body, PasswordBody)
         if not store.set_password(posted.instance_id, posted.password):
             raise Conflict(f"instance {posted.instance_id} has a password already")
@@ -82,10 +85,11 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
     @get("/agent/v1/ping", sync_to_thread=True)
     def ping(request: AnyRequest) -> Response[bytes]:
         """Say that the server is there and knows the token."""
-        return _json({"host": host_of(request), "epoch": store.epoch})
+        return _json({"host": request.state.host, "epoch": store.epoch})
 
     return Litestar(
         route_handlers=[view, report, leases, metadata, password, ping],
+        guards=[known],
         openapi_config=None,
         exception_handlers=problems.HANDLERS,
         request_max_body_size=MAX_BODY_BYTES,

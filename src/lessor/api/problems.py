@@ -49,7 +49,10 @@ def _answer(status: int, type_: str, message: str) -> Response[dict[str, Any]]:
 def of_ours(_: AnyRequest, error: LessorError) -> Response[dict[str, Any]]:
     """Answer with one of our own errors."""
     status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
-    return _answer(status, error.type, str(error))
+    answer = _answer(status, error.type, str(error))
+    if isinstance(error, Unauthorized):
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
 
 
 def of_http(request: AnyRequest, error: HTTPException) -> Response[dict[str, Any]]:
