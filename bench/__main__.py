@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import table
 from bench.figure import Figure, Measure
 
-NAMES = ("hook", "api")
+NAMES = ("hook", "api", "answer")
 
 
 def main() -> int:

@@ -1,0 +1,100 @@
+"""From a port's creation to the moment from which its VM is answered.
+
+The clock starts when the API has answered: before that, nobody knows the port's MAC. The store, the
+long poll, the agent and dnsmasq all lie between. From then on a DISCOVER goes out every few
+milliseconds until the OFFER of the very address comes. Two VMs are measured: one on the wire, whose
+host is another one, and one on the DHCP server's own host, whose tap the agent makes and guards.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from bench import cloud, fleet
+from bench.cloud import Ground
+from bench.figure import Figure, Limit, p50_p99
+from bench.fleet import FAR, HOST, Fleet
+from bench.http1 import Connection
+from bench.wire import TapWire, Wire, until_offered
+
+AGAIN_S = 0.003
+WITHIN_S = 10.0
+SETTLED_S = 60.0  # for thousands of ports made at once
+AT_MOST = Limit(100)  # ms, with 5,000 ports there
+MANAGED = {"binding:profile": {"tap": "managed"}}
+
+
+def measure(quick: bool) -> Iterator[Figure]:
+    """Yield how long it takes, with few and with many ports on the network."""
+    with fleet.up() as made:
+        ground = cloud.flat(made.api, FAR)
+        made.start_agent()
+        wire = made.wire()
+        there = 0
+        for present in (100, 5000):
+            last = cloud.fill(made.api, ground, present - there)[-1]
+            until_offered(wire, *_who(last), again_s=0.1, within_s=SETTLED_S)
+            there = present
+            yield from _with(made, ground, wire, present, 60 if quick else 400)
+        wire.close()
+
+
+def _with(made: Fleet, ground: Ground, wire: Wire, present: int, n: int) -> Iterator[Figure]:
+    expected = AT_MOST if present == 5000 else None
+    far = [_answered(made.api, ground.port(f"far{at}"), lambda _: wire) for at in range(n)]
+    yield from p50_p99(
+        f"port create to DISCOVER answered, VM on the wire, {present:,} ports",
+        far,
+        expected_p99=expected,
+    )
+    here = Ground(ground.network_id, HOST)
+    bodies = [{"port": here.fields(f"here{at}") | MANAGED} for at in range(n // 2)]
+    netns = made.host.netns
+    near = [_answered(made.api, body, lambda port: _tap(netns, port)) for body in bodies]
+    yield from p50_p99(
+        f"port create to DISCOVER answered, VM on the host, tap made, {present:,} ports",
+        near,
+        expected_p99=expected,
+    )
+
+
+def _answered(
+    api: Connection, body: dict[str, Any], plugged: Callable[[dict[str, Any]], Wire]
+) -> float:
+    """Make a port; return the seconds until its client is answered."""
+    port = api.ask("POST", "/v2.0/ports", body)["port"]
+    started = time.perf_counter()
+    wire = plugged(port)
+    until_offered(wire, *_who(port), again_s=AGAIN_S, within_s=WITHIN_S)
+    taken = time.perf_counter() - started
+    if isinstance(wire, TapWire):
+        wire.close()
+    return taken
+
+
+def _who(port: dict[str, Any]) -> tuple[str, IPv4Address]:
+    return port["mac_address"], IPv4Address(port["fixed_ips"][0]["ip_address"])
+
+
+def _tap(netns: Path, port: dict[str, Any]) -> TapWire:
+    """Open a port's tap as soon as it is on its bridge, as a hypervisor does that waits for it.
+
+    The agent lets go of it last; until then it is busy.
+    """
+    name = port["binding:vif_details"]["tap_name"]
+    bridge_port = netns.parents[1] / "root" / "sys" / "class" / "net" / name / "brport"
+    end = time.perf_counter() + WITHIN_S
+    while time.perf_counter() < end:
+        if bridge_port.exists():  # else to open it would make it
+            try:
+                return TapWire(netns, name)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+        time.sleep(AGAIN_S / 3)
+    raise TimeoutError(f"tap {name} can't be opened after {WITHIN_S:g} s")
