@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from lessor.core.dnsmasq import Paths, command_line, plan
 from lessor.core.dnsmasq_files import (
+    base_file,
     host_file,
-    hosts_files,
     names_text,
     opts_files,
     port_options,
-    read_note,
+    read_notes,
 )
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 
@@ -41,6 +41,7 @@ WEB = Reservation(
     hostname="web",
     domain="novalocal",
 )
+DB = replace(WEB, port_id="p2", mac="fa:16:3e:00:00:02", address=IPv4Address("10.0.0.4"))
 ROUTES = ((IPv4Network("192.0.2.0/24"), IPv4Address("10.0.0.9")),)
 
 
@@ -67,6 +68,7 @@ def test_the_command_line_is_novas_with_what_it_lacked() -> None:
         "--no-ping",
         "--leasefile-ro",
         "--dhcp-script=/usr/bin/lessor-dhcpbridge",
+        "--dhcp-hostsfile=/n/br100/reservations",
         "--dhcp-hostsdir=/n/br100/hosts",
         "--dhcp-optsdir=/n/br100/opts",
         "--hostsdir=/n/br100/names",
@@ -137,13 +139,13 @@ def test_a_reservation_is_one_line(reservation: Reservation, line: str) -> None:
 
 def test_a_changed_reservation_has_another_file_name() -> None:
     changed = replace(WEB, hostname="www")
-    assert hosts_files(server(WEB)).keys().isdisjoint(hosts_files(server(changed)))
+    assert host_file(WEB)[0] != host_file(changed)[0]
 
 
 @given(st.text(), st.text())
 def test_what_was_reserved_is_read_back_from_its_file(name: str, value: str) -> None:
     given_ = replace(WEB, hostname=name, options=((name, value),))
-    assert read_note(host_file(given_)[1]) == given_
+    assert list(read_notes(base_file([DB, given_]))) == [given_, DB]
 
 
 @given(st.text(), st.text(max_size=3000))
@@ -225,9 +227,6 @@ def test_names_that_are_none_are_left_out() -> None:
         server(), names=((IPv4Address("10.0.0.7"), "db.novalocal"), (IPv4Address(1), "a b"))
     )
     assert names_text(named) == "10.0.0.7\tdb.novalocal\n"
-
-
-DB = replace(WEB, port_id="p2", mac="fa:16:3e:00:00:02", address=IPv4Address("10.0.0.4"))
 
 
 def test_nothing_changed_needs_nothing() -> None:

@@ -24,8 +24,13 @@ class Paths:
     hook: PurePath
 
     @property
+    def base(self) -> PurePath:
+        """The reservations of the last reload, in one file."""
+        return self.folder / "reservations"
+
+    @property
     def hosts(self) -> PurePath:
-        """The folder of reservations."""
+        """The folder of the reservations since then."""
         return self.folder / "hosts"
 
     @property
@@ -106,6 +111,7 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
         "--no-ping",
         "--leasefile-ro",
         f"--dhcp-script={paths.hook}",
+        f"--dhcp-hostsfile={paths.base}",
         f"--dhcp-hostsdir={paths.hosts}",
         f"--dhcp-optsdir={paths.opts}",
         f"--hostsdir={paths.names}",

@@ -1,9 +1,9 @@
 """The files that dnsmasq reads: reservations, options and names, as text.
 
-A reservation is a file of its own, so that a new one goes live by inotify without a reload; a
-changed one has another name, since the name carries a hash of the content. Options go by tag:
-`subnet-ID` of a range, `port-ID` of a reservation, which wins. Only ports with options of their own
-have a `set:` tag, for dnsmasq 2.90 dies at SIGHUP once it has served a host that has one.
+All reservations of the last reload are in one file; each one since has a file of its own, which
+goes live by inotify. Its name carries a hash of its content, so that none is ever changed. Options
+go by tag: `subnet-ID` of a range, `port-ID` of a reservation, which wins. Only ports with options
+of their own have a `set:` tag, for dnsmasq 2.90 dies at SIGHUP once it has served such a host.
 
 Source: semantics.md A8.1, B8; dnsmasq(8).
 """
@@ -28,15 +28,16 @@ _OPTION = re.compile(r"((?:tag:[\w-]+,)*)([a-z][a-z0-9-]*|[0-9]{1,3})", re.ASCII
 _SAFE_ID = re.compile(r"[\w:.*-]+", re.ASCII)
 
 
-def hosts_files(server: DhcpServer) -> dict[str, str]:
-    """Return the reservations as files, by name."""
-    return dict(host_file(one) for one in server.reservations.values())
+def base_file(reservations: Iterable[Reservation]) -> str:
+    """Return the reservations in one text, by address."""
+    ordered = sorted(reservations, key=lambda one: one.address)
+    return "".join(host_file(one)[1] for one in ordered)
 
 
 def host_file(reservation: Reservation) -> tuple[str, str]:
     """Return the name and text of one reservation: our note of it in comments, then its line.
 
-    The note is what `read_note` reads: an agent that remembers nothing still knows what is loaded.
+    The note is what `read_notes` reads: an agent that remembers nothing still knows what is loaded.
     """
     note = json.dumps(
         [
@@ -56,27 +57,21 @@ def host_file(reservation: Reservation) -> tuple[str, str]:
     return f"{reservation.address}-{sha256(text.encode()).hexdigest()[:12]}", text
 
 
-def read_note(text: str) -> Reservation:
-    """Return the reservation that a file of `hosts/` was made from.
+def read_notes(text: str) -> Iterator[Reservation]:
+    """Yield the reservations that a file was made from.
 
     Raises:
         ValueError: it isn't one of ours, or not whole.
     """
-    note = json.loads("".join(line[1:] for line in text.split("\n") if line.startswith("#")))
-    if not isinstance(note, list):
-        raise ValueError(f"not a list: {note}")  # noqa: TRY004 - the text is wrong, not its type
-    port, network, subnet, mac, address, name, domain, options, router = note
-    return Reservation(
-        port_id=port,
-        network_id=network,
-        subnet_id=subnet,
-        mac=mac,
-        address=IPv4Address(address),
-        hostname=name,
-        domain=domain,
-        options=tuple((key, value) for key, value in options),
-        router=router,
-    )
+    note = ""
+    for line in text.splitlines():
+        if line.startswith("#"):
+            note += line[1:]
+        else:
+            yield _read_note(note)
+            note = ""
+    if note:
+        raise ValueError(f"the file ends within {note!r}")
 
 
 def is_tagged(reservation: Reservation) -> bool:
@@ -118,6 +113,24 @@ def names_text(server: DhcpServer) -> str:
     """Return the further names in the form of /etc/hosts."""
     fit = ((address, name) for address, name in server.names if is_domain(name))
     return "".join(f"{address}\t{name}\n" for address, name in fit)
+
+
+def _read_note(note: str) -> Reservation:
+    fields = json.loads(note)
+    if not isinstance(fields, list):
+        raise ValueError(f"not a list: {note}")  # noqa: TRY004 - the text is wrong, not its type
+    port, network, subnet, mac, address, name, domain, options, router = fields
+    return Reservation(
+        port_id=port,
+        network_id=network,
+        subnet_id=subnet,
+        mac=mac,
+        address=IPv4Address(address),
+        hostname=name,
+        domain=domain,
+        options=tuple((key, value) for key, value in options),
+        router=router,
+    )
 
 
 def _lines(lines: Iterable[str]) -> str:

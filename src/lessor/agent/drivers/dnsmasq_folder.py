@@ -16,13 +16,13 @@ from pathlib import Path
 
 from lessor.core.dnsmasq import Paths
 from lessor.core.dnsmasq_files import (
+    base_file,
     host_file,
-    hosts_files,
     is_tagged,
     names_text,
     opts_files,
     port_options,
-    read_note,
+    read_notes,
 )
 from lessor.core.state import DhcpServer, Reservation
 from lessor.errors import Invalid, LessorError
@@ -40,6 +40,7 @@ class ServerFolder:
         self.path = root / name
         self.paths = Paths(self.path, hook)
         self._header = self.path / "server.json"
+        self._base = Path(self.paths.base)
         self._doubt = self.path / "doubt"
         self._tagged = self.path / "tagged"
         self._folders = [self.path / one for one in ("hosts", "opts", NAMES)]
@@ -90,13 +91,12 @@ class ServerFolder:
         """Make the files those of `server`, to the last byte."""
         if any(map(is_tagged, server.reservations.values())):
             self._tagged.touch()
-        for folder, wanted in self._wanted(server).items():
-            present = _names(folder)
-            for name in sorted(present - wanted.keys()):
+        for folder, wanted in self._wanted(server, {}).items():
+            for name in sorted(_names(folder) - wanted.keys()):
                 self._drop(folder / name)
             for name, text in wanted.items():
-                if name not in present or (folder / name).read_text() != text:
-                    self._put(folder / name, text)
+                self._put(folder / name, text)
+        self._put(self._base, base_file(server.reservations.values()))
         self._put(self._header, encode(replace(server, reservations={})).decode())
 
     def add(self, reservation: Reservation, server: DhcpServer) -> None:
@@ -123,24 +123,33 @@ class ServerFolder:
         Raises:
             ValueError: a file isn't ours, or not whole.
         """
-        hosts = self.path / "hosts"
-        read = [read_note((hosts / name).read_text()) for name in _names(hosts)]
+        files = [self._base, *(self.path / "hosts").iterdir()]
+        read = [one for file in files for one in read_notes(file.read_text())]
         return {str(one.address): one for one in read}
 
     def has(self, server: DhcpServer) -> bool:
         """Tell whether the files are those of `server`, to the last byte."""
         try:
-            return all(
-                _names(folder) == wanted.keys()
-                and all((folder / name).read_text() == text for name, text in wanted.items())
-                for folder, wanted in self._wanted(server).items()
+            present = {path.name: path.read_text() for path in (self.path / "hosts").iterdir()}
+            based = dict(server.reservations)
+            for text in present.values():
+                for one in read_notes(text):
+                    based.pop(str(one.address), None)
+            since = server.reservations.keys() - based.keys()
+            wanted = self._wanted(
+                server, dict(host_file(server.reservations[key]) for key in since)
             )
-        except (OSError, UnicodeDecodeError):
+            return self._base.read_text() == base_file(based.values()) and all(
+                _names(folder) == files.keys()
+                and all((folder / name).read_text() == text for name, text in files.items())
+                for folder, files in wanted.items()
+            )
+        except (OSError, ValueError):
             return False
 
     def stamp(self) -> Stamp:
         """Return what changes when a file comes or goes."""
-        return tuple(folder.stat().st_mtime_ns for folder in self._folders)
+        return tuple(path.stat().st_mtime_ns for path in (*self._folders, self._base))
 
     def footing(self) -> str:
         """Return which folders these are: a dnsmasq watches those that it was started with."""
@@ -153,11 +162,14 @@ class ServerFolder:
         self.path.rename(gone)
         shutil.rmtree(gone)
 
-    def _wanted(self, server: DhcpServer) -> Mapping[Path, Mapping[str, str]]:
+    def _wanted(
+        self, server: DhcpServer, since: Mapping[str, str]
+    ) -> Mapping[Path, Mapping[str, str]]:
+        """Return the files of each folder; `since` are the reservations that aren't in the base."""
         hosts, opts, names = self._folders
         return {
             opts: opts_files(server),  # before the reservations that need them
-            hosts: hosts_files(server),
+            hosts: since,
             names: {NAMES: names_text(server)},
         }
 

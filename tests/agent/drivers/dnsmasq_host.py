@@ -1,0 +1,204 @@
+"""A host in a network namespace, for tests of the DHCP driver with real dnsmasqs and packets."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from tests.dhcpclient import DhcpClient, Reply
+
+from lessor.agent.drivers.dhcp import HOOK
+from lessor.agent.drivers.dnsmasq import DnsmasqDriver
+from lessor.agent.drivers.dnsmasq_process import find_all
+from lessor.agent.leasebook import LeaseBook
+from lessor.agent.run import run
+from lessor.agent.spool import Spool
+from lessor.core.diff import Changes, diff
+from lessor.core.dnsmasq import Paths
+from lessor.core.state import DhcpRange, DhcpServer, Reservation
+from lessor.errors import Pending
+
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+BRIDGE = "br100"
+RANGE = DhcpRange(
+    subnet_id="s1",
+    network_id="n1",
+    cidr=IPv4Network("10.0.0.0/16"),
+    server=IPv4Address("10.0.0.1"),
+    start=IPv4Address("10.0.0.2"),
+    router=IPv4Address("10.0.0.1"),
+    mtu=1450,
+    dns=(),
+    routes=(),
+    domain="novalocal",
+)
+
+
+def mac(n: int) -> str:
+    return f"fa:16:3e:00:{n >> 8:02x}:{n & 255:02x}"
+
+
+def reserve(n: int, at: int | None = None, **more: Any) -> Reservation:
+    fields = {"hostname": f"vm{n}", "domain": "novalocal", **more}
+    address = IPv4Address("10.0.0.0") + (n if at is None else at)
+    return Reservation(f"p{n}", "n1", "s1", mac(n), address, **fields)
+
+
+def server(*reservations: Reservation, **more: Any) -> DhcpServer:
+    fields = {"ranges": (RANGE,), **more}
+    by_address = {str(r.address): r for r in reservations}
+    return DhcpServer(name=BRIDGE, interface=BRIDGE, reservations=by_address, **fields)
+
+
+class Host:
+    """A host with a bridge, a wire on it where clients are, and an agent's DHCP part."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clients: dict[str, DhcpClient] = {}
+        self.root = folder / "networks"
+        self.paths = Paths(self.root / BRIDGE, HOOK)
+        self.clock: Callable[[], float] = time.monotonic
+        self.run: Any = run
+        self.start_agent()
+
+    def start_agent(self, *, release: bool = True) -> None:
+        """A new agent that remembers nothing but what is on disk."""
+        self.spool = Spool(self.folder / "spool")
+        self.book = LeaseBook(self.folder / "leases", self.spool)
+        self.driver = DnsmasqDriver(
+            self._run,
+            self.root,
+            self.spool,
+            self.book,
+            alarms=self.folder / "alarms",
+            release=release,
+            clock=self._clock,
+        )
+
+    def _run(self, *argv: str, stdin: str | None = None, timeout_s: float = 30) -> str:
+        output: str = self.run(*argv, stdin=stdin, timeout_s=timeout_s)
+        return output
+
+    def _clock(self) -> float:
+        return self.clock()
+
+    def once(self, *wanted: DhcpServer) -> list[Exception]:
+        """One pass of the loop; return its problems."""
+        actual = self.driver.observe()
+        changes = diff({one.name: one for one in wanted}, actual)
+        problems: list[Exception] = []
+        for part in (
+            Changes(create=changes.create, replace=changes.replace),
+            Changes(delete=changes.delete),
+        ):
+            try:
+                self.driver.apply(part)
+            except ExceptionGroup as group:
+                problems += group.exceptions
+        return problems
+
+    def bring(self, *wanted: DhcpServer, within_s: float = 10) -> None:
+        """Pass after pass until nothing differs."""
+        until = time.monotonic() + within_s
+        while problems := self.once(*wanted):
+            assert time.monotonic() < until, problems
+            assert all(isinstance(one, Pending) for one in problems), problems
+            time.sleep(min(getattr(one, "retry_s", 0) for one in problems))
+        assert self.differs(*wanted) is False
+
+    def differs(self, *wanted: DhcpServer) -> bool:
+        return bool(diff({one.name: one for one in wanted}, self.driver.observe()))
+
+    def client(self, of: int | str, **more: Any) -> DhcpClient:
+        """The client with that number or MAC; it is kept, since closing its socket takes long."""
+        own = mac(of) if isinstance(of, int) else of
+        if own not in self.clients:
+            self.clients[own] = DhcpClient("c1", own, **more)
+        return self.clients[own]
+
+    def lease(self, n: int, **more: Any) -> Reply:
+        reply = self.client(n, **more).acquire()
+        assert reply
+        return reply
+
+    def pids(self) -> list[int]:
+        found = find_all(self.paths)
+        for process in found:
+            process.close()
+        return [process.pid for process in found]
+
+    def pid(self) -> int:
+        (pid,) = self.pids()
+        return pid
+
+    def events(self) -> list[tuple[str, str, str]]:
+        return [(e.action, e.mac, str(e.address)) for e in self.spool.read()]
+
+    def wait_for(self, what: Callable[[], Any], timeout_s: float = 5) -> Any:
+        until = time.monotonic() + timeout_s
+        while not (result := what()):
+            assert time.monotonic() < until, "not in time"
+            time.sleep(0.01)
+        return result
+
+    def held(self) -> dict[str, str]:
+        """Return the leases in the book, address and MAC."""
+        self.book.catch_up()
+        return {str(one.address): one.mac for one in self.book.live(BRIDGE).values()}
+
+    def stop_all(self) -> None:
+        for process in find_all(self.paths):
+            process.stop()
+            process.close()
+        for client in self.clients.values():
+            client.close()
+
+
+def make_wire() -> None:
+    for command in (
+        f"link add {BRIDGE} type bridge forward_delay 0",
+        "link add c0 type veth peer name c1",
+        f"link set c0 master {BRIDGE} up",
+        "link set c1 up",
+        f"addr add 192.0.2.9/24 dev {BRIDGE}",  # the operator's own
+        f"addr add 10.0.0.1/16 dev {BRIDGE}",
+        f"addr add 10.1.0.1/24 dev {BRIDGE}",
+        f"link set {BRIDGE} up",
+        "link set lo up",
+    ):
+        run("ip", *command.split())
+
+
+@contextmanager
+def host_in_namespace() -> Iterator[Host]:
+    """A host in a network namespace that this process enters, and leaves at the end."""
+    name = f"lessor-dhcp-{os.getpid()}"
+    folder = Path(tempfile.mkdtemp(prefix="lessor-dhcp-"))  # pytest's own folders shut nobody out
+    folder.chmod(0o755)
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    run("ip", "netns", "add", name)
+    inside = os.open(f"/run/netns/{name}", os.O_RDONLY)
+    assert LIBC.setns(inside, CLONE_NEWNET) == 0
+    made = None
+    try:
+        make_wire()
+        made = Host(folder)
+        yield made
+    finally:
+        if made:
+            made.stop_all()
+        assert LIBC.setns(home, CLONE_NEWNET) == 0
+        os.close(home)
+        os.close(inside)
+        run("ip", "netns", "del", name)
+        shutil.rmtree(folder)
