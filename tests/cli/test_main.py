@@ -6,31 +6,61 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from lessor.cli.main import main
+
 NOWHERE = "http://127.0.0.1:9"  # discard: nobody listens
 
 
-def lessor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command that only asks, in this process: quick."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("LESSOR_SERVER", NOWHERE)
+
+    def call(*arguments: str) -> Done:
+        monkeypatch.setattr("sys.argv", ["lessor", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+def start(*arguments: str) -> Done:
+    """Run a command in a process of its own: those that set up logs and signals."""
+    done = subprocess.run(
         [sys.executable, "-m", "lessor.cli.main", *arguments],
-        env={**os.environ, "COLUMNS": "200", **environment},
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
-def test_help_names_all_commands() -> None:
-    done = lessor("--help")
-    assert done.returncode == 0
+def test_help_names_all_commands(run: Run) -> None:
+    done = run("--help")
+    assert done.status == 0
     for command in ("up", "server", "agent", "status", "host", "network", "subnet", "port"):
-        assert f" {command} " in done.stdout
-    for command in ("lease", "address", "instance", "config"):
-        assert f" {command} " in done.stdout
+        assert f" {command} " in done.out
+    for command in ("lease", "address", "instance", "config", "lab"):
+        assert f" {command} " in done.out
 
 
 @pytest.mark.parametrize(
@@ -47,22 +77,21 @@ def test_help_names_all_commands() -> None:
         pytest.param("config sample reference", id="config"),
     ],
 )
-def test_a_noun_has_its_verbs(words: str) -> None:
+def test_a_noun_has_its_verbs(run: Run, words: str) -> None:
     noun, *verbs = words.split()
-    shown = lessor(noun, "--help").stdout
+    shown = run(noun, "--help").out
     assert [verb for verb in verbs if f" {verb} " not in shown] == []
 
 
-def test_a_server_that_does_not_answer_is_exit_1_and_one_line() -> None:
-    done = lessor("network", "list", "--server", NOWHERE)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    [line] = done.stderr.splitlines()
-    assert line.startswith(f"lessor: no server answers at {NOWHERE}")
+def test_a_server_that_does_not_answer_is_exit_1_and_one_line(run: Run) -> None:
+    done = run("network", "list", "--server", "http://127.0.0.1:7")
+    assert (done.status, done.out) == (1, "")
+    [line] = done.err.splitlines()
+    assert line.startswith("lessor: no server answers at http://127.0.0.1:7")
 
 
-def test_the_server_may_be_said_by_the_environment() -> None:
-    assert NOWHERE in lessor("status", LESSOR_SERVER=NOWHERE).stderr
+def test_the_server_may_be_said_by_the_environment(run: Run) -> None:
+    assert NOWHERE in run("status").err
 
 
 @pytest.mark.parametrize(
@@ -74,30 +103,38 @@ def test_the_server_may_be_said_by_the_environment() -> None:
         pytest.param(["port", "create", "--network", "n", "--count", "0"], id="count"),
         pytest.param(["port", "set", "p"], id="nothing-to-change"),
         pytest.param(["frobnicate"], id="no-such-command"),
-        pytest.param(["server", "--set", "listen=x"], id="wrong-setting"),
-        pytest.param(["agent", "--config-file", "/nonexistent"], id="no-such-file"),
     ],
 )
-def test_wrong_usage_is_exit_2(arguments: list[str]) -> None:
-    done = lessor(*arguments, LESSOR_SERVER=NOWHERE)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Traceback" not in done.stderr
+def test_wrong_usage_is_exit_2(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.status, done.out) == (2, "")
 
 
-def test_names_of_options_may_be_written_as_nova_manage_does() -> None:
+def test_names_of_options_may_be_written_as_nova_manage_does(run: Run) -> None:
     words = "n --fixed_range_v4 10.0.0.0/24 --bridge br100 --bridge_interface eth1 --multi_host T"
     more = "--network_size 256 --num_networks 1 --dns1 192.0.2.1 --project_id p"
-    done = lessor("network", "create", *words.split(), *more.split(), "--server", NOWHERE)
-    assert "no server answers" in done.stderr  # it got as far as asking
+    done = run("network", "create", *words.split(), *more.split())
+    assert "no server answers" in done.err  # it got as far as asking
 
 
-def test_a_wrong_settings_file_is_said_line_by_line(tmp_path: Path) -> None:
+def test_wrong_settings_are_exit_2_and_a_line_each(tmp_path: Path) -> None:
     file = tmp_path / "lessor.conf"
     file.write_text("[DEFAULT]\ndhcp_lease_time = 0\nlisten = x\n")
-    done = lessor("server", "--config-file", str(file))
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 2
-    assert done.stderr.startswith("lessor: ")
+    done = start("server", "--config-file", str(file), "--set", "nonsense=1")
+    assert (done.status, len(done.err.splitlines())) == (2, 3)
+    assert all(line.startswith("lessor: ") for line in done.err.splitlines())
+
+
+def test_a_settings_file_that_is_not_there_is_exit_2() -> None:
+    done = start("agent", "--config-file", "/nonexistent", "plan")
+    assert (done.status, done.err) == (2, "lessor: settings file /nonexistent is not there\n")
+
+
+def test_a_folder_that_may_not_be_written_is_exit_1(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = start("up", "--state-dir", str(tmp_path / "file" / "state"), "--host", "h1")
+    assert (done.status, "Traceback" in done.err) == (1, False)
+    assert str(tmp_path / "file") in done.err
 
 
 def test_bash_completes_commands() -> None:

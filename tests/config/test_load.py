@@ -207,6 +207,12 @@ def test_what_is_wrong_on_the_command_line_is_said_to_be_from_there(tmp_path: Pa
     ]
 
 
+def test_an_option_of_another_section_is_said_with_its_section(tmp_path: Path) -> None:
+    said = {"database.connection": "sqlite:////x", "quota.fixed_ips": "7"}
+    settings = load_server(written(tmp_path, ""), said)
+    assert (settings.connection, settings.fixed_ips_quota) == ("sqlite:////x", 7)
+
+
 def test_the_api_listens_beyond_loopback_only_if_told_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="loopback only; --insecure-listen"):
         load_server(written(tmp_path, ""), {"listen": "192.0.2.1:9696"})

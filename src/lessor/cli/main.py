@@ -73,6 +73,10 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"lessor: {line}", file=sys.stderr)
         sys.exit(WRONG_USAGE if isinstance(error, ConfigError) else REFUSED)
+    except OSError as error:
+        hint = "; run it as root" if isinstance(error, PermissionError) else ""
+        print(f"lessor: {error}{hint}", file=sys.stderr)
+        sys.exit(REFUSED)
 
 
 if __name__ == "__main__":

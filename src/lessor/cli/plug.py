@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from xml.sax.saxutils import quoteattr
 
 import typer
 
 from lessor.cli import ask
 from lessor.cli.layout import Row
+from lessor.cli.processes import ConfigFile
 from lessor.errors import LessorError
 
 if TYPE_CHECKING:
@@ -29,14 +30,13 @@ def libvirt_xml(port: Row, mtu: int) -> str:
 
     Source: libvirt, domain XML, "Generic ethernet connection" with managed='no'.
     """
-    return (
-        "<interface type='ethernet'>\n"
-        f"  <target dev={quoteattr(tap(port))} managed='no'/>\n"
-        f"  <mac address={quoteattr(port['mac_address'])}/>\n"
-        f"  <mtu size='{mtu}'/>\n"
-        "  <model type='virtio'/>\n"
-        "</interface>"
-    )
+    interface = ET.Element("interface", type="ethernet")
+    ET.SubElement(interface, "target", dev=tap(port), managed="no")
+    ET.SubElement(interface, "mac", address=port["mac_address"])
+    ET.SubElement(interface, "mtu", size=str(mtu))
+    ET.SubElement(interface, "model", type="virtio")
+    ET.indent(interface)
+    return ET.tostring(interface, encoding="unicode")
 
 
 def qemu_options(port: Row, mtu: int) -> str:
@@ -57,11 +57,13 @@ def instructions(port: Row, mtu: int) -> str:
     )
 
 
-def plug(
+def plug(  # noqa: PLR0917 - typer makes the options of the arguments
     port: ask.Key,
     host: Annotated[
-        str | None, typer.Option(help="Name of the host. Default: the name of this one.")
+        str | None,
+        typer.Option(help="Name of the host. Default: this one's, as its settings say."),
     ] = None,
+    config_file: ConfigFile = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the agent.")] = 30,
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
@@ -73,7 +75,7 @@ def plug(
     with ask.client(server) as api:
         row = api.find("ports", port)
         profile = {**row["binding:profile"], "tap": "managed"}
-        wanted = {"binding:host_id": host or socket.gethostname(), "binding:profile": profile}
+        wanted = {"binding:host_id": host or this_host(config_file), "binding:profile": profile}
         if any(row[name] != value for name, value in wanted.items()):
             row = api.update("ports", row["id"], wanted)
         with ask.working(f"waiting for {tap(row)} on {wanted['binding:host_id']}"):
@@ -100,6 +102,13 @@ def unplug(port: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Jso
         profile = {name: v for name, v in row["binding:profile"].items() if name != "tap"}
         row = api.update("ports", row["id"], {"binding:host_id": "", "binding:profile": profile})
     ask.print_row(row, json=json)
+
+
+def this_host(config_files: list[Path] | None) -> str:
+    """Return the name of this host, as its agent has it."""
+    from lessor.config.load import load_agent  # noqa: PLC0415 - oslo.config loads slowly
+
+    return load_agent(config_files or (), warn=False).host
 
 
 def _active(api: Client, port_id: str, timeout_s: float) -> dict[str, Any]:

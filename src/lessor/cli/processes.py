@@ -35,7 +35,7 @@ Set = Annotated[
         "--set",
         parser=kinds.pair,
         metavar="NAME=VALUE",
-        help="Any option of the settings file; repeatable.",
+        help="Any option of the settings file (SECTION.NAME outside of DEFAULT); repeatable.",
     ),
 ]
 Listen = Annotated[
@@ -67,24 +67,28 @@ def overrides(
     return dict(set_ or []) | {name: value for name, value in own.items() if value is not None}
 
 
-def server_settings(files: list[Path] | None, said: dict[str, object]) -> ServerSettings:
-    """Load a server's settings and set up its log."""
+def server_settings(
+    files: list[Path] | None, said: dict[str, object], *, warn: bool = True
+) -> ServerSettings:
+    """Load a server's settings and set up its log; `warn` as for `load_server`."""
     from lessor import logs  # noqa: PLC0415 - only processes log
     from lessor.config.load import load_server  # noqa: PLC0415 - oslo.config loads slowly
 
     logs.setup(debug=bool(said.get("debug")))
-    settings = load_server(files or (), said)
+    settings = load_server(files or (), said, warn=warn)
     logs.setup(debug=settings.debug)
     return settings
 
 
-def agent_settings(files: list[Path] | None, said: dict[str, object]) -> AgentSettings:
-    """Load an agent's settings and set up its log."""
+def agent_settings(
+    files: list[Path] | None, said: dict[str, object], *, warn: bool = True
+) -> AgentSettings:
+    """Load an agent's settings and set up its log; `warn` as for `load_agent`."""
     from lessor import logs  # noqa: PLC0415 - only processes log
     from lessor.config.load import load_agent  # noqa: PLC0415 - oslo.config loads slowly
 
     logs.setup(debug=bool(said.get("debug")))
-    settings = load_agent(files or (), said)
+    settings = load_agent(files or (), said, warn=warn)
     logs.setup(debug=settings.debug)
     return settings
 

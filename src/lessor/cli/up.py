@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from lessor.errors import Conflict, LessorError
 if TYPE_CHECKING:
     from lessor.settings import AgentSettings, ServerSettings
 
+POLL_S = 0.05
 STOP_S = 15  # a child that has not ended so long after SIGTERM is killed
 
 
@@ -35,14 +37,17 @@ def up(  # noqa: PLR0917 - typer makes the options of the arguments
     said = processes.overrides(
         state_dir, set_, debug=debug, host=host, listen=listen, agent_listen=agent_listen
     )
-    server = processes.server_settings(config_file, said)
+    server = processes.server_settings(config_file, said, warn=False)
     said["server_url"] = "http://{}:{}".format(*server.agent_listen)
-    agent = processes.agent_settings(config_file, said)
+    agent = processes.agent_settings(config_file, said, warn=False)
     ensure_token(server, agent)
     options = [f"--config-file={file}" for file in config_file or ()]
     options += [f"--set={name}={value}" for name, value in said.items()]
     ask.note(introduction(server, agent))
-    ended = asyncio.run(run_both(["server", *options], ["agent", *options]))
+    address = server.agent_listen
+    ended = asyncio.run(
+        run_both(["server", *options], ["agent", *options], ready=lambda: answers(address))
+    )
     if ended:
         raise LessorError(ended)
 
@@ -102,8 +107,25 @@ def write_secret(file: Path, text: str) -> None:
     new.replace(file)
 
 
-async def run_both(*commands: Sequence[str]) -> str:
-    """Run commands of this program until one ends or we are told to end; then end the others.
+def answers(address: tuple[str, int]) -> bool:
+    """Tell whether somebody listens at an address of this host."""
+    host, port = address
+    try:
+        socket.create_connection(("127.0.0.1" if host == "0.0.0.0" else host, port), 1).close()  # noqa: S104 - that means any
+    except OSError:
+        return False
+    return True
+
+
+async def run_both(
+    first: Sequence[str], second: Sequence[str], *, ready: Callable[[], bool]
+) -> str:
+    """Run two commands of this program until one ends or we are told to end; then end the other.
+
+    Args:
+        first: its arguments; it is started first.
+        second: started when the first is `ready`.
+        ready: asked again and again.
 
     Returns:
         Which one ended unasked, in words; "" if we were told to end.
@@ -111,19 +133,24 @@ async def run_both(*commands: Sequence[str]) -> str:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    children = {command[0]: await _start(command) for command in commands}
+    children = {first[0]: await _start(first)}
+    waits: list[asyncio.Task[Any]] = [asyncio.create_task(told.wait())]
     try:
-        waits: list[asyncio.Task[Any]] = [asyncio.create_task(told.wait())]
-        waits += [asyncio.create_task(child.wait()) for child in children.values()]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        waits.append(asyncio.create_task(children[first[0]].wait()))
+        while not ready() and not any(wait.done() for wait in waits):  # noqa: ASYNC110 - a port that opens wakes nobody
+            await asyncio.sleep(POLL_S)
+        if not any(wait.done() for wait in waits):
+            children[second[0]] = await _start(second)
+            waits.append(asyncio.create_task(children[second[0]].wait()))
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         ended = [name for name, child in children.items() if child.returncode is not None]
     finally:
         await asyncio.gather(*(_end(child) for child in children.values()))
     if told.is_set() or not ended:
         return ""
-    others = " and ".join(sorted(children.keys() - set(ended))) or "all"
     status = children[ended[0]].returncode
-    return f"{ended[0]} has ended (status {status}), so {others} was ended too; its log is above"
+    others = "".join(f", so {name} was ended too" for name in children if name not in ended)
+    return f"{ended[0]} has ended (status {status}){others}; its log is above"
 
 
 async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -26,7 +26,10 @@ Facts = dict[str, Any]  # values by the name of the settings' field
 
 
 def load_server(
-    config_files: Sequence[Path] = (), overrides: Mapping[str, object] | None = None
+    config_files: Sequence[Path] = (),
+    overrides: Mapping[str, object] | None = None,
+    *,
+    warn: bool = True,
 ) -> ServerSettings:
     """Return the settings of `lessor server`.
 
@@ -34,20 +37,25 @@ def load_server(
 
     Args:
         config_files: by name; none: /etc/lessor/lessor.conf if it is there.
-        overrides: values of the command line, by option name; None is none.
+        overrides: values of the command line, by option name ("listen", "database.connection");
+            None is none.
+        warn: say so in the log; False for who loads settings that another process uses.
 
     Raises:
         ConfigError: a file can't be read or values are wrong; lists all of them, a line each.
     """
-    facts = _facts(config_files, overrides or {}, _server_wrong)
+    facts = _facts(config_files, overrides or {}, _server_wrong, warn=warn)
     return ServerSettings(**_fields(ServerSettings, facts))
 
 
 def load_agent(
-    config_files: Sequence[Path] = (), overrides: Mapping[str, object] | None = None
+    config_files: Sequence[Path] = (),
+    overrides: Mapping[str, object] | None = None,
+    *,
+    warn: bool = True,
 ) -> AgentSettings:
     """Return the settings of `lessor agent`; arguments and errors as those of `load_server`."""
-    facts = _facts(config_files, overrides or {}, _agent_wrong)
+    facts = _facts(config_files, overrides or {}, _agent_wrong, warn=warn)
     facts["host"] = facts["host"] or socket.gethostname()
     facts["my_ip"] = facts["my_ip"] or default_address()
     facts["network_host"] = facts["network_host"] in (None, facts["host"])
@@ -66,7 +74,13 @@ def default_address() -> IPv4Address:
         return IPv4Address(probe.getsockname()[0])
 
 
-def _facts(files: Sequence[Path], overrides: Mapping[str, object], check: Any) -> Facts:
+def _facts(
+    files: Sequence[Path],
+    overrides: Mapping[str, object],
+    check: Callable[[Facts], Iterator[str]],
+    *,
+    warn: bool,
+) -> Facts:
     found = read(files, overrides)
     facts = {RENAMED.get(key, key[1]): value for key, value in found.values.items()}
     facts["flat_mappings"] = _mappings(facts)
@@ -74,7 +88,7 @@ def _facts(files: Sequence[Path], overrides: Mapping[str, object], check: Any) -
     wrong = [*found.wrong, *_mappings_wrong(facts["flat_mappings"]), *check(facts)]
     if wrong:
         raise ConfigError("\n".join(wrong))
-    if ignored:
+    if ignored and warn:
         structlog.get_logger().warning("options ignored", options=", ".join(ignored))
     return facts
 

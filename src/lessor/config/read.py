@@ -35,8 +35,8 @@ def read(files: Sequence[Path], overrides: Mapping[str, object]) -> Values:
 
     Args:
         files: by name; none: /etc/lessor/lessor.conf if it is there.
-        overrides: option names of section DEFAULT, with values as text or in the option's type;
-            None is no override.
+        overrides: by option name ("listen", "database.connection"), as text or in the option's
+            type; None is no override.
 
     Raises:
         ConfigError: a file can't be read.
@@ -99,8 +99,9 @@ def _override(conf: Any, overrides: Mapping[str, object]) -> list[str]:
             continue
         plain = value if isinstance(value, bool | int | float) else str(value)
         try:
-            conf.set_override(name, plain)
-        except cfg.NoSuchOptError:
+            section, _, option = name.rpartition(".")
+            conf.set_override(option, plain, section or None)
+        except (cfg.NoSuchOptError, cfg.NoSuchGroupError):
             wrong.append(f"{name}='{value}' (command line): there is no such option")
         except ValueError as error:
             wrong.append(f"{name}='{value}' (command line): {_reason(error)}")
