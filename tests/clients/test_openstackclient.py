@@ -32,9 +32,7 @@ serve(ServerSettings(state_dir=Path(sys.argv[1]), listen=any_port, agent_listen=
 Openstack = Callable[..., Any]
 pytestmark = [
     pytest.mark.clients,
-    pytest.mark.skipif(
-        not OPENSTACK.exists(), reason="scripts/setup --clients makes .venv-clients"
-    ),
+    pytest.mark.skipif(not OPENSTACK.exists(), reason="scripts/setup makes .venv-clients"),
 ]
 
 
