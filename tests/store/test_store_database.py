@@ -88,6 +88,15 @@ def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
         Store.open(settings_in(tmp_path))
 
 
+def test_tables_of_a_newer_lessor_are_left_alone(cloud: Cloud) -> None:
+    cloud.store.close()
+    with sqlite3.connect(cloud.settings.state_dir / database.FILE) as file:
+        file.execute("UPDATE alembic_version SET version_num = '9999'")
+    file.close()
+    with pytest.raises(Unavailable, match="run the newer Lessor"):
+        Store.open(cloud.settings)
+
+
 def test_another_program_may_read_while_we_write(cloud: Cloud) -> None:
     cloud.network()
     with sqlite3.connect(cloud.settings.state_dir / "lessor.sqlite") as other:

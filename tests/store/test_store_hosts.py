@@ -231,6 +231,11 @@ def test_an_instance_reads_back_changes_and_goes(cloud: Cloud) -> None:
         cloud.store.delete_instance("i1")
 
 
+def test_a_number_too_large_is_refused(cloud: Cloud) -> None:
+    with pytest.raises(Invalid, match="larger than"):
+        cloud.store.create_instances([{"id": "i1", "launch_index": 1 << 99}])
+
+
 def test_a_password_is_set_once(cloud: Cloud) -> None:
     cloud.store.create_instances([{"id": "i1"}])
     assert cloud.store.set_password("i1", "secret")

@@ -361,6 +361,18 @@ def test_what_changes_a_port_takes_its_status_back(cloud: Cloud, values: Any) ->
     assert cloud.store.update_port(port.id, values).status == "DOWN"
 
 
+def test_a_new_network_host_has_to_say_that_it_serves(cloud: Cloud) -> None:
+    for name in ("h1", "h2"):
+        cloud.host(name)
+    network = cloud.network(host="h1")
+    port = cloud.port(network, "h1")
+    cloud.wire("h1", port, wired=True, served=True)
+    cloud.store.update_network(network.id, {"host": "h2"})
+    assert cloud.store.port(port.id).status == "BUILD"
+    cloud.wire("h2", port, served=True)
+    assert cloud.store.port(port.id).status == "ACTIVE"
+
+
 def test_what_was_said_of_an_older_row_does_not_count(cloud: Cloud) -> None:
     cloud.host("h1")
     port = cloud.port(cloud.network(host="h1"), "h1")
@@ -395,6 +407,8 @@ def test_ports_are_found_by_their_fields_and_addresses(cloud: Cloud) -> None:
     assert find(by(ip_address_substr="0_77")) == []
     assert len(find(by(subnet_id=subnet.id))) == 2
     assert find(by(name="c")) == []
+    assert find(by(revision=1 << 99)) == []
+    assert find(Query(filters={"name": ()})) == []
     assert len(find(by(binding_host=None))) == 2
     with pytest.raises(Invalid, match="filtered by 'colour'"):
         find(by(colour="blue"))

@@ -108,7 +108,7 @@ def _prepare(conn: sqlite3.Connection, _: Any) -> None:
         "synchronous=FULL",  # an acknowledged write survives a power cut
         "foreign_keys=ON",
         f"busy_timeout={BUSY_S * 1000}",
-        "cache_size=-32768",
+        "cache_size=-8192",  # KiB, for each connection
         "mmap_size=268435456",
         "temp_store=MEMORY",
         "wal_autocheckpoint=4000",
@@ -120,8 +120,9 @@ def _migrate(conn: Connection) -> None:
     """Bring the schema to HEAD. Alembic is imported only when there is something to do: 0.3 s."""
     if _version(conn) == HEAD:
         return
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415 - see above
+    from alembic.util import CommandError  # noqa: PLC0415 - see above
 
     config = Config()
     config.set_main_option("script_location", str(FOLDER))
@@ -129,6 +130,12 @@ def _migrate(conn: Connection) -> None:
     conn.exec_driver_sql("BEGIN IMMEDIATE")
     try:
         command.upgrade(config, HEAD)
+    except CommandError as error:
+        conn.exec_driver_sql("ROLLBACK")
+        raise Unavailable(
+            f"the database's tables are version {_version(conn)!r}, which this Lessor (it knows up "
+            f"to {HEAD!r}) does not know: {error}; run the newer Lessor that made them"
+        ) from error
     except BaseException:
         conn.exec_driver_sql("ROLLBACK")
         raise

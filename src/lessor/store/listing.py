@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, false, func, or_
 
 from lessor.errors import Invalid, NotFound
 from lessor.store.query import Query
@@ -92,11 +92,11 @@ class Listing:
 
 def one_of(column: ColumnElement[Any], values: tuple[Any, ...]) -> ColumnElement[bool]:
     """Return the condition that a column has one of the values; None is NULL."""
-    known = [_plain(value) for value in values if value is not None]
+    known = [plain for value in values if _fits(plain := _plain(value))]
     parts: list[ColumnElement[bool]] = []
     if known:
         parts.append(column == known[0] if len(known) == 1 else column.in_(known))
-    if len(known) < len(values):
+    if None in values:
         parts.append(column.is_(None))
     return or_(*parts) if parts else false()
 
@@ -106,6 +106,6 @@ def _plain(value: Any) -> Any:
     return int(value) if hasattr(value, "packed") else value
 
 
-def columns_of(base: tuple[ColumnElement[Any], ...]) -> Select[Any]:
-    """Return the statement that reads these columns."""
-    return select(*base)
+def _fits(value: Any) -> bool:
+    """Tell whether a column can have a value at all: integers have 64 bits."""
+    return value is not None and not (isinstance(value, int) and value.bit_length() >= 64)  # noqa: PLR2004 - said above

@@ -228,6 +228,8 @@ def update_one(tx: Tx, network_id: str, values: NetworkValues) -> Network:
     _write(tx, network_id, changes | {"updated_at": tx.now})
     if "host" in changes and before.host is not None:
         _hold_all(tx, network_id, before.host)
+        unserved = update(ports).where(ports.c.network_id == network_id).values(served=None)
+        tx.conn.execute(unserved)
     if before.multi_host and changes.get("multi_host") is False and "host" not in changes:
         claim_unowned(tx, ())
     tx.touch("form" if changes.keys() & _FORM else "networks", network_id)

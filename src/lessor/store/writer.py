@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Connection, Engine, bindparam, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from lessor.errors import Conflict, Unavailable
+from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.settings import ServerSettings
 from lessor.store.tables import counter, holds, instances, networks, ports, subnets, tombstones
 
@@ -249,6 +249,8 @@ def _in_transaction(conn: Connection) -> bool:
 
 def _as_ours(error: BaseException) -> BaseException:
     """Return what the caller of a job is to be raised."""
+    if isinstance(error, OverflowError):
+        return Invalid(f"a number is larger than the database can keep: {error}")
     if isinstance(error, IntegrityError):
         return Conflict(f"it contradicts what is stored ({error.orig}); look at it and try again")
     if isinstance(error, DBAPIError):
