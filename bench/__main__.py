@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import traceback
@@ -12,7 +13,7 @@ from pathlib import Path
 from bench import table
 from bench.figure import Figure, Measure
 
-NAMES = ("hook", "api", "answer")
+NAMES = ("hook", "api", "dora", "start", "memory", "answer")
 
 
 def main() -> int:
@@ -25,8 +26,12 @@ def main() -> int:
     if unknown := sorted(set(asked.names) - set(NAMES)):
         parser.error(f"no measurement {', '.join(unknown)}; there are {', '.join(NAMES)}")
     figures: list[Figure] = []
+    before = os.getloadavg()[0]
     broken = [name for name in asked.names or NAMES if not _measured(name, asked.quick, figures)]
     print(table.text(figures))
+    print(
+        f"{os.cpu_count()} processors, load {before:.1f} before and {os.getloadavg()[0]:.1f} after"
+    )
     if asked.json:
         asked.json.write_text(table.as_json(figures))
     if broken:

@@ -12,10 +12,14 @@ A_BULK = 500  # ports a request: well below the largest body
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A flat network with one subnet, and the host that its ports are bound to."""
+    """A flat network with one subnet, and the host that its ports are bound to.
+
+    `tap` "managed": the agent there makes their taps.
+    """
 
     network_id: str
     host: str
+    tap: str = ""
 
     def port(self, name: str) -> dict[str, Any]:
         """Return the body that makes one port."""
@@ -29,6 +33,7 @@ class Ground:
             "device_id": f"vm-{name}",
             "device_owner": "compute:nova",
             "binding:host_id": self.host,
+            "binding:profile": {"tap": self.tap} if self.tap else {},
         }
 
 

@@ -11,16 +11,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.http1 import TIMEOUT_S, Connection
 from bench.wire import DeviceWire
 
-from lessor.lab.cabling import SERVER as SERVER_ADDRESS
 from lessor.lab.lab import FABRIC, Lab
 from lessor.lab.netns import in_netns
 from lessor.lab.node import Node
-from lessor.lab.process import Process
-from lessor.lab.services import AGENT, SERVER, write_settings, write_token
+from lessor.lab.process import Process, is_alive
+from lessor.lab.services import SERVER, start_agent, write_settings, write_token
 from lessor.lab.settings_file import (
     API_PORT,
     agent_flags,
@@ -29,10 +29,12 @@ from lessor.lab.settings_file import (
     shared_flags,
 )
 from lessor.lab.state import HostSpec
+from lessor.lab.wait import wait_for
 
 HOST = "net1"  # the network host: bridge, DHCP server, agent
 FAR = "far"  # a host without an agent: its ports are on the wire only
 BRIDGE = "br100"
+STOP_S = 20
 
 
 class Fleet:
@@ -40,6 +42,7 @@ class Fleet:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
+        self._agent: Process | None = None
         spec = HostSpec(name=HOST, network_host=True)
         write_settings(lab.node(SERVER), settings_text(shared_flags([spec]), server_flags()))
         lab.start(SERVER, SERVER)
@@ -68,23 +71,58 @@ class Fleet:
         return made
 
     def start_agent(self) -> None:
-        """Start the agent and wait until it is in sync."""
-        self._lab.start(HOST, AGENT)
+        """Start the agent; it isn't waited for."""
+        self._agent = start_agent(self.host)
 
     def stop_agent(self) -> None:
-        """End the agent as systemd does."""
-        self._lab.kill(HOST, AGENT, "TERM")
+        """End the agent as systemd does, and wait for its end."""
+        _, agent = self.agent
+        self.host.kill(agent, "TERM")
+        wait_for(lambda: not is_alive(agent, self.host.proc), STOP_S, "the agent has ended")
 
-    def process(self, name: str, what: str) -> tuple[Path, Process]:
-        """Return the /proc in which a process of ours is seen, and which it is there."""
-        return self._lab.node(name).proc, self._lab.host_state(name).processes[what]
+    @property
+    def agent(self) -> tuple[Path, Process]:
+        """The agent, and the /proc in which it has that pid."""
+        assert self._agent is not None, "start the agent first"
+        return self.host.proc, self._agent
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The host as the server sees it."""
+        row: dict[str, Any] = self.api.ask("GET", f"/v2.0/hosts/{HOST}")["host"]
+        return row
 
     def wire(self) -> DeviceWire:
         """Plug a client into the wire between the hosts."""
-        fabric = self._lab.node(FABRIC)
-        lines = "link add bench0 type veth peer name bench1\nlink set bench1 master flat up\n"
-        fabric.exec_here("ip", "-batch", "-", stdin=f"{lines}link set bench0 up\n")
-        return DeviceWire(fabric.netns, "bench0")
+        return client_on(self.fabric, "flat")
+
+    @property
+    def fabric(self) -> Node:
+        """The node that has the wires between the others."""
+        return self._lab.node(FABRIC)
+
+    def bare_host(self) -> Node:
+        """Make a host without anything of ours but its pid 1. It goes with the fleet."""
+        node = Node(self._lab.folder, "bare")
+        node.start()
+        return node
+
+
+def client_on(fabric: Node, bridge: str) -> DeviceWire:
+    """Plug a client into one of the fabric's wires."""
+    inner, outer = f"{bridge}-vm", f"{bridge}-vm-wire"
+    ip_batch(
+        fabric,
+        f"link add {inner} type veth peer name {outer}",
+        f"link set {outer} master {bridge} up",
+        f"link set {inner} up",
+    )
+    return DeviceWire(fabric.netns, inner)
+
+
+def ip_batch(node: Node, *lines: str) -> None:
+    """Have ip(8) do these in the network of a node."""
+    node.exec_here("ip", "-batch", "-", stdin="".join(f"{line}\n" for line in lines))
 
 
 @contextmanager
@@ -97,6 +135,3 @@ def up() -> Iterator[Fleet]:
     finally:
         lab.down()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-__all__ = ["AGENT", "BRIDGE", "FAR", "HOST", "SERVER", "SERVER_ADDRESS", "Fleet", "up"]

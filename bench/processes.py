@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+PROC = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK")
 UTIME_AT = 11  # of what follows the program's name in /proc/PID/stat; proc(5) field 14
 
 
 def cpu_s(pid: int) -> float:
     """Return the processor time that a process has had, in seconds; exact to 10 ms."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[UTIME_AT]) + int(fields[UTIME_AT + 1])) / TICKS
 
 
-def memory_mib(pid: int) -> tuple[float, float]:
-    """Return resident and proportional set size in MiB. What several share counts in parts in the latter."""
+def memory_mib(pid: int, proc: Path = PROC) -> tuple[float, float]:
+    """Return resident and proportional set size in MiB; what is shared counts in parts in the latter.
+
+    Args:
+        pid: as `proc` has it.
+        proc: that of another pid namespace.
+    """
     sizes = {}
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+    for line in (proc / str(pid) / "smaps_rollup").read_text().splitlines()[1:]:
         name, _, size = line.partition(":")
         sizes[name] = int(size.split()[0]) / 1024
     return sizes["Rss"], sizes["Pss"]
