@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Text, cast, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, InUse, Invalid
@@ -38,7 +38,8 @@ def _dotted() -> Any:
 
 
 def _has(condition: Any) -> Any:
-    return exists(select(1).where(addresses.c.port_id == ports.c.id, condition))
+    having = select(addresses.c.port_id).where(condition, addresses.c.port_id.is_not(None))
+    return ports.c.id.in_(having)
 
 
 LISTING = Listing(

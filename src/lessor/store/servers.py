@@ -23,15 +23,6 @@ _OURS = select(ports.c.id, ports.c.server_of, ports.c.mac_address).where(
     ports.c.network_id == bindparam("network"), ports.c.server_of.is_not(None)
 )
 _ONE = _OURS.where(ports.c.server_of == bindparam("host"))
-_BOUND = (
-    select(ports.c.binding_host)
-    .distinct()
-    .where(
-        ports.c.network_id == bindparam("network"),
-        ports.c.binding_host.is_not(None),
-        ports.c.device_owner != DHCP_OWNER,
-    )
-)
 
 
 def arrive(tx: Tx, land: Ground, host: str) -> None:
@@ -76,8 +67,9 @@ def align(tx: Tx, network_id: str) -> None:
     if not land.own_servers:
         return
     wanted = {plot.id for plot in land.plots if plot.enable_dhcp}
-    hosts = {host for (host,) in tx.conn.execute(_BOUND, {"network": network_id})}
-    for host in sorted(hosts):
+    for host in sorted(hosts_taking_part(tx.conn, network_id)):
+        if not has_ports(tx.conn, network_id, host):
+            continue
         server = _find(tx, land, host)
         if server is None:
             arrive(tx, land, host)

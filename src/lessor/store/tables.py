@@ -213,6 +213,7 @@ addresses = Table(
     Column("not_before", Float),  # somebody may believe until then that it is his
     _time("updated_at"),
     Index("ix_addresses_subnet_id", "subnet_id"),
+    Index("ix_addresses_address", "address"),
     Index(
         "ix_addresses_port_id",
         "port_id",

@@ -290,6 +290,7 @@ def upgrade() -> None:
             ),
         )
         batch_op.create_index("ix_addresses_subnet_id", ["subnet_id"], unique=False)
+        batch_op.create_index("ix_addresses_address", ["address"], unique=False)
 
     op.create_table(
         "pools",
@@ -309,6 +310,7 @@ def downgrade() -> None:
     """Take the step back."""
     op.drop_table("pools")
     with op.batch_alter_table("addresses", schema=None) as batch_op:
+        batch_op.drop_index("ix_addresses_address")
         batch_op.drop_index("ix_addresses_subnet_id")
         batch_op.drop_index(
             "ix_addresses_releasing",
