@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from lessor.core.dnsmasq import Paths, command_line, plan
 from lessor.core.dnsmasq_files import (
-    base_file,
-    host_file,
+    hosts_file,
+    hosts_text,
     names_text,
     opts_files,
     port_options,
@@ -50,7 +50,7 @@ def server(*reservations: Reservation, ranges: tuple[DhcpRange, ...] = (RANGE,))
 
 
 def host_line(reservation: Reservation) -> str:
-    return host_file(reservation)[1].splitlines()[-1]
+    return hosts_text([reservation]).splitlines()[-1]
 
 
 def test_the_command_line_is_novas_with_what_it_lacked() -> None:
@@ -139,19 +139,19 @@ def test_a_reservation_is_one_line(reservation: Reservation, line: str) -> None:
 
 def test_a_changed_reservation_has_another_file_name() -> None:
     changed = replace(WEB, hostname="www")
-    assert host_file(WEB)[0] != host_file(changed)[0]
+    assert hosts_file([WEB])[0] != hosts_file([changed])[0]
 
 
 @given(st.text(), st.text())
 def test_what_was_reserved_is_read_back_from_its_file(name: str, value: str) -> None:
     given_ = replace(WEB, hostname=name, options=((name, value),))
-    assert list(read_notes(base_file([DB, given_]))) == [given_, DB]
+    assert list(read_notes(hosts_text([DB, given_]))) == [given_, DB]
 
 
 @given(st.text(), st.text(max_size=3000))
 def test_no_text_of_a_user_makes_a_line_of_its_own(name: str, value: str) -> None:
     hostile = replace(WEB, hostname=name, options=((name, value), ("ntp-server", value)))
-    _, text = host_file(hostile)
+    text = hosts_text([hostile])
     served = [line for line in text.split("\n") if line and not line.startswith("#")]
     assert len(served) == 1
     for line in [*text.split("\n"), *port_options(hostile, server()).split("\n")]:

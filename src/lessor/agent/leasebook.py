@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class LeaseBook:
         self._lock = threading.RLock()
         self._last = 0
         self._unsaved: set[str] = set()
+        self._live: dict[str, tuple[dict[IPv4Address, LiveLease], float]] = {}  # and until when
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._leases = {
             path.name: read_table(path.read_text())
@@ -66,12 +67,18 @@ class LeaseBook:
             self._apply(events)
             self._save()
 
-    def live(self, instance: str) -> dict[IPv4Address, LiveLease]:
-        """Return a server's live leases, by address."""
+    def live(self, instance: str) -> Mapping[IPv4Address, LiveLease]:
+        """Return a server's live leases, by address: the same object until one changes."""
         now = self._clock()
         with self._lock:
-            held = self._leases.get(instance, {})
-            return {address: lease for address, lease in held.items() if lease.alive(now)}
+            live, until = self._live.get(instance, ({}, float("-inf")))
+            if now >= until:
+                held = self._leases.get(instance, {})
+                live = {address: lease for address, lease in held.items() if lease.alive(now)}
+                ends = (lease.expires_at for lease in live.values())
+                until = min((end for end in ends if end is not None), default=float("inf"))
+                self._live[instance] = live, until
+            return live
 
     def snapshot(self) -> list[tuple[str, LiveLease]]:
         """Return all live leases with the server that holds each."""
@@ -111,6 +118,7 @@ class LeaseBook:
             if event.seq > self._last:
                 apply_event(self._leases.setdefault(event.instance, {}), event)
                 self._unsaved.add(event.instance)
+                self._live.pop(event.instance, None)
                 self._last = event.seq
 
     def _save(self) -> None:

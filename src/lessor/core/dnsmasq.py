@@ -70,9 +70,10 @@ class Plan:
 def plan(loaded: DhcpServer, desired: DhcpServer, paths: Paths) -> Plan:
     """Say what a running server needs. Cheap where nothing changed, whatever its size."""
     old, new = loaded.reservations, desired.reservations
-    gone = [have for key, have in old.items() if new.get(key) != have]
+    gone = [have for key, have in old.items() if _differ(new.get(key), have)]
     fresh = sorted(
-        (want for key, want in new.items() if old.get(key) != want), key=lambda r: r.address
+        (want for key, want in new.items() if _differ(old.get(key), want)),
+        key=lambda r: r.address,
     )
     taken = {key for have in gone for key in (have.address, have.mac, have.port_id)}
     blocked = tuple(r for r in fresh if not taken.isdisjoint((r.address, r.mac, r.port_id)))
@@ -83,6 +84,10 @@ def plan(loaded: DhcpServer, desired: DhcpServer, paths: Paths) -> Plan:
         add=tuple(r for r in fresh if r not in blocked) if blocked else tuple(fresh),
         blocked=blocked,
     )
+
+
+def _differ(one: Reservation | None, other: Reservation) -> bool:
+    return one is not other and one != other  # most are the same object: that is told at once
 
 
 def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:

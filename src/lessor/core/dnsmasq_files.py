@@ -1,7 +1,7 @@
 """The files that dnsmasq reads: reservations, options and names, as text.
 
-All reservations of the last reload are in one file; each one since has a file of its own, which
-goes live by inotify. Its name carries a hash of its content, so that none is ever changed. Options
+All reservations of the last reload are in one file; those since then are in further files, which go
+live by inotify. Their names carry a hash of the content, so that none is ever changed. Options
 go by tag: `subnet-ID` of a range, `port-ID` of a reservation, which wins. Only ports with options
 of their own have a `set:` tag, for dnsmasq 2.90 dies at SIGHUP once it has served such a host.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 
@@ -28,33 +28,23 @@ _OPTION = re.compile(r"((?:tag:[\w-]+,)*)([a-z][a-z0-9-]*|[0-9]{1,3})", re.ASCII
 _SAFE_ID = re.compile(r"[\w:.*-]+", re.ASCII)
 
 
-def base_file(reservations: Iterable[Reservation]) -> str:
-    """Return the reservations in one text, by address."""
-    ordered = sorted(reservations, key=lambda one: one.address)
-    return "".join(host_file(one)[1] for one in ordered)
+def hosts_text(reservations: Iterable[Reservation]) -> str:
+    """Return reservations as dnsmasq reads them, by address.
 
-
-def host_file(reservation: Reservation) -> tuple[str, str]:
-    """Return the name and text of one reservation: our note of it in comments, then its line.
-
-    The note is what `read_notes` reads: an agent that remembers nothing still knows what is loaded.
+    Each is our note of it in comments, then its line. The note is what `read_notes` reads: an agent
+    that remembers nothing still knows what is loaded.
     """
-    note = json.dumps(
-        [
-            reservation.port_id,
-            reservation.network_id,
-            reservation.subnet_id,
-            reservation.mac,
-            str(reservation.address),
-            reservation.hostname,
-            reservation.domain,
-            reservation.options,
-            reservation.router,
-        ]
-    )
-    chunks = [f"#{note[at : at + CHUNK]}" for at in range(0, len(note), CHUNK)]
-    text = "\n".join([*chunks, _host_line(reservation), ""])
-    return f"{reservation.address}-{sha256(text.encode()).hexdigest()[:12]}", text
+    return "".join(_host_text(one) for one in sorted(reservations, key=lambda one: one.address))
+
+
+def hosts_file(reservations: Collection[Reservation]) -> tuple[str, str]:
+    """Return name and text of one file for reservations that come together.
+
+    dnsmasq compares all its leases with all reservations for each file that it reads.
+    """
+    text = hosts_text(reservations)
+    first = min(one.address for one in reservations)
+    return f"{first}-{sha256(text.encode()).hexdigest()[:12]}", text
 
 
 def read_notes(text: str) -> Iterator[Reservation]:
@@ -113,6 +103,24 @@ def names_text(server: DhcpServer) -> str:
     """Return the further names in the form of /etc/hosts."""
     fit = ((address, name) for address, name in server.names if is_domain(name))
     return "".join(f"{address}\t{name}\n" for address, name in fit)
+
+
+def _host_text(reservation: Reservation) -> str:
+    note = json.dumps(
+        [
+            reservation.port_id,
+            reservation.network_id,
+            reservation.subnet_id,
+            reservation.mac,
+            str(reservation.address),
+            reservation.hostname,
+            reservation.domain,
+            reservation.options,
+            reservation.router,
+        ]
+    )
+    chunks = [f"#{note[at : at + CHUNK]}" for at in range(0, len(note), CHUNK)]
+    return "\n".join([*chunks, _host_line(reservation), ""])
 
 
 def _read_note(note: str) -> Reservation:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from lessor.core.dnsmasq import Paths
 from lessor.core.dnsmasq_files import (
-    base_file,
-    host_file,
+    hosts_file,
+    hosts_text,
     is_tagged,
     names_text,
     opts_files,
@@ -96,16 +96,15 @@ class ServerFolder:
                 self._drop(folder / name)
             for name, text in wanted.items():
                 self._put(folder / name, text)
-        self._put(self._base, base_file(server.reservations.values()))
+        self._put(self._base, hosts_text(server.reservations.values()))
         self._put(self._header, encode(replace(server, reservations={})).decode())
 
-    def add(self, reservation: Reservation, server: DhcpServer) -> None:
-        """Put a new reservation in place: it is live when this returns."""
-        if is_tagged(reservation):
+    def add(self, reservations: Collection[Reservation], server: DhcpServer) -> None:
+        """Put new reservations in place: they are live when this returns."""
+        for one in filter(is_tagged, reservations):
             self._tagged.touch()
-            name = f"port-{reservation.port_id}"
-            self._put(self.path / "opts" / name, port_options(reservation, server))
-        name, text = host_file(reservation)
+            self._put(self.path / "opts" / f"port-{one.port_id}", port_options(one, server))
+        name, text = hosts_file(reservations)
         self._put(self.path / "hosts" / name, text)
 
     def rename_all(self, server: DhcpServer) -> None:
@@ -131,20 +130,15 @@ class ServerFolder:
         """Tell whether the files are those of `server`, to the last byte."""
         try:
             present = {path.name: path.read_text() for path in (self.path / "hosts").iterdir()}
-            based = dict(server.reservations)
-            for text in present.values():
-                for one in read_notes(text):
-                    based.pop(str(one.address), None)
-            since = server.reservations.keys() - based.keys()
-            wanted = self._wanted(
-                server, dict(host_file(server.reservations[key]) for key in since)
-            )
-            return self._base.read_text() == base_file(based.values()) and all(
+            since = {str(one.address) for text in present.values() for one in read_notes(text)}
+            based = [one for key, one in server.reservations.items() if key not in since]
+            wanted = self._wanted(server, _as_told(server, present))
+            return self._base.read_text() == hosts_text(based) and all(
                 _names(folder) == files.keys()
                 and all((folder / name).read_text() == text for name, text in files.items())
                 for folder, files in wanted.items()
             )
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError):
             return False
 
     def stamp(self) -> Stamp:
@@ -193,6 +187,12 @@ def our_folders(root: Path, hook: Path) -> dict[str, ServerFolder]:
         shutil.rmtree(path)
     folders = {path.name: ServerFolder(root, path.name, hook) for path in sorted(root.iterdir())}
     return {name: folder for name, folder in folders.items() if folder.header() is not None}
+
+
+def _as_told(server: DhcpServer, files: Mapping[str, str]) -> dict[str, str]:
+    """Return what these files of reservations must be, if they are those of `server`."""
+    told = ([str(one.address) for one in read_notes(text)] for text in files.values())
+    return dict(hosts_file([server.reservations[key] for key in keys]) for keys in told)
 
 
 def _names(folder: Path) -> set[str]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from lessor.agent.drivers.dhcp import Leases
@@ -28,9 +29,12 @@ from lessor.errors import CommandError, LessorError, Pending
 LEAST_GAP_S = 1.0  # between two reloads of one server
 REPORT_S = 0.003  # what the report of one lease costs, dnsmasq's fork and the hook
 REPORT_SHARE = 0.25  # of a processor that reports after reloads may take
-BULK = 1000  # new reservations that inotify takes at once; its queue has an end
 RELEASE_S = 1.0  # until dnsmasq says that it has ended a lease
+STALL_S = 0.001  # what dnsmasq's own reload takes longer for each lease, on a busy machine
 POLL_S = 0.01
+
+# leases and reservations, and the leases that no reservation stands behind
+_Compared = tuple[Mapping[IPv4Address, LiveLease], Mapping[str, Reservation], list[LiveLease]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Server:
         self._folder = folder
         self._stamp: Stamp = ()
         self._reloaded_at = float("-inf")
+        self._compared: _Compared = ({}, {}, [])
         self.process: Process | None = None
         self.loaded = loaded
         self.sure = False
@@ -143,26 +148,23 @@ class Server:
     def _change(self, want: DhcpServer) -> None:
         """Tell a running server what changed."""
         what = plan(self.loaded, want, self._folder.paths)
-        if what.restart or len(what.add) > BULK:
+        if what.restart:
             self._restart(want)
             return
         if what.names:
             self.loaded = replace(self.loaded, names=want.names)
             self._folder.rename_all(self.loaded)
-        self._add(what.add)
+        if what.add:
+            self._add(what.add)
         if what.reload:
             self._await_turn(urgent=bool(what.blocked))
             self._reload(want)
 
     def _add(self, fresh: Sequence[Reservation]) -> None:
-        reservations = dict(self.loaded.reservations)
-        try:
-            for one in fresh:
-                self._folder.add(one, self.loaded)
-                reservations[str(one.address)] = one
-        finally:
-            self.loaded = replace(self.loaded, reservations=reservations)
-            self._stamp = self._folder.stamp()
+        self._folder.add(fresh, self.loaded)
+        added = {str(one.address): one for one in fresh}
+        self.loaded = replace(self.loaded, reservations=self.loaded.reservations | added)
+        self._stamp = self._folder.stamp()
 
     def _await_turn(self, *, urgent: bool) -> None:
         """Let a reload through if it is due: the more leases are reported again, the rarer.
@@ -231,20 +233,23 @@ class Server:
         """Return the live leases that no reservation stands behind."""
         if not self._ground.release:
             return []
-        loaded = self.loaded.reservations
-        live = self._ground.leases.live(self.name).values()
-        return [one for one in live if _mac(loaded.get(str(one.address))) != one.mac]
+        live, loaded = self._ground.leases.live(self.name), self.loaded.reservations
+        if self._compared[0] is not live or self._compared[1] is not loaded:
+            strays = [one for one in live.values() if _mac(loaded.get(str(one.address))) != one.mac]
+            self._compared = live, loaded, strays
+        return self._compared[2]
 
     def _end_strays(self) -> None:
         """Make dnsmasq end them and see it done; where it doesn't, start it without them.
 
         Source: semantics.md A7.4, D2.1.
         """
+        ground = self._ground
         strays = self._strays()
         for lease in strays:
             self._release(lease)
-        ground = self._ground
-        until = ground.clock() + RELEASE_S + len(strays) * REPORT_S
+        held = len(ground.leases.live(self.name)) if strays else 0
+        until = ground.clock() + RELEASE_S + len(strays) * REPORT_S + held * STALL_S
         while strays and ground.clock() < until:
             time.sleep(POLL_S)
             ground.leases.catch_up()
