@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from lessor.cli.status import Fleet, report
+import pytest
+
+from lessor.cli.status import Fleet, print_fitted, report
 
 
 def host(name: str, **values: Any) -> dict[str, Any]:
@@ -66,6 +69,18 @@ def test_a_fleet_that_is_as_it_should_be() -> None:
         "pending:",
         "  nothing",
     ]
+
+
+def test_on_a_terminal_the_same_is_said_fitted_to_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_fitted(fleet(hosts=[host("net1", physical_networks=["physnet1", "p" * 80])]))
+    out = re.sub(r"\x1b\[1m|\x1b\[0m", "", capsys.readouterr().out)
+    assert max(len(line) for line in out.splitlines()) <= 60
+    assert out.endswith("pending:\n  nothing\n")
 
 
 def test_what_is_pending_is_said_with_the_reason() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lessor.cli import ask, hosts
-from lessor.cli.layout import Column, Row, by_name, table
+from lessor.cli.layout import Column, Row, by_name, print_table, table
 
 if TYPE_CHECKING:
     from lessor.client import Client
@@ -57,6 +58,8 @@ def status(server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> N
                 "pending": list(pending(fleet)),
             }
         )
+    elif sys.stdout.isatty():
+        print_fitted(fleet)
     else:
         print(report(fleet))
 
@@ -119,6 +122,16 @@ def report(fleet: Fleet) -> str:
         _part("pending", "\n".join(waiting) if waiting else "nothing"),
     ]
     return "\n\n".join(parts)
+
+
+def print_fitted(fleet: Fleet) -> None:
+    """Print the same on a terminal, tables fitted to it."""
+    print("hosts:")
+    print_table(hosts.COLUMNS, sorted(fleet.hosts, key=by_name))
+    print("\nnetworks:")
+    print_table(NETWORKS, network_rows(fleet))
+    waiting = "\n".join(pending(fleet)) or "nothing"
+    print("\n" + _part("pending", waiting))
 
 
 def _part(title: str, text: str) -> str:
