@@ -185,6 +185,9 @@ def test_one_machine_comes_up_plugs_a_port_and_ends_when_told(machine: Machine) 
     assert '<target dev="tap' in plugged.stdout
     assert "pending:\n  nothing" in machine.lessor("status").stdout
     assert machine.end(signal.SIGTERM) == 0
+    log = (machine.folder / "log").read_text()
+    assert "stopping" in log  # both were told, not killed
+    assert "agent ends" in log
 
 
 @pytest.mark.lab
