@@ -38,6 +38,7 @@ class Agent:
         kinds: list[Kind],
         follower: Follower,
         reporter: Reporter,
+        verify: Callable[[], None],
         inspect: Callable[[Desired], Iterable[str]],
         book: LeaseBook,
         where: Whereabouts,
@@ -50,6 +51,7 @@ class Agent:
             kinds: what it takes care of, in order of creation.
             follower: has the view.
             reporter: takes the status.
+            verify: has the DHCP servers' files compared to the last byte at the next look.
             inspect: finds what is wrong on the host beyond our own things, in words.
             book: of leases.
             where: learns which network an address of a DHCP server belongs to.
@@ -58,6 +60,7 @@ class Agent:
         self._settings = settings
         self._follower = follower
         self._reporter = reporter
+        self._verify = verify
         self._inspect = inspect
         self._book = book
         self._where = where
@@ -114,6 +117,7 @@ class Agent:
         desired = self._planner.desired(view)
         self._where.learn(desired.state.dhcp_servers.values())
         if full:
+            self._verify()
             self._reconciler.suspect()
         elif suspects:
             self._reconciler.suspect(tuple(suspects))

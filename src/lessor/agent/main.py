@@ -142,6 +142,7 @@ class _Run:
             kinds=drivers.kinds,
             follower=follower,
             reporter=reporter,
+            verify=drivers.dhcp.verify,
             inspect=Inspector(self._settings, forwarder, self._spool).problems,
             book=self._book,
             where=self._where,
