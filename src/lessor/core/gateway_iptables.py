@@ -73,10 +73,8 @@ def _input(gateways: Sequence[Gateway]) -> Iterator[str]:
 
 
 def _from_vm(options: GatewayOptions) -> Iterator[str]:
+    """What else a VM reaches of the host: DHCP and DNS were accepted before, by bridge."""
     yield "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-    yield "-p udp -m udp --dport 67 -j ACCEPT"
-    yield "-p udp -m udp --dport 53 -j ACCEPT"
-    yield "-p tcp -m tcp --dport 53 -j ACCEPT"
     yield f"-p tcp -m tcp --dport {options.metadata_port} -j ACCEPT"
     yield "-p icmp -m icmp --icmp-type 8 -j ACCEPT"
     yield f"-j {options.iptables_drop_action}"

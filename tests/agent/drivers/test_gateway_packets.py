@@ -302,6 +302,15 @@ def test_external_gateway_leaves_all_but_the_forced_ranges(site: Site, backend: 
         site.vm1.ip(f"route replace default via {HOST}")
 
 
+def test_force_snat_range_around_the_network_leaves_it_alone(site: Site, backend: str) -> None:
+    """br_netfilter shows the rules what is only bridged."""
+    forced = (IPv4Network("10.0.0.0/8"),)
+    there = replace(GATEWAY, external=True)
+    options = replace(OPTIONS, force_snat_range=forced)
+    site.apply(guard_ruleset(GUARDS, [there], forced), ruleset(backend, [there], options))
+    assert source_seen(site.vm1, site.vm2, VM2) == VM1
+
+
 def test_dhcp_replies_leave_with_their_checksum(site: Site) -> None:
     """Only iptables can fill it in; nftables has the bridge's transmit offload off instead."""
     site.apply(iptables_gateway_ruleset([GATEWAY], OPTIONS))
