@@ -225,7 +225,8 @@ class Host:
     alive: bool = False
     version: str = ""
     physical_networks: tuple[str, ...] = ()  # that the agent has a bridge for
-    network_host: bool = False  # may own single-host networks
+    network_host: bool = False  # may own single-host networks, and serve DHCP on overlays
+    local_ip: IPv4Address | None = None  # its end of tunnels (VTEP); None: it takes no part in them
     in_sync: bool = False
     problems: tuple[str, ...] = ()  # what is pending or failing there, a line each
     counts: dict[str, int] = field(default_factory=dict)  # networks, ports, leases, dhcp_servers
@@ -253,6 +254,7 @@ class ScopeChange:
     ports: tuple[Port, ...] = ()
     gone_subnets: tuple[str, ...] = ()
     gone_ports: tuple[str, ...] = ()
+    peers: dict[str, IPv4Address] | None = None  # overlay: see Scope; None: as before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,12 +269,17 @@ class ViewAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """One network with its rows as an agent holds them; `revision` is the scope's cursor."""
+    """One network with its rows as an agent holds them; `revision` is the scope's cursor.
+
+    `peers` has, for an overlay network, the tunnel ends of all hosts that have a port of it (this
+    one too), by host name. Hosts without one are left out.
+    """
 
     revision: int
     network: Network
     subnets: dict[str, Subnet] = field(default_factory=dict)
     ports: dict[str, Port] = field(default_factory=dict)
+    peers: dict[str, IPv4Address] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +319,7 @@ class Report:
     version: str = ""
     physical_networks: tuple[str, ...] = ()
     network_host: bool = False
+    local_ip: IPv4Address | None = None
     in_sync: bool = False
     ports: dict[str, PortReport] = field(default_factory=dict)
     applied: dict[str, int] = field(default_factory=dict)

@@ -50,6 +50,11 @@ class ServerSettings:
     lease_history_days: int = 90
     update_dns_entries: bool = False  # multi_host: every host learns every port's name
     agent_down_time: int = 75
+    # overlay
+    vni_ranges: tuple[tuple[int, int], ...] = ((1, 16777215),)
+    project_network_types: tuple[str, ...] = ()  # (): vxlan where a host has a local_ip, else flat
+    dhcp_agents_per_network: int = 1
+    dhcp_down_time: int = 10  # seconds without a heartbeat until a DHCP host is replaced
     fixed_ips_quota: int = -1  # [quota] fixed_ips, per project; -1 is unlimited
     max_body_bytes: int = 1 << 20
 
@@ -65,7 +70,7 @@ class AgentSettings:
     token_file: Path = Path("/var/lib/lessor/agent-token")
     debug: bool = False
     network_host: bool = True  # may own single-host networks: network_host is unset or names us
-    report_interval: float = 10.0
+    report_interval: float = 4.0
     resync_interval: float = 30.0  # a full look at the host although nothing happened
     # flat
     flat_mappings: tuple[FlatMapping, ...] = ()
@@ -81,6 +86,13 @@ class AgentSettings:
     use_single_default_gateway: bool = False
     dhcpbridge: str = ""  # "": the one that comes with Lessor
     force_dhcp_release: bool = True
+    # overlay
+    local_ip: IPv4Address | None = None  # None: this host takes no part in overlay networks
+    integration_bridge: str = "br-int"
+    tunnel_bridge: str = "br-tun"
+    datapath_type: str = ""  # "": system where the kernel has the module, else netdev
+    ovsdb_connection: str = "unix:/run/openvswitch/db.sock"
+    vxlan_udp_port: int = 4789
     # gateway
     gateway_firewall: str = "nftables"  # or "iptables"
     public_interface: str = "eth0"

@@ -34,7 +34,7 @@ class Tap:
 
     name: str
     port_id: str
-    bridge: str
+    bridge: str  # a Linux bridge; "": none, an OVS bridge gets it as an `OvsPort`
     mtu: int
     managed: bool  # True: a persistent tap that we make; False: a hypervisor makes it, we take it
     up: bool = True  # False: admin_state_up is false
@@ -139,6 +139,8 @@ class DhcpServer:
     lease_time: int = 86400
     upstream_dns: tuple[str, ...] = ()
     config_file: str = ""
+    namespace: str = ""  # that it runs in; "": the host's own
+    authoritative: bool = True  # False: another server answers on the network too (LP 1457900)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,67 @@ class MetadataListener:
     interface: str
     port: int
     networks: tuple[str, ...]  # network ids that clients there may belong to
+    namespace: str = ""  # that the interface is in; "": the host's own
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A network namespace, by its name in /run/netns ("qdhcp-<network id>")."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpDevice:
+    """The DHCP port of an overlay network: a veth, its inner end in the namespace.
+
+    The inner end has the port's tap name, its MAC, its addresses and the metadata address; the
+    outer end, in the host, is what br-int gets (dataplane.md 2.1: it survives an OVS restart).
+    """
+
+    name: str  # tapXXXXXXXX-XX, inside
+    outer: str  # otapXXXXXXXX-XX, cut to 15 characters
+    namespace: str
+    mac: str
+    mtu: int
+    addresses: tuple[IPv4Interface, ...]
+    gateway: IPv4Address | None = None  # default route of the namespace
+
+
+@dataclass(frozen=True, slots=True)
+class OvsBridge:
+    """A bridge of Open vSwitch: fail_mode secure, OpenFlow 1.0 to 1.5."""
+
+    name: str
+    datapath_type: str  # "system" or "netdev"
+
+
+@dataclass(frozen=True, slots=True)
+class OvsPort:
+    """A port of an OVS bridge, of one of these kinds.
+
+    * "vif": a VM's tap; made by a hypervisor or by us, pending as long as the device isn't there.
+    * "dhcp": the outer end of a `DhcpDevice`.
+    * "patch": option peer.
+    * "vxlan": options local_ip, remote_ip, and others as B16 says.
+    """
+
+    name: str
+    bridge: str
+    kind: str
+    port_id: str = ""  # external_ids:iface-id of vif and dhcp
+    mac: str = ""  # external_ids:attached-mac
+    network_id: str = ""  # kept with the local VLAN, so that a restarted agent finds it again
+    vlan: int | None = None  # the network's local VLAN (tag)
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """All our flows of one OVS bridge, in ovs-ofctl's words, ports by name; replaced as a bundle."""
+
+    bridge: str
+    lines: tuple[str, ...]  # sorted; without a cookie, which the driver adds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +219,13 @@ class HostState:
 
     sysctls: dict[str, Sysctl] = field(default_factory=dict)
     bridges: dict[str, Bridge] = field(default_factory=dict)
+    namespaces: dict[str, Namespace] = field(default_factory=dict)
+    ovs_bridges: dict[str, OvsBridge] = field(default_factory=dict)
+    dhcp_devices: dict[str, DhcpDevice] = field(default_factory=dict)
     rulesets: dict[str, Ruleset] = field(default_factory=dict)  # before taps: from the first packet
     addresses: dict[str, Address] = field(default_factory=dict)  # by "device address/prefix"
     dhcp_servers: dict[str, DhcpServer] = field(default_factory=dict)
     metadata: dict[str, MetadataListener] = field(default_factory=dict)  # by interface
     taps: dict[str, Tap] = field(default_factory=dict)
+    ovs_ports: dict[str, OvsPort] = field(default_factory=dict)
+    flows: dict[str, Flows] = field(default_factory=dict)  # by bridge

@@ -33,6 +33,7 @@ def _scope(known: Scope | None, change: ScopeChange, revision: int) -> Scope | N
             network=change.network,
             subnets={subnet.id: subnet for subnet in change.subnets},
             ports={port.id: port for port in change.ports},
+            peers=change.peers or {},
         )
     gone_subnets, gone_ports = set(change.gone_subnets), set(change.gone_ports)
     subnets = {key: row for key, row in known.subnets.items() if key not in gone_subnets}
@@ -40,7 +41,10 @@ def _scope(known: Scope | None, change: ScopeChange, revision: int) -> Scope | N
     subnets |= {subnet.id: subnet for subnet in change.subnets}
     ports |= {port.id: port for port in change.ports}
     network = change.network or known.network
-    return replace(known, revision=revision, network=network, subnets=subnets, ports=ports)
+    peers = known.peers if change.peers is None else change.peers
+    return replace(
+        known, revision=revision, network=network, subnets=subnets, ports=ports, peers=peers
+    )
 
 
 def request(view: View, wait_s: float) -> ViewRequest:
