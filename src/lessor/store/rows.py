@@ -227,7 +227,7 @@ HOST = tuple(
     hosts.c[name]
     for name in (
         "name", "id", "created_at", "started_at", "heartbeat_at", "version", "physical_networks",
-        "network_host", "in_sync", "problems", "counts",
+        "network_host", "local_ip", "in_sync", "problems", "counts",
     )
 )  # fmt: skip
 
@@ -245,6 +245,7 @@ def host_of(row: Row[Any], beats: Mapping[str, float], alive_since: float) -> Ho
     values |= {
         "heartbeat_at": beat or None,
         "alive": beat > alive_since,
+        "local_ip": address_of(values["local_ip"]),
         "physical_networks": _TEXTS(values["physical_networks"]),
         "problems": _TEXTS(values["problems"]),
         "counts": _COUNTS(values["counts"]),

@@ -77,12 +77,14 @@ hosts = Table(
     _text("version"),
     _json("physical_networks", "[]"),
     _flag("network_host"),
+    Column("local_ip", BigInteger),  # its end of tunnels
     _flag("in_sync"),
     _json("problems", "[]"),
     _json("counts", "{}"),
     _text("run_id"),
     _text("spool_epoch"),
     _number("spool_seq"),
+    Index("uq_hosts_local_ip", "local_ip", unique=True),
 )
 
 networks = Table(
@@ -110,6 +112,7 @@ networks = Table(
     _time("updated_at"),
     Index("ix_networks_host", "host"),
     Index("ix_networks_physical_network", "physical_network"),
+    Index("uq_networks_segmentation_id", "network_type", "segmentation_id", unique=True),
 )
 
 subnets = Table(
@@ -165,7 +168,7 @@ ports = Table(
     _json("allowed_address_pairs", "[]"),
     _json("extra_dhcp_opts", "[]"),
     _text("dns_name"),
-    Column("server_of", Text),  # multi_host: the host whose own server address this is
+    Column("server_of", Text),  # the host whose DHCP server's own this is; "": nobody's, parked
     Column("wired", Boolean),  # what the hosts say; no revision
     Column("served", Boolean),
     _text("wired_pending"),
@@ -182,6 +185,12 @@ ports = Table(
         sqlite_where=text("server_of IS NOT NULL"),
         postgresql_where=text("server_of IS NOT NULL"),
     ),
+    Index(
+        "ix_ports_server_of",
+        "server_of",
+        sqlite_where=text("server_of IS NOT NULL"),
+        postgresql_where=text("server_of IS NOT NULL"),
+    ),
     Index("ix_ports_network_revision", "network_id", "revision"),
     Index("ix_ports_binding_host", "binding_host", "network_id", "revision"),
     Index(
@@ -190,6 +199,17 @@ ports = Table(
         sqlite_where=text("device_id <> ''"),
         postgresql_where=text("device_id <> ''"),
     ),
+)
+
+# What each DHCP host of an overlay network says of a port: several may serve it. `ports.served` is
+# whether any does.
+serving = Table(
+    "serving",
+    metadata,
+    Column("port_id", Text, ForeignKey("ports.id", ondelete="CASCADE"), primary_key=True),
+    Column("host", Text, primary_key=True),
+    _flag("served"),
+    _text("pending"),
 )
 
 _FREE = text("freed_seq IS NOT NULL")
