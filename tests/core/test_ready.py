@@ -22,7 +22,7 @@ def reports(
 ) -> dict[str, PortReport]:
     servers = {BRIDGE: DhcpServer(BRIDGE, BRIDGE, PART.ranges, reservations)}
     found = Found(taps=taps, servers=servers, guarded=guarded, problems=why or {})
-    return port_reports((PART,), found, {HERE.id: 7})
+    return port_reports((PART,), (), found, {HERE.id: 7})
 
 
 def test_a_port_is_wired_and_served_when_tap_and_reservation_are_as_wanted() -> None:
@@ -55,7 +55,7 @@ def test_a_reservation_that_is_not_loaded_is_said() -> None:
 def test_a_gateway_port_of_ours_is_there_when_its_address_is(there: bool) -> None:
     part = plan("compute", THERE, OWN, network=MULTI)
     keys = {"br100 10.0.0.9/24"} if there else set()
-    found = port_reports((part,), Found(addresses=keys), {})[OWN.id]
+    found = port_reports((part,), (), Found(addresses=keys), {})[OWN.id]
     assert (OWN.device_owner, found.wired, found.served) == (DHCP_OWNER, there, there)
 
 

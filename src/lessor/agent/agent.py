@@ -23,7 +23,8 @@ from lessor.core.ready import Found, port_reports
 from lessor.model import View
 from lessor.settings import AgentSettings
 
-NETLINK_KINDS = ("sysctls", "bridges", "addresses", "taps")
+NETLINK_KINDS = ("sysctls", "bridges", "addresses", "taps", "dhcp_devices", "ovs_ports")
+OVS_KINDS = ("ovs_bridges", "ovs_ports", "flows")
 DHCP_KINDS = ("dhcp_servers",)
 GUARDS = "nft bridge lessor"
 
@@ -35,6 +36,7 @@ class Agent:
         self,
         settings: AgentSettings,
         *,
+        planner: Planner,
         kinds: list[Kind],
         follower: Follower,
         reporter: Reporter,
@@ -48,6 +50,7 @@ class Agent:
 
         Args:
             settings: of this agent.
+            planner: says what the host should have.
             kinds: what it takes care of, in order of creation.
             follower: has the view.
             reporter: takes the status.
@@ -65,7 +68,7 @@ class Agent:
         self._book = book
         self._where = where
         self._thread = thread
-        self._planner = Planner(settings)
+        self._planner = planner
         self._reconciler = Reconciler(kinds)
         self._look = asyncio.Event()
         self._suspects: set[str] = set()
@@ -158,6 +161,9 @@ class Agent:
             addresses=actual("addresses").keys(),
             servers=actual("dhcp_servers"),
             guarded=rules.get(GUARDS) == desired.state.rulesets.get(GUARDS),
+            ovs_ports=actual("ovs_ports"),
+            flows=dict(actual("flows")) == desired.state.flows,
+            devices=actual("dhcp_devices").keys(),
             problems={problem.key: problem.message for problem in outcome.problems},
         )
         problems = (
@@ -169,7 +175,7 @@ class Agent:
         return Status(
             epoch=view.epoch,
             in_sync=self._follower.in_sync,
-            ports=port_reports(desired.parts, found, revisions),
+            ports=port_reports(desired.parts, desired.overlay, found, revisions),
             applied=_applied(view, owed, desired, outcome),
             problems=tuple(dict.fromkeys(problems)),
             counts={
@@ -191,6 +197,7 @@ def _applied(
     """
     unsettled = {problem.key for problem in outcome.of("dhcp_servers")}
     waiting = {part.network.id for part in desired.parts if part.bridge.name in unsettled}
+    waiting |= {part.network_id for part in desired.overlay if part.network_id in unsettled}
     done = {key: s.revision for key, s in view.scopes.items() if key not in waiting}
     unknown = "" in unsettled or bool(outcome.of("addresses"))
     return {} if unknown else done | (owed if not unsettled else {})

@@ -139,6 +139,7 @@ class _Run:
         await self._introduce(reporter)
         agent = Agent(
             self._settings,
+            planner=Planner(self._settings),
             kinds=drivers.kinds,
             follower=follower,
             reporter=reporter,

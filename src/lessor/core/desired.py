@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from itertools import chain
@@ -12,6 +12,8 @@ from lessor.core.flat import FlatPlanner, Part
 from lessor.core.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.gateway_nft import GatewayOptions, nft_gateway_ruleset
 from lessor.core.guards import guard_ruleset
+from lessor.core.overlay import OverlayPart, OverlayPlanner
+from lessor.core.overlay_state import with_overlay
 from lessor.core.state import (
     Address,
     Bridge,
@@ -22,8 +24,11 @@ from lessor.core.state import (
     Ruleset,
     Sysctl,
 )
+from lessor.core.vlans import local_vlans
 from lessor.model import METADATA_ADDRESS, Port, Scope, View
 from lessor.settings import AgentSettings
+
+VXLAN = "vxlan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +37,48 @@ class Desired:
 
     state: HostState
     parts: tuple[Part, ...] = ()
+    overlay: tuple[OverlayPart, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 class Planner:
     """Turns views into host states. Work is kept for each network until one of its rows changes."""
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(
+        self, settings: AgentSettings, vlans: Mapping[str, int] | None = None, datapath: str = ""
+    ) -> None:
+        """Prepare.
+
+        Args:
+            settings: of the agent.
+            vlans: the local VLANs that networks have on this host, by network id.
+            datapath: of OVS bridges here: "system" or "netdev".
+        """
         self._settings = settings
+        self._vlans = dict(vlans or {})
+        self._datapath = datapath or settings.datapath_type or "netdev"
         self._flat = FlatPlanner(settings)
+        self._overlay = OverlayPlanner(settings)
+        self._overlay_parts: dict[str, tuple[Scope, int, frozenset[str], OverlayPart]] = {}
         self._mappings = {m.physical_network: m for m in settings.flat_mappings}
         self._parts: dict[str, tuple[Scope, frozenset[str], Part]] = {}
 
     def desired(self, view: View) -> Desired:
         """Return what this host should have for `view`."""
         first = self._first_nics(view)
-        parts, problems = [], []
-        for key in sorted(view.scopes):
-            scope = view.scopes[key]
-            problem = self._problem(scope)
-            if problem:
-                problems.append(problem)
-            else:
-                parts.append(self._part(key, scope, first))
-        self._parts = {key: kept for key, kept in self._parts.items() if key in view.scopes}
-        return Desired(self._join(parts), tuple(parts), tuple(problems))
+        problems = {key: self._problem(view.scopes[key]) for key in sorted(view.scopes)}
+        fit = {key: view.scopes[key] for key, problem in problems.items() if not problem}
+        tunnelled = {k: scope for k, scope in fit.items() if scope.network.network_type == VXLAN}
+        self._vlans = local_vlans(self._vlans, tunnelled)
+        parts = [self._part(k, scope, first) for k, scope in fit.items() if k not in tunnelled]
+        overlay = [self._overlay_part(k, scope, first) for k, scope in tunnelled.items()]
+        self._parts = {key: kept for key, kept in self._parts.items() if key in fit}
+        self._overlay_parts = {k: kept for k, kept in self._overlay_parts.items() if k in fit}
+        state = self._join(parts)
+        if overlay:
+            state = with_overlay(state, overlay, self._settings, self._datapath)
+        said = tuple(problem for problem in problems.values() if problem)
+        return Desired(state, tuple(parts), tuple(overlay), said)
 
     @property
     def _local_metadata(self) -> bool:
@@ -66,6 +88,12 @@ class Planner:
     def _problem(self, scope: Scope) -> str:
         network = scope.network
         name = f"network {network.name or network.id}"
+        if network.network_type == VXLAN:
+            return (
+                ""
+                if self._settings.local_ip
+                else (f"{name} is of type vxlan, and this host has no tunnel address; set local_ip")
+            )
         if network.network_type != "flat":
             return f"{name} is of type {network.network_type}, which this agent can't serve"
         if network.physical_network not in self._mappings:
@@ -83,6 +111,15 @@ class Planner:
         mapping = self._mappings[scope.network.physical_network or ""]
         part = self._flat.part(scope, mapping, first)
         self._parts[key] = (scope, first, part)
+        return part
+
+    def _overlay_part(self, key: str, scope: Scope, first: frozenset[str]) -> OverlayPart:
+        vlan = self._vlans[key]
+        known = self._overlay_parts.get(key)
+        if known and known[0] is scope and known[1:3] == (vlan, first):
+            return known[3]
+        part = self._overlay.part(scope, vlan, first)
+        self._overlay_parts[key] = (scope, vlan, first, part)
         return part
 
     def _first_nics(self, view: View) -> frozenset[str]:

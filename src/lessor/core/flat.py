@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from lessor.core.naming import hostname
+from lessor.core.reserve import Reserver
 from lessor.core.state import (
     Address,
     Bridge,
@@ -23,7 +24,8 @@ from lessor.core.state import (
     Reservation,
     Tap,
 )
-from lessor.model import DHCP_OWNER, FixedIp, Network, Port, Scope, Subnet
+from lessor.core.vmport import allowed, is_vm, tap_name, tap_of
+from lessor.model import DHCP_OWNER, Network, Port, Scope, Subnet
 from lessor.settings import AgentSettings, FlatMapping
 
 
@@ -44,11 +46,6 @@ class Part:
     names: tuple[tuple[IPv4Address, str], ...] = ()
     upstream_dns: tuple[str, ...] = ()
     own_ports: tuple[tuple[str, str], ...] = ()  # port id, key of its address: multi_host gateways
-
-
-def tap_name(port_id: str) -> str:
-    """Name a port's tap as Nova and Neutron do: "tap" and the first 11 characters of its id."""
-    return f"tap{port_id[:11]}"
 
 
 def is_gateway(network: Network, host: str, ports: Iterable[Port]) -> bool:
@@ -85,7 +82,7 @@ class FlatPlanner:
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
-        self._reservations: dict[str, tuple[Port, Subnet, Network, Reservation]] = {}
+        self._reserver = Reserver(settings)
 
     def part(self, scope: Scope, mapping: FlatMapping, first_nics: frozenset[str]) -> Part:
         """Return what this host needs for the network of `scope`.
@@ -97,7 +94,7 @@ class FlatPlanner:
                 use_single_default_gateway.
         """
         network, host = scope.network, self._settings.host
-        mine = [p for p in scope.ports.values() if _is_vm(p) and p.binding_host == host]
+        mine = [p for p in scope.ports.values() if is_vm(p) and p.binding_host == host]
         gateway = is_gateway(network, host, scope.ports.values())
         served = [(s, server_address(scope, s, host)) for s in scope.subnets.values()]
         here = [(s, a) for s, a in served if a is not None and gateway]
@@ -106,14 +103,14 @@ class FlatPlanner:
             mapping=mapping,
             bridge=Bridge(mapping.bridge, mapping.interface, tx_checksum=not gateway),
             blocks=tuple(subnet.cidr for subnet in scope.subnets.values()),
-            taps=tuple(_tap(port, network, mapping.bridge) for port in mine),
+            taps=tuple(tap_of(port, network, mapping.bridge) for port in mine),
             guards=tuple(_guard(port, scope, mapping.bridge, host) for port in mine),
             gateways=tuple(_gateway(scope, s, a, mapping) for s, a in here),
             addresses=tuple(_address(mapping.bridge, s, a) for s, a in here),
             ranges=tuple(self._range(network, s, a) for s, a in here if s.enable_dhcp),
             reservations=tuple(self._reserve(scope, dict(_ids(here)), first_nics)),
             names=tuple(self._names(scope)) if gateway and network.multi_host else (),
-            upstream_dns=self._upstream(s for s, _ in here),
+            upstream_dns=self._reserver.upstream(s for s, _ in here),
             own_ports=tuple(self._own_ports(scope, mapping.bridge, here)),
         )
 
@@ -131,7 +128,7 @@ class FlatPlanner:
             mtu=network.mtu,
             dns=dns,
             routes=tuple((route.destination, route.nexthop) for route in subnet.host_routes),
-            domain=self._domain(network),
+            domain=self._reserver.domain(network),
         )
 
     def _reserve(
@@ -141,40 +138,11 @@ class FlatPlanner:
         ports = (p for p in scope.ports.values() if p.device_owner != DHCP_OWNER)
         if network.multi_host:
             ports = (p for p in ports if p.binding_host == self._settings.host)
-        for port in ports:
-            ip = _dhcp_address(port, served)
-            if ip is not None:
-                yield self._reservation(port, ip, served[ip.subnet_id], network, first_nics)
-
-    def _reservation(
-        self,
-        port: Port,
-        ip: FixedIp,
-        subnet: Subnet,
-        network: Network,
-        first_nics: frozenset[str],
-    ) -> Reservation:
-        router = not self._settings.use_single_default_gateway or port.id in first_nics
-        known = self._reservations.get(port.id)
-        if known and known[:3] == (port, subnet, network) and known[3].router == router:
-            return known[3]
-        made = Reservation(
-            port_id=port.id,
-            network_id=network.id,
-            subnet_id=subnet.id,
-            mac=port.mac_address,
-            address=ip.address,
-            hostname=hostname(port, ip.address),
-            domain=self._domain(network),
-            options=tuple((o.name, o.value) for o in port.extra_dhcp_opts if o.ip_version == 4),  # noqa: PLR2004 - IPv4
-            router=router,
-        )
-        self._reservations[port.id] = (port, subnet, network, made)
-        return made
+        return self._reserver.reservations(ports, network, served, first_nics)
 
     def _names(self, scope: Scope) -> Iterator[tuple[IPv4Address, str]]:
         """Names of the VMs of other hosts, where the server tells them (update_dns_entries)."""
-        domain = self._domain(scope.network)
+        domain = self._reserver.domain(scope.network)
         for port in scope.ports.values():
             if port.device_owner != DHCP_OWNER and port.binding_host != self._settings.host:
                 for ip in port.fixed_ips:
@@ -186,30 +154,12 @@ class FlatPlanner:
     ) -> Iterator[tuple[str, str]]:
         keys = {address: _address(bridge, subnet, address).key for subnet, address in here}
         for port in scope.ports.values():
-            if not _is_vm(port) and port.binding_host == self._settings.host:
+            if not is_vm(port) and port.binding_host == self._settings.host:
                 yield from ((port.id, keys[a.address]) for a in port.fixed_ips if a.address in keys)
-
-    def _domain(self, network: Network) -> str:
-        return network.dns_domain.rstrip(".") or self._settings.dhcp_domain
-
-    def _upstream(self, subnets: Iterable[Subnet]) -> tuple[str, ...]:
-        if not self._settings.use_network_dns_servers:
-            return self._settings.dns_server
-        more = (str(server) for subnet in subnets for server in subnet.dns_nameservers)
-        return tuple(dict.fromkeys((*self._settings.dns_server, *more)))
-
-
-def _is_vm(port: Port) -> bool:
-    return port.device_owner != DHCP_OWNER
 
 
 def _ids(served: Iterable[tuple[Subnet, IPv4Address]]) -> Iterator[tuple[str, Subnet]]:
     return ((subnet.id, subnet) for subnet, _ in served if subnet.enable_dhcp)
-
-
-def _dhcp_address(port: Port, served: dict[str, Subnet]) -> FixedIp | None:
-    """Return the one address that DHCP tells this MAC: its first (LP 1124692); None: none."""
-    return next((ip for ip in port.fixed_ips if ip.subnet_id in served), None)
 
 
 def _external(subnet: Subnet) -> bool:
@@ -219,26 +169,9 @@ def _external(subnet: Subnet) -> bool:
     return subnet.dhcp_server not in (None, subnet.gateway_ip)
 
 
-def _tap(port: Port, network: Network, bridge: str) -> Tap:
-    return Tap(
-        name=tap_name(port.id),
-        port_id=port.id,
-        bridge=bridge,
-        mtu=network.mtu,
-        managed=port.binding_profile.get("tap") == "managed",
-        up=port.admin_state_up and network.admin_state_up,
-    )
-
-
 def _guard(port: Port, scope: Scope, bridge: str, host: str) -> Guard:
     addresses = (server_address(scope, s, host) for s in scope.subnets.values() if s.enable_dhcp)
-    macs: tuple[str, ...] = ()
-    sources: tuple[tuple[str, IPv4Network], ...] = ()
-    if port.port_security_enabled:
-        pairs = tuple((p.mac or port.mac_address, p.addresses) for p in port.allowed_address_pairs)
-        own = tuple((port.mac_address, IPv4Network(ip.address)) for ip in port.fixed_ips)
-        sources = tuple(dict.fromkeys(own + pairs))
-        macs = tuple(dict.fromkeys((port.mac_address, *(mac for mac, _ in pairs))))
+    macs, sources = allowed(port)
     return Guard(
         tap=tap_name(port.id),
         bridge=bridge,
@@ -268,7 +201,7 @@ def _vm_sources(scope: Scope, subnet: Subnet) -> tuple[tuple[IPv4Address, IPv4Ad
     """Return the spans that VMs' addresses lie in: the pools, and what was given outside them."""
     spans = [(pool.first, pool.last) for pool in subnet.pools]
     for port in scope.ports.values():
-        if _is_vm(port):
+        if is_vm(port):
             spans += [
                 (ip.address, ip.address)
                 for ip in port.fixed_ips

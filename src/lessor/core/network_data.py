@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from lessor.core.flat import tap_name
 from lessor.core.metadata_guest import nics
+from lessor.core.vmport import tap_name
 from lessor.model import FixedIp, MetadataFacts, Port, Subnet
 
 LINK_TYPES = {"flat": "bridge", "vxlan": "ovs"}  # how nova calls the VIFs of our network types

@@ -1,0 +1,287 @@
+"""What a host needs for one overlay network: Neutron's ML2/OVS with VXLAN, one network at a time.
+
+A host takes part when a port is bound to it. VM ports and DHCP ports are ports alike; a DHCP port
+of this host means a namespace, a DHCP server and a metadata listener here.
+
+Source: semantics.md B5 to B8, B15 to B17, B20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from lessor.core.reserve import Reserver
+from lessor.core.state import (
+    DhcpDevice,
+    DhcpRange,
+    DhcpServer,
+    MetadataListener,
+    Namespace,
+    OvsPort,
+    Tap,
+)
+from lessor.core.vmport import Sources, allowed, is_vm, tap_name, tap_of
+from lessor.model import METADATA_ADDRESS, Port, Scope, Subnet
+from lessor.settings import AgentSettings
+
+HTTP = 80
+LONGEST_NAME = 15  # characters of an interface name (IFNAMSIZ)
+
+
+@dataclass(frozen=True, slots=True)
+class VmFacts:
+    """A VM's port on this host, as flows know it. Empty `macs`: nothing is checked."""
+
+    tap: str
+    macs: tuple[str, ...]
+    sources: Sources
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePort:
+    """A port on another host."""
+
+    mac: str
+    addresses: tuple[IPv4Address, ...]
+    tunnel: str  # name of the tunnel port that leads there
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFacts:
+    """One network as the flows of this host know it."""
+
+    vni: int
+    vlan: int
+    vms: tuple[VmFacts, ...] = ()
+    dhcp_here: str = ""  # br-int's port of the DHCP server on this host
+    dhcp_tunnels: tuple[str, ...] = ()  # to the other hosts that serve DHCP
+    tunnels: tuple[str, ...] = ()  # to all other hosts that have a port
+    remotes: tuple[RemotePort, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayPart:
+    """What one network asks of this host."""
+
+    network_id: str
+    name: str
+    facts: NetworkFacts
+    taps: tuple[Tap, ...] = ()
+    ports: tuple[OvsPort, ...] = ()
+    tunnels: tuple[OvsPort, ...] = ()
+    namespace: Namespace | None = None
+    device: DhcpDevice | None = None
+    server: DhcpServer | None = None
+    listener: MetadataListener | None = None
+    own_ports: tuple[tuple[str, str], ...] = ()  # DHCP ports here: port id, device
+
+
+def namespace_name(network_id: str) -> str:
+    """Name a network's DHCP namespace as Neutron does."""
+    return f"qdhcp-{network_id}"
+
+
+def tunnel_name(remote: IPv4Address) -> str:
+    """Name a tunnel after its far end: 192.0.2.7 is "vxlan-c0000207" (semantics.md B16)."""
+    return f"vxlan-{int(remote):08x}"
+
+
+class OverlayPlanner:
+    """Makes the parts of overlay networks, for one agent that has a local_ip."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self._reserver = Reserver(settings)
+
+    def part(self, scope: Scope, vlan: int, first_nics: frozenset[str]) -> OverlayPart:
+        """Return what this host needs for the network of `scope`.
+
+        Args:
+            scope: all rows of the network, and the tunnel ends of its hosts.
+            vlan: its local VLAN here.
+            first_nics: ids of the ports that carry their VM's default route.
+        """
+        here = [p for p in scope.ports.values() if p.binding_host == self._settings.host]
+        vms = [port for port in here if is_vm(port)]
+        mine = next((port for port in here if not is_vm(port)), None)
+        part = OverlayPart(
+            network_id=scope.network.id,
+            name=scope.network.name or scope.network.id,
+            facts=self._facts(scope, vlan, vms, mine),
+            taps=tuple(tap_of(port, scope.network, "") for port in vms),
+            ports=tuple(self._vif(port, vlan) for port in vms),
+            tunnels=tuple(self._tunnels(scope)),
+        )
+        return part if mine is None else self._with_dhcp(part, scope, mine, vlan, first_nics)
+
+    # --- the ports
+
+    def _vif(self, port: Port, vlan: int) -> OvsPort:
+        return self._ovs_port(tap_name(port.id), "vif", port, vlan)
+
+    def _ovs_port(self, name: str, kind: str, port: Port, vlan: int) -> OvsPort:
+        return OvsPort(
+            name=name,
+            bridge=self._settings.integration_bridge,
+            kind=kind,
+            port_id=port.id,
+            mac=port.mac_address,
+            network_id=port.network_id,
+            vlan=vlan,
+        )
+
+    def _tunnels(self, scope: Scope) -> Iterator[OvsPort]:
+        for remote in self._remotes(scope).values():
+            yield OvsPort(
+                name=tunnel_name(remote),
+                bridge=self._settings.tunnel_bridge,
+                kind="vxlan",
+                options=(
+                    ("df_default", "true"),
+                    *self._udp_port(),
+                    ("egress_pkt_mark", "0"),
+                    ("in_key", "flow"),
+                    ("local_ip", str(self._settings.local_ip)),
+                    ("out_key", "flow"),
+                    ("remote_ip", str(remote)),
+                ),
+            )
+
+    def _udp_port(self) -> Iterator[tuple[str, str]]:
+        if self._settings.vxlan_udp_port != 4789:  # noqa: PLR2004 - VXLAN's own (RFC 7348)
+            yield ("dst_port", str(self._settings.vxlan_udp_port))
+
+    def _remotes(self, scope: Scope) -> dict[str, IPv4Address]:
+        """Return the tunnel ends of the other hosts, by host name."""
+        own = self._settings.local_ip
+        return {host: ip for host, ip in sorted(scope.peers.items()) if ip != own}
+
+    # --- what the flows are made from
+
+    def _facts(self, scope: Scope, vlan: int, vms: list[Port], mine: Port | None) -> NetworkFacts:
+        remotes = {host: tunnel_name(ip) for host, ip in self._remotes(scope).items()}
+        others = [p for p in scope.ports.values() if p.binding_host in remotes]
+        dhcp_hosts = {p.binding_host for p in others if not is_vm(p)}
+        return NetworkFacts(
+            vni=scope.network.segmentation_id or 0,
+            vlan=vlan,
+            vms=tuple(VmFacts(tap_name(port.id), *allowed(port)) for port in _by_id(vms)),
+            dhcp_here=outer_name(mine.id) if mine else "",
+            dhcp_tunnels=tuple(sorted(remotes[host] for host in dhcp_hosts if host)),
+            tunnels=tuple(sorted(set(remotes.values()))),
+            remotes=tuple(
+                RemotePort(
+                    port.mac_address,
+                    tuple(ip.address for ip in port.fixed_ips),
+                    remotes[port.binding_host or ""],
+                )
+                for port in _by_id(others)
+            ),
+        )
+
+    # --- DHCP and metadata
+
+    def _with_dhcp(
+        self, part: OverlayPart, scope: Scope, mine: Port, vlan: int, first_nics: frozenset[str]
+    ) -> OverlayPart:
+        network = scope.network
+        served = [
+            (scope.subnets[ip.subnet_id], ip.address)
+            for ip in mine.fixed_ips
+            if ip.subnet_id in scope.subnets and scope.subnets[ip.subnet_id].enable_dhcp
+        ]
+        name, namespace = tap_name(mine.id)[:14], namespace_name(network.id)
+        addresses = tuple(IPv4Interface((a, s.cidr.prefixlen)) for s, a in served)
+        gateway = next((s.gateway_ip for s, _ in served if s.gateway_ip is not None), None)
+        device = DhcpDevice(
+            name=name,
+            outer=outer_name(mine.id),
+            namespace=namespace,
+            mac=mine.mac_address,
+            mtu=network.mtu,
+            addresses=(*addresses, IPv4Interface((METADATA_ADDRESS, 32))),
+            gateway=gateway,
+        )
+        up = network.admin_state_up and bool(served)
+        return OverlayPart(
+            network_id=part.network_id,
+            name=part.name,
+            facts=part.facts,
+            taps=part.taps,
+            ports=(*part.ports, self._ovs_port(device.outer, "dhcp", mine, vlan)),
+            tunnels=part.tunnels,
+            namespace=Namespace(namespace),
+            device=device,
+            server=self._server(scope, device, served, first_nics) if up else None,
+            listener=MetadataListener(name, HTTP, (network.id,), namespace) if up else None,
+            own_ports=((mine.id, device.name),),
+        )
+
+    def _server(
+        self,
+        scope: Scope,
+        device: DhcpDevice,
+        served: list[tuple[Subnet, IPv4Address]],
+        first_nics: frozenset[str],
+    ) -> DhcpServer:
+        vms = [port for port in scope.ports.values() if is_vm(port)]
+        by_id = {subnet.id: subnet for subnet, _ in served}
+        reservations = self._reserver.reservations(vms, scope.network, by_id, first_nics)
+        return DhcpServer(
+            name=scope.network.id,
+            interface=device.name,
+            ranges=tuple(self._range(scope, subnet, address) for subnet, address in served),
+            reservations={str(one.address): one for one in reservations},
+            lease_time=self._settings.dhcp_lease_time,
+            upstream_dns=self._reserver.upstream(subnet for subnet, _ in served),
+            config_file=self._settings.dnsmasq_config_file,
+            namespace=device.namespace,
+            authoritative=sum(not is_vm(port) for port in scope.ports.values()) == 1,
+        )
+
+    def _range(self, scope: Scope, subnet: Subnet, server: IPv4Address) -> DhcpRange:
+        return DhcpRange(
+            subnet_id=subnet.id,
+            network_id=scope.network.id,
+            cidr=subnet.cidr,
+            server=server,
+            start=subnet.cidr.network_address,
+            router=subnet.gateway_ip,
+            mtu=scope.network.mtu,
+            dns=() if self._settings.use_network_dns_servers else self._dns(scope, subnet),
+            routes=tuple(_routes(scope, subnet, server)),
+            domain=self._reserver.domain(scope.network),
+        )
+
+    def _dns(self, scope: Scope, subnet: Subnet) -> tuple[IPv4Address, ...]:
+        """Name servers as given; none given and several DHCP servers: all of them (B8)."""
+        servers = sorted(
+            ip.address
+            for port in scope.ports.values()
+            if not is_vm(port)
+            for ip in port.fixed_ips
+            if ip.subnet_id == subnet.id
+        )
+        return subnet.dns_nameservers or (tuple(servers) if len(servers) > 1 else ())
+
+
+def outer_name(port_id: str) -> str:
+    """Name the host's end of a DHCP port's veth."""
+    return f"o{tap_name(port_id)}"[:LONGEST_NAME]
+
+
+def _routes(
+    scope: Scope, subnet: Subnet, server: IPv4Address
+) -> Iterator[tuple[IPv4Network, IPv4Address]]:
+    """Yield neighbour subnets as on-link, host routes, and the way to the metadata service (B8)."""
+    for other in sorted(scope.subnets.values(), key=lambda one: one.cidr):
+        if other.id != subnet.id:
+            yield other.cidr, IPv4Address(0)
+    yield from ((route.destination, route.nexthop) for route in subnet.host_routes)
+    yield IPv4Network(METADATA_ADDRESS), server
+
+
+def _by_id(ports: list[Port]) -> list[Port]:
+    return sorted(ports, key=lambda port: port.id)
