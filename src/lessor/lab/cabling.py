@@ -5,6 +5,7 @@
                   └── host    eth0 192.0.2.11 …
 
 `wan` is the management and the public network, `flat` the wire between the hosts' flat_interface.
+Hosts with Open vSwitch are on a third wire, too: see `lessor.lab.underlay`.
 All addresses are of RFC 5737's documentation blocks; every lab has the same ones, since no packet
 leaves it.
 """
@@ -14,7 +15,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from lessor.errors import Invalid
+from lessor.lab import underlay as tunnels
 from lessor.lab.node import Node
+from lessor.lab.underlay import Underlay
 
 WAN = IPv4Network("192.0.2.0/24")
 OUTSIDE = IPv4Address("192.0.2.1")  # the default gateway of all
@@ -43,9 +46,9 @@ def host_address(index: int) -> IPv4Address:
     return WAN[FIRST_HOST + index]
 
 
-def lay_fabric(fabric: Node) -> None:
+def lay_fabric(fabric: Node, underlay: Underlay) -> None:
     """Make the bridges that are the lab's wires."""
-    _ip_batch(fabric, FABRIC_LINKS)
+    _ip_batch(fabric, FABRIC_LINKS + tunnels.fabric_lines(underlay))
 
 
 def connect(fabric: Node, node: Node, index: int, address: IPv4Address, *, flat: bool) -> None:
@@ -67,6 +70,25 @@ def connect(fabric: Node, node: Node, index: int, address: IPv4Address, *, flat:
     else:
         lines.append(f"route add default via {OUTSIDE}")
     _ip_batch(node, "\n".join(lines))
+
+
+def connect_tunnel(
+    fabric: Node, node: Node, index: int, address: IPv4Address, underlay: Underlay
+) -> None:
+    """Plug a node into the underlay: eth2, with the MAC of its tunnel address but without that.
+
+    Raises:
+        Invalid: packets are to be delayed, and this kernel can't.
+    """
+    nic, mac = tunnels.NIC, tunnels.tunnel_mac(address)
+    cable = cable_name(index, nic)
+    peer = f"{nic} address {mac} mtu {underlay.mtu} netns {node.init.pid}"
+    _ip_batch(
+        fabric,
+        f"link add {cable} mtu {underlay.mtu} type veth peer name {peer}\n"
+        f"link set {cable} master {tunnels.BRIDGE} up",
+    )
+    tunnels.delay(fabric, cable, underlay)
 
 
 def cable_name(index: int, nic: str) -> str:

@@ -28,6 +28,7 @@ class LabNetwork:
     cidr: IPv4Network
     gateway: IPv4Address | None
     multi_host: bool
+    type: str = "flat"  # or "vxlan"
 
 
 def client(server: Node) -> Client:
@@ -55,35 +56,33 @@ def make_network(
     name: str,
     cidr: str,
     *,
+    kind: str = "flat",
     multi_host: bool = False,
     share_address: bool = False,
     physical_network: str = "physnet1",
     network: dict[str, Any] | None = None,
     subnet: dict[str, Any] | None = None,
 ) -> LabNetwork:
-    """Make a flat network with one subnet.
+    """Make a network with one subnet.
 
     Args:
         api: the server.
         name: of the network.
         cidr: of its subnet.
+        kind: "flat" or "vxlan"; what follows is of flat ones only.
         multi_host: every host is gateway of its own VMs.
         share_address: with the same address on all of them.
         physical_network: whose bridge it is on.
         network: further attributes of the network, as the API names them.
         subnet: further attributes of the subnet.
     """
-    made = api.create(
-        "networks",
-        {
-            "name": name,
-            "provider:network_type": "flat",
-            "provider:physical_network": physical_network,
-            "lessor:multi_host": multi_host,
-            "lessor:share_address": share_address,
-        }
-        | (network or {}),
-    )
+    flat = {
+        "provider:physical_network": physical_network,
+        "lessor:multi_host": multi_host,
+        "lessor:share_address": share_address,
+    }
+    wanted = {"name": name, "provider:network_type": kind} | (flat if kind == "flat" else {})
+    made = api.create("networks", wanted | (network or {}))
     body = {"network_id": made["id"], "cidr": cidr, "ip_version": 4, "name": name}
     inside = api.create("subnets", body | (subnet or {}))
     return _lab_network(made, inside)
@@ -111,6 +110,7 @@ def _lab_network(network: dict[str, Any], subnet: dict[str, Any]) -> LabNetwork:
         cidr=IPv4Network(subnet["cidr"]),
         gateway=IPv4Address(gateway) if gateway else None,
         multi_host=network["lessor:multi_host"],
+        type=network["provider:network_type"],
     )
 
 
@@ -138,4 +138,5 @@ def make_port(
         network=network.name,
         assigned=IPv4Address(fixed[0]["ip_address"]) if fixed else None,
         device_id=made["device_id"],
+        overlay=network.type == "vxlan",
     )

@@ -1,24 +1,16 @@
 """How long a VM waited for its address: DISCOVER to ACK, as seen on its own wire.
 
-The kernel stamps each frame when it passes (SO_TIMESTAMPNS), so it doesn't matter when they are
-read, and the start of the DHCP client isn't counted.
+The start of the DHCP client isn't counted. Frames come from `lessor.lab.capture`.
 """
 
 from __future__ import annotations
 
-import errno
 import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from lessor.lab.netns import in_netns
-
-ETH_P_ALL = 3  # only this shows outgoing frames too; packet(7)
 ETH_P_IP = b"\x08\x00"
-SO_TIMESTAMPNS = 35  # socket(7); Python has no name for it
-TIMESPEC = struct.Struct("@qq")
 DHCP_PORTS = {(68, 67), (67, 68)}
 COOKIE_AT = 236  # of the options' magic cookie in a BOOTP message; RFC 2131 section 3
 MAGIC_COOKIE = b"\x63\x82\x53\x63"
@@ -81,39 +73,3 @@ def dora_ms(messages: Iterable[DhcpMessage], mac: str) -> float | None:
         elif message.type == ACK and message.xid in discovered:
             return (message.at - discovered[message.xid]) * 1000
     return None
-
-
-class Capture:
-    """Listens on a device of a network namespace from now on."""
-
-    def __init__(self, netns: Path, device: str) -> None:
-        self._socket = in_netns(netns, lambda: _open(device))
-
-    def messages(self) -> list[DhcpMessage]:
-        """Return the DHCP messages since the last call, in order."""
-        found: list[DhcpMessage] = []
-        while True:
-            try:
-                frame, extra, _, _ = self._socket.recvmsg(2048, socket.CMSG_SPACE(TIMESPEC.size))
-            except BlockingIOError:
-                return found
-            except OSError as error:
-                if error.errno != errno.ENETDOWN:
-                    raise
-                continue  # said once when the device is, or was, down; it goes on when it is up
-            seconds, nanoseconds = TIMESPEC.unpack(extra[0][2])
-            message = dhcp_message(frame, seconds + nanoseconds / 1e9)
-            if message:
-                found.append(message)
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._socket.close()
-
-
-def _open(device: str) -> socket.socket:
-    listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-    listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-    listener.bind((device, ETH_P_ALL))
-    return listener

@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 
 from lessor.client import Client
 from lessor.errors import CommandError, Conflict, Forbidden, Invalid, NotFound
-from lessor.lab import cabling, cloud
+from lessor.lab import cabling, cloud, hosts, ovs
+from lessor.lab.capture import Capture
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.node import Node, inits
 from lessor.lab.process import Process, is_alive, kill
@@ -31,6 +32,7 @@ from lessor.lab.services import (
     AGENT,
     OUTSIDE,
     SERVER,
+    TOKEN,
     start_agent,
     start_outside,
     start_server,
@@ -45,6 +47,7 @@ from lessor.lab.settings_file import (
     shared_flags,
 )
 from lessor.lab.state import HostSpec, LabState, NodeState, StateFile, VmState
+from lessor.lab.underlay import Underlay, tunnel_address
 from lessor.lab.vm import NetnsVm, Vm
 from lessor.lab.wait import StillNot, wait_for
 
@@ -84,6 +87,7 @@ class Lab:
         *,
         config_files: Sequence[Path] = (),
         services: bool = True,
+        underlay: Underlay | None = None,
         progress: Progress = lambda _: None,
     ) -> Lab:
         """Make a lab and wait until every agent is in sync with the server.
@@ -94,12 +98,13 @@ class Lab:
             flags: settings of the server and all agents; a host's own flags win.
             config_files: settings files, read by the server and all agents before `flags`.
             services: False makes the hosts and their cables only, without server and agents.
+            underlay: the wire between tunnel ends.
             progress: is told each step, in words.
 
         Raises:
             Conflict: a lab runs in this folder.
             Forbidden: we aren't root.
-            Invalid: a host's name can't be one.
+            Invalid: a host's name can't be one, or the underlay can't be so.
         """
         specs = list(hosts) or usual_hosts()
         _check(specs)
@@ -108,7 +113,8 @@ class Lab:
             raise Conflict(f"a lab runs in {lab.folder}; end it first (lessor lab down)")
         lab._clear(logs=True)
         try:
-            lab._make_nodes(specs, progress)
+            lab._make_nodes(specs, underlay or Underlay(), progress)
+            lab._start_ovs(progress)
             if services:
                 lab._start_services(specs, flags or {}, config_files, progress)
         except BaseException:
@@ -116,17 +122,30 @@ class Lab:
             raise
         return lab
 
-    def _make_nodes(self, specs: Sequence[HostSpec], progress: Progress) -> None:
+    def _make_nodes(
+        self, specs: Sequence[HostSpec], underlay: Underlay, progress: Progress
+    ) -> None:
         with self._file.change() as state:
+            state.underlay = underlay
             progress("fabric")
             fabric = self._make(state, NodeState(name=FABRIC, index=-1))
-            cabling.lay_fabric(fabric)
+            cabling.lay_fabric(fabric, underlay)
             for plan in _plan(specs):
                 progress(f"node {plan.name}")
                 node = self._make(state, plan)
-                assert plan.address is not None
-                cabling.connect(fabric, node, plan.index, plan.address, flat=plan.agent)
+                hosts.connect(fabric, node, plan, underlay)
         self._record(OUTSIDE, OUTSIDE, start_outside(self.node(OUTSIDE)))
+
+    def _start_ovs(self, progress: Progress) -> None:
+        """Start Open vSwitch on all hosts that have one, at the same time."""
+        state = self.state
+        names = [name for name, node in state.nodes.items() if node.tunnel_address]
+        if not names:
+            return
+        progress(f"Open vSwitch on {', '.join(names)}")
+        for name, started in hosts.start_ovs(state, [self.node(name) for name in names]).items():
+            for what, process in started.items():
+                self._record(name, what, process)
 
     def _start_services(
         self,
@@ -143,9 +162,9 @@ class Lab:
         owners = network_hosts(specs)
         for spec in specs:
             progress(f"agent of {spec.name}")
-            node, address = self.node(spec.name), self.host_state(spec.name).address
-            assert address is not None
-            own = agent_flags(spec, address, owners)
+            node, known = self.node(spec.name), self.host_state(spec.name)
+            assert known.address is not None
+            own = agent_flags(spec, known.address, owners, known.tunnel_address)
             write_settings(node, *given, settings_text(shared, own))
             write_token(node, self.api.create("hosts", {"name": spec.name})["token"])
             self._launch(spec.name, AGENT)
@@ -277,9 +296,13 @@ class Lab:
         """
         if self.is_running(name, what):
             raise Conflict(f"{what} runs on {name}; end it first (lessor lab kill {name} {what})")
+        if what in ovs.DAEMONS and self.host_state(name).tunnel_address:
+            self._record(name, what, hosts.start_ovs_part(self.state, self.node(name), what))
+            return
         if (what == SERVER) != (name == SERVER) or what not in {AGENT, SERVER}:
             raise Invalid(
-                f"start {what} on {name}: only agents on hosts and the server on {SERVER}"
+                f"start {what} on {name}: only agents on hosts and the server on {SERVER}, "
+                f"and {' and '.join(ovs.DAEMONS)} on hosts that have Open vSwitch"
             )
         self._launch(name, what)
         if what == AGENT:
@@ -302,15 +325,47 @@ class Lab:
         node, process = self.node(name), self.host_state(name).processes.get(what)
         return process is not None and node.is_running() and is_alive(process, node.proc)
 
-    def cut(self, name: str) -> None:
-        """Cut a host off: its management and public link goes down. The flat wire stays."""
+    def cut(self, name: str, nic: str = "eth0") -> None:
+        """Pull a host's cable: eth0 is management and public network, eth1 flat, eth2 tunnels."""
         index = self.host_state(name).index
-        cabling.set_cable(self.node(FABRIC), index, "eth0", up=False)
+        cabling.set_cable(self.node(FABRIC), index, nic, up=False)
 
-    def heal(self, name: str) -> None:
+    def heal(self, name: str, nic: str = "eth0") -> None:
         """Undo `cut`."""
         index = self.host_state(name).index
-        cabling.set_cable(self.node(FABRIC), index, "eth0", up=True)
+        cabling.set_cable(self.node(FABRIC), index, nic, up=True)
+
+    def capture(self, name: str, device: str, netns: str | None = None) -> Capture:
+        """Watch a device of a host, or of one of its namespaces, for DHCP from now on."""
+        self.host_state(name)
+        node = self.node(name)
+        return Capture(node.root / "run/netns" / netns if netns else node.netns, device)
+
+    def power_off(self, name: str) -> None:
+        """Kill a whole host at once, with its VMs: its disk stays."""
+        self.host_state(name)
+        self.node(name).stop()
+        with self._file.change() as state:
+            state.nodes[name].processes.clear()
+            state.vms = {key: vm for key, vm in state.vms.items() if vm.host != name}
+
+    def power_on(self, name: str) -> None:
+        """Start a host again after `power_off`, with Open vSwitch and its agent if it had them.
+
+        Raises:
+            Conflict: it runs.
+        """
+        node, state = self.node(name), self.state
+        if node.is_running():
+            raise Conflict(f"{name} runs; end it first")
+        node.start()
+        hosts.connect(self.node(FABRIC), node, state.nodes[name], state.underlay)
+        if state.nodes[name].tunnel_address:
+            for what, process in hosts.start_ovs(state, [node])[name].items():
+                self._record(name, what, process)
+        if (node.state_dir / TOKEN).exists():
+            self._launch(name, AGENT)
+            self._wait_for_agents(name)
 
     def route_back(self, destination: IPv4Network, via: str) -> None:
         """Let the outside answer VMs that keep their own address (dmz_cidr), by way of a host."""
@@ -319,7 +374,7 @@ class Lab:
         cabling.route_back(self.node(OUTSIDE), destination, address)
 
     def network(self, name: str, cidr: str, **attributes: Any) -> LabNetwork:
-        """Make a flat network with one subnet; see `cloud.make_network` for what can be said."""
+        """Make a network with one subnet, flat if no other kind is said; see `cloud.make_network` for what can be said."""
         return cloud.make_network(self.api, name, cidr, **attributes)
 
     def boot(
@@ -425,6 +480,7 @@ def _plan(specs: Sequence[HostSpec]) -> Iterator[NodeState]:
             address=cabling.host_address(number),
             network_host=spec.network_host,
             agent=True,
+            tunnel_address=tunnel_address(number) if spec.overlay else None,
         )
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from lessor import wire
 from lessor.errors import CommandError
 from lessor.lab.cabling import OUTSIDE
-from lessor.lab.dora import Capture, dora_ms
+from lessor.lab.capture import Capture
+from lessor.lab.dora import dora_ms
 from lessor.lab.guest_image import build_guest, default_cache
 from lessor.lab.lease import VmLease, parse_lease, read_lease, write_lease
 from lessor.lab.node import Node
@@ -27,6 +28,9 @@ from lessor.lab.wait import wait_for
 
 MEMORY_MB = 96
 TAP_TIMEOUT_S = 30
+NO_OFFLOADS = (  # the userspace datapath doesn't finish checksums or cut segments
+    ",csum=off,gso=off,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_ecn=off"
+)
 KERNEL_ARGUMENTS = (
     "console=ttyS0 pci=lastbus=0 panic=-1 reboot=t quiet random.trust_cpu=on tsc=reliable"
 )
@@ -62,6 +66,7 @@ class RealVm:
         self._capture = Capture(self._node.netns, self.tap)
         self.console_log.unlink(missing_ok=True)
         outside = f"lessor.outside=http://{OUTSIDE}/"
+        offloads = NO_OFFLOADS if self.state.overlay else ""
         qemu = self._node.spawn(
             f"vm-{self.state.name}",
             *("qemu-system-x86_64", "-M", "pc,accel=tcg,usb=off", "-cpu", "max"),
@@ -74,7 +79,7 @@ class RealVm:
             *("-serial", "chardev:s0", "-kernel", str(guest.kernel)),
             *("-initrd", str(guest.initramfs), "-append", f"{KERNEL_ARGUMENTS} {outside}"),
             *("-netdev", f"tap,id=n0,ifname={self.tap},script=no,downscript=no"),
-            *("-device", f"virtio-net-pci,romfile=,netdev=n0,mac={self.state.mac}"),
+            *("-device", f"virtio-net-pci,romfile=,netdev=n0,mac={self.state.mac}{offloads}"),
         )
         (self._folder / "qemu.json").write_bytes(wire.encode(qemu))
 

@@ -36,7 +36,12 @@ def server_flags() -> dict[str, str]:
     return {"listen": f"127.0.0.1:{API_PORT}", "agent_listen": f"{SERVER}:{AGENT_PORT}"}
 
 
-def agent_flags(spec: HostSpec, address: IPv4Address, owners: Sequence[str]) -> dict[str, str]:
+def agent_flags(
+    spec: HostSpec,
+    address: IPv4Address,
+    owners: Sequence[str],
+    tunnel_address: IPv4Address | None = None,
+) -> dict[str, str]:
     """Return what only one host's agent is told.
 
     Args:
@@ -44,6 +49,7 @@ def agent_flags(spec: HostSpec, address: IPv4Address, owners: Sequence[str]) -> 
         address: its management address.
         owners: the lab's network hosts. An agent that is none is told another one's name; with
             several, none of these is told any, and the first to come claims a network.
+        tunnel_address: its end of tunnels, if it has one.
     """
     told = {} if spec.network_host or not owners else {"network_host": owners[0]}
     own = {
@@ -52,7 +58,8 @@ def agent_flags(spec: HostSpec, address: IPv4Address, owners: Sequence[str]) -> 
         "server_url": f"http://{SERVER}:{AGENT_PORT}",
         "token_file": f"{STATE_DIR}/agent-token",
     }
-    return own | told | spec.flags
+    overlay = {"ovs/local_ip": str(tunnel_address)} if tunnel_address else {}
+    return own | overlay | told | spec.flags
 
 
 def settings_text(*flags: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from lessor import wire
 from lessor.errors import NotFound
 from lessor.lab.process import Process
+from lessor.lab.underlay import Underlay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class HostSpec:
 
     name: str
     network_host: bool = False  # may own single-host networks
+    overlay: bool = False  # has Open vSwitch and a tunnel address
     flags: dict[str, str] = field(default_factory=dict)  # settings of its agent
 
 
@@ -36,6 +38,7 @@ class NodeState:
     address: IPv4Address | None = None  # on the management and public network
     network_host: bool = False
     agent: bool = False
+    tunnel_address: IPv4Address | None = None  # on the underlay
     processes: dict[str, Process] = field(default_factory=dict)  # pids as seen inside
 
 
@@ -51,6 +54,7 @@ class VmState:
     network: str = ""
     assigned: IPv4Address | None = None
     device_id: str = ""
+    overlay: bool = False  # on a network that Open vSwitch carries
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +63,7 @@ class LabState:
 
     nodes: dict[str, NodeState] = field(default_factory=dict)
     vms: dict[str, VmState] = field(default_factory=dict)
+    underlay: Underlay = field(default_factory=Underlay)
 
 
 class StateFile:

@@ -14,7 +14,8 @@ import httpx
 
 from lessor import wire
 from lessor.errors import CommandError
-from lessor.lab.dora import Capture, dora_ms
+from lessor.lab.capture import Capture
+from lessor.lab.dora import dora_ms
 from lessor.lab.lease import VmLease, parse_lease, read_lease, write_lease
 from lessor.lab.netns import NetnsTransport
 from lessor.lab.node import Node
@@ -101,6 +102,8 @@ class NetnsVm:
         peer = f"{NIC} netns {self.netns} address {self.state.mac}"
         commands = f"netns add {self.netns}\nlink add {self.tap} type veth peer name {peer}\n"
         self._node.exec("ip", "-batch", "-", stdin=commands)
+        if self.state.overlay:  # the userspace datapath doesn't finish checksums
+            self.exec("ethtool", "-K", NIC, "tx", "off")
         self.exec("ip", "-batch", "-", stdin=f"link set lo up\nlink set {NIC} up\n")
 
     def netns_path(self) -> Path:

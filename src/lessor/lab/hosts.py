@@ -1,0 +1,63 @@
+"""Lab hosts as machines: their cables, and their Open vSwitch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address
+
+from lessor.lab import cabling, ovs
+from lessor.lab.node import Node
+from lessor.lab.process import Process
+from lessor.lab.state import LabState, NodeState
+from lessor.lab.underlay import NIC, Underlay
+from lessor.lab.wait import wait_for
+
+UNPLUGGED_TIMEOUT_S = 10
+
+
+def connect(fabric: Node, node: Node, state: NodeState, underlay: Underlay) -> None:
+    """Plug in all cables of a node that has just been started."""
+    assert state.address is not None
+    _wait_until_unplugged(fabric, state)
+    cabling.connect(fabric, node, state.index, state.address, flat=state.agent)
+    if state.tunnel_address:
+        cabling.connect_tunnel(fabric, node, state.index, state.tunnel_address, underlay)
+
+
+def _wait_until_unplugged(fabric: Node, state: NodeState) -> None:
+    """The kernel takes a dead namespace's links away a little later."""
+    links = fabric.root / "sys/class/net"
+    cables = [links / cabling.cable_name(state.index, nic) for nic in ("eth0", "eth1", NIC)]
+    wait_for(
+        lambda: not any(cable.exists() for cable in cables),
+        UNPLUGGED_TIMEOUT_S,
+        f"the former cables of {state.name} are gone",
+    )
+
+
+def start_ovs(state: LabState, nodes: Sequence[Node]) -> dict[str, dict[str, Process]]:
+    """Start Open vSwitch on these hosts, at the same time, with its underlay; by host and daemon."""
+
+    def start(node: Node) -> dict[str, Process]:
+        return {what: start_ovs_part(state, node, what) for what in ovs.DAEMONS}
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        started = pool.map(start, nodes)
+        return dict(zip([node.name for node in nodes], started, strict=True))
+
+
+def start_ovs_part(state: LabState, node: Node, what: str) -> Process:
+    """Start one of Open vSwitch's daemons; the switch also gets its underlay."""
+    if what == ovs.SERVER:
+        return ovs.start_database(node)
+    process = ovs.start_switch(node)
+    own = state.nodes[node.name].tunnel_address
+    assert own is not None
+    ovs.lay_underlay(node, own, _others(state, own), state.underlay.mtu)
+    return process
+
+
+def _others(state: LabState, own: IPv4Address) -> list[IPv4Address]:
+    addresses = [node.tunnel_address for node in state.nodes.values()]
+    return [address for address in addresses if address and address != own]

@@ -1,0 +1,90 @@
+"""Open vSwitch of a lab host: daemons of its own in its namespaces, and the bridge of its underlay.
+
+The datapath is the userspace one (netdev): no kernel module is needed, and each host has its own.
+It has habits that a lab host must be made ready for:
+
+* it finds a tunnel's way only by a bridge of its own, so eth2 is a port of br-phy, and br-phy has the address;
+* it gets copies of eth2's frames, so the host's own must be dropped, or everything is answered twice;
+* it doesn't finish checksums that the kernel left to a network card, so br-phy leaves none;
+* it drops packets until it knows the other end's MAC, so it is told all of them.
+
+The database is in the host's state folder and outlives the host, as on a real machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+
+from lessor.lab.node import Node
+from lessor.lab.process import Process
+from lessor.lab.underlay import NIC, WIRE, tunnel_mac
+from lessor.lab.wait import wait_for
+
+SERVER, SWITCH = "ovsdb-server", "ovs-vswitchd"
+DAEMONS = (SERVER, SWITCH)
+BRIDGE = "br-phy"
+RUN = "/run/openvswitch"  # where all of OVS's programs look
+DATABASE = "/var/lib/lessor/openvswitch.db"
+SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+LOG = ("-vconsole:info", "-vsyslog:off", "-vfile:off")  # `Node.spawn` keeps what they say
+TIMEOUT_S = 15
+NEIGHBOUR_AGE_S = 3600  # the most that OVS takes
+
+MAKE = f"""
+mkdir -p {RUN}
+test -f {DATABASE} || ovsdb-tool create {DATABASE} {SCHEMA}
+"""
+FIRST = (
+    "ovs-vsctl --no-wait init -- set Open_vSwitch . external_ids:system-id=$(hostname)"
+    " external_ids:hostname=$(hostname)"
+    " other_config:n-handler-threads=1 other_config:n-revalidator-threads=1"
+)
+PORTS = f"""
+mac=$1 mtu=$2
+ovs-vsctl --timeout={TIMEOUT_S} --may-exist add-br {BRIDGE} \\
+  -- set Bridge {BRIDGE} datapath_type=netdev fail_mode=standalone other_config:hwaddr=\\"$mac\\" \\
+  -- --may-exist add-port {BRIDGE} {NIC} -- set Interface {BRIDGE} mtu_request=$mtu
+"""
+UNDERLAY = f"""
+address=$1
+nft "table netdev lab_{NIC} {{ chain in {{ type filter hook ingress device {NIC} priority 0; policy drop; }}; }}"
+echo 1 >/proc/sys/net/ipv6/conf/{NIC}/disable_ipv6
+ethtool -K {BRIDGE} tx off >/dev/null
+ip link set {NIC} up
+ip addr replace $address/{WIRE.prefixlen} dev {BRIDGE}
+ip link set {BRIDGE} up
+ovs-appctl tnl/neigh/aging {NEIGHBOUR_AGE_S} >/dev/null
+"""
+
+
+def start_database(node: Node) -> Process:
+    """Start ovsdb-server, on an empty database if there is none, and wait until it listens."""
+    node.exec("sh", "-ec", MAKE)
+    remote = f"--remote=punix:{RUN}/db.sock"
+    started = node.spawn(SERVER, SERVER, DATABASE, remote, f"--pidfile={RUN}/{SERVER}.pid", *LOG)
+    socket = node.root / RUN.lstrip("/") / "db.sock"
+    wait_for(socket.exists, TIMEOUT_S, f"{SERVER} on {node.name} listens")
+    node.exec("sh", "-ec", FIRST)
+    return started
+
+
+def start_switch(node: Node) -> Process:
+    """Start ovs-vswitchd; its database must be there."""
+    database = f"unix:{RUN}/db.sock"
+    return node.spawn(SWITCH, SWITCH, database, f"--pidfile={RUN}/{SWITCH}.pid", *LOG)
+
+
+def lay_underlay(node: Node, address: IPv4Address, peers: Sequence[IPv4Address], mtu: int) -> None:
+    """Give the host its tunnel address, on a bridge, and tell OVS the other ends' MACs.
+
+    May be done again: ovs-vswitchd makes br-phy's device anew whenever it starts.
+    """
+    node.exec("sh", "-ec", PORTS, "sh", tunnel_mac(address), str(mtu))
+    device = node.root / "sys/class/net" / BRIDGE
+    wait_for(device.exists, TIMEOUT_S, f"{BRIDGE} is there on {node.name}")
+    node.exec("sh", "-ec", UNDERLAY, "sh", str(address))
+    known = "\n".join(
+        f"ovs-appctl tnl/neigh/set {BRIDGE} {peer} {tunnel_mac(peer)} >/dev/null" for peer in peers
+    )
+    node.exec("sh", "-ec", known)
