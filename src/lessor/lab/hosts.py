@@ -48,10 +48,13 @@ def start_ovs(state: LabState, nodes: Sequence[Node]) -> dict[str, dict[str, Pro
 
 
 def start_ovs_part(state: LabState, node: Node, what: str) -> Process:
-    """Start one of Open vSwitch's daemons; the switch also gets its underlay."""
+    """Start one of Open vSwitch's daemons, and make the underlay where both run."""
     if what == ovs.SERVER:
-        return ovs.start_database(node)
-    process = ovs.start_switch(node)
+        process = ovs.start_database(node)
+        if not node.find(ovs.SWITCH):
+            return process
+    else:
+        process = ovs.start_switch(node)
     own = state.nodes[node.name].tunnel_address
     assert own is not None
     ovs.lay_underlay(node, own, _others(state, own), state.underlay.mtu)
