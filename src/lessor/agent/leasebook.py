@@ -101,6 +101,29 @@ class LeaseBook:
             self._spool.add(instance, "del", lease)
         self.catch_up()
 
+    def seed(self, instance: str, leases: Iterable[LiveLease]) -> None:
+        """Take leases that another server gave, before this one starts.
+
+        An address that has a lease here keeps it. The server reports them when it has read them.
+        """
+        with self._lock:
+            held = dict(self.live(instance))
+            now = self._clock()
+            given = {lease.address: lease for lease in leases if lease.alive(now)}
+            self._leases[instance] = self._leases.get(instance, {}) | given | held
+            self._unsaved.add(instance)
+            self._live.pop(instance, None)
+            self._save()
+
+    def forget(self, instance: str) -> None:
+        """Know nothing any more of a server that was removed."""
+        with self._lock:
+            self.catch_up()
+            self._leases.pop(instance, None)
+            self._live.pop(instance, None)
+            self._unsaved.discard(instance)
+            self.table(instance).unlink(missing_ok=True)
+
     def prepare(self, instance: str) -> None:
         """Write the table for a server that is to start, when none runs.
 

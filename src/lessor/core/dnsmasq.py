@@ -1,6 +1,6 @@
 """What dnsmasq is told: its command line, and which of it a change touches.
 
-One process serves one bridge, with all ranges on it.
+One process serves one bridge, or one namespace, with all ranges on it.
 
 Source: semantics.md A8.2, B7; dnsmasq(8).
 """
@@ -95,9 +95,13 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
 
     * The interface is named and excluded at once: that binds port 67 to the device, so that unicast
       reaches the right one of several servers, and leaves DNS to the listed addresses, which stay
-      excepted from the exclusion. Other addresses of the bridge are the operator's.
+      excepted from the exclusion. Other addresses of the bridge are the operator's; in a namespace
+      it is the metadata service's.
     * `dhcp-authoritative` answers the renewal of a known host after any loss of leases;
-      `dhcp-ignore` keeps it from a NAK to anybody else's clients on the same wire.
+      `dhcp-ignore` keeps it from a NAK to anybody else's clients on the same wire. Where another
+      server answers too it would refuse whoever chose that one (D2.3); without it, a renewal by
+      broadcast is answered if the lease is known and passed over in silence if not.
+    * From a namespace no resolver of the host can be reached.
     * Hosts are known by MAC: clones send equal client-ids (D2.14), so these are left unread,
       unless a port says that it is known by one.
     """
@@ -124,10 +128,10 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
         *(f"--dhcp-option-force=tag:{range_tag(r)},26,{r.mtu}" for r in spoken),
         f"--dhcp-lease-max={sum(r.cidr.num_addresses for r in spoken)}",
         *_domain_arguments(spoken),
-        "--dhcp-authoritative",
+        *(("--dhcp-authoritative",) if server.authoritative else ()),
         "--dhcp-ignore=tag:!known",
         *(() if _by_client_id(server) else ("--dhcp-ignore-clid",)),
-        *(("--no-resolv",) if server.upstream_dns else ()),
+        *(("--no-resolv",) if server.upstream_dns or server.namespace else ()),
         *(f"--server={one}" for one in server.upstream_dns),
     )
 

@@ -14,7 +14,7 @@ Source: semantics.md A9, A10; dnsmasq(8), --dhcp-script and --leasefile-ro.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -145,6 +145,29 @@ def read_table(text: str) -> dict[IPv4Address, LiveLease]:
             continue
         leases[lease.address] = lease
     return leases
+
+
+def given_elsewhere(
+    known: Iterable[LiveLease], live: Collection[IPv4Address], owners: Mapping[str, str]
+) -> list[LiveLease]:
+    """Return the leases that a server doesn't know of and should, by address.
+
+    Args:
+        known: live leases, whoever gave them; the same one may be there twice, of two servers.
+        live: the addresses that have a lease of this server.
+        owners: the MAC that an address (as text) is reserved for; others' leases stay away.
+    """
+    found: dict[IPv4Address, LiveLease] = {}
+    for lease in known:
+        ours = lease.address not in live and owners.get(str(lease.address)) == lease.mac
+        other = found.get(lease.address)
+        if ours and (other is None or _ends(lease) > _ends(other)):
+            found[lease.address] = lease
+    return [found[address] for address in sorted(found)]
+
+
+def _ends(lease: LiveLease) -> float:
+    return float("inf") if lease.expires_at is None else lease.expires_at
 
 
 def coalesce(events: Sequence[SpooledEvent]) -> list[SpooledEvent]:

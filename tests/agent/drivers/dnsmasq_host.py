@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.dhcpclient import DhcpClient, Reply
 
-from lessor.agent.drivers.dhcp import HOOK
+from lessor.agent.drivers.dhcp import HOOK, KnownLeases
 from lessor.agent.drivers.dnsmasq import DnsmasqDriver
 from lessor.agent.drivers.dnsmasq_process import find_all
 from lessor.agent.leasebook import LeaseBook
@@ -69,6 +69,7 @@ class Host:
         self.paths = Paths(self.root / BRIDGE, HOOK)
         self.clock: Callable[[], float] = time.monotonic
         self.run: Any = run
+        self.known: KnownLeases | None = None
         self.start_agent()
 
     def start_agent(self, *, release: bool = True) -> None:
@@ -83,6 +84,7 @@ class Host:
             alarms=self.folder / "alarms",
             release=release,
             clock=self._clock,
+            known=self.known,
         )
 
     def _run(self, *argv: str, stdin: str | None = None, timeout_s: float = 30) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,10 @@ from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer
 
 HOOK = Path(__file__).parents[2] / "dhcpbridge" / "lessor-dhcpbridge"  # the one that we ship
+
+
+# asks the store for the live leases of these networks, whoever gave them; None: it is away
+KnownLeases = Callable[[Sequence[str]], Sequence[LiveLease] | None]
 
 
 class Leases(Protocol):
@@ -34,6 +38,12 @@ class Leases(Protocol):
 
     def end(self, instance: str, leases: Iterable[LiveLease]) -> None:
         """End leases that no server holds any more."""
+
+    def seed(self, instance: str, leases: Iterable[LiveLease]) -> None:
+        """Take leases that another server gave; an address that has one here keeps it."""
+
+    def forget(self, instance: str) -> None:
+        """Know nothing any more of a server that was removed."""
 
 
 class DhcpDriver(Driver[DhcpServer], Protocol):

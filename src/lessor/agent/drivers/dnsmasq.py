@@ -1,18 +1,20 @@
-"""Runs a dnsmasq for each bridge and keeps it told of its reservations.
+"""Runs a dnsmasq for each bridge or namespace and keeps it told of its reservations.
 
 Ours are the folders of `networks_path` with a `server.json`, and the dnsmasqs that read them.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from lessor.agent.drivers.dhcp import HOOK, Leases
+from lessor.agent.drivers.dhcp import HOOK, KnownLeases, Leases
 from lessor.agent.drivers.dnsmasq_folder import ServerFolder, our_folders
-from lessor.agent.drivers.dnsmasq_process import Process
+from lessor.agent.drivers.dnsmasq_process import Process, Scan, scan
 from lessor.agent.drivers.dnsmasq_server import Ground, Server, tried
 from lessor.agent.run import Run
 from lessor.agent.spool import Spool
@@ -20,6 +22,7 @@ from lessor.core.diff import Changes
 from lessor.core.state import DhcpServer
 
 ALARMS = Path("/run/lessor/alarms")
+AT_ONCE = 8  # servers that are told at the same time: most of it is waiting for programs
 
 
 class DnsmasqDriver:
@@ -35,6 +38,7 @@ class DnsmasqDriver:
         hook: what dnsmasq calls.
         release: end the leases of reservations that are gone (force_dhcp_release).
         clock: seconds, never going back.
+        known: asks the store what leases others gave; None: nobody did.
     """
 
     def __init__(
@@ -48,18 +52,34 @@ class DnsmasqDriver:
         hook: Path = HOOK,
         release: bool = True,
         clock: Callable[[], float] = time.monotonic,
+        known: KnownLeases | None = None,
     ) -> None:
-        self._ground = Ground(root, spool.current, leases, alarms, hook, release, run, clock, [])
+        self._scans = _Scans()
+        self._ground = Ground(
+            root,
+            spool.current,
+            leases,
+            alarms,
+            hook,
+            release,
+            run,
+            clock,
+            [],
+            self._scans.get,
+            known,
+        )
         self._servers: dict[str, Server] | None = None
         self._verify = False
         self._retired: list[Process] = []
 
     def observe(self) -> dict[str, DhcpServer]:
         """Return our servers by name, with what each has loaded (`Server.seen`)."""
+        self._scans.forget()
         tried(self._ground.leases.catch_up)  # a full disk is told by who sends the leases
         servers = self._known()
         for server in servers.values():
             server.look(verify=self._verify)
+        all(server.learn(verify=self._verify) for server in servers.values())
         self._verify = False
         return {name: server.seen() for name, server in servers.items()}
 
@@ -76,22 +96,28 @@ class DnsmasqDriver:
             process.close()
         self._retired = self._ground.retired.copy()
         del self._ground.retired[: len(self._retired)]
-        servers = self._servers or {}
-        return {name: one.process.pidfd for name, one in servers.items() if one.process}
+        running = [(name, one.process) for name, one in list((self._servers or {}).items())]
+        return {name: process.pidfd for name, process in running if process}
 
     def apply(self, changes: Changes[DhcpServer]) -> None:
-        """Start, tell, reload and stop servers."""
-        servers = self._known()
+        """Start, tell, reload and stop servers, each for itself."""
+        self._scans.forget()
         self._ground.alarms.mkdir(parents=True, exist_ok=True)
-        problems: list[Exception] = []
-        for want in changes.create + changes.replace:
-            server = servers.setdefault(want.name, self._fresh(want))
-            server.look(verify=False)
-            problems += server.bring(want)
+        problems = self._bring_all(changes.create + changes.replace)
         for gone in changes.delete:
             problems += tried(partial(self._delete, gone.name))
         if problems:
             raise ExceptionGroup(f"{len(problems)} problems with DHCP servers", problems)
+
+    def _bring_all(self, wanted: tuple[DhcpServer, ...]) -> list[Exception]:
+        servers = self._known()
+        todo = [(servers.setdefault(one.name, self._fresh(one)), one) for one in wanted]
+        if len(todo) < 2:  # noqa: PLR2004 - one needs no threads
+            return [problem for server, want in todo for problem in _bring(server, want)]
+        with ThreadPoolExecutor(AT_ONCE, "lessor-dhcp") as pool:
+            return [
+                problem for found in pool.map(_bring, *zip(*todo, strict=True)) for problem in found
+            ]
 
     def _known(self) -> dict[str, Server]:
         """Return our servers; the first time, find those of an agent before us."""
@@ -113,3 +139,25 @@ class DnsmasqDriver:
         if server is not None:
             server.remove()
             del self._known()[name]
+
+
+class _Scans:
+    """A look at all processes, taken at most once a pass, when somebody first asks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: Scan | None = None
+
+    def get(self) -> Scan:
+        with self._lock:
+            if self._kept is None:
+                self._kept = scan()
+            return self._kept
+
+    def forget(self) -> None:
+        self._kept = None
+
+
+def _bring(server: Server, want: DhcpServer) -> list[Exception]:
+    server.look(verify=False)
+    return list(server.bring(want))

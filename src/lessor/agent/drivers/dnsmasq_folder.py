@@ -2,7 +2,8 @@
 
 Ours are the folders of `networks_path` that have a `server.json`: what the server was last told,
 without reservations. `doubt` is there while files and process may differ; `tagged` while the
-process may have loaded a host with a `set:` tag. A file comes into place whole, by rename, and
+process may have loaded a host with a `set:` tag; `unlearned` while it isn't known what leases other
+servers gave. A file comes into place whole, by rename, and
 leaves by rename too: dnsmasq complains of files that vanish.
 """
 
@@ -43,6 +44,7 @@ class ServerFolder:
         self._base = Path(self.paths.base)
         self._doubt = self.path / "doubt"
         self._tagged = self.path / "tagged"
+        self._unlearned = self.path / "unlearned"
         self._folders = [self.path / one for one in ("hosts", "opts", NAMES)]
 
     def make(self) -> None:
@@ -78,6 +80,18 @@ class ServerFolder:
     def tagged(self) -> bool:
         """Whether the process may have read a `set:` tag."""
         return self._tagged.exists()
+
+    @property
+    def unlearned(self) -> bool:
+        """Whether leases of others may be missing here."""
+        return self._unlearned.exists()
+
+    def note_learned(self, *, learned: bool) -> None:
+        """Note whether it is known what leases others gave."""
+        if learned:
+            self._unlearned.unlink(missing_ok=True)
+        else:
+            self._unlearned.touch()
 
     def doubt(self) -> None:
         """Note that files and process are about to differ."""

@@ -10,16 +10,20 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lessor.agent.run import Run
 from lessor.core.dnsmasq import Paths
 from lessor.errors import LessorError
+from lessor.netns import Identity, identity_of, prefix
 
 PROC = Path("/proc")
 STOP_S = 5.0  # for its end after SIGTERM, before SIGKILL
 HELPER_S = 2.0  # for the lease events that it still hands over
+MARK = "--dhcp-hostsdir="  # with our folder of reservations, it tells whose a process is
+Scan = Mapping[str, Sequence[int]]  # process ids of the running dnsmasqs, by their mark
 SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -46,6 +50,14 @@ class Process:
     def environ(self) -> dict[str, str]:
         """Return the environment that it was started with."""
         return dict(one.partition("=")[::2] for one in _strings(self.pid, "environ"))
+
+    def namespace(self) -> Identity:
+        """Return which network namespace it is in.
+
+        Raises:
+            OSError: it is gone.
+        """
+        return identity_of(self.pid)
 
     def hang_up(self, *, tagged: bool) -> None:
         """Make it read its files again: the only place where a SIGHUP is sent.
@@ -81,33 +93,49 @@ class Process:
             signal.pidfd_send_signal(self.pidfd, number)
 
 
-def find(paths: Paths) -> list[Process]:
+def find(paths: Paths, scanned: Scan | None = None) -> list[Process]:
     """Return the dnsmasqs that serve from this folder: normally one or none.
 
     The pid file is asked first, since a look at all processes costs; what it says is checked.
     """
-    try:
-        told = _held(int(Path(paths.pid).read_text()), paths)
-    except (FileNotFoundError, ValueError):
-        told = None
-    return [told] if told else find_all(paths)
+    told = [held for held in (_held(pid, paths) for pid in _told(paths)) if held]
+    return told or find_all(paths, scanned)
 
 
-def find_all(paths: Paths) -> list[Process]:
+def find_all(paths: Paths, scanned: Scan | None = None) -> list[Process]:
+    """Return all dnsmasqs that serve from this folder.
+
+    Args:
+        paths: of the folder.
+        scanned: a look at all processes since which none was started but what the pid file names.
+    """
+    seen = scan() if scanned is None else scanned
+    pids = dict.fromkeys((*_told(paths), *seen.get(_mark(paths), ())))
+    return [process for process in (_held(pid, paths) for pid in pids) if process]
+
+
+def scan() -> Scan:
     """Look at all processes. A child of dnsmasq, which runs its scripts, looks just like it."""
-    matches = dict(_matching((_mark(paths),)))
-    mains = [pid for pid, parent in matches.items() if parent not in matches]
-    return [process for process in (_held(pid, paths) for pid in mains) if process]
+    found: dict[str, dict[int, int]] = defaultdict(dict)
+    for pid, argv in _dnsmasqs():
+        for mark in (one for one in argv if one.startswith(MARK)):
+            found[mark][pid] = _parent(pid)
+    return {
+        mark: [pid for pid, parent in pids.items() if parent not in pids]
+        for mark, pids in found.items()
+    }
 
 
-def start(run: Run, argv: tuple[str, ...], environ: dict[str, str]) -> None:
+def start(run: Run, argv: tuple[str, ...], environ: dict[str, str], namespace: str = "") -> None:
     """Start dnsmasq with exactly this environment, which its hook inherits.
+
+    In the namespace of this name; "" is the one that we are in.
 
     Raises:
         CommandError: it did not come up; the message has its words.
     """
     variables = [f"{key}={value}" for key, value in environ.items()]
-    run("env", "-i", SEARCH_PATH, "LC_ALL=C", *variables, *argv)
+    run(*prefix(namespace), "env", "-i", SEARCH_PATH, "LC_ALL=C", *variables, *argv)
 
 
 def _held(pid: int, paths: Paths) -> Process | None:
@@ -123,17 +151,31 @@ def _held(pid: int, paths: Paths) -> Process | None:
 
 
 def _mark(paths: Paths) -> str:
-    return f"--dhcp-hostsdir={paths.hosts}"
+    return f"{MARK}{paths.hosts}"
 
 
 def _matching(arguments: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     """Yield (pid, parent) of the processes that have all of these arguments, at least one."""
-    for entry in PROC.iterdir():
-        if entry.name.isdigit() and arguments:
-            pid = int(entry.name)
-            argv = _strings(pid, "cmdline")
-            if argv and argv[0].endswith("dnsmasq") and set(arguments) <= set(argv):
-                yield pid, _parent(pid)
+    for pid, argv in _dnsmasqs() if arguments else ():
+        if set(arguments) <= set(argv):
+            yield pid, _parent(pid)
+
+
+def _dnsmasqs() -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (pid, command line) of all that run dnsmasq."""
+    for name in os.listdir(PROC):  # noqa: PTH208 - names only: there may be thousands
+        if name.isdigit():
+            argv = _strings(int(name), "cmdline")
+            if argv and argv[0].endswith("dnsmasq"):
+                yield int(name), argv
+
+
+def _told(paths: Paths) -> list[int]:
+    """Return what the pid file says, which may be anybody's number by now."""
+    try:
+        return [int(Path(paths.pid).read_text())]
+    except (FileNotFoundError, ValueError):
+        return []
 
 
 def _parent(pid: int) -> int:

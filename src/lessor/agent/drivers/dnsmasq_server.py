@@ -8,7 +8,7 @@ A lease whose reservation is gone is ended after the reload.
 
 from __future__ import annotations
 
-import os
+import errno
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,15 +16,16 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from lessor.agent.drivers.dhcp import Leases
+from lessor.agent.drivers.dhcp import KnownLeases, Leases
 from lessor.agent.drivers.dnsmasq_folder import ServerFolder, Stamp
-from lessor.agent.drivers.dnsmasq_process import Process, find, find_all, start
+from lessor.agent.drivers.dnsmasq_process import Process, Scan, find, find_all, start
 from lessor.agent.run import Run
 from lessor.core.dnsmasq import command_line, plan
 from lessor.core.dnsmasq_files import is_tagged
-from lessor.core.leases import LiveLease
+from lessor.core.leases import LiveLease, given_elsewhere
 from lessor.core.state import DhcpServer, Reservation
 from lessor.errors import CommandError, LessorError, Pending
+from lessor.netns import identity, inside, prefix
 
 LEAST_GAP_S = 1.0  # between two reloads of one server
 REPORT_S = 0.003  # what the report of one lease costs, dnsmasq's fork and the hook
@@ -50,6 +51,8 @@ class Ground:
     run: Run
     clock: Callable[[], float]  # seconds, never going back
     retired: list[Process]  # that somebody may still watch
+    scan: Callable[[], Scan]  # all dnsmasqs, as of the beginning of this pass
+    known: KnownLeases | None = None
 
 
 class Server:
@@ -61,18 +64,19 @@ class Server:
         self._stamp: Stamp = ()
         self._reloaded_at = float("-inf")
         self._compared: _Compared = ({}, {}, [])
+        self._missing: list[LiveLease] = []  # that others gave; a start takes them
         self.process: Process | None = None
         self.loaded = loaded
         self.sure = False
 
     @property
     def name(self) -> str:
-        """The bridge's name, which is the folder's and that of its lease events."""
+        """The bridge's name or the network's id: the folder's name, and that of lease events."""
         return self.loaded.name
 
     def adopt(self) -> None:
         """Find out what a server has loaded that an agent before us started."""
-        found = find(self._folder.paths)
+        found = find(self._folder.paths, self._ground.scan())
         self.process = found[0] if found else None
         for other in found[1:]:
             other.close()
@@ -98,19 +102,28 @@ class Server:
                 self._stamp = stamp
             elif self.process:
                 footing = self.process.environ().get("LESSOR_FOOTING")
-                self.sure = footing == _footing(self.loaded.interface, self._folder)
+                self.sure = footing == _footing(self.loaded, self._folder)
         except OSError:
             self.sure = False
+
+    def learn(self, *, verify: bool) -> bool:
+        """Ask for leases that other servers gave, where there may be some; False: nobody answers.
+
+        A server that is one of several asks at each full look, another only until it was told once.
+        """
+        if not self.sure or not (self._folder.unlearned or (verify and self._is_one_of_several())):
+            return True
+        return self._ask(self.loaded)
 
     def seen(self) -> DhcpServer:
         """Return what is loaded, and whom a lease is still alive for, as a nobody's reservation.
 
-        It is on no interface if it is dead, if what it has loaded isn't known, or if lease events
-        were lost: then it is to be brought to what is wanted, whatever that is.
+        It is on no interface if it is dead, if what it has loaded isn't known, if lease events
+        were lost, or if it lacks leases that others gave: then it is to be brought to what is wanted, whatever that is.
         """
         if not self.sure:
             return replace(self.loaded, interface="", ranges=(), reservations={})
-        if self._alarm.exists():
+        if self._missing or self._alarm.exists():
             return replace(self.loaded, interface="")
         strays = {str(one.address): _of_nobody(one) for one in self._strays()}
         reservations = self.loaded.reservations | strays if strays else self.loaded.reservations
@@ -134,16 +147,36 @@ class Server:
         if self._ground.release:
             leases = self._ground.leases
             leases.end(self.name, list(leases.live(self.name).values()))
+        if self.loaded.namespace:  # should it come back, what is true then is in the store
+            self._ground.leases.forget(self.name)
         self._folder.remove()
+
+    def _is_one_of_several(self) -> bool:
+        return bool(self.loaded.namespace) and not self.loaded.authoritative
+
+    def _ask(self, server: DhcpServer) -> bool:
+        """Find out which leases of others are missing here; False: nobody answers."""
+        networks = dict.fromkeys(r.network_id for r in server.ranges)
+        told = self._ground.known(tuple(networks)) if self._ground.known else ()
+        if told is not None:
+            owners = {key: one.mac for key, one in server.reservations.items()}
+            live = self._ground.leases.live(server.name)
+            self._missing = given_elsewhere(told, live, owners)
+        self._folder.note_learned(learned=told is not None)
+        return told is not None
 
     def _is_ours_whole(self) -> bool:
         """Tell whether process and files are to the last byte what we believe."""
         return (
             self.process is not None
+            and self._is_in(self.process, self.loaded.namespace)
             and self._folder.has(self.loaded)
             and self.process.argv() == command_line(self.loaded, self._folder.paths)
             and self.process.environ().items() >= self._environ(self.loaded).items()
         )
+
+    def _is_in(self, process: Process, namespace: str) -> bool:
+        return not namespace or process.namespace() == identity(namespace)
 
     def _change(self, want: DhcpServer) -> None:
         """Tell a running server what changed."""
@@ -156,7 +189,7 @@ class Server:
             self._folder.rename_all(self.loaded)
         if what.add:
             self._add(what.add)
-        if what.reload:
+        if what.reload or self._missing:
             self._await_turn(urgent=bool(what.blocked))
             self._reload(want)
 
@@ -181,7 +214,7 @@ class Server:
 
     def _reload(self, want: DhcpServer) -> None:
         """Make a running server forget what isn't wanted any more."""
-        if self._folder.tagged or any(map(is_tagged, want.reservations.values())):
+        if self._missing or self._folder.tagged or any(map(is_tagged, want.reservations.values())):
             self._restart(want)
             return
         assert self.process is not None
@@ -192,9 +225,14 @@ class Server:
         self._settle(want)
 
     def _restart(self, want: DhcpServer, end: Sequence[LiveLease] = ()) -> None:
-        """Start it, after the end of what runs. It keeps its leases, but for those in `end`."""
+        """Start it, after the end of what runs. It keeps its leases, but for those in `end`.
+
+        In a namespace it may be the successor of another host's, which gave leases.
+        """
         self.sure = False
         self._folder.make()
+        if want.namespace and not self._ground.leases.live(want.name):
+            self._ask(want)
         self._folder.doubt()
         self._folder.fill(want)
         environ = self._environ(want)
@@ -202,8 +240,10 @@ class Server:
         if not any(map(is_tagged, want.reservations.values())):
             self._folder.untag()
         self._ground.leases.end(want.name, end)
+        self._ground.leases.seed(want.name, self._missing)
+        self._missing = []
         self._ground.leases.prepare(want.name)
-        start(self._ground.run, command_line(want, self._folder.paths), environ)
+        start(self._ground.run, command_line(want, self._folder.paths), environ, want.namespace)
         found = find(self._folder.paths)
         if not found:
             raise CommandError(f"dnsmasq of {want.name} ended right after its start; see its log")
@@ -220,7 +260,7 @@ class Server:
     def _stop(self) -> None:
         """End every dnsmasq of this folder: the known one, and any that a killed agent left."""
         self._let_go()
-        for process in find_all(self._folder.paths):
+        for process in find_all(self._folder.paths, self._ground.scan()):
             process.stop()
             process.close()
 
@@ -261,7 +301,8 @@ class Server:
         """Send a DHCPRELEASE as the client would; whether it took is seen by the caller."""
         client_id = (lease.client_id,) if lease.client_id else ()
         told = (self.loaded.interface, str(lease.address), lease.mac, *client_id)
-        tried(lambda: self._ground.run("dhcp_release", *told))
+        within = prefix(self.loaded.namespace)
+        tried(lambda: self._ground.run(*within, "dhcp_release", *told))
 
     def _heed_alarm(self) -> None:
         """Have all leases reported again after an event was lost, once there is room for them.
@@ -287,7 +328,7 @@ class Server:
             "LESSOR_INSTANCE": server.name,
             "LESSOR_LEASES": str(self._ground.leases.table(server.name)),
             "LESSOR_ALARM": str(self._alarm),
-            "LESSOR_FOOTING": _footing(server.interface, self._folder),
+            "LESSOR_FOOTING": _footing(server, self._folder),
         }
 
     @property
@@ -304,18 +345,23 @@ def tried(step: Callable[[], object]) -> list[Exception]:
     return []
 
 
-def _footing(interface: str, folder: ServerFolder) -> str:
-    """Return which interface and folders these are: one made anew has other numbers.
+def _footing(server: DhcpServer, folder: ServerFolder) -> str:
+    """Return which namespace, interface and folders these are: one made anew has other numbers.
 
     Raises:
-        OSError: there is no such interface.
+        OSError: there is no such namespace or interface.
     """
-    try:
-        index = socket.if_nametoindex(interface)
-    except OSError as error:
-        number = error.errno or 0
-        raise OSError(number, f"no interface {interface}: {os.strerror(number)}") from error
-    return f"{index},{folder.footing()}"
+    interface = server.interface
+    where = ""
+    if server.namespace:
+        interface += f" in {server.namespace}"
+        where = "{},{},".format(*identity(server.namespace))
+    with inside(server.namespace):
+        try:
+            index = socket.if_nametoindex(server.interface)
+        except OSError as error:  # Python gives it no number
+            raise OSError(errno.ENODEV, f"no interface {interface}") from error
+    return f"{where}{index},{folder.footing()}"
 
 
 def _of_nobody(lease: LiveLease) -> Reservation:
