@@ -28,6 +28,7 @@ VXLAN_PORT = 4789
 VXLAN_FLAGS, VXLAN_LENGTH = 0x08, 8  # the VNI is valid; RFC 7348 section 5
 IPV4_LENGTH = 20  # bytes of the shortest header
 LONGEST = 9300  # bytes of a frame
+LEAST_RETRY_S = 0.5  # from a client's DISCOVER to its next; RFC 2131 section 4.1 says seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,34 +133,16 @@ class Capture:
 
 
 def discover_copies(seen: list[Sighting], mac: str) -> list[Sighting]:
-    """Return the copies of this MAC's first DISCOVER that a host sent into tunnels."""
-    copies = [
+    """Return the copies of this MAC's first DISCOVER that a host sent into tunnels.
+
+    A client tries again with the same xid, but not within half a second.
+    """
+    sent = [
         one
         for one in seen
         if one.tunnel and one.outgoing and (one.message.type, one.message.mac) == (DISCOVER, mac)
     ]
-    if not copies:
-        return []
-    first = copies[0].message
-    until = next(
-        (
-            one.message.at
-            for one in seen
-            if one.message.type == DISCOVER and _sent_again(one, copies[0])
-        ),
-        float("inf"),
-    )
-    return [one for one in copies if one.message.xid == first.xid and one.message.at < until]
-
-
-def _sent_again(one: Sighting, first: Sighting) -> bool:
-    """Tell whether this is another DISCOVER into a tunnel that had one: the client's next try."""
-    return (
-        one.outgoing
-        and one.message.mac == first.message.mac
-        and one.tunnel == first.tunnel
-        and one is not first
-    )
+    return [one for one in sent if one.message.at < sent[0].message.at + LEAST_RETRY_S]
 
 
 def _open(device: str) -> socket.socket:

@@ -20,6 +20,7 @@ from lessor.errors import Invalid
 
 if TYPE_CHECKING:
     from lessor.lab.lab import Lab
+    from lessor.lab.layout import Layout
     from lessor.lab.vm import Vm
 
 app = typer.Typer(no_args_is_help=True, help="Simulated hosts with real agents, and VMs.")
@@ -35,14 +36,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 HostName = Annotated[
     str, typer.Argument(metavar="HOST", help="A host, or server, outside, fabric.")
 ]
+Nic = Annotated[str, typer.Option(help="eth0: management, public; eth1: flat; eth2: tunnels.")]
 VmName = Annotated[str, typer.Argument(metavar="NAME", help="The VM.")]
-What = Annotated[str, typer.Argument(help="agent, server, or a program's name, such as dnsmasq.")]
+What = Annotated[
+    str, typer.Argument(help="agent, server, or a program's name: dnsmasq, ovs-vswitchd …")
+]
 Command = Annotated[list[str], typer.Argument(metavar="-- CMD", help="Program and arguments.")]
 PASS_ON = {"ignore_unknown_options": True}  # to the command that is run
 
 NODES = (
     Column("NAME", "name"),
     Column("ADDRESS", "address"),
+    Column("TUNNEL", "tunnel_address"),
     Column("NETWORK HOST", "network_host"),
     Column("STATE", lambda row: "up" if row["running"] else "down"),
     Column(
@@ -92,7 +97,10 @@ def up(
     config: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FILE", exists=True, help="Settings of server and agents; repeatable."
+            metavar="FILE",
+            exists=True,
+            help="A .toml file: which hosts, and the wire between them. Any other: settings of "
+            "server and agents; repeatable.",
         ),
     ] = None,
     folder: Dir = FOLDER,
@@ -100,10 +108,27 @@ def up(
     """Make a lab: hosts, a server, and a host outside, in namespaces."""
     from lessor.lab.lab import Lab, usual_hosts  # noqa: PLC0415 - see the module's docstring
 
+    layout = _layout(config or [])
+    specs, underlay = (layout.hosts, layout.underlay) if layout else (usual_hosts(hosts), None)
+    settings = [path for path in config or [] if not _is_layout(path)]
     with _steps("making the lab") as step:
-        lab = Lab.up(folder, usual_hosts(hosts), config_files=config or (), progress=step)
+        lab = Lab.up(folder, specs, config_files=settings, underlay=underlay, progress=step)
     names = ", ".join(lab.hosts)
     print(f"lab in {lab.folder}: {names}\nits API: lessor lab exec server -- lessor network list")
+
+
+def _is_layout(path: Path) -> bool:
+    return path.suffix == ".toml"
+
+
+def _layout(config: list[Path]) -> Layout | None:
+    from lessor.lab.layout import read_layout  # noqa: PLC0415 - see the module's docstring
+
+    files = [path for path in config if _is_layout(path)]
+    if len(files) > 1:
+        names = ", ".join(map(str, files))
+        raise Invalid(f"--config {names}: a lab has one layout; give one .toml file")
+    return read_layout(files[0]) if files else None
 
 
 @app.command()
@@ -125,6 +150,7 @@ def _nodes(lab: Lab) -> list[dict[str, Any]]:
         {
             "name": node.name,
             "address": str(node.address) if node.address else None,
+            "tunnel_address": str(node.tunnel_address) if node.tunnel_address else None,
             "network_host": node.network_host,
             "running": lab.node(node.name).is_running(),
             "processes": {what: lab.is_running(node.name, what) for what in node.processes},
@@ -156,7 +182,9 @@ def kill(
 @app.command()
 def start(
     host: HostName,
-    what: Annotated[str, typer.Argument(help="agent or server.")] = "agent",
+    what: Annotated[
+        str, typer.Argument(help="agent, server, ovs-vswitchd or ovsdb-server.")
+    ] = "agent",
     folder: Dir = FOLDER,
 ) -> None:
     """Start a host's agent, or the server, again."""
@@ -165,15 +193,28 @@ def start(
 
 
 @app.command()
-def cut(host: HostName, folder: Dir = FOLDER) -> None:
-    """Pull a host's management and public cable; the flat wire stays."""
-    _lab(folder).cut(host)
+def cut(host: HostName, nic: Nic = "eth0", folder: Dir = FOLDER) -> None:
+    """Pull a host's cable; the others stay."""
+    _lab(folder).cut(host, nic)
 
 
 @app.command()
-def heal(host: HostName, folder: Dir = FOLDER) -> None:
+def heal(host: HostName, nic: Nic = "eth0", folder: Dir = FOLDER) -> None:
     """Put a host's cable back."""
-    _lab(folder).heal(host)
+    _lab(folder).heal(host, nic)
+
+
+@app.command("power-off")
+def power_off(host: HostName, folder: Dir = FOLDER) -> None:
+    """Kill a whole host at once, with its VMs; its disk stays."""
+    _lab(folder).power_off(host)
+
+
+@app.command("power-on")
+def power_on(host: HostName, folder: Dir = FOLDER) -> None:
+    """Start a host again that was powered off."""
+    with _steps(f"starting {host}"):
+        _lab(folder).power_on(host)
 
 
 @app.command()
