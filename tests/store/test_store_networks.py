@@ -41,8 +41,8 @@ def test_defaults_come_from_the_settings(make_cloud: Callable[..., Cloud]) -> No
 @pytest.mark.parametrize(
     "values",
     [
-        pytest.param({"network_type": "vxlan"}, id="type"),
-        pytest.param({"segmentation_id": 7}, id="segmentation"),
+        pytest.param({"network_type": "vlan"}, id="type"),
+        pytest.param({"network_type": "flat", "segmentation_id": 7}, id="segmentation"),
         pytest.param({"mtu": 67}, id="mtu"),
         pytest.param({"host": "nobody"}, id="unknown-host"),
     ],

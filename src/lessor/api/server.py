@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -23,6 +23,7 @@ from lessor.settings import ServerSettings
 from lessor.store.store import Store
 
 HOUSEKEEPING_S = 10.0
+WATCH_S = 1.0  # between looks for dead DHCP hosts
 KEEP_ALIVE_S = 75  # longer than clients keep an idle connection, so they close it, not we
 SHUTDOWN_S = 5
 THREADS = 32  # calls of the store at once; they mostly wait for a shared commit
@@ -114,11 +115,15 @@ async def run(
     async with asyncio.TaskGroup() as tasks:
         for listener, bound in listeners:
             tasks.create_task(listener.serve(sockets=[bound]))
-        keeper = tasks.create_task(_keep_house(store))
+        keepers = [
+            tasks.create_task(_every(HOUSEKEEPING_S, "housekeeping", store.housekeep)),
+            tasks.create_task(_every(WATCH_S, "watch of hosts", store.watch_hosts)),
+        ]
         log.info("listening", api=_shown(users), agents=_shown(agents))
         await stop.wait()
         log.info("stopping")
-        keeper.cancel()
+        for keeper in keepers:
+            keeper.cancel()
         notifier.close()
         for listener, _ in listeners:
             listener.should_exit = True
@@ -154,10 +159,10 @@ def _listener(app: ASGIApp) -> _Listener:
     return _Listener(config)
 
 
-async def _keep_house(store: Store) -> None:
+async def _every(seconds: float, what: str, call: Callable[[], None]) -> None:
     while True:
-        await asyncio.sleep(HOUSEKEEPING_S)
+        await asyncio.sleep(seconds)
         try:
-            await asyncio.to_thread(store.housekeep)
+            await asyncio.to_thread(call)
         except Exception as error:  # noqa: BLE001 - it is tried again; the server goes on
-            log.warning("housekeeping failed", retry_s=HOUSEKEEPING_S, error=str(error))
+            log.warning("failed", what=what, retry_s=seconds, error=str(error))

@@ -310,9 +310,10 @@ def let_go(tx: Tx, ground: Ground, owner: Owner, fixed_ips: Sequence[FixedIp]) -
         key = {"network": ground.id, "addr": int(fixed.address)}
         values = {"owner": owner.port_id, "owner_mac": owner.mac, "now": tx.now}
         tx.conn.execute(_LET_GO, key | values)
-        host = ground.dhcp_host(owner.binding_host)
-        if host is not None and ground.plot(fixed.subnet_id).enable_dhcp:
-            hold(tx, ground.id, fixed.address, host)
+        servers = ground.served_by(owner.binding_host)
+        if servers and ground.plot(fixed.subnet_id).enable_dhcp:
+            for host in servers:
+                hold(tx, ground.id, fixed.address, host)
         else:
             free(tx, ground.id, fixed.address)
 

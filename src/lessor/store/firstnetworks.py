@@ -30,7 +30,7 @@ def make(tx: Tx) -> None:
     blocks = cut(tx.settings, tx.settings.fixed_range)
     for n, block in enumerate(blocks):
         name = f"{LABEL}_{n}" if len(blocks) > 1 else LABEL
-        network = networks.create(tx, {"name": name, "shared": True}, ())
+        network = networks.create(tx, {"name": name, "shared": True, "network_type": "flat"}, ())
         subnets.create(
             tx,
             {

@@ -54,15 +54,20 @@ class Ground:
     share_address: bool
     port_security_enabled: bool
     plots: list[Plot] = field(default_factory=list)
+    overlay: bool = False
+    dhcp_hosts: tuple[str, ...] = ()  # of an overlay network: where its DHCP servers are
 
     @property
     def own_servers(self) -> bool:
         """Whether each host with ports has a server address of its own."""
         return self.multi_host and not self.share_address
 
-    def dhcp_host(self, binding_host: str | None) -> str | None:
-        """Return whose DHCP server serves a port that is bound to `binding_host`."""
-        return binding_host if self.multi_host else self.host
+    def served_by(self, binding_host: str | None) -> tuple[str, ...]:
+        """Return whose DHCP servers serve a port that is bound to `binding_host`."""
+        if self.overlay:
+            return self.dhcp_hosts
+        host = binding_host if self.multi_host else self.host
+        return (host,) if host is not None else ()
 
     def plot(self, subnet_id: str) -> Plot:
         """Return a subnet of the network.
@@ -140,6 +145,9 @@ def ground(conn: Connection, network_id: str) -> Ground:
     project, kind, physical, host, multi, share, security, *_ = rows[0]
     segment = segment_of(network_id, kind, physical)
     made = Ground(network_id, project, segment, host, multi, share, security)
+    if kind == "vxlan":
+        made.overlay = True
+        made.dhcp_hosts = dhcp_hosts(conn, network_id)
     for row in rows:
         _add(made, row[7:])
     return made
@@ -153,6 +161,18 @@ def _add(made: Ground, row: Any) -> None:
         made.plots.append(Plot(subnet_id, first, last, prefix, enable_dhcp))
     if low is not None:
         made.plots[-1].spans.append(Span(low, high, fresh))
+
+
+_SERVERS = (
+    select(ports.c.server_of)
+    .where(ports.c.network_id == bindparam("network"), ports.c.server_of > "")
+    .order_by(ports.c.server_of)
+)
+
+
+def dhcp_hosts(conn: Connection, network_id: str) -> tuple[str, ...]:
+    """Return the hosts that have a DHCP server's port of a network, by name."""
+    return tuple(row[0] for row in conn.execute(_SERVERS, {"network": network_id}))
 
 
 def network_not_found(network_id: str) -> NotFound:

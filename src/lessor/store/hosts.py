@@ -10,14 +10,16 @@ from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, or_, select, update
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import Host, PortReport, Report
+from lessor.store import overlay, serving
 from lessor.store.allocation import free
+from lessor.store.ground import hosts_taking_part
 from lessor.store.listing import Listing
 from lessor.store.query import Query
-from lessor.store.rows import HOST, host_of, packed
+from lessor.store.rows import HOST, host_of, number_of, packed
 from lessor.store.tables import holds, hosts, networks, ports
 from lessor.store.writer import Tx
 
@@ -151,7 +153,9 @@ def _not_found(name: str) -> NotFound:
 
 # --- reports --------------------------------------------------------------------------------------
 
-_RUN = select(hosts.c.run_id, hosts.c.heartbeat_at).where(hosts.c.name == bindparam("host_name"))
+_RUN = select(hosts.c.run_id, hosts.c.heartbeat_at, hosts.c.local_ip).where(
+    hosts.c.name == bindparam("host_name")
+)
 
 
 def report(tx: Tx, host: str, said: Report, beats: Beats) -> None:
@@ -159,7 +163,7 @@ def report(tx: Tx, host: str, said: Report, beats: Beats) -> None:
 
     Raises:
         NotFound: there is no such host.
-        Conflict: another agent of this name is alive.
+        Conflict: another agent of this name is alive, or another host has this local_ip.
     """
     row = tx.conn.execute(_RUN, {"host_name": host}).first()
     if row is None:
@@ -167,10 +171,20 @@ def report(tx: Tx, host: str, said: Report, beats: Beats) -> None:
     last = max(row.heartbeat_at or 0.0, beats.known().get(host, 0.0))
     if row.run_id and row.run_id not in {said.run_id, said.previous_run_id}:
         _check_silent(host, tx.now - last, tx.now - beats.alive_since(tx.now))
+    if row.local_ip != number_of(said.local_ip):
+        overlay.check_end(tx.conn, host, said.local_ip)
+        _moved_end(tx, host)
     tx.conn.execute(update(hosts).where(hosts.c.name == host).values(**_columns(said, tx.now)))
     _ports(tx, host, said.ports)
     for network_id, revision in said.applied.items():
         applied(tx, host, network_id, revision)
+
+
+def _moved_end(tx: Tx, host: str) -> None:
+    """A host's tunnels end elsewhere now: whoever has tunnels to it must know."""
+    for network_id in overlay.networks_of(tx.conn, host):
+        tx.touch("networks", network_id)
+        tx.concerns(hosts_taking_part(tx.conn, network_id))
 
 
 def _check_silent(host: str, ago_s: float, down_s: float) -> None:
@@ -190,6 +204,7 @@ def _columns(said: Report, now: float) -> dict[str, Any]:
         "version": said.version,
         "physical_networks": packed(said.physical_networks),
         "network_host": said.network_host,
+        "local_ip": number_of(said.local_ip),
         "in_sync": said.in_sync,
         "counts": packed(said.counts),
     }
@@ -197,7 +212,7 @@ def _columns(said: Report, now: float) -> dict[str, Any]:
 
 
 # Who may say what of a port: its binding host that it is wired, its DHCP server's host that it is
-# served. Nothing that was said of an older row counts for the present one.
+# served; on an overlay network several hosts may. Nothing that was said of an older row counts for the present one.
 _PRESENT = (
     select(
         ports.c.id,
@@ -205,6 +220,8 @@ _PRESENT = (
         ports.c.binding_host == bindparam("host_name"),
         case((networks.c.multi_host, ports.c.binding_host), else_=networks.c.host)
         == bindparam("host_name"),
+        networks.c.network_type == overlay.VXLAN,
+        serving.serves(bindparam("host_name")),
     )
     .select_from(ports.join(networks, networks.c.id == ports.c.network_id))
     .where(ports.c.id.in_(bindparam("keys", expanding=True)))
@@ -215,14 +232,16 @@ def _ports(tx: Tx, host: str, said: Mapping[str, PortReport]) -> None:
     if not said:
         return
     rows = tx.conn.execute(_PRESENT, {"host_name": host, "keys": list(said)}).all()
-    for port_id, revision, binds, serves in rows:
+    for port_id, revision, binds, serves, tunnelled, places in rows:
         word = said[port_id]
         if word.revision and word.revision < revision:
             continue
         columns: dict[str, Any] = {}
         if binds and word.wired is not None:
             columns |= {"wired": word.wired, "wired_pending": word.pending}
-        if serves and word.served is not None:
+        if tunnelled and places and word.served is not None:
+            columns |= serving.said(tx, port_id, host, word)
+        elif serves and word.served is not None:
             pending = "" if columns else word.pending
             columns |= {"served": word.served, "served_pending": pending}
         if columns:
@@ -250,8 +269,10 @@ def applied(tx: Tx, host: str, network_id: str, revision: int) -> None:
 def eligible(
     conn: Connection, beats: Beats, now: float, reporting: Collection[str] = ()
 ) -> set[str]:
-    """Return the hosts that are alive and may own networks."""
-    asked = select(hosts.c.name, hosts.c.heartbeat_at).where(hosts.c.network_host)
+    """Return the hosts that are alive and may own flat networks."""
+    asked = select(hosts.c.name, hosts.c.heartbeat_at).where(
+        hosts.c.network_host, or_(hosts.c.local_ip.is_(None), hosts.c.physical_networks != "[]")
+    )
     known, since = beats.known(), beats.alive_since(now)
     return {
         name

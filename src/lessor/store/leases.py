@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 from lessor.errors import Invalid, NotFound
 from lessor.model import Lease, LeaseBatch, LeaseEvent
 from lessor.store.allocation import free
+from lessor.store.ground import hosts_taking_part
 from lessor.store.listing import Listing
 from lessor.store.query import Query
 from lessor.store.rows import LEASE, lease_of
@@ -56,6 +57,23 @@ def get(conn: Connection, lease_id: str) -> Lease:
 def find(conn: Connection, query: Query, now: float) -> list[Lease]:
     """Return the leases that a query asks for, those that ended as well."""
     return [lease_of(row) for row in _listing(now).rows(conn, query)]
+
+
+def live(conn: Connection, host: str, network_id: str, now: float) -> list[Lease]:
+    """Return the live leases of a network that a host takes part in: one for each address.
+
+    Several hosts may have given the same lease, or one address to two MACs in turn: the last word
+    counts.
+
+    Raises:
+        NotFound: there is no such network, or the host takes no part in it.
+    """
+    if host not in hosts_taking_part(conn, network_id):
+        raise NotFound(
+            f"host {host} takes no part in a network {network_id}", type_="NetworkNotFound"
+        )
+    query = Query({"network_id": (network_id,), "live": (True,)}, (("renewed_at", False),))
+    return list({lease.address: lease for lease in find(conn, query, now)}.values())
 
 
 # --- what DHCP servers say ------------------------------------------------------------------------

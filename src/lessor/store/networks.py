@@ -7,10 +7,12 @@ from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, InUse, Invalid
 from lessor.model import DHCP_OWNER, Network
 from lessor.settings import ServerSettings
+from lessor.store import overlay
 from lessor.store.allocation import hold
 from lessor.store.ground import hosts_taking_part, network_not_found
 from lessor.store.listing import Listing
@@ -69,27 +71,29 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
         alive: hosts that can own it.
 
     Raises:
-        Invalid: the type isn't flat, the physical network has no bridge, or a value is out of range.
+        Invalid: there is no such type, the physical network of a flat one has no bridge, or a
+            value is out of range.
+        Conflict: its VNI is in use.
+        Exhausted: no VNI is free.
     """
-    settings = tx.settings
-    multi_host = values.get("multi_host", settings.multi_host)
+    kind = overlay.type_of(tx, values)
+    own = overlay.shape(tx, values) if kind == overlay.VXLAN else _flat(tx, values, alive)
     network = Network(
         **cast(Any, _plain(values))
+        | own
         | {
             "id": values.get("id") or str(uuid.uuid4()),
-            "network_type": _flat(values),
-            "physical_network": _physical(settings, values.get("physical_network")),
-            "mtu": _mtu(values.get("mtu", settings.global_physnet_mtu)),
-            "multi_host": multi_host,
-            "share_address": values.get("share_address", settings.share_dhcp_address),
-            "host": _owner(tx, values, alive, multi_host=multi_host),
+            "network_type": kind,
             "created_at": tx.now,
             "updated_at": tx.now,
         }
     )
     if tx.conn.execute(_ONE, {"key": network.id}).first():
         raise Conflict(f"there is a network {network.id} already")
-    tx.conn.execute(insert(networks), {c.name: getattr(network, c.name) for c in NETWORK})
+    try:
+        tx.conn.execute(insert(networks), {c.name: getattr(network, c.name) for c in NETWORK})
+    except IntegrityError as error:
+        raise overlay.vni_in_use(tx, network.segmentation_id, error) from error
     tx.touch("form", network.id)
     tx.concerns([network.host])
     return network
@@ -103,13 +107,19 @@ def _plain(values: NetworkValues) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names}
 
 
-def _flat(values: NetworkValues) -> str:
-    kind = values.get("network_type") or "flat"
-    if kind != "flat":
-        raise Invalid(f"network type {kind!r}: only flat networks can be made so far")
+def _flat(tx: Tx, values: NetworkValues, alive: Collection[str]) -> dict[str, Any]:
+    """Return what a new flat network has of its own kind."""
     if values.get("segmentation_id") is not None:
         raise Invalid("a flat network has no segmentation id; leave it out")
-    return kind
+    settings = tx.settings
+    multi_host = values.get("multi_host", settings.multi_host)
+    return {
+        "physical_network": _physical(settings, values.get("physical_network")),
+        "mtu": _mtu(values.get("mtu", settings.global_physnet_mtu)),
+        "multi_host": multi_host,
+        "share_address": values.get("share_address", settings.share_dhcp_address),
+        "host": _owner(tx, values, alive, multi_host=multi_host),
+    }
 
 
 def _physical(settings: ServerSettings, asked: str | None) -> str:
@@ -175,7 +185,11 @@ def choose_owner(tx: Tx, alive: Collection[str]) -> str | None:
 
 _UNOWNED = (
     select(networks.c.id)
-    .where(networks.c.host.is_(None), ~networks.c.multi_host)
+    .where(
+        networks.c.host.is_(None),
+        ~networks.c.multi_host,
+        networks.c.network_type == overlay.FLAT,
+    )
     .order_by(networks.c.created_at, networks.c.id)
 )
 
@@ -212,7 +226,9 @@ def update_one(tx: Tx, network_id: str, values: NetworkValues) -> Network:
     before = get(tx.conn, network_id)
     changes = {k: v for k, v in values.items() if getattr(before, k) != v}
     _check_fixed(before, changes)
-    if "mtu" in changes:
+    if before.network_type == overlay.VXLAN:
+        overlay.check_change(tx.settings, network_id, changes)
+    elif "mtu" in changes:
         _mtu(cast(int, changes["mtu"]))
     if changes.keys() & {"multi_host", "share_address"}:
         _check_empty(tx.conn, network_id, "multi_host and share_address can only change without")

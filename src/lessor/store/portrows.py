@@ -124,6 +124,6 @@ def mac_in_use(tx: Tx, segment: str, mac: str) -> Conflict:
 
 def concerned(tx: Tx, ground: Ground, hosts: Iterable[str | None]) -> set[str | None]:
     """Return the hosts whose view a port of these binding hosts is in."""
-    if ground.multi_host and tx.settings.update_dns_entries:
+    if ground.overlay or (ground.multi_host and tx.settings.update_dns_entries):
         return {*hosts, *hosts_taking_part(tx.conn, ground.id)}
     return {*hosts, ground.host}

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from lessor.errors import Conflict, InUse, Invalid
 from lessor.model import FixedIp, Port
 from lessor.store import networks as network_rows
-from lessor.store import portrows, servers
+from lessor.store import overlay, portrows, servers, serving
 from lessor.store.allocation import Owner, claim, hold, let_go
 from lessor.store.ground import Ground, ground
 from lessor.store.listing import Listing, one_of
@@ -92,6 +92,7 @@ def _create(tx: Tx, land: Ground, values: PortValues, now: float) -> Port:
         created_at=now,
     )
     port = _changed(asked, values, now)
+    overlay.check_owner(land, port.device_owner)
     _check_quota(tx, port.project_id, len(wanted))
     mac = portrows.add(tx, land, port)
     owner = Owner(land.id, port.id, mac, port.binding_host)
@@ -192,6 +193,8 @@ def update_one(tx: Tx, port_id: str, values: PortValues) -> Port:
     if after == before and len(after.fixed_ips) == len(values.get("fixed_ips", after.fixed_ips)):
         return before
     _check_server(tx, before, after, values)
+    if before.device_owner != after.device_owner:
+        overlay.check_owner(land, after.device_owner)
     after = replace(after, updated_at=tx.now)
     _write(tx, land, before, after)
     if "fixed_ips" in values:
@@ -224,6 +227,7 @@ def _write(tx: Tx, land: Ground, before: Port, after: Port) -> None:
         )
     if any(getattr(before, k) != getattr(after, k) for k in ("mac_address", "binding_host")):
         columns |= _UNKNOWN
+        serving.forget_port(tx, after.id)
     try:
         tx.conn.execute(update(ports).where(ports.c.id == after.id).values(**columns))
     except IntegrityError as error:
@@ -278,11 +282,14 @@ def _readdress(
         found.append(kept.get(n) or claim(tx, land, owner, [want], at=n)[0])
     if gone or len(kept) < len(wanted):
         tx.conn.execute(update(ports).where(ports.c.id == after.id).values(**_UNKNOWN))
+        serving.forget_port(tx, after.id)
     return tuple(found)
 
 
 def _move(tx: Tx, land: Ground, before: Port, after: Port) -> None:
     """Take a port from one host to another; the former may serve its addresses for a while."""
+    if land.overlay:  # every host that takes part knows every port
+        return
     old = before.binding_host
     if old is not None:
         tx.gone("port", before.id, land.id, host=old)
@@ -313,9 +320,9 @@ def delete_one(tx: Tx, port_id: str) -> None:
             type_="PortInUse",
         )
     land = ground(tx.conn, port.network_id)
+    tx.concerns(portrows.concerned(tx, land, [port.binding_host]))
     let_go(tx, land, Owner(land.id, port_id, port.mac_address, port.binding_host), port.fixed_ips)
     tx.conn.execute(delete(ports).where(ports.c.id == port_id))
     tx.gone("port", port_id, land.id)
     if port.binding_host is not None and land.own_servers:
         servers.depart(tx, land, port.binding_host)
-    tx.concerns(portrows.concerned(tx, land, [port.binding_host]))

@@ -138,9 +138,12 @@ _HAS_DHCP = exists(
     .where(addresses.c.port_id == ports.c.id, subnets.c.enable_dhcp)
     .correlate(ports)
 )
+_SERVED = (
+    func.coalesce(ports.c.served, False) | ~_HAS_DHCP | func.coalesce(ports.c.server_of > "", False)
+)
 STATUS = case(
     (or_(ports.c.binding_host.is_(None), ~ports.c.admin_state_up), "DOWN"),
-    (ports.c.wired & (func.coalesce(ports.c.served, False) | ~_HAS_DHCP), "ACTIVE"),
+    (ports.c.wired & _SERVED, "ACTIVE"),
     (ports.c.wired.is_not(None) | ports.c.served.is_not(None), "BUILD"),
     else_="DOWN",
 ).label("status")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any, Self, TypeVar, cast
 
+import structlog
 from sqlalchemy import Connection, Engine
 
 from lessor.errors import Unavailable
@@ -30,6 +32,7 @@ from lessor.settings import ServerSettings
 from lessor.store import (
     addresses,
     database,
+    dhcphosts,
     firstnetworks,
     hosts,
     housekeeping,
@@ -49,6 +52,8 @@ T = TypeVar("T")
 ALL = Query()
 TOKEN_CACHE_S = 30.0  # a deleted host's token may be believed by another server for so long
 PURGE_S = 600.0
+
+log = structlog.get_logger("lessor.store")
 
 
 R = TypeVar("R", Network, Subnet, Port, Instance)
@@ -70,6 +75,8 @@ class Store:
         self._subscribers: list[Callable[[frozenset[str]], None]] = []
         self._tokens: dict[str, tuple[str, float]] = {}
         self._beats = hosts.Beats(settings.agent_down_time)
+        self._watch = dhcphosts.Watch(settings.dhcp_down_time)
+        self._able: frozenset[str] = frozenset()
         self._said: dict[str, Report] = {}
         self._purged_at = 0.0
         self._writer = SqliteWriter(engine, clock, settings, self._tell)
@@ -160,12 +167,27 @@ class Store:
     # --- subnets ----------------------------------------------------------------------------------
 
     def create_subnets(self, many: Sequence[SubnetValues]) -> list[Subnet]:
-        """Make subnets; see `subnets.create`."""
-        return self._many(subnets.create_many, many)
+        """Make subnets; see `subnets.create`. Overlay networks get their DHCP servers with them."""
+
+        def job(tx: Tx) -> list[Subnet]:
+            made = subnets.create_many(tx, many)
+            self._settle(tx, made)
+            return made
+
+        return self._many(job)
 
     def update_subnet(self, row_id: str, values: SubnetValues) -> Subnet:
         """Change a subnet; see `subnets.update_one`."""
-        return self._one(subnets.update_one, row_id, values)
+
+        def job(tx: Tx) -> Subnet:
+            after = subnets.update_one(tx, row_id, values)
+            self._settle(tx, [after])
+            return after
+
+        return self._one(job)
+
+    def _settle(self, tx: Tx, changed: Sequence[Subnet]) -> None:
+        dhcphosts.settle(tx, [subnet.network_id for subnet in changed], self._fleet(tx))
 
     def delete_subnet(self, row_id: str) -> None:
         """Delete a subnet whose addresses no port has; see `subnets.delete_one`."""
@@ -318,8 +340,75 @@ class Store:
         if report.network_host and self._read(networks.unowned):
             self._writer.run(self._claim)
 
+        if report.network_host and report.local_ip is not None and host not in self._able:
+            self.place_servers()
+
     def _claim(self, tx: Tx) -> None:
         networks.claim_unowned(tx, hosts.eligible(tx.conn, self._beats, tx.now))
+
+    # --- DHCP servers of overlay networks ---------------------------------------------------------
+
+    def _fleet(self, tx: Tx) -> dhcphosts.Fleet:
+        return dhcphosts.fleet(tx.conn, self._beats, tx.now, self._watch.down_s)
+
+    def place_servers(self) -> None:
+        """Give DHCP servers to networks that have too few, if there are hosts that had no chance yet."""
+        with self._reading() as conn:
+            found = dhcphosts.fleet(conn, self._beats, self._clock(), self._watch.down_s)
+        if found.able - self._able:
+            while self._writer.run(lambda tx: dhcphosts.fill(tx, self._fleet(tx))).value:
+                pass
+        self._able = found.able
+
+    def watch_hosts(self) -> None:
+        """Move DHCP servers away from dead hosts; called about every second."""
+        self.place_servers()
+        now = self._clock()
+        if not self._watch.look(now):
+            return
+        with self._reading() as conn:
+            found = dhcphosts.fleet(conn, self._beats, now, self._watch.down_s)
+            if not dhcphosts.stranded(conn, found):
+                return
+        while moves := self._writer.run(lambda tx: dhcphosts.fail_over(tx, self._fleet(tx))).value:
+            for (source, target), count in Counter((m.source, m.target) for m in moves).items():
+                log.warning(
+                    "dhcp servers moved",
+                    source=source,
+                    target=target,
+                    networks=count,
+                )
+
+    def dhcp_hosts(self, network_id: str) -> list[Host]:
+        """Return the hosts that serve DHCP on a network, by name; see `dhcphosts.serving`."""
+        with self._reading() as conn:
+            names = dhcphosts.serving_hosts(conn, network_id)
+            query = Query(filters={"name": names}, sort=(("name", False),))
+            return hosts.find(conn, query, self._beats, self._clock()) if names else []
+
+    def dhcp_networks(self, host: str) -> list[Network]:
+        """Return the networks that a host serves DHCP on."""
+        with self._reading() as conn:
+            ids = dhcphosts.served_networks(conn, host)
+            return networks.find(conn, Query(filters={"id": ids})) if ids else []
+
+    def add_dhcp_host(self, network_id: str, host: str) -> None:
+        """Put a DHCP server of an overlay network on a host; see `dhcphosts.add`."""
+        self._write(dhcphosts.add, network_id, host)
+
+    def remove_dhcp_host(self, network_id: str, host: str) -> None:
+        """Take a DHCP server of an overlay network from a host; see `dhcphosts.remove`."""
+        self._write(dhcphosts.remove, network_id, host)
+
+    def live_leases(self, host: str, network_id: str) -> list[Lease]:
+        """Return the live leases of a network that a host takes part in, one for each address.
+
+        Raises:
+            NotFound: there is no such network, or the host takes no part in it.
+        """
+        return self._read(leases.live, host, network_id, self._clock())
+
+    # --- time -------------------------------------------------------------------------------------
 
     def housekeep(self) -> None:
         """Do what time asks for; called about every 10 s."""

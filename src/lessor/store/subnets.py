@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_unless
 from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import Network, Pool, Subnet
 from lessor.store import networks as network_rows
-from lessor.store import servers
+from lessor.store import overlay, servers
 from lessor.store.ground import hosts_taking_part
 from lessor.store.listing import Listing
 from lessor.store.pools import checked_pools, default_pools, first_host, reserved_addresses
@@ -99,7 +99,11 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
     _check_overlap(tx.conn, network, cidr)
     gateway = values["gateway_ip"] if "gateway_ip" in values else first_host(cidr)
     enable_dhcp = values.get("enable_dhcp", True)
-    server = _server(cidr, gateway, values.get("dhcp_server"), enable_dhcp=enable_dhcp)
+    server = None
+    if network.network_type == overlay.VXLAN:
+        _check_own_servers(values)
+    else:
+        server = _server(cidr, gateway, values.get("dhcp_server"), enable_dhcp=enable_dhcp)
     _check_ends(cidr, gateway, server)
     subnet = Subnet(
         id=values.get("id") or str(uuid.uuid4()),
@@ -127,6 +131,14 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
     servers.align(tx, network.id)
     tx.concerns(hosts_taking_part(tx.conn, network.id))
     return subnet
+
+
+def _check_own_servers(values: SubnetValues) -> None:
+    if values.get("dhcp_server") is not None:
+        raise Invalid(
+            f"dhcp_server {values['dhcp_server']}: the DHCP servers of a vxlan network have "
+            "addresses of their own, its DHCP ports'; leave it out"
+        )
 
 
 def _network_id(values: SubnetValues) -> str:
@@ -333,7 +345,12 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
     for name in ("id", "network_id", "cidr"):
         if name in values and values[name] != getattr(before, name):
             raise Invalid(f"{name} of subnet {subnet_id} can't be changed; make another subnet")
-    after = replace(_changed(before, values), updated_at=before.updated_at)
+    network = network_rows.get(tx.conn, before.network_id)
+    own_servers = network.network_type == overlay.VXLAN
+    if own_servers:
+        _check_own_servers(values)
+    changed = _changed(before, values, own_servers=own_servers)
+    after = replace(changed, updated_at=before.updated_at)
     if after == before:
         return before
     after = replace(after, updated_at=tx.now)
@@ -347,11 +364,13 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
     return after
 
 
-def _changed(before: Subnet, values: SubnetValues) -> Subnet:
+def _changed(before: Subnet, values: SubnetValues, *, own_servers: bool) -> Subnet:
     gateway = values.get("gateway_ip", before.gateway_ip)
     enable_dhcp = values.get("enable_dhcp", before.enable_dhcp)
     asked = values.get("dhcp_server", before.dhcp_server)
-    server = _server(before.cidr, gateway, asked, enable_dhcp=enable_dhcp)
+    server = None
+    if not own_servers:
+        server = _server(before.cidr, gateway, asked, enable_dhcp=enable_dhcp)
     _check_ends(before.cidr, gateway, server)
     ends_moved = (gateway, server) != (before.gateway_ip, before.dhcp_server)
     taken = before.gateway_ip, before.dhcp_server
@@ -424,6 +443,7 @@ def delete_one(tx: Tx, subnet_id: str) -> None:
     tx.conn.execute(delete(addresses).where(addresses.c.subnet_id == subnet_id))
     tx.conn.execute(delete(subnets).where(subnets.c.id == subnet_id))
     tx.gone("subnet", subnet_id, subnet.network_id)
+    servers.align(tx, subnet.network_id)
 
 
 def facts(conn: Connection, network_ids: Iterable[str]) -> dict[str, Subnet]:

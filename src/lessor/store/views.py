@@ -2,21 +2,22 @@
 
 A host takes part in a network that it owns, or that has a port bound to it. Of a network it knows
 the network's row, its subnets and, in one of two *forms*, all its ports (the owner of a
-single-host network; every host of a multi-host one with `update_dns_entries`) or those bound to
-it. A scope that the host holds gets the rows newer than its cursor; it is sent whole when it is
+single-host network; every host of an overlay one, and of a multi-host one with
+`update_dns_entries`) or those bound to it. A change of an overlay scope also says where the tunnels
+of all who take part end (`peers`). A scope that the host holds gets the rows newer than its cursor; it is sent whole when it is
 new, when the form changed after the cursor, or when tombstones after the cursor were purged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, union
 
 from lessor.model import Network, Port, ScopeChange, Subnet, ViewAnswer, ViewRequest
-from lessor.store import portrows
+from lessor.store import overlay, portrows
 from lessor.store import subnets as subnet_rows
 from lessor.store.rows import NETWORK, SUBNET, network_of
 from lessor.store.tables import counter, networks, ports, subnets, tombstones
@@ -32,6 +33,7 @@ _PART = union(
 )
 _FORMS = select(
     networks.c.id,
+    networks.c.network_type,
     networks.c.host,
     networks.c.multi_host,
     networks.c.form_revision,
@@ -103,7 +105,14 @@ def view(
             if change is not None:
                 scopes[network_id] = change
     left = tuple(sorted(request.cursors.keys() - set(part)))
+    _add_peers(conn, scopes, {row.id for row in forms if row.network_type == overlay.VXLAN})
     return ViewAnswer(epoch=epoch, revision=revision, scopes=scopes, left=left)
+
+
+def _add_peers(conn: Connection, scopes: dict[str, ScopeChange], tunnelled: set[str]) -> None:
+    ends = overlay.peers(conn, sorted(scopes.keys() & tunnelled))
+    for network_id, peers in ends.items():
+        scopes[network_id] = replace(scopes[network_id], peers=peers)
 
 
 def _alike(
@@ -115,11 +124,11 @@ def _alike(
 ) -> dict[tuple[int, bool], list[str]]:
     """Group networks that are read alike: by cursor (-1: whole) and form (True: all ports)."""
     groups: dict[tuple[int, bool], list[str]] = {}
-    for network_id, owner, multi_host, formed, floor in forms:
+    for network_id, kind, owner, multi_host, formed, floor in forms:
         cursor = cursors.get(network_id, -1)
         if not max(formed, floor) <= cursor <= revision:
             cursor = -1
-        every = all_names if multi_host else owner == host
+        every = kind == overlay.VXLAN or (all_names if multi_host else owner == host)
         if cursor < revision:
             groups.setdefault((cursor, every), []).append(network_id)
     return groups

@@ -45,9 +45,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Bring the schema one step back."""
     op.drop_table("serving")
-    op.drop_index(
-        "ix_ports_server_of", "ports", sqlite_where=_SERVERS, postgresql_where=_SERVERS
-    )
+    op.drop_index("ix_ports_server_of", "ports", sqlite_where=_SERVERS, postgresql_where=_SERVERS)
     op.drop_index("uq_networks_segmentation_id", "networks")
     op.drop_index("uq_hosts_local_ip", "hosts")
     op.drop_column("hosts", "local_ip")

@@ -1,0 +1,376 @@
+"""Where the DHCP servers of overlay networks are: placed, moved from dead hosts, placed by hand.
+
+A network has `dhcp_agents_per_network` of them. Each is a port like any other (semantics.md B5),
+bound to its host, with an address of each DHCP subnet; `server_of` marks it. When its host dies,
+the *port* moves: the successor serves at the same address, and the clients notice nothing. A host
+that comes back gets nothing back by itself.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, exists, func, literal, select, union, update
+from sqlalchemy.dialects.sqlite import insert
+
+from lessor.errors import Conflict, NotFound
+from lessor.store import overlay, servers, serving
+from lessor.store.ground import Ground, dhcp_hosts, ground, hosts_taking_part, network_not_found
+from lessor.store.hosts import Beats
+from lessor.store.tables import addresses, holds, hosts, leases, networks, ports, subnets
+from lessor.store.writer import UNSTAMPED, Tx
+
+PARKED = "reserved_dhcp_port"  # device_id of a server's port without a host; Neutron's word
+START_S = 0.1  # for each network that a starting agent has to set up, it may be late
+AT_ONCE = 200  # ports made or moved in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A DHCP server that was moved."""
+
+    network_id: str
+    source: str
+    target: str
+
+
+# --- who is alive ---------------------------------------------------------------------------------
+
+
+class Watch:
+    """Tells when silence means something: not while it may be this server that was away."""
+
+    def __init__(self, down_s: float) -> None:
+        self.down_s = down_s
+        self._last: float | None = None
+        self._quiet_until = 0.0
+
+    def look(self, now: float) -> bool:
+        """Note a look at the hosts; tell whether a silent host can be called dead.
+
+        It can't for `down_s` after the start, and after a gap between looks in which hosts can
+        have spoken without being heard: the clock jumped, or the machine slept (semantics.md B13).
+        """
+        last, self._last = self._last, now
+        if last is None or not 0 <= now - last <= self.down_s / 2:
+            self._quiet_until = now + self.down_s
+        return now >= self._quiet_until
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Hosts as far as DHCP servers go.
+
+    Attributes:
+        able: alive, with a tunnel end, and network hosts: they may be given servers.
+        lost: dead, or not able to serve any more by what they say of themselves.
+        load: how many DHCP servers each host has.
+    """
+
+    able: frozenset[str]
+    lost: frozenset[str]
+    load: dict[str, int]
+
+    def choose(self, besides: Collection[str]) -> str | None:
+        """Return the able host with the fewest servers, and count one more for it."""
+        rest = self.able.difference(besides)
+        if not rest:
+            return None
+        chosen = min(rest, key=lambda host: (self.load.get(host, 0), host))
+        self.load[chosen] = self.load.get(chosen, 0) + 1
+        return chosen
+
+
+_HOSTS = select(
+    hosts.c.name, hosts.c.heartbeat_at, hosts.c.started_at, hosts.c.network_host, hosts.c.local_ip
+)
+_LOAD = (
+    select(ports.c.server_of, func.count())
+    .where(ports.c.server_of > "")
+    .group_by(ports.c.server_of)
+)
+
+
+def fleet(conn: Connection, beats: Beats, now: float, down_s: float) -> Fleet:
+    """Return how the hosts are at `now`; one not heard of for `down_s` is dead."""
+    load = {row[0]: int(row[1]) for row in conn.execute(_LOAD)}
+    known = beats.known()
+    able: set[str] = set()
+    lost: set[str] = set()
+    for row in conn.execute(_HOSTS):
+        beat = max(row.heartbeat_at or 0.0, known.get(row.name, 0.0))
+        start = min(row.started_at or 0.0, beat) + START_S * load.get(row.name, 0)
+        if beat + down_s > now:
+            fit = row.network_host and row.local_ip is not None
+            (able if fit else lost).add(row.name)
+        elif start + down_s <= now:
+            lost.add(row.name)
+    return Fleet(frozenset(able), frozenset(lost), load)
+
+
+# --- placing --------------------------------------------------------------------------------------
+
+_HAS_DHCP = exists(select(1).where(subnets.c.network_id == networks.c.id, subnets.c.enable_dhcp))
+_COUNT = (
+    select(func.count())
+    .where(ports.c.network_id == networks.c.id, ports.c.server_of > "")
+    .scalar_subquery()
+)
+_SHORT = (
+    select(networks.c.id)
+    .where(networks.c.network_type == overlay.VXLAN, _HAS_DHCP, bindparam("wanted") > _COUNT)
+    .order_by(networks.c.created_at, networks.c.id)
+)
+
+
+def settle(tx: Tx, network_ids: Iterable[str], found: Fleet) -> None:
+    """Place the DHCP servers that networks lack, after a subnet of theirs was made or changed."""
+    for network_id in dict.fromkeys(network_ids):
+        land = ground(tx.conn, network_id)
+        if land.overlay and any(plot.enable_dhcp for plot in land.plots):
+            _complete(tx, land, found)
+
+
+def fill(tx: Tx, found: Fleet) -> int:
+    """Place servers of networks that have too few, as far as there are hosts; return how many."""
+    wanted = min(tx.settings.dhcp_agents_per_network, len(found.able))
+    placed = 0
+    for (network_id,) in tx.conn.execute(_SHORT, {"wanted": wanted}).all():
+        placed += _complete(tx, ground(tx.conn, network_id), found)
+        if placed >= AT_ONCE:
+            break
+    return placed
+
+
+def _complete(tx: Tx, land: Ground, found: Fleet) -> int:
+    here = [*land.dhcp_hosts]
+    while len(here) < tx.settings.dhcp_agents_per_network:
+        host = found.choose(here)
+        if host is None:
+            break
+        _place(tx, land, host)
+        here.append(host)
+    return len(here) - len(land.dhcp_hosts)
+
+
+_PARKED = select(ports.c.id).where(
+    ports.c.network_id == bindparam("network"), ports.c.server_of == literal("")
+)
+
+
+def _place(tx: Tx, land: Ground, host: str) -> None:
+    """Put a DHCP server of a network on a host: one that was parked, with its address, or a new one."""
+    parked = tx.conn.execute(_PARKED, {"network": land.id}).scalar()
+    if parked is None:
+        servers.make(tx, land, host, device_id(host, land.id))
+    else:
+        _bind(tx, parked, host, device_id(host, land.id))
+    tx.concerns([host, *hosts_taking_part(tx.conn, land.id)])
+
+
+def device_id(host: str, network_id: str) -> str:
+    """Name a DHCP server's port as Neutron does (semantics.md B5)."""
+    short = host.partition(".")[0]
+    return f"dhcp{uuid.uuid5(uuid.NAMESPACE_DNS, short)}-{network_id}"
+
+
+def _bind(tx: Tx, port_id: str, host: str | None, device: str) -> None:
+    columns = {
+        "binding_host": host,
+        "server_of": host or "",
+        "device_id": device,
+        "wired": None,
+        "served": None,
+        "wired_pending": "",
+        "served_pending": "",
+        "updated_at": tx.now,
+    }
+    tx.conn.execute(update(ports).where(ports.c.id == port_id).values(**columns))
+    tx.touch("ports", port_id)
+
+
+# --- moving ---------------------------------------------------------------------------------------
+
+_SERVERS = (
+    select(ports.c.id, ports.c.network_id, ports.c.server_of)
+    .select_from(ports.join(networks, networks.c.id == ports.c.network_id))
+    .where(
+        ports.c.server_of.in_(bindparam("hosts", expanding=True)),
+        networks.c.network_type == overlay.VXLAN,
+    )
+    .order_by(ports.c.network_id)
+)
+
+
+def stranded(conn: Connection, found: Fleet) -> bool:
+    """Tell whether a lost host has DHCP servers, and another could have them."""
+    left = {"hosts": [host for host in found.lost if host in found.load]}
+    return bool(found.able and left["hosts"] and conn.execute(_SERVERS.limit(1), left).first())
+
+
+def fail_over(tx: Tx, found: Fleet) -> list[Move]:
+    """Move DHCP servers from lost hosts to able ones, `AT_ONCE` at most; one with nowhere to go stays."""
+    lost = {"hosts": [host for host in found.lost if host in found.load]}
+    moves: list[Move] = []
+    for port_id, network_id, source in tx.conn.execute(_SERVERS, lost).all():
+        target = found.choose(dhcp_hosts(tx.conn, network_id))
+        if target is not None:
+            _move(tx, port_id, Move(network_id, source, target))
+            moves.append(Move(network_id, source, target))
+        if len(moves) == AT_ONCE:
+            break
+    return moves
+
+
+def _move(tx: Tx, port_id: str, move: Move) -> None:
+    network_id = move.network_id
+    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    _leave(tx, network_id, move.source)
+    _inherit(tx, move)
+    _bind(tx, port_id, move.target, device_id(move.target, network_id))
+    tx.concerns([move.target])
+
+
+_HOLD = insert(holds)
+
+
+def _leave(tx: Tx, network_id: str, host: str) -> None:
+    """Until a former DHCP host says otherwise, it may go on serving every address it served."""
+    used = select(
+        addresses.c.network_id,
+        addresses.c.address,
+        literal(host),
+        literal(UNSTAMPED),
+        literal(tx.now),
+    ).where(addresses.c.network_id == network_id, addresses.c.port_id.is_not(None))
+    names = ["network_id", "address", "host", "revision", "made_at"]
+    tx.conn.execute(
+        _HOLD.from_select(names, used).on_conflict_do_update(
+            index_elements=names[:3],
+            set_={"revision": _HOLD.excluded.revision, "made_at": _HOLD.excluded.made_at},
+        )
+    )
+    tx.held = True
+    serving.forget_host(tx, network_id, host)
+
+
+def _inherit(tx: Tx, move: Move) -> None:
+    """Make the leases that the former host gave its successor's, who will be asked to renew them."""
+    other = leases.alias("other")
+    mine = (
+        leases.c.network_id == move.network_id,
+        leases.c.host == move.source,
+        leases.c.ended_at.is_(None),
+    )
+    has = exists(
+        select(1).where(
+            other.c.network_id == leases.c.network_id,
+            other.c.host == move.target,
+            other.c.address == leases.c.address,
+            other.c.mac_address == leases.c.mac_address,
+            other.c.ended_at.is_(None),
+        )
+    )
+    over = {"ended_at": tx.now, "end_reason": "superseded"}
+    tx.conn.execute(update(leases).where(*mine, has).values(**over))
+    tx.conn.execute(update(leases).where(*mine).values(host=move.target))
+
+
+# --- who serves what ------------------------------------------------------------------------------
+
+_NETWORK = select(networks.c.network_type, networks.c.multi_host, networks.c.host).where(
+    networks.c.id == bindparam("network")
+)
+_SERVED = union(
+    select(ports.c.network_id).where(ports.c.server_of == bindparam("host_name")),
+    select(networks.c.id).where(networks.c.host == bindparam("host_name")),
+    select(ports.c.network_id)
+    .select_from(ports.join(networks, networks.c.id == ports.c.network_id))
+    .where(ports.c.binding_host == bindparam("host_name"), networks.c.multi_host),
+)
+
+
+def serving_hosts(conn: Connection, network_id: str) -> tuple[str, ...]:
+    """Return the hosts that serve DHCP on a network, flat or not.
+
+    Raises:
+        NotFound: there is no such network.
+    """
+    row = conn.execute(_NETWORK, {"network": network_id}).first()
+    if row is None:
+        raise network_not_found(network_id)
+    if row.network_type == overlay.VXLAN:
+        return dhcp_hosts(conn, network_id)
+    if row.multi_host:
+        return tuple(sorted(hosts_taking_part(conn, network_id)))
+    return (row.host,) if row.host else ()
+
+
+def served_networks(conn: Connection, host: str) -> tuple[str, ...]:
+    """Return the networks that a host serves DHCP on, flat ones as well."""
+    return tuple(row[0] for row in conn.execute(_SERVED, {"host_name": host}))
+
+
+# --- by hand --------------------------------------------------------------------------------------
+
+
+def add(tx: Tx, network_id: str, host: str) -> None:
+    """Put a DHCP server of a network on a host, whatever dhcp_agents_per_network says.
+
+    Raises:
+        NotFound: there is no such network or host, or the host can't serve DHCP on tunnels.
+        Conflict: the network isn't a vxlan one, has no DHCP subnet, or the host serves it already.
+    """
+    land = _tunnelled(tx, network_id)
+    row = tx.conn.execute(_HOSTS.where(hosts.c.name == host)).first()
+    if row is None or row.local_ip is None or not row.network_host:
+        raise NotFound(
+            f"host {host} can't serve DHCP on vxlan networks: it reports no [ovs] local_ip, or is "
+            "no network host",
+            type_="InvalidDHCPAgent",
+        )
+    if host in land.dhcp_hosts:
+        raise Conflict(
+            f"host {host} serves DHCP on network {network_id} already",
+            type_="NetworkHostedByDHCPAgent",
+        )
+    if not any(plot.enable_dhcp for plot in land.plots):
+        raise Conflict(
+            f"network {network_id} has no subnet with DHCP; make one first: its DHCP server needs "
+            "an address"
+        )
+    _place(tx, land, host)
+
+
+def remove(tx: Tx, network_id: str, host: str) -> None:
+    """Take a DHCP server of a network from a host; its address waits for the next one.
+
+    Raises:
+        NotFound: there is no such network.
+        Conflict: the host doesn't serve it.
+    """
+    land = _tunnelled(tx, network_id)
+    server = servers.of_host(tx, land, host)
+    if server is None:
+        raise Conflict(
+            f"host {host} doesn't serve DHCP on network {network_id}",
+            type_="NetworkNotHostedByDhcpAgent",
+        )
+    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    _leave(tx, network_id, host)
+    if tx.conn.execute(_PARKED, {"network": network_id}).first():
+        servers.drop(tx, land, server)
+    else:
+        _bind(tx, server.port_id, None, PARKED)
+
+
+def _tunnelled(tx: Tx, network_id: str) -> Ground:
+    land = ground(tx.conn, network_id)
+    if not land.overlay:
+        raise Conflict(
+            f"network {network_id} is flat: its network host is its DHCP server (lessor:host), or "
+            "every host with ports of it (lessor:multi_host)"
+        )
+    return land

@@ -1,0 +1,265 @@
+"""Overlay networks: which network is one, its VNI and MTU, and the hosts' ends of tunnels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, exists, select, union_all
+from sqlalchemy.exc import IntegrityError
+
+from lessor.errors import Conflict, Exhausted, Invalid
+from lessor.model import DHCP_OWNER
+from lessor.settings import ServerSettings
+from lessor.store.ground import Ground
+from lessor.store.tables import hosts, networks, ports
+from lessor.store.values import NetworkValues
+from lessor.store.writer import Tx
+
+FLAT, VXLAN = "flat", "vxlan"
+OVERHEAD = 50  # bytes that a tunnel over IPv4 takes of each packet (semantics.md B22)
+LEAST_MTU = 68  # RFC 791 section 3.2
+
+# What only flat networks have: asking for one of these is asking for a flat network.
+_OF_FLAT = ("physical_network", "multi_host", "share_address", "host")
+
+
+# --- which type (issue: project_network_types) ----------------------------------------------------
+
+
+def type_of(tx: Tx, values: NetworkValues) -> str:
+    """Return the type of a network that is to be made.
+
+    What is asked for decides; if nothing does, the first of project_network_types that this server
+    can make, or else vxlan where a host has a tunnel address, and flat where none has.
+
+    Raises:
+        Invalid: there is no such type.
+    """
+    asked = values.get("network_type")
+    if asked:
+        if asked not in {FLAT, VXLAN}:
+            raise Invalid(f"network type {asked!r} can't be made; known types: {FLAT}, {VXLAN}")
+        return asked
+    if any(values.get(name) for name in _OF_FLAT):
+        return FLAT
+    if values.get("segmentation_id") is not None:
+        return VXLAN
+    types = tx.settings.project_network_types
+    if not types:
+        return VXLAN if _any_end(tx.conn) else FLAT
+    return next((kind for kind in types if _can_make(tx, kind)), types[0])
+
+
+def _any_end(conn: Connection) -> bool:
+    ends = select(hosts.c.name).where(hosts.c.local_ip.is_not(None)).limit(1)
+    return conn.execute(ends).first() is not None
+
+
+def _can_make(tx: Tx, kind: str) -> bool:
+    return bool(tx.settings.flat_mappings) if kind == FLAT else lowest_free(tx) is not None
+
+
+def shape(tx: Tx, values: NetworkValues) -> dict[str, Any]:
+    """Return what a new vxlan network has of its own kind.
+
+    Raises:
+        Invalid: it asks for what only flat networks have, or for a number out of range.
+        Exhausted: every VNI is in use.
+    """
+    if wrong := [name for name in _OF_FLAT if values.get(name)]:
+        raise Invalid(
+            f"a vxlan network has no {wrong[0]}: its DHCP servers are placed on hosts by "
+            "themselves, and it needs no physical network; leave it out"
+        )
+    return {
+        "segmentation_id": _vni(tx, values.get("segmentation_id")),
+        "mtu": mtu(tx.settings, values.get("mtu")),
+        "multi_host": False,
+        "share_address": False,
+    }
+
+
+def check_change(settings: ServerSettings, network_id: str, changes: Mapping[str, Any]) -> None:
+    """Check what is to change of a vxlan network.
+
+    Raises:
+        Invalid: only flat networks have it, or the underlay can't carry the new MTU.
+    """
+    if wrong := [name for name in _OF_FLAT if changes.get(name)]:
+        raise Invalid(f"network {network_id} is a vxlan network: those have no {wrong[0]}")
+    if "mtu" in changes:
+        mtu(settings, changes["mtu"])
+
+
+# --- MTU ------------------------------------------------------------------------------------------
+
+
+def mtu(settings: ServerSettings, asked: int | None) -> int:
+    """Return the MTU of an overlay network: what the underlay leaves, or less if asked.
+
+    Raises:
+        Invalid: the underlay can't carry as much, or IPv4 allows no such MTU.
+    """
+    most = settings.global_physnet_mtu - OVERHEAD
+    if asked is None:
+        asked = most
+    if not LEAST_MTU <= asked <= most:
+        raise Invalid(
+            f"mtu {asked} is not between {LEAST_MTU} and {most}, which global_physnet_mtu="
+            f"{settings.global_physnet_mtu} leaves to a vxlan network (it takes {OVERHEAD} bytes)"
+        )
+    return asked
+
+
+# --- VNIs -----------------------------------------------------------------------------------------
+
+_LOW: Any = bindparam("low")
+_HIGH: Any = bindparam("high")
+_NEXT = networks.alias("next")
+
+
+def _taken(table: Any, number: Any) -> Any:
+    return exists(select(1).where(table.c.network_type == VXLAN, table.c.segmentation_id == number))
+
+
+# The range's first number, or the one behind the first that has no successor: the index is read
+# only up to the first gap.
+_GAP = union_all(
+    select(_LOW.label("vni")).where(~_taken(networks, _LOW)),
+    select(
+        select(networks.c.segmentation_id + 1)
+        .where(
+            networks.c.network_type == VXLAN,
+            networks.c.segmentation_id >= _LOW,
+            networks.c.segmentation_id < _HIGH,
+            ~_taken(_NEXT, networks.c.segmentation_id + 1),
+        )
+        .order_by(networks.c.segmentation_id)
+        .limit(1)
+        .scalar_subquery()
+    ),
+)
+_HOLDER = select(networks.c.id, networks.c.name).where(
+    networks.c.network_type == VXLAN, networks.c.segmentation_id == bindparam("vni")
+)
+
+
+def _vni(tx: Tx, asked: int | None) -> int:
+    if asked is not None:
+        _check_range(tx.settings, asked)
+        return asked
+    found = lowest_free(tx)
+    if found is None:
+        raise Exhausted(
+            f"no VNI is free: every one of vni_ranges {_ranges(tx.settings)} is a network's; "
+            "delete networks, or widen vni_ranges",
+            type_="NoNetworkAvailable",
+        )
+    return found
+
+
+def lowest_free(tx: Tx) -> int | None:
+    """Return the lowest VNI of the ranges that no network has; None: all are in use."""
+    for low, high in sorted(tx.settings.vni_ranges):
+        free = [row[0] for row in tx.conn.execute(_GAP, {"low": low, "high": high}) if row[0]]
+        if free:
+            return int(min(free))
+    return None
+
+
+def _check_range(settings: ServerSettings, vni: int) -> None:
+    if not any(low <= vni <= high for low, high in settings.vni_ranges):
+        raise Invalid(
+            f"segmentation_id {vni} is out of range: vni_ranges is {_ranges(settings)}; give one "
+            "of them, or none to have one chosen"
+        )
+
+
+def _ranges(settings: ServerSettings) -> str:
+    return ",".join(f"{low}:{high}" for low, high in settings.vni_ranges)
+
+
+def vni_in_use(tx: Tx, vni: int | None, error: IntegrityError) -> Exception:
+    """Return the error that says which network has a VNI, or `error` if it is about something else."""
+    holder = tx.conn.execute(_HOLDER, {"vni": vni}).first()
+    if holder is None:
+        return error
+    return Conflict(
+        f"segmentation_id {vni} is in use by network {holder.id} ({holder.name or 'unnamed'}); "
+        "give another, or none to have one chosen",
+        type_="TunnelIdInUse",
+    )
+
+
+# --- ports ----------------------------------------------------------------------------------------
+
+
+def check_owner(land: Ground, device_owner: str) -> None:
+    """Refuse a DHCP server's port that a client makes on an overlay network: ours are the servers.
+
+    Raises:
+        Invalid: it is one.
+    """
+    if land.overlay and device_owner == DHCP_OWNER:
+        raise Invalid(
+            f"a {DHCP_OWNER} port of vxlan network {land.id} can't be made by hand: it comes with "
+            f"the network's DHCP server; POST /v2.0/agents/ID/dhcp-networks puts one on a host"
+        )
+
+
+# --- ends of tunnels ------------------------------------------------------------------------------
+
+# Asked of each host, not of each port, as in `ground`.
+_PEERS = select(networks.c.id, hosts.c.name, hosts.c.local_ip).where(
+    networks.c.id.in_(bindparam("ids", expanding=True)),
+    hosts.c.local_ip.is_not(None),
+    exists(
+        select(1).where(ports.c.binding_host == hosts.c.name, ports.c.network_id == networks.c.id)
+    ),
+)
+_ENDS = select(hosts.c.name).where(
+    hosts.c.local_ip == bindparam("end"), hosts.c.name != bindparam("host_name")
+)
+_OF_HOST = (
+    select(networks.c.id)
+    .where(
+        networks.c.network_type == VXLAN,
+        networks.c.id.in_(
+            select(ports.c.network_id).where(ports.c.binding_host == bindparam("host_name"))
+        ),
+    )
+    .order_by(networks.c.id)
+)
+
+
+def peers(conn: Connection, ids: list[str]) -> dict[str, dict[str, IPv4Address]]:
+    """Return for each network the tunnel ends of the hosts that have a port of it."""
+    found: dict[str, dict[str, IPv4Address]] = {network_id: {} for network_id in ids}
+    for network_id, host, end in conn.execute(_PEERS, {"ids": ids}) if ids else ():
+        found[network_id][host] = IPv4Address(end)
+    return found
+
+
+def check_end(conn: Connection, host: str, end: IPv4Address | None) -> None:
+    """Refuse a tunnel end that another host has: their packets would come to one of them.
+
+    Raises:
+        Conflict: it is another host's.
+    """
+    if end is None:
+        return
+    other = conn.execute(_ENDS, {"end": int(end), "host_name": host}).scalar()
+    if other is not None:
+        raise Conflict(
+            f"host {host} reports local_ip {end}, which is host {other}'s: two hosts can't have "
+            f"one tunnel address; give one of them another [ovs] local_ip, or delete host {other} "
+            "if it is gone",
+            type_="DuplicateLocalIp",
+        )
+
+
+def networks_of(conn: Connection, host: str) -> list[str]:
+    """Return the overlay networks that a host takes part in."""
+    return [row[0] for row in conn.execute(_OF_HOST, {"host_name": host})]
