@@ -2,7 +2,8 @@
 
 Ours are the sockets of this process: they end with it, so nothing on the host can go stale and no
 mark is needed. Each is bound to its interface (SO_BINDTODEVICE): what network a request comes
-from is what the kernel says, and two bridges may carry equal addresses.
+from is what the kernel says, and two bridges may carry equal addresses. A socket that is made inside
+a network namespace stays there, so this one process serves all namespaces of the host.
 """
 
 from __future__ import annotations
@@ -19,16 +20,23 @@ from lessor.core.state import MetadataListener
 from lessor.errors import Conflict, LessorError, Pending
 from lessor.metadata.app import Endpoint, MetadataApp
 from lessor.metadata.server import BACKLOG, Server
+from lessor.model import METADATA_ADDRESS
+from lessor.netns import Identity, identity, inside
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - on one interface, whatever address its packets were sent to
 CALL_S = 15.0  # for the loop to do what the reconciling thread asks
 RETRY_S = 5.0
 
 
+# the namespace, if it isn't our own, and the kernel's number of the interface there: another number
+# is another interface
+Place = tuple[Identity | None, int]
+
+
 @dataclass(slots=True)
 class _Open:
     listener: MetadataListener
-    index: int  # the kernel's number of the interface: another one is another interface
+    place: Place
     server: Server
     endpoint: Endpoint
 
@@ -93,16 +101,16 @@ class MetadataListeners:
 
     async def _put(self, listener: MetadataListener) -> None:
         held = self._open.get(listener.interface)
-        if held and _is_alive(held) and held.listener.port == listener.port:
+        if held and _is_alive(held) and _spot(held.listener) == _spot(listener):
             held.endpoint.networks = listener.networks
             held.listener = listener
             return
         await self._close(listener.interface)
         endpoint = Endpoint(self._app, listener.networks)
         server = Server(endpoint)
-        index = _index(listener.interface)
-        await server.start(bound(listener.interface, listener.port))
-        self._open[listener.interface] = _Open(listener, index, server, endpoint)
+        place = _place(listener)
+        await server.start(bound(listener.interface, listener.port, listener.namespace))
+        self._open[listener.interface] = _Open(listener, place, server, endpoint)
 
     async def _close(self, interface: str) -> None:
         held = self._open.pop(interface, None)
@@ -110,18 +118,21 @@ class MetadataListeners:
             await held.server.stop()
 
 
-def bound(interface: str, port: int) -> socket.socket:
+def bound(interface: str, port: int, namespace: str = "") -> socket.socket:
     """Return a TCP socket that hears `port` on one interface only.
 
+    In a namespace at the metadata address only: that one is there, and nothing translates to it.
+
     Raises:
-        OSError: there is no such interface, or another socket hears the port there.
+        OSError: there is no such interface, address or namespace, or another socket hears the port.
     """
     # asyncio turns Nagle's delay off (40 ms a request) only where the protocol is named
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    with inside(namespace):
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-        made.bind((ANYWHERE, port))
+        made.bind((str(METADATA_ADDRESS) if namespace else ANYWHERE, port))
         made.listen(BACKLOG)
         made.setblocking(False)
     except OSError:
@@ -132,28 +143,44 @@ def bound(interface: str, port: int) -> socket.socket:
 
 def _is_alive(held: _Open) -> bool:
     try:
-        return held.server.is_serving() and _index(held.listener.interface) == held.index
+        return held.server.is_serving() and _place(held.listener) == held.place
     except OSError:
         return False
 
 
-def _index(interface: str) -> int:
-    try:
-        return socket.if_nametoindex(interface)
-    except OSError as error:  # Python gives it no number
-        raise OSError(errno.ENODEV, f"no interface {interface}") from error
+def _spot(listener: MetadataListener) -> tuple[str, int]:
+    return listener.namespace, listener.port
+
+
+def _place(listener: MetadataListener) -> Place:
+    where = identity(listener.namespace) if listener.namespace else None
+    with inside(listener.namespace):
+        try:
+            return where, socket.if_nametoindex(listener.interface)
+        except OSError as error:  # Python gives it no number
+            raise OSError(errno.ENODEV, f"no interface {listener.interface}") from error
 
 
 def _explained(listener: MetadataListener, error: OSError) -> LessorError:
     what = f"metadata on {listener.interface} port {listener.port}"
-    if error.errno in (errno.ENODEV, errno.ENXIO):
+    missing = _missing(listener).get(error.errno or 0)
+    if missing:
         return Pending(
-            f"{what}: there is no interface {listener.interface} yet",
-            key=listener.interface,
-            retry_s=RETRY_S,
+            f"{what}: there is no {missing} yet", key=listener.interface, retry_s=RETRY_S
         )
     if error.errno == errno.EADDRINUSE:
         return Conflict(
             f"{what}: another program listens there; stop it or set metadata_port to a free one"
         )
     return LessorError(f"{what}: {error}")
+
+
+def _missing(listener: MetadataListener) -> dict[int, str]:
+    """Return what isn't there, by the number of the error that says so."""
+    interface = f"interface {listener.interface}"
+    return {
+        errno.ENODEV: interface,
+        errno.ENXIO: interface,
+        errno.ENOENT: f"network namespace {listener.namespace}",
+        errno.EADDRNOTAVAIL: f"address {METADATA_ADDRESS} in {listener.namespace}",
+    }
