@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from tests.agent.drivers.ovs_daemons import Ovs, open_vswitch
+
+from lessor.agent.ovs import Ovsdb
 
 NEW_NET = 0x40000000  # CLONE_NEWNET
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -126,3 +129,20 @@ def ip(netns: int) -> Iterator[IPRoute]:
     """A netlink socket of the test's namespace."""
     with IPRoute() as opened:
         yield opened
+
+
+@pytest.fixture
+def ovs(netns: int, tmp_path: Path) -> Iterator[Ovs]:
+    """Open vSwitch, of this test only, in its namespace."""
+    folder = tmp_path / "ovs"
+    folder.mkdir()
+    with open_vswitch(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def db(ovs: Ovs) -> Iterator[Ovsdb]:
+    """A connection to the database of `ovs`."""
+    opened = Ovsdb(ovs.connection)
+    yield opened
+    opened.close()

@@ -1,0 +1,287 @@
+"""Keeps ports of OVS bridges as they should be.
+
+Ours carry external_ids:owner=lessor in the Port row. A VM's port may have been made by its
+hypervisor: it is found by external_ids:iface-id of the Interface, whatever its name, and gets our
+marks (and lessor-taken=true): when it isn't wanted any more, it goes to the dead VLAN and its marks
+are taken off.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from lessor.agent.drivers.ovs_ingress import OvsIngress
+from lessor.agent.ovs import OWNER, BridgeRow, Ovsdb, PortRow, Step, exactly
+from lessor.agent.run import Run
+from lessor.core.diff import Changes
+from lessor.core.state import OvsPort
+from lessor.errors import CommandError, Conflict, LessorError, Pending
+
+DEAD_VLAN = 4095
+KIND, NAME, NETWORK, TAKEN = "lessor-kind", "lessor-name", "lessor-network", "lessor-taken"
+MARKS = (*OWNER, KIND, NAME, NETWORK, TAKEN)
+DEVICES = ("vif", "dhcp")  # kinds whose device is not made by OVS
+TYPES = {"patch": "patch", "vxlan": "vxlan"}  # of the Interface; others are "", a system device
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What there is at the beginning of an apply."""
+
+    bridges: Mapping[str, BridgeRow]
+    ports: Mapping[str, PortRow]
+
+    def row_of(self, port: OvsPort) -> PortRow | None:
+        """Return the row that is, or can become, this port: by its mark, iface-id or name."""
+        ours = (row for row in self.ports.values() if row.ours and _key(row) == port.name)
+        plugged = (
+            row
+            for row in self.ports.values()
+            if port.kind == "vif" and row.bridge == port.bridge
+            if row.interface_ids.get("iface-id") == port.port_id
+        )
+        return next(ours, None) or next(plugged, None) or self.ports.get(port.name)
+
+    def is_userspace(self, bridge: str) -> bool:
+        """Tell whether a bridge switches in userspace."""
+        return bridge in self.bridges and self.bridges[bridge].datapath_type == "netdev"
+
+
+class OvsPortDriver:
+    """Makes or takes ports, and removes or releases them.
+
+    Args:
+        db: the database.
+        run: runs nft.
+    """
+
+    def __init__(self, db: Ovsdb, run: Run) -> None:
+        self._db = db
+        self._ingress = OvsIngress(run)
+
+    def observe(self) -> dict[str, OvsPort]:
+        """Return the ports that carry our mark, by the name they are wanted by.
+
+        One that does not work (no device, or the host's own stack gets its frames too) is shown
+        as on no bridge; so is a closed device that is no port any more.
+        """
+        seen = self._seen()
+        ours = [row for row in seen.ports.values() if row.ours]
+        closed = self._ingress.devices() if any(map(seen.is_userspace, seen.bridges)) else set()
+        left = closed - {row.name for row in ours}
+        return {name: OvsPort(name, "", "") for name in left} | {
+            _key(row): _shown(row, works=_works(row, seen, closed)) for row in ours
+        }
+
+    def vlans(self) -> dict[str, int]:
+        """Return the local VLAN of each network that has a port here, by network id."""
+        return {
+            row.external_ids[NETWORK]: row.tag
+            for row in self._db.ports().values()
+            if row.ours and NETWORK in row.external_ids and row.tag not in (None, DEAD_VLAN)
+        }
+
+    def names(self) -> dict[str, str]:
+        """Return what our ports are called, by the name they are wanted by, where it differs."""
+        ours = (row for row in self._db.ports().values() if row.ours)
+        return {_key(row): row.name for row in ours if _key(row) != row.name}
+
+    def apply(self, changes: Changes[OvsPort]) -> None:
+        """Make every change that can be made, then raise one group of those that could not."""
+        seen = self._seen()
+        wanted = changes.create + changes.replace
+        failures: list[Exception] = []
+        plans: dict[str, list[Step]] = {}
+        for port in wanted:
+            failures += _planned(plans, seen, port)
+        forget = []
+        for former in changes.delete:
+            row = seen.row_of(former)
+            forget.append(row.name if row and row.ours else former.name)
+            if row is not None and row.ours:
+                plans[former.name] = _release(row)
+        failures += self._close(seen, [p for p in wanted if p.name in plans])
+        failures += self._transact(plans)
+        failures += self._forget(forget)
+        failures += self._unfinished([p for p in wanted if p.name in plans], failures)
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} OVS ports are not as wanted", failures)
+
+    def _seen(self) -> _Seen:
+        bridges = self._db.bridges()
+        return _Seen(bridges, {row.name: row for one in bridges.values() for row in one.ports})
+
+    def _close(self, seen: _Seen, wanted: list[OvsPort]) -> list[Exception]:
+        """Close the devices before OVS gets them: no frame is to come before."""
+        devices = set()
+        for port in wanted:
+            if port.kind in DEVICES and seen.is_userspace(port.bridge):
+                row = seen.row_of(port)
+                devices.add(row.name if row else port.name)
+        try:
+            if devices:
+                self._ingress.change(close={d for d in devices if _is_there(d)})
+        except CommandError as error:
+            return [error]
+        return []
+
+    def _forget(self, devices: list[str]) -> list[Exception]:
+        try:
+            if devices:
+                self._ingress.change(close=(), forget=devices)
+        except CommandError as error:
+            return [error]
+        return []
+
+    def _transact(self, plans: Mapping[str, list[Step]]) -> list[Exception]:
+        """Do all in one transaction; if it is refused, each port in one of its own."""
+        if not any(plans.values()):
+            return []
+        try:
+            self._db.transact([step for steps in plans.values() for step in steps])
+        except CommandError:
+            return [error for name, steps in plans.items() for error in self._alone(name, steps)]
+        return []
+
+    def _alone(self, name: str, steps: list[Step]) -> Iterator[Exception]:
+        try:
+            self._db.transact(steps)
+        except CommandError as error:
+            yield LessorError(f"port {name}: {error}")
+
+    def _unfinished(self, wanted: list[OvsPort], failures: list[Exception]) -> Iterator[Exception]:
+        """Yield what keeps ports from working that are in the database."""
+        if any(isinstance(failure, CommandError) for failure in failures):
+            return
+        seen = self._seen()
+        for port in wanted:
+            row = seen.row_of(port)
+            if row is None or (row.ofport or 0) > 0:
+                continue
+            if row.error:
+                yield LessorError(f"port {row.name} of {row.bridge}: {row.error}")
+            elif row.ofport is None:
+                yield Pending(
+                    f"{row.name} of {row.bridge} waits for ovs-vswitchd, which has not made it "
+                    f"yet; does it run?",
+                    key=port.name,
+                    retry_s=1,
+                )
+
+
+# --- from the database
+
+
+def _key(row: PortRow) -> str:
+    return row.external_ids.get(NAME, row.name)
+
+
+def _works(row: PortRow, seen: _Seen, closed: Collection[str]) -> bool:
+    if (row.ofport or 0) <= 0:
+        return False
+    if row.type:
+        return True
+    return _is_there(row.name) and (row.name in closed or not seen.is_userspace(row.bridge))
+
+
+def _shown(row: PortRow, *, works: bool) -> OvsPort:
+    kind = row.external_ids.get(KIND, "")
+    has_options = kind in TYPES
+    active = kind not in DEVICES or row.interface_ids.get("iface-status") == "active"
+    return OvsPort(
+        name=_key(row),
+        bridge=row.bridge if works and active and row.type == TYPES.get(kind, "") else "",
+        kind=kind,
+        port_id="" if has_options else row.interface_ids.get("iface-id", ""),
+        mac="" if has_options else row.interface_ids.get("attached-mac", ""),
+        network_id=row.external_ids.get(NETWORK, ""),
+        vlan=row.tag,
+        options=tuple(sorted(row.options.items())) if has_options else (),
+    )
+
+
+# --- to the database
+
+
+def _planned(plans: dict[str, list[Step]], seen: _Seen, port: OvsPort) -> list[Exception]:
+    try:
+        plans[port.name] = _plan(seen, port)
+    except LessorError as error:
+        return [error]
+    return []
+
+
+def _plan(seen: _Seen, port: OvsPort) -> list[Step]:
+    """Return the steps that make a port what it should be."""
+    row = seen.row_of(port)
+    if port.bridge not in seen.bridges:
+        raise Pending(f"{port.name} waits for bridge {port.bridge}", key=port.name)
+    if row is not None and row.bridge != port.bridge:
+        if not row.ours:
+            raise Conflict(f"{port.name} can't join {port.bridge}: it is a port of {row.bridge}")
+        return [_deletion(row), *_creation(port), *_settings(port, port.name, taken=False)]
+    if port.kind in DEVICES and not _is_there(row.name if row else port.name):
+        raise Pending(_waits(port), key=port.name)
+    if row is None:
+        return [*_creation(port), *_settings(port, port.name, taken=False)]
+    if not row.ours and port.kind != "vif":
+        raise Conflict(f"{port.name} is there on {port.bridge} and isn't ours; remove or rename it")
+    taken = row.external_ids.get(TAKEN) == "true" if row.ours else True
+    return _settings(port, row.name, taken=taken)
+
+
+def _waits(port: OvsPort) -> str:
+    if port.kind == "vif":
+        return f"the hypervisor has not made {port.name} of port {port.port_id} yet"
+    return f"{port.name} of DHCP port {port.port_id} waits for its device"
+
+
+def _creation(port: OvsPort) -> list[Step]:
+    return [lambda api: api.add_port(port.bridge, port.name, may_exist=False)]
+
+
+def _settings(port: OvsPort, name: str, *, taken: bool) -> list[Step]:
+    """Return the steps that give a row all that the port has; the mark is in the same step."""
+    marks = OWNER | {KIND: port.kind, NAME: port.name}
+    if port.network_id:
+        marks[NETWORK] = port.network_id
+    if taken:
+        marks[TAKEN] = "true"
+    tag = [] if port.vlan is None else [port.vlan]
+    steps: list[Step] = [
+        lambda api: api.db_set("Port", name, ("external_ids", marks)),
+        exactly("Port", name, "tag", tag),
+        lambda api: api.db_set("Interface", name, ("type", TYPES.get(port.kind, ""))),
+    ]
+    if port.kind in DEVICES:
+        ids = {"iface-id": port.port_id, "attached-mac": port.mac, "iface-status": "active"}
+        return [*steps, lambda api: api.db_set("Interface", name, ("external_ids", ids))]
+    return [*steps, exactly("Interface", name, "options", dict(port.options))]
+
+
+def _release(row: PortRow) -> list[Step]:
+    """Return the steps that remove a port of ours, or give one back to its hypervisor.
+
+    Without a tag it would be in every network.
+    """
+    if row.external_ids.get(TAKEN) != "true":
+        return [_deletion(row)]
+    return [
+        lambda api: api.db_set("Port", row.name, ("tag", [DEAD_VLAN])),
+        lambda api: api.db_remove("Port", row.name, "external_ids", *MARKS),
+    ]
+
+
+def _deletion(row: PortRow) -> Step:
+    return lambda api: api.del_port(row.name, row.bridge)
+
+
+def _is_there(device: str) -> bool:
+    """Tell whether the host has a network device of this name."""
+    try:
+        socket.if_nametoindex(device)
+    except OSError:
+        return False
+    return True
