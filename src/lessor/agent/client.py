@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,11 +12,15 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
+from lessor.core.leases import LiveLease
 from lessor.errors import Conflict, Invalid, LessorError, NotFound, Unauthorized, Unavailable
-from lessor.model import LeaseBatch, MetadataFacts, Report, ViewAnswer, ViewRequest
+from lessor.model import Lease, LeaseBatch, MetadataFacts, Report, ViewAnswer, ViewRequest
 from lessor.wire import decode, encode
 
 T = TypeVar("T")
+QUICK_S = 2.0  # for answers that the start of a DHCP server waits for
+AWAY_S = 5.0  # for so long a server that gave no such answer isn't asked again
+NOT_FOUND = 404
 CALL_S = 10.0  # an answer that isn't a long poll takes no longer
 REFUSALS: dict[int, type[LessorError]] = {
     400: Invalid,
@@ -33,6 +38,7 @@ class Client:
         self._url = server_url.rstrip("/")
         self._token_file = token_file
         self._http = httpx.AsyncClient(timeout=CALL_S, trust_env=False)
+        self._away_until = float("-inf")
 
     async def view(self, request: ViewRequest) -> ViewAnswer:
         """Ask for what is newer than the view we have; waits up to `request.wait_s`."""
@@ -51,6 +57,16 @@ class Client:
         """Send lease events; return the last sequence number that the server has applied."""
         answer = await self._call("POST", "leases", batch)
         return int(msgspec.json.decode(answer)["last_seq"])
+
+    async def leases_of(self, network_id: str) -> list[Lease]:
+        """Return the live leases of a network, whoever's DHCP server gave them: one an address.
+
+        Raises:
+            NotFound: there is no such network, or this host takes no part in it.
+        """
+        return decode(
+            await self._call("GET", "leases", params={"network": network_id}), list[Lease]
+        )
 
     async def metadata(self, networks: Sequence[str], address: IPv4Address) -> MetadataFacts | None:
         """Return what is known of the VM with `address` on one of `networks`; None: nothing."""
@@ -72,6 +88,7 @@ class Client:
     async def close(self) -> None:
         """Hang up."""
         await self._http.aclose()
+        self._quick.close()
 
     def reachable(self) -> bool:
         """Tell whether the server answers now; waits 2 s at most. For threads."""
@@ -80,6 +97,36 @@ class Client:
                 return http.get(f"{self._url}/agent/v1/ping", headers=self._headers()).is_success
         except (httpx.HTTPError, LessorError):
             return False
+
+    def known_leases(self, networks: Sequence[str]) -> list[LiveLease] | None:
+        """Return the live leases of these networks, whoever gave them. For threads.
+
+        None: the server doesn't answer; after that it isn't asked for a while, since many DHCP
+        servers may wait for the answer.
+        """
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            return [live for key in networks for live in self._leases_there(key)]
+        except (httpx.HTTPError, httpx.InvalidURL, LessorError):
+            self._away_until = time.monotonic() + AWAY_S
+            return None
+
+    def _leases_there(self, network_id: str) -> list[LiveLease]:
+        answer = self._quick.get(
+            f"{self._url}/agent/v1/leases", params={"network": network_id}, headers=self._headers()
+        )
+        if answer.status_code == NOT_FOUND:
+            return []
+        answer.raise_for_status()
+        return [
+            LiveLease(one.address, one.mac_address, one.expires_at, one.hostname, one.client_id)
+            for one in decode(answer.content, list[Lease])
+        ]
+
+    @cached_property
+    def _quick(self) -> httpx.Client:
+        return httpx.Client(timeout=QUICK_S, trust_env=False)
 
     def _headers(self) -> dict[str, str]:
         try:

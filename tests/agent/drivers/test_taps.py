@@ -225,3 +225,58 @@ def test_every_step_may_fail(  # noqa: PLR0917 - fixtures come by name
         )
         assert not shown(sh, plugged).get("ifalias")
     assert 5 < step < 49
+
+
+# --- for an OVS bridge
+
+
+def test_a_tap_for_an_ovs_bridge_is_made_ready_and_joins_no_linux_bridge(
+    ip: IPRoute, sh: Shell, plugged: str
+) -> None:
+    sh(f"ip link add br101 type bridge; ip link set {plugged} master br101")
+    wanted = [replace(tap, bridge="") for tap in (OURS, THEIRS)]
+    driver = TapDriver(ip)
+    bring(driver, *wanted)
+    assert not bring(TapDriver(ip), *wanted)
+    for tap in wanted:
+        link = shown(sh, tap.name)
+        assert "master" not in link
+        assert (link["mtu"], "UP" in link["flags"]) == (1450, True)
+        ipv6 = sh(f"cat /proc/sys/net/ipv6/conf/{tap.name}/disable_ipv6")
+        assert ipv6 == "1\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param("echo 0 > /proc/sys/net/ipv6/conf/{}/disable_ipv6", id="ipv6"),
+        pytest.param("ip link add br101 type bridge; ip link set {} master br101", id="bridge"),
+        pytest.param("ip link set {} mtu 1400", id="mtu"),
+    ],
+)
+def test_what_others_do_to_a_tap_for_an_ovs_bridge_is_undone(
+    ip: IPRoute, sh: Shell, change: str
+) -> None:
+    driver, wanted = TapDriver(ip), replace(OURS, bridge="")
+    bring(driver, wanted)
+    sh(change.format(wanted.name))
+    assert bring(driver, wanted)
+    assert not bring(driver, wanted)
+    assert "master" not in shown(sh, wanted.name)
+
+
+def test_a_tap_that_ovs_holds_stays_with_it(
+    ip: IPRoute, sh: Shell, plugged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sh(f"ip link add ovs type bridge; ip link set {plugged} master ovs")
+
+    def with_ovs(socket: IPRoute) -> dict[str, Link]:
+        """The host's devices, one of them an OVS datapath: not every kernel can make one."""
+        found = links(socket)
+        return {**found, "ovs": replace(found["ovs"], kind="openvswitch")}
+
+    monkeypatch.setattr("lessor.agent.drivers.taps.links", with_ovs)
+    driver, wanted = TapDriver(ip), replace(THEIRS, bridge="")
+    bring(driver, wanted)
+    assert shown(sh, plugged)["master"] == "ovs"
+    assert not bring(driver, wanted)

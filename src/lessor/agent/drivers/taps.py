@@ -1,7 +1,8 @@
 """Keeps the host's ends of ports, the taps, on their bridges.
 
 Ours carry an alias (IFLA_IFALIAS): `lessor:<port id>` is one that a hypervisor made and we took,
-`lessor:<port id>:managed` one that we made. A tap that its hypervisor deletes is simply gone.
+`lessor:<port id>:managed` one that we made. A tap that its hypervisor deletes is simply gone. One
+that is wanted on no Linux bridge is for an OVS bridge: it is made ready, and joined by who has those.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from lessor.core.state import Tap
 from lessor.errors import Conflict, LessorError, Pending
 
 MARK, MANAGED = "lessor:", ":managed"
+UNFIT = "?"  # shown as the bridge of a tap that isn't as it must be: no bridge has this name
 
 
 class TapDriver:
@@ -39,7 +41,7 @@ class TapDriver:
     def observe(self) -> dict[str, Tap]:
         """Return the taps that carry our mark, by name.
 
-        One that is not on a bridge as it must be (no hairpin, IPv6 on) is shown as on none.
+        One that is not on a bridge as it must be (no hairpin, IPv6 on) is shown as on `UNFIT`.
         """
         devices = links(self._ip)
         bridges = {d.index: d.name for d in devices.values() if d.kind == "bridge"}
@@ -61,21 +63,16 @@ class TapDriver:
 
     def _shown(self, device: Link, bridges: Mapping[int, str]) -> Tap:
         port_id = device.alias.removeprefix(MARK).removesuffix(MANAGED)
-        joined = device.hairpin and self._has_no_ipv6(device.name)
-        bridge = bridges.get(device.master or 0, "") if joined else ""
+        bridge = bridges.get(device.master or 0, "")
+        if (bridge and not device.hairpin) or not self._has_no_ipv6(device.name):
+            bridge = UNFIT
         managed = device.alias.endswith(MANAGED)
         return Tap(device.name, port_id, bridge, device.mtu, managed, device.up)
 
     # --- making it
 
     def _ensure(self, wanted: Tap) -> None:
-        bridge = link(self._ip, wanted.bridge)
-        if bridge is None or bridge.kind != "bridge":
-            raise Pending(
-                f"{wanted.name} of port {wanted.port_id} waits for bridge {wanted.bridge}, which "
-                f"is not on this host",
-                key=wanted.name,
-            )
+        bridge = self._bridge(wanted)
         device = link(self._ip, wanted.name)
         if device is not None:
             self._set_up(wanted, device, bridge)
@@ -90,10 +87,23 @@ class TapDriver:
                 key=wanted.name,
             )
 
-    def _set_up(self, wanted: Tap, device: Link, bridge: Link) -> None:
+    def _bridge(self, wanted: Tap) -> Link | None:
+        """Return the bridge that a tap is wanted on; None: it is wanted on none."""
+        if not wanted.bridge:
+            return None
+        bridge = link(self._ip, wanted.bridge)
+        if bridge is None or bridge.kind != "bridge":
+            raise Pending(
+                f"{wanted.name} of port {wanted.port_id} waits for bridge {wanted.bridge}, which "
+                f"is not on this host",
+                key=wanted.name,
+            )
+        return bridge
+
+    def _set_up(self, wanted: Tap, device: Link, bridge: Link | None) -> None:
         """Bring a tap up last: nothing passes before all the rest is as it should be."""
         index = device.index
-        if device.master not in (None, bridge.index):
+        if bridge and device.master not in (None, bridge.index):
             self._check_holder(wanted, device)
         if device.alias != _alias(wanted):
             self._ip.link("set", index=index, ifalias=_alias(wanted))
@@ -102,12 +112,21 @@ class TapDriver:
         self._forbid_ipv6(wanted.name)
         if device.up and not wanted.up:
             self._ip.link("set", index=index, state="down")
-        if device.master != bridge.index:
-            self._ip.link("set", index=index, master=bridge.index)
-        if device.master != bridge.index or not device.hairpin:
-            self._ip.brport("set", index=index, mode=1)
+        if bridge:
+            self._join(device, bridge)
+        elif self._holder_kind(device) == "bridge":
+            self._ip.link("set", index=index, master=0)
         if wanted.up and not device.up:
             self._ip.link("set", index=index, state="up")
+
+    def _join(self, device: Link, bridge: Link) -> None:
+        if device.master != bridge.index:
+            self._ip.link("set", index=device.index, master=bridge.index)
+        if device.master != bridge.index or not device.hairpin:
+            self._ip.brport("set", index=device.index, mode=1)
+
+    def _holder_kind(self, device: Link) -> str:
+        return next((d.kind for d in links(self._ip).values() if d.index == device.master), "")
 
     def _check_holder(self, wanted: Tap, device: Link) -> None:
         """Refuse what another kind of switch has; a tap on another Linux bridge is moved.
