@@ -1,0 +1,184 @@
+"""Keeps our flows on OVS bridges as they should be.
+
+Ours carry the cookie of `lessor.core.flow_bundle`. Flows of others on the same bridge, and what OVS
+learned, are not looked at.
+
+ovs-ofctl prints flows in its own form, so what was applied is remembered in a file, with a digest
+of what it printed afterwards, ports by name: a flow that was deleted, a restart of ovs-vswitchd
+(it forgets all flows) and a port that was made anew all change it. If the file is lost, the flows
+are applied once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from lessor.agent.run import Run
+from lessor.core import flow_bundle
+from lessor.core.diff import Changes
+from lessor.core.state import Flows
+from lessor.errors import CommandError, LessorError, Pending
+
+OFCTL = ("ovs-ofctl", "-O", "OpenFlow14")  # the least that has bundles
+_PORT = re.compile(r"^ *\S+\((.+)\): addr:", re.MULTILINE)
+
+
+class _Known(NamedTuple):
+    """What was applied to a bridge, and the digest of what was printed then."""
+
+    lines: tuple[str, ...]
+    digest: str
+
+
+class FlowDriver:
+    """Applies flows, in one bundle a bridge.
+
+    Args:
+        run: runs ovs-ofctl.
+        record: the file that remembers what was applied, in the agent's state folder.
+        sockets: folder of the bridges' sockets (`ovs.rundir`).
+        bridges: those that may have flows of ours.
+        names: tells what ports are called, by the name they go by in flows, where it differs
+            (`OvsPortDriver.names`).
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        record: Path,
+        sockets: str,
+        bridges: Collection[str],
+        names: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        self._run = run
+        self._record = record
+        self._sockets = sockets
+        self._bridges = tuple(bridges)
+        self._names = names
+        self._known: dict[str, _Known] | None = None
+
+    def observe(self) -> dict[str, Flows]:
+        """Return our flows by bridge; no lines if they aren't as we left them.
+
+        A port goes by the name that flows were given, whatever it is really called.
+        """
+        found = {}
+        back = {real: name for name, real in self._names().items()}
+        for bridge in self._bridges:
+            digest = self._digest(bridge)
+            if digest:
+                known = self._load().get(bridge, _Known((), ""))
+                lines = known.lines if known.digest == digest else ()
+                found[bridge] = Flows(bridge, flow_bundle.renamed(lines, back))
+        return found
+
+    def apply(self, changes: Changes[Flows]) -> None:
+        """Make every change that can be made, then raise one group of those that could not.
+
+        Flows that name a port which is not on the bridge are left for later: `Pending`.
+        """
+        failures: list[Exception] = []
+        for flows in changes.create + changes.replace:
+            failures += _tried(self._install, flows)
+        for flows in changes.delete:
+            failures += _tried(self._remove, flows)
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} bridges have not all their flows", failures)
+
+    def _install(self, flows: Flows) -> list[Exception]:
+        bridge = flows.bridge
+        asked = flow_bundle.renamed(flows.lines, self._names())
+        lines, missing = flow_bundle.resolvable(asked, self._ports(bridge))
+        known = self._load().get(bridge)
+        if known is None or known.digest != self._digest(bridge):
+            self._replace(bridge, lines)
+        elif known.lines != lines:
+            self._change(bridge, known.lines, lines)
+        return [
+            Pending(f"{count} flows of {bridge} wait for port {name}, which is not there", key=name)
+            for name, count in sorted(missing.items())
+        ]
+
+    def _change(self, bridge: str, old: tuple[str, ...], new: tuple[str, ...]) -> None:
+        try:
+            self._load_bundle(bridge, flow_bundle.changes(old, new))
+        except CommandError:  # a port that only the old flows name has gone
+            self._replace(bridge, new)
+            return
+        self._remember(bridge, new)
+
+    def _replace(self, bridge: str, lines: tuple[str, ...]) -> None:
+        self._load_bundle(bridge, flow_bundle.replacement(lines))
+        self._remember(bridge, lines)
+
+    def _remove(self, flows: Flows) -> list[Exception]:
+        """Remove our flows; what goes with its bridge, or a stopped switch, is gone already."""
+        if self._digest(flows.bridge):
+            self._load_bundle(flows.bridge, flow_bundle.replacement(()))
+        self._forget(flows.bridge)
+        return []
+
+    # --- the bridge
+
+    def _target(self, bridge: str) -> str:
+        return f"unix:{self._sockets}/{bridge}.mgmt"
+
+    def _load_bundle(self, bridge: str, bundle: str) -> None:
+        self._run(*OFCTL, "--bundle", "add-flows", self._target(bridge), "-", stdin=bundle)
+
+    def _ports(self, bridge: str) -> set[str]:
+        return set(_PORT.findall(self._run(*OFCTL, "dump-ports-desc", self._target(bridge))))
+
+    def _digest(self, bridge: str) -> str:
+        """Return the digest of our flows; "": there are none, or nobody answers."""
+        dump = (*OFCTL, "--no-stats", "--names", "dump-flows", self._target(bridge))
+        try:
+            printed = self._run(*dump, flow_bundle.OURS)
+        except CommandError:
+            return ""
+        lines = sorted(line for line in printed.splitlines() if "cookie=" in line)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
+
+    # --- the record
+
+    def _load(self) -> dict[str, _Known]:
+        if self._known is None:
+            self._known = _read(self._record)
+        return self._known
+
+    def _remember(self, bridge: str, lines: tuple[str, ...]) -> None:
+        self._load()[bridge] = _Known(lines, self._digest(bridge))
+        self._write()
+
+    def _forget(self, bridge: str) -> None:
+        if self._load().pop(bridge, None):
+            self._write()
+
+    def _write(self) -> None:
+        fresh = self._record.with_name(f"{self._record.name}.new")
+        fresh.write_text(json.dumps(self._load()))
+        fresh.replace(self._record)
+
+
+def _read(record: Path) -> dict[str, _Known]:
+    """Return what a record says; nothing if there is none, or it is damaged."""
+    try:
+        rows = json.loads(record.read_text())
+        return {
+            str(name): _Known(tuple(map(str, lines)), str(digest))
+            for name, (lines, digest) in rows.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _tried(step: Callable[[Flows], list[Exception]], flows: Flows) -> list[Exception]:
+    try:
+        return step(flows)
+    except (LessorError, OSError) as error:
+        return [error]
