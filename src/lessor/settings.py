@@ -55,6 +55,8 @@ class ServerSettings:
     project_network_types: tuple[str, ...] = ()  # (): vxlan where a host has a local_ip, else flat
     dhcp_agents_per_network: int = 1
     dhcp_down_time: int = 10  # seconds without a heartbeat until a DHCP host is replaced
+    integration_bridge: str = "br-int"  # as hypervisors are told it; the agents' own setting
+    datapath_type: str = ""
     fixed_ips_quota: int = -1  # [quota] fixed_ips, per project; -1 is unlimited
     max_body_bytes: int = 1 << 20
 

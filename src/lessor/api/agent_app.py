@@ -59,12 +59,6 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         store.report(request.state.host, wire.decode(body, Report))
         return _json({})
 
-    @post("/agent/v1/leases", status_code=200, sync_to_thread=True)
-    def leases(request: AnyRequest, body: RawBody) -> Response[bytes]:
-        """Take lease events; the answer says up to which one they are in the store."""
-        batch = wire.decode(body, LeaseBatch)
-        return _json({"last_seq": store.apply_leases(request.state.host, batch)})
-
     @get("/agent/v1/metadata", sync_to_thread=True)
     def metadata(
         request: AnyRequest,
@@ -88,7 +82,7 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         return _json({"host": request.state.host, "epoch": store.epoch})
 
     return Litestar(
-        route_handlers=[view, report, leases, metadata, password, ping],
+        route_handlers=[view, report, *_leases(store), metadata, password, ping],
         guards=[known],
         openapi_config=None,
         exception_handlers=problems.HANDLERS,
@@ -96,6 +90,24 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         logging_config=None,
         debug=False,
     )
+
+
+def _leases(store: Store) -> list[BaseRouteHandler]:
+    """Return the routes of leases: two methods of one path, so in threads by hand (see `routes`)."""
+
+    @post("/agent/v1/leases", status_code=200)
+    async def leases(request: AnyRequest, body: RawBody) -> Response[bytes]:
+        """Take lease events; the answer says up to which one they are in the store."""
+        batch = wire.decode(body, LeaseBatch)
+        last = await asyncio.to_thread(store.apply_leases, request.state.host, batch)
+        return _json({"last_seq": last})
+
+    @get("/agent/v1/leases")
+    async def known_leases(request: AnyRequest, network: FromQuery[str]) -> Response[bytes]:
+        """Tell the live leases of a network: a DHCP server that is new to it begins with them."""
+        return _json(await asyncio.to_thread(store.live_leases, request.state.host, network))
+
+    return [leases, known_leases]
 
 
 async def _poll(store: Store, notifier: Notifier, host: str, asked: ViewRequest) -> Response[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from litestar.handlers import HTTPRouteHandler
@@ -35,6 +36,7 @@ def _configurations(row: Host, _: Any) -> dict[str, Any]:
         "dhcp_driver": "dnsmasq",
         **row.counts,
         "physical_networks": [*row.physical_networks],
+        "tunneling_ip": str(row.local_ip or ""),
         "version": row.version,
     }
 
@@ -62,13 +64,15 @@ RESOURCE = Resource(
 )
 
 
+def agent(store: Store, key: str) -> Host:
+    """Return the host whose agent has an id, or raise NotFound."""
+    found: Sequence[Host] = store.hosts(Query(filters={"id": (key,)}))
+    if not found:
+        raise NotFound(f"there is no agent {key}", type_="AgentNotFound")
+    return found[0]
+
+
 def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of agents."""
-
-    def show(key: str) -> Host:
-        found: Sequence[Host] = store.hosts(Query(filters={"id": (key,)}))
-        if not found:
-            raise NotFound(f"there is no agent {key}", type_="AgentNotFound")
-        return found[0]
-
-    return routes(RESOURCE, Calls(rows=store.hosts, row=show, marker=lambda row: str(row.name)))
+    calls = Calls(rows=store.hosts, row=partial(agent, store), marker=lambda row: str(row.name))
+    return routes(RESOURCE, calls)

@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 from lessor.api import (
     addresses,
     agents,
+    dhcp_agents,
     extensions,
     hosts,
     instances,
@@ -48,6 +49,7 @@ def users_app(store: Store, settings: ServerSettings) -> ASGIApp:
             *addresses.handlers(store),
             *hosts.handlers(store),
             *agents.handlers(store),
+            *dhcp_agents.handlers(store, settings),
             *_health(store, metrics),
         ],
         openapi_config=OPENAPI,

@@ -17,6 +17,7 @@ KNOWN: Mapping[str, tuple[str, str]] = {
     "agent": ("agent", "The agents that serve networks"),
     "allowed-address-pairs": ("Allowed Address Pairs", "Further addresses a port may send with"),
     "binding": ("Port Binding", "The host of a port, and how it is plugged there"),
+    "dhcp_agent_scheduler": ("DHCP Agent Scheduler", "Which agents serve DHCP on a network"),
     "dns-integration": ("DNS Integration", "Names of ports, known to DNS"),
     "extra_dhcp_opt": ("Port's extra DHCP options", "DHCP options of one port"),
     "filter-validation": ("Filter parameters validation", "An unknown filter is an error"),

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from lessor.api import bodies
-from lessor.api.fields import Field, Resource, as_time, flag, text
+from lessor.api.fields import Field, Resource, as_text, as_time, flag, text
 from lessor.api.routes import Calls, json_body, one, route, routes, typed
 from lessor.model import Host
 from lessor.store.store import Store
@@ -25,6 +25,7 @@ RESOURCE = Resource(
         Field(name="version"),
         Field(name="physical_networks", kind=list[str], show=lambda r, _: [*r.physical_networks]),
         Field(name="network_host", kind=bool),
+        Field(name="local_ip", kind=str | None, show=as_text("local_ip")),
         Field(name="problems", kind=list[str], show=lambda row, _: [*row.problems]),
         Field(name="counts", kind=dict[str, int]),
         Field(name="created_at", show=as_time("created_at"), sort=True),

@@ -78,6 +78,7 @@ RESOURCE = Resource(
             attr="segmentation_id",
             kind=int | None,
             on="c",
+            query=int,
         ),
         Field(name="port_security_enabled", kind=bool, on="cu", query=flag),
         Field(name="dns_domain", on="cu", accept=domain, query=text),
@@ -102,23 +103,24 @@ RESOURCE = Resource(
 )
 
 
+def facts(store: Store, settings: ServerSettings, rows: Sequence[Network]) -> Facts:
+    """Return what these networks are shown with."""
+    found = store.subnet_ids([row.id for row in rows])
+    return Facts(
+        {row.id: found.get(row.id, []) for row in rows},
+        {mapping.physical_network: mapping for mapping in settings.flat_mappings},
+    )
+
+
 def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
     """Return the routes of networks."""
-    mappings: dict[str | None, FlatMapping] = {
-        mapping.physical_network: mapping for mapping in settings.flat_mappings
-    }
-
-    def facts(rows: Sequence[Network]) -> Facts:
-        found = store.subnet_ids([row.id for row in rows])
-        return Facts({row.id: found.get(row.id, []) for row in rows}, mappings)
-
     calls = Calls(
         rows=store.networks,
         row=store.network,
         create=store.create_networks,
         update=store.update_network,
         delete=store.delete_network,
-        facts=facts,
+        facts=partial(facts, store, settings),
         complete=partial(_on_bridge, mappings=settings.flat_mappings),
     )
     return routes(RESOURCE, calls)

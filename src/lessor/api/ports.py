@@ -51,12 +51,30 @@ class Facts:
     networks: Mapping[str, Network]
     bridges: Mapping[str | None, str]
     domain: str
+    integration_bridge: str = "br-int"
+    datapath_type: str = "system"
+
+    def vif_type(self, port: Port) -> str:
+        """Return what kind of bridge a hypervisor plugs the port into."""
+        network = self.networks.get(port.network_id)
+        if port.binding_host is None:
+            return "unbound"
+        return "ovs" if network and network.network_type == "vxlan" else "bridge"
 
     def vif_details(self, port: Port) -> dict[str, Any]:
         """Return what a hypervisor plugs the port with (os-vif's names)."""
         network = self.networks.get(port.network_id)
         if port.binding_host is None or network is None:
             return {}
+        if network.network_type == "vxlan":
+            return {
+                "bridge_name": self.integration_bridge,
+                "datapath_type": self.datapath_type,
+                "ovs_hybrid_plug": False,
+                "port_filter": True,
+                "connectivity": "l2",
+                "tap_name": f"tap{port.id[:11]}",
+            }
         return {
             "bridge_name": self.bridges.get(network.physical_network),
             "port_filter": True,
@@ -88,10 +106,6 @@ def _normal(value: str) -> str:
 
 def _profile(value: dict[str, str] | None) -> dict[str, str]:
     return value or {}
-
-
-def _vif_type(row: Port, _: Any) -> str:
-    return "unbound" if row.binding_host is None else "bridge"
 
 
 def _fixed_ips_filter(value: str) -> tuple[str, object]:
@@ -136,7 +150,7 @@ RESOURCE = Resource(
             show=lambda row, _: row.binding_host or "",
             query=text,
         ),
-        Field(name="binding:vif_type", show=_vif_type),
+        Field(name="binding:vif_type", show=lambda row, facts: facts.vif_type(row)),
         Field(
             name="binding:vif_details",
             kind=dict[str, Any],
@@ -195,7 +209,13 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
 
     def facts(rows: Sequence[Port]) -> Facts:
         networks = _networks(store, {row.network_id for row in rows})
-        return Facts({network.id: network for network in networks}, bridges, settings.dhcp_domain)
+        return Facts(
+            {network.id: network for network in networks},
+            bridges,
+            settings.dhcp_domain,
+            settings.integration_bridge,
+            settings.datapath_type or "system",
+        )
 
     def create(many: Sequence[PortValues]) -> list[Port]:
         for values in many:

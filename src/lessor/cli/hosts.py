@@ -25,6 +25,7 @@ COLUMNS = (
     Column("LAST SEEN", "heartbeat_at"),
     Column("VERSION", "version"),
     Column("PHYSICAL NETWORKS", "physical_networks"),
+    Column("LOCAL IP", "local_ip"),
     Column("PORTS", lambda row: row["counts"].get("ports")),
     Column("DHCP SERVERS", lambda row: row["counts"].get("dhcp_servers")),
 )

@@ -20,6 +20,8 @@ COLUMNS = (
     Column("ID", "id"),
     Column("NAME", "name"),
     Column("CIDR", "cidrs"),
+    Column("TYPE", "provider:network_type"),
+    Column("VNI", "provider:segmentation_id"),
     Column("PHYSICAL NETWORK", "provider:physical_network"),
     Column("BRIDGE", "lessor:bridge"),
     Column("MULTI HOST", "lessor:multi_host"),
@@ -53,6 +55,13 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
             help="Addresses in each. Not given: the whole block, or with --num-networks a "
             "share of it, at most 256.",
         ),
+    ] = None,
+    type_: Annotated[
+        str | None,
+        typer.Option("--type", metavar="flat|vxlan", help="By default what the server says."),
+    ] = None,
+    vni: Annotated[
+        int | None, typer.Option("--vni", help="Of a vxlan network; by default the lowest free.")
     ] = None,
     physical_network: Annotated[
         str | None, typer.Option(help="By default the one of flat_network_bridge.")
@@ -103,7 +112,8 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
     if not name:
         raise typer.BadParameter("a network needs a name: lessor network create NAME")
     body = ask.given(
-        provider__network_type="flat",
+        provider__network_type=type_,
+        provider__segmentation_id=vni,
         provider__physical_network=physical_network,
         lessor__bridge=bridge,
         lessor__multi_host=multi_host,
@@ -153,6 +163,8 @@ def _made(api: Client, bodies: Sequence[dict[str, Any]], subnets: Subnets) -> Se
 def _taken(api: Client, network: Row) -> list[str]:
     """Return the blocks in use on the network's physical network."""
     physical = network["provider:physical_network"]
+    if physical is None:  # an overlay network has all addresses to itself
+        return []
     there = {row["id"] for row in api.list("networks", {"provider:physical_network": physical})}
     return [row["cidr"] for row in api.list("subnets") if row["network_id"] in there]
 

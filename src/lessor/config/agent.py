@@ -34,9 +34,10 @@ OPTIONS = [
     ),
     cfg.FloatOpt(
         "report_interval",
-        default=10.0,
+        default=4.0,
         min=0.1,
-        help="Seconds between reports to the server while nothing happens.",
+        help="Seconds between reports to the server while nothing happens. Two of them must fit "
+        "into dhcp_down_time.",
     ),
     cfg.FloatOpt(
         "resync_interval",

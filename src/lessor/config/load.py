@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from ipaddress import IPv4Address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +145,26 @@ def _server_wrong(facts: Facts) -> Iterator[str]:
             f"listen='{listen[0]}:{listen[1]}': the API asks nobody who he is, so it listens on "
             "loopback only; --insecure-listen lets it"
         )
+    yield from _ranges_wrong(facts.get("vni_ranges", ()))
     scheme, separator, _ = facts.get("connection", "").partition(":")
     if separator and scheme.partition("+")[0] not in ("sqlite", "postgresql"):
         yield f"[database] connection: no driver for {scheme}; sqlite and postgresql are known"
 
 
+def _ranges_wrong(ranges: Sequence[tuple[int, int]]) -> Iterator[str]:
+    for (low, high), (after, last) in pairwise(sorted(ranges)):
+        if after <= high:
+            yield (
+                f"[ml2_type_vxlan] vni_ranges: {low}:{high} and {after}:{last} overlap; join them"
+            )
+
+
 def _agent_wrong(facts: Facts) -> Iterator[str]:
+    if facts.get("integration_bridge") == facts.get("tunnel_bridge"):
+        yield (
+            f"[ovs] tunnel_bridge='{facts.get('tunnel_bridge')}': is the integration_bridge too; "
+            "they must be two"
+        )
     if facts.get("metadata_mode") == "proxy" and not facts.get("metadata_proxy_shared_secret"):
         yield (
             "metadata_mode='proxy': needs [neutron] metadata_proxy_shared_secret, which nova "

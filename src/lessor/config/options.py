@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lessor.config import agent, dhcp, flat, gateway, metadata, process, server
+from lessor.config import agent, dhcp, flat, gateway, metadata, overlay, process, server
 
 # (topic, what it is about, section, options); Any: oslo.config has no types
 TOPICS: tuple[tuple[str, str, list[Any]], ...] = (
@@ -15,6 +15,11 @@ TOPICS: tuple[tuple[str, str, list[Any]], ...] = (
     ("Agent", "DEFAULT", agent.OPTIONS),
     ("Flat networks", "DEFAULT", flat.OPTIONS),
     ("DHCP and leases", "DEFAULT", dhcp.OPTIONS),
+    ("Overlay networks", "DEFAULT", overlay.OPTIONS),
+    ("Overlay networks: types", "ml2", overlay.ML2_OPTIONS),
+    ("Overlay networks: VNIs", "ml2_type_vxlan", overlay.VXLAN_OPTIONS),
+    ("Overlay networks: Open vSwitch", "ovs", overlay.OVS_OPTIONS),
+    ("Overlay networks: tunnels", "agent", overlay.AGENT_OPTIONS),
     ("Gateways", "DEFAULT", gateway.OPTIONS),
     ("Metadata", "DEFAULT", metadata.OPTIONS),
     ("Metadata: answers", "api", metadata.API_OPTIONS),

@@ -15,6 +15,7 @@ from pathlib import Path
 from lessor.settings import FlatMapping
 
 MAX_PORT = 65535
+MAX_VNI = (1 << 24) - 1
 MAX_INTERFACE_NAME = 15  # IFNAMSIZ less its closing NUL; linux/if.h
 _INTERFACE = re.compile(r"[^\s/:,]+")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -138,3 +139,44 @@ def several(item: Callable[[object], object]) -> Callable[[object], object]:
 def words(text: object) -> str:
     """Read one word of such a list."""
     return str(text).strip()
+
+
+def tunnel_end(text: object) -> IPv4Address:
+    """Read the address at which a host's tunnels end: one that packets can be sent to."""
+    address = ipv4(text)
+    if address.is_multicast or address.is_unspecified or address.is_loopback:
+        raise ValueError("must be this host's address on the network between hosts")
+    return address
+
+
+def network_type(text: object) -> str:
+    """Read a type of network that can be made."""
+    kind = str(text).strip()
+    if kind not in {"flat", "vxlan"}:
+        raise ValueError(f"'{kind}' is none of flat, vxlan")
+    return kind
+
+
+def vni_range(text: object) -> tuple[int, int]:
+    """Read FIRST:LAST, numbers of vxlan networks.
+
+    Source: RFC 7348 section 5 (24 bits); 0 is nobody's.
+    """
+    if isinstance(text, tuple):
+        return text
+    first, _, last = str(text).partition(":")
+    try:
+        low, high = int(first), int(last)
+    except ValueError:
+        raise ValueError("must be FIRST:LAST, 1:16777215") from None
+    if not 1 <= low <= high <= MAX_VNI:
+        raise ValueError(f"'{low}:{high}' is not a range within 1:{MAX_VNI}")
+    return low, high
+
+
+def datapath_type(text: object) -> str:
+    """Read who forwards the packets of Open vSwitch."""
+    kind = str(text).strip()
+    if kind not in {"", "system", "netdev"}:
+        raise ValueError("must be system or netdev, or empty")
+    return kind
