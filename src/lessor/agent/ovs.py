@@ -24,6 +24,7 @@ from lessor.errors import CommandError, Unavailable
 
 OWNER = {"owner": "lessor"}  # external_ids of what is ours
 WAIT_S = 0.1  # longest wait in one piece: the connection may break off, and nobody tell
+RETRY_MS = 500
 SCHEMA = "Open_vSwitch"
 COLUMNS = {
     "Open_vSwitch": ["bridges", "next_cfg", "cur_cfg"],
@@ -157,6 +158,7 @@ class Ovsdb:
                 helper.register_columns(table, columns)
             idl = _Idl(self._remote, helper)
             idl.tell = self._tell
+            idl.retry_every(RETRY_MS)
             connection = Connection(idl, self._timeout_s)
             # ovsdbapp keeps the connection in the class: one of its own for each database
             api = type("Api", (impl_idl.OvsdbIdl,), {})(connection, start=False)
@@ -185,6 +187,10 @@ class _Idl(OvsdbIdl):  # type: ignore[misc] # untyped library
     """The copy of the database; tells when it changed or was cut off."""
 
     tell: Callable[[], None]
+
+    def retry_every(self, milliseconds: int) -> None:
+        """Look for a lost database so often; ovs would wait up to 8 s."""
+        self._session.reconnect.set_backoff(milliseconds, milliseconds)
 
     @property
     def is_current(self) -> bool:
