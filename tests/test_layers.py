@@ -37,6 +37,7 @@ ENTRY_POINTS = {
     "lessor.cli.main": {"lessor.lab.cli"},
     "lessor.lab.cli": {"lessor.cli.layout"},  # a part of the program, laid out like the rest
     "lessor.lab.demo_tables": {"lessor.cli.layout"},
+    "lessor.lab.demo_overlay_tables": {"lessor.cli.layout"},
 }
 IMPURE = {
     "asyncio", "fcntl", "logging", "multiprocessing", "os", "pathlib", "random",

@@ -1,4 +1,4 @@
-"""The whole of it, shown: three hosts, two networks, five VMs, and what became of each.
+"""The whole of it, shown: five hosts, flat and overlay networks, VMs, and what became of each.
 
 Run by scripts/demo. A check that fails doesn't stop the others; each failed one is named at the end
 and makes the exit status 1.
@@ -18,14 +18,19 @@ from typing import Annotated, Any
 import typer
 
 from lessor.errors import LessorError
+from lessor.lab import demo_overlay_tables as overlay_tables
 from lessor.lab import demo_tables as tables
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.demo_checks import Seen, look
-from lessor.lab.lab import Lab, usual_hosts
-from lessor.lab.state import VmState
+from lessor.lab.demo_overlay import OverlayDemo
+from lessor.lab.lab import Lab
+from lessor.lab.state import HostSpec, VmState
 
-FREED_TIMEOUT_S, LEASES_TIMEOUT_S = 60, 20
-NETWORK_HOST = "net1"
+FREED_TIMEOUT_S, LEASES_TIMEOUT_S, OWNER_TIMEOUT_S = 60, 20, 20
+HOSTS = [  # two network hosts, so that one can die
+    *(HostSpec(name=name, network_host=True, overlay=True) for name in ("net1", "net2")),
+    *(HostSpec(name=name, overlay=True) for name in ("cmp1", "cmp2", "cmp3")),
+]
 NETWORKS = {"office": ("10.10.0.0/24", False), "web": ("10.20.0.0/24", True)}  # CIDR, multi_host
 VMS = (  # name, network, host, real; the real one last, since it keeps a processor busy
     ("vm1", "office", "cmp1", False),
@@ -60,8 +65,16 @@ class Demo:
 
     def _nat_address(self, network: str, host: str) -> Any:
         """As whom the outside is to see a VM: its gateway's host."""
-        gateway = host if NETWORKS[network][1] else NETWORK_HOST
+        gateway = host if NETWORKS[network][1] else self._owner(self.networks[network])
         return self._lab.host_state(gateway).address
+
+    def _owner(self, network: LabNetwork) -> str:
+        """Wait until a network host has claimed a single-host network, and name it."""
+        return self._lab.wait_for(
+            lambda: str(self._lab.api.show("networks", network.id)["lessor:host"] or ""),
+            OWNER_TIMEOUT_S,
+            f"a network host owns {network.name}",
+        )
 
     def check_leases(self) -> None:
         """Wait until the store knows of every VM that it took its address."""
@@ -114,44 +127,60 @@ def main(
         typer.Option("--dir", metavar="DIR", help="The lab's folder, deleted if all goes well."),
     ] = None,
 ) -> None:
-    """Show VMs on three simulated hosts getting the addresses of their ports (as root)."""
+    """Show VMs on simulated hosts getting the addresses of their ports (as root)."""
     folder = folder or Path(tempfile.mkdtemp(prefix="lessor-demo-"))
     started = time.monotonic()
     try:
-        lab = Lab.up(folder, usual_hosts(), progress=_say)
+        lab = Lab.up(folder, HOSTS, progress=_say)
         try:
-            demo = show(lab)
+            demo, overlay = show(lab)
         finally:
             if not keep:
                 lab.down()
     except LessorError as error:
         print(f"demo: {error}\nthe logs are in {folder}/log", file=sys.stderr)
         sys.exit(1)
-    ok = not demo.failures
+    failures = demo.failures + overlay.all_failures()
+    ok = not failures
     if json is not None:
-        answer = tables.as_json([*demo.networks.values()], demo.seen, demo.leases, ok=ok)
-        json.write_text(jsons.dumps(answer, indent=2) + "\n")
+        json.write_text(jsons.dumps(as_json(demo, overlay), indent=2) + "\n")
     if keep:
         print(f"\nthe lab runs on: lessor lab status --dir {folder}; lessor lab down ends it")
     elif ok:
         shutil.rmtree(folder)
-    _verdict(demo.failures, folder, time.monotonic() - started)
+    _verdict(failures, folder, time.monotonic() - started)
 
 
-def show(lab: Lab) -> Demo:
+def show(lab: Lab) -> tuple[Demo, OverlayDemo]:
     """Do all of it and print it."""
-    demo = Demo(lab, _say)
+    demo, overlay = Demo(lab, _say), OverlayDemo(lab, _say)
     demo.boot_all()
+    overlay.boot_all()
+    overlay.follow_discovers()
     demo.check_leases()
-    print("\n" + tables.vms_table(demo.seen))
+    print("\nFlat networks:\n" + tables.vms_table(demo.seen))
+    print("\nOverlay networks, with the same addresses:\n" + overlay_tables.vms_table(overlay.vms))
+    print("\nWhere their DHCP went:\n" + overlay_tables.networks_table(overlay.seen))
     print("\nThe lease table of the store:\n" + tables.leases_table(demo.leases))
     print("\nWhat the agents made on each host:\n" + tables.hosts_table(lab))
+    print("\nAnd of Open vSwitch:\n" + overlay_tables.hosts_table(lab))
     name = VMS[0][0]
     address = lab.vm(name).state.assigned
     took_s = demo.delete_one(name)
     if took_s is not None:
         print(f"\n{name} deleted: its address {address} was free again after {took_s:.1f} s")
-    return demo
+    overlay.fail_over()
+    if overlay.failover_s is not None:
+        print(f"\na DHCP host died: a VM renewed at its successor after {overlay.failover_s} s")
+    return demo, overlay
+
+
+def as_json(demo: Demo, overlay: OverlayDemo) -> dict[str, Any]:
+    """Return what `scripts/demo --json FILE` writes."""
+    ok = not demo.failures and not overlay.all_failures()
+    flat = tables.as_json([*demo.networks.values()], demo.seen, demo.leases, ok=ok)
+    networks = flat["networks"] + overlay_tables.as_json(overlay)
+    return flat | {"networks": networks, "failover_s": overlay.failover_s}
 
 
 def _verdict(failures: list[str], folder: Path, took_s: float) -> None:

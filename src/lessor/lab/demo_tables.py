@@ -26,7 +26,8 @@ SAID = [
 ]
 
 
-def _ms(row: Row) -> str | None:
+def ms(row: Row) -> str | None:
+    """Lay out how long a VM's DORA took."""
     return None if row["dora_ms"] is None else f"{row['dora_ms']:.1f}"
 
 
@@ -41,7 +42,7 @@ VMS = (
     Column("REAL", "real"),
     Column("ASSIGNED", "assigned"),
     Column("LEASED", "leased"),
-    Column("DORA MS", _ms),
+    Column("DORA MS", ms),
     Column("GATEWAY", "gateway_ok"),
     Column("INSTANCE ID", "instance_id"),
     Column("OUTSIDE SEES", "outside_sees"),
@@ -117,12 +118,12 @@ def _stat(node: Node, pid: int) -> list[str]:
 def as_json(
     networks: Sequence[LabNetwork], seen: Sequence[Seen], leases: Sequence[Row], *, ok: bool
 ) -> dict[str, Any]:
-    """Return what `scripts/demo --json FILE` writes."""
+    """Return what `scripts/demo --json FILE` writes, but for overlay networks."""
     return {
         "networks": [
             {
                 "name": network.name,
-                "type": "flat",
+                "type": network.type,
                 "multi_host": network.multi_host,
                 "vms": [
                     {name: getattr(one, name) for name in SAID}

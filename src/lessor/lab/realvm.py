@@ -65,7 +65,7 @@ class RealVm:
         wait_for(tap.exists, TAP_TIMEOUT_S, f"{self.tap} is there on {self.state.host}")
         self._capture = Capture(self._node.netns, self.tap)
         self.console_log.unlink(missing_ok=True)
-        outside = f"lessor.outside=http://{OUTSIDE}/"
+        outside = "" if self.state.overlay else f"lessor.outside=http://{OUTSIDE}/"
         offloads = NO_OFFLOADS if self.state.overlay else ""
         qemu = self._node.spawn(
             f"vm-{self.state.name}",

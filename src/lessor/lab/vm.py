@@ -32,6 +32,7 @@ class Vm(Protocol):
     """What a test or a person does with a VM, whichever kind it is."""
 
     state: VmState
+    tap: str  # the host's end
 
     def start(self) -> None:
         """Make it, as a hypervisor does. It may wait for what the agent makes for it."""
@@ -145,13 +146,19 @@ class NetnsVm:
         (self._folder / "client.json").write_bytes(wire.encode(client))
 
     def _client(self) -> Process | None:
-        path = self._folder / "client.json"
+        return self._process("client.json")
+
+    def _process(self, name: str) -> Process | None:
+        path = self._folder / name
         return wire.decode(path.read_bytes(), Process) if path.exists() else None
 
+    def _end(self, name: str) -> None:
+        process = self._process(name)
+        if process is not None:
+            self._node.kill(process)
+
     def _end_client(self) -> None:
-        client = self._client()
-        if client is not None:
-            self._node.kill(client)
+        self._end("client.json")
         self._node.exec("rm", "-f", f"{self._leases}/lease")
 
     def _lease_text(self) -> str:
@@ -207,8 +214,18 @@ class NetnsVm:
         with httpx.Client(transport=transport, trust_env=False, timeout=timeout_s) as client:
             return client.get(url, headers=headers)
 
+    def serve(self, text: str) -> None:
+        """Serve a page with this text on port 80."""
+        folder = f"{self._leases}/www"
+        self._node.exec("mkdir", "-p", folder)
+        (self._node.root / folder.lstrip("/") / "index.html").write_text(f"{text}\n")
+        httpd = ("busybox", "httpd", "-f", "-p", "80", "-h", folder)
+        server = self._node.spawn(f"{self.netns}-httpd", *httpd, netns=self.netns)
+        (self._folder / "httpd.json").write_bytes(wire.encode(server))
+
     def stop(self) -> None:
         """End the client, and delete the namespace and with it the link."""
         self._end_client()
+        self._end("httpd.json")
         self._node.exec("sh", "-c", f"ip link del {self.tap}; ip netns del {self.netns}")
         self._node.exec("rm", "-rf", self._leases)
