@@ -9,13 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from lessor.agent.drivers.dhcp import HOOK, KnownLeases, Leases
 from lessor.agent.drivers.dnsmasq_folder import ServerFolder, our_folders
 from lessor.agent.drivers.dnsmasq_process import Process, Scan, scan
 from lessor.agent.drivers.dnsmasq_server import Ground, Server, tried
+from lessor.agent.drivers.inotify import make_room
 from lessor.agent.run import Run
 from lessor.agent.spool import Spool
 from lessor.core.diff import Changes
@@ -104,20 +106,18 @@ class DnsmasqDriver:
         self._scans.forget()
         self._ground.alarms.mkdir(parents=True, exist_ok=True)
         problems = self._bring_all(changes.create + changes.replace)
-        for gone in changes.delete:
-            problems += tried(partial(self._delete, gone.name))
+        problems += _at_once(self._delete, [(gone.name,) for gone in changes.delete])
         if problems:
             raise ExceptionGroup(f"{len(problems)} problems with DHCP servers", problems)
 
     def _bring_all(self, wanted: tuple[DhcpServer, ...]) -> list[Exception]:
+        """Bring servers to what is wanted; what limits their number is said if any fails."""
         servers = self._known()
         todo = [(servers.setdefault(one.name, self._fresh(one)), one) for one in wanted]
-        if len(todo) < 2:  # noqa: PLR2004 - one needs no threads
-            return [problem for server, want in todo for problem in _bring(server, want)]
-        with ThreadPoolExecutor(AT_ONCE, "lessor-dhcp") as pool:
-            return [
-                problem for found in pool.map(_bring, *zip(*todo, strict=True)) for problem in found
-            ]
+        fresh = sum(server.process is None for server, _ in todo)
+        limits = tried(lambda: make_room(len(self._scans.get()) + fresh)) if fresh else []
+        problems = _at_once(_bring, todo)
+        return limits + problems if problems else []
 
     def _known(self) -> dict[str, Server]:
         """Return our servers; the first time, find those of an agent before us."""
@@ -134,11 +134,12 @@ class DnsmasqDriver:
         folder = ServerFolder(self._ground.root, want.name, self._ground.hook)
         return Server(self._ground, folder, want)
 
-    def _delete(self, name: str) -> None:
-        server = self._known().get(name)
-        if server is not None:
-            server.remove()
-            del self._known()[name]
+    def _delete(self, name: str) -> list[Exception]:
+        servers = self._known()
+        failed = tried(servers[name].remove) if name in servers else []
+        if not failed:
+            servers.pop(name, None)
+        return failed
 
 
 class _Scans:
@@ -161,3 +162,11 @@ class _Scans:
 def _bring(server: Server, want: DhcpServer) -> list[Exception]:
     server.look(verify=False)
     return list(server.bring(want))
+
+
+def _at_once(step: Callable[..., list[Exception]], each: list[tuple[Any, ...]]) -> list[Exception]:
+    """Do a step for each, several at the same time; return all that went wrong."""
+    if len(each) < 2:  # noqa: PLR2004 - one needs no threads
+        return [problem for one in each for problem in step(*one)]
+    with ThreadPoolExecutor(AT_ONCE, "lessor-dhcp") as pool:
+        return list(chain.from_iterable(pool.map(step, *zip(*each, strict=True))))

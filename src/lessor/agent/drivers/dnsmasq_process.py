@@ -71,8 +71,7 @@ class Process:
 
     def stop(self) -> None:
         """End it, and wait for it and for what it still reports of its leases."""
-        helpers = [pid for pid, parent in _matching(self.argv()) if parent == self.pid]
-        held = [pidfd for pidfd in map(_hold, helpers) if pidfd is not None]
+        held = [pidfd for pidfd in map(_hold, _children(self.pid)) if pidfd is not None]
         try:
             self._signal(signal.SIGTERM)
             if not _ended(self.pidfd, STOP_S):
@@ -154,11 +153,15 @@ def _mark(paths: Paths) -> str:
     return f"{MARK}{paths.hosts}"
 
 
-def _matching(arguments: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-    """Yield (pid, parent) of the processes that have all of these arguments, at least one."""
-    for pid, argv in _dnsmasqs() if arguments else ():
-        if set(arguments) <= set(argv):
-            yield pid, _parent(pid)
+def _children(pid: int) -> list[int]:
+    """Return what a process has started and not seen end.
+
+    Source: proc(5), /proc/PID/task/TID/children; a kernel without it is asked for all processes.
+    """
+    try:
+        return [int(one) for one in (PROC / f"{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return [other for other, _ in _dnsmasqs() if _parent(other) == pid]
 
 
 def _dnsmasqs() -> Iterator[tuple[int, tuple[str, ...]]]:

@@ -1,0 +1,36 @@
+"""Room for DHCP servers: each dnsmasq watches its folders by an inotify instance of root's.
+
+Of these the kernel allows 128 by default, which a host with 200 networks doesn't get along with. The
+limit is raised before it is reached, and never lowered: it is the whole machine's.
+
+Source: inotify(7), /proc/sys/fs/inotify/max_user_instances.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lessor.errors import LessorError
+
+LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+SPARE = 64  # for all else that root runs
+
+
+def make_room(servers: int, file: Path = LIMIT) -> None:
+    """See that so many servers can run.
+
+    Raises:
+        LessorError: they can't, and the limit can't be raised.
+    """
+    limit = int(file.read_text())
+    needed = servers + SPARE
+    if limit >= needed:
+        return
+    better = 1 << needed.bit_length()
+    try:
+        file.write_text(f"{better}\n")
+    except OSError as error:
+        raise LessorError(
+            f"{servers} DHCP servers need {needed} inotify instances, this host allows {limit} and "
+            f"more can't be had ({error.strerror}); set fs.inotify.max_user_instances to {better}"
+        ) from error
