@@ -1,0 +1,126 @@
+"""Keeps network namespaces as they should be.
+
+Ours are those named "qdhcp-...", as Neutron names them. No other is looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from lessor.agent.run import Run
+from lessor.core.diff import Changes
+from lessor.core.state import Namespace
+from lessor.errors import CommandError, LessorError
+from lessor.netns import FOLDER, inside
+
+PREFIX = "qdhcp-"
+UNREADY = " (not set up)"  # after the name of one that is there, but not as it should be
+SYSCTLS = {  # its addresses and routes are what we give it (LP 1627902)
+    "net/ipv6/conf/all/accept_ra": "0",
+    "net/ipv6/conf/default/accept_ra": "0",
+}
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1  # linux/sockios.h, linux/if.h
+_IFREQ = struct.Struct("16sH22x")
+
+
+class NamespaceDriver:
+    """Makes and removes namespaces.
+
+    Args:
+        run: runs ip.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def observe(self) -> dict[str, Namespace]:
+        """Return our namespaces, by name; one that isn't set up has a note after its name."""
+        return {name: Namespace(name if _is_ready(name) else name + UNREADY) for name in names()}
+
+    def apply(self, changes: Changes[Namespace]) -> None:
+        """Make every change that can be made, then raise one group of those that could not."""
+        failures: list[Exception] = []
+        wanted = [one.name for one in changes.create + changes.replace]
+        broken = [name for name in wanted if (FOLDER / name).exists() and not _is_real(name)]
+        gone = [one.name.removesuffix(UNREADY) for one in changes.delete]
+        failures += self._all("del", broken + gone)
+        failures += self._all("add", [name for name in wanted if not (FOLDER / name).exists()])
+        for name in wanted:
+            failures += _set_up(name)
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} namespaces are not as wanted", failures)
+
+    def _all(self, order: str, targets: Iterable[str]) -> Iterator[Exception]:
+        """Do it for all with one process; if that fails, for each by itself."""
+        lines = "".join(f"netns {order} {name}\n" for name in targets)
+        try:
+            if lines:
+                self._run("ip", "-batch", "-", stdin=lines)
+        except CommandError:
+            for name in targets:
+                if (FOLDER / name).exists() == (order == "del"):
+                    yield from self._one(order, name)
+
+    def _one(self, order: str, name: str) -> Iterator[Exception]:
+        try:
+            self._run("ip", "netns", order, name)
+        except CommandError as error:
+            yield error
+
+
+def names() -> list[str]:
+    """Return the names of all namespaces of ours."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(file.name for file in FOLDER.iterdir() if file.name.startswith(PREFIX))
+    return []
+
+
+def _is_real(name: str) -> bool:
+    """Tell whether there is a namespace behind the name: after a crash it may be an empty file."""
+    try:
+        with inside(name):
+            return True
+    except OSError:
+        return False
+
+
+def _is_ready(name: str) -> bool:
+    try:
+        with inside(name):
+            return bool(_lo() & IFF_UP) and all(
+                not file.exists() or file.read_text().strip() == value
+                for file, value in _settings()
+            )
+    except OSError:
+        return False
+
+
+def _set_up(name: str) -> list[Exception]:
+    try:
+        with inside(name):
+            for file, value in _settings():
+                if file.exists():  # else a kernel without IPv6
+                    file.write_text(value)
+            _lo(up=True)
+    except OSError as error:
+        return [LessorError(f"namespace {name}: {error}")]
+    return []
+
+
+def _settings() -> list[tuple[Path, str]]:
+    return [(Path("/proc/sys", name), value) for name, value in SYSCTLS.items()]
+
+
+def _lo(*, up: bool = False) -> int:
+    """Return the flags of lo of this thread's namespace, once it is up if so asked."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        asked = _IFREQ.pack(b"lo", 0)
+        flags: int = _IFREQ.unpack(fcntl.ioctl(control, SIOCGIFFLAGS, asked))[1]
+        if up and not flags & IFF_UP:
+            fcntl.ioctl(control, SIOCSIFFLAGS, _IFREQ.pack(b"lo", flags | IFF_UP))
+    return flags
