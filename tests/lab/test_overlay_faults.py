@@ -1,0 +1,165 @@
+"""What breaks on a host with overlay networks, and comes back by itself (issue: section 6)."""
+
+from __future__ import annotations
+
+import pytest
+
+from lessor.errors import CommandError
+from lessor.lab.cloud import LabNetwork
+from lessor.lab.demo_overlay import dhcp_hosts, lease_host, renew
+from lessor.lab.lab import Lab
+from lessor.lab.ovs import DATABASE, SERVER, SWITCH
+from lessor.lab.vm import Vm
+
+pytestmark = pytest.mark.lab
+
+BACK_S = 30  # from a fault to service; the agent's full look is every 30 s, events come earlier
+FAILOVER_S = 40  # from a host's death to its successor's service, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def nets(overlay_lab: Lab) -> list[LabNetwork]:
+    return [overlay_lab.network(f"n{i}", "10.50.0.0/24", kind="vxlan") for i in range(3)]
+
+
+@pytest.fixture(scope="module")
+def vms(overlay_lab: Lab, nets: list[LabNetwork]) -> list[Vm]:
+    """A VM of each network, all on cmp1; all have the same address."""
+    made = []
+    for network in nets:
+        vm = overlay_lab.boot(f"vm-{network.name}", "cmp1", network)
+        overlay_lab.wait_active(vm, timeout_s=20)
+        vm.dhcp(timeout_s=20)
+        made.append(vm)
+    assert len({vm.state.assigned for vm in made}) == 1
+    return made
+
+
+def served(vm: Vm) -> bool:
+    """Ask anew: from DISCOVER on, over all tables and tunnels."""
+    try:
+        return vm.dhcp(timeout_s=3).address == vm.state.assigned
+    except TimeoutError:
+        return False
+
+
+def back(lab: Lab, vm: Vm) -> None:
+    lab.wait_for(lambda: served(vm), BACK_S, f"{vm.state.name} gets its address again")
+
+
+def qdhcp(network: LabNetwork) -> str:
+    return f"qdhcp-{network.id}"
+
+
+@pytest.mark.parametrize("what", [SWITCH, SERVER])
+@pytest.mark.parametrize("where", ["compute", "dhcp"])
+def test_a_killed_daemon_of_open_vswitch_that_is_started_again_serves_again(
+    overlay_lab: Lab, nets: list[LabNetwork], vms: list[Vm], what: str, where: str
+) -> None:
+    host = "cmp1" if where == "compute" else dhcp_hosts(overlay_lab, nets[0])[0]
+    overlay_lab.kill(host, what)
+    overlay_lab.start(host, what)
+    back(overlay_lab, vms[0])
+
+
+def test_an_empty_database_of_open_vswitch_is_filled_again(overlay_lab: Lab, vms: list[Vm]) -> None:
+    overlay_lab.kill("cmp1", SERVER)
+    overlay_lab.exec("cmp1", "rm", DATABASE)
+    overlay_lab.start("cmp1", SERVER)
+    for vm in vms:
+        back(overlay_lab, vm)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param("ovs-ofctl del-flows br-tun", id="flows-of-br-tun"),
+        pytest.param("ovs-ofctl del-flows br-int", id="flows-of-br-int"),
+        pytest.param("ovs-vsctl del-br br-tun", id="br-tun"),
+        pytest.param("ovs-vsctl del-br br-int", id="br-int"),
+    ],
+)
+def test_what_was_deleted_by_hand_is_made_again(
+    overlay_lab: Lab, vms: list[Vm], words: str
+) -> None:
+    overlay_lab.exec("cmp1", *words.split())
+    back(overlay_lab, vms[0])
+
+
+def test_a_tunnel_that_was_deleted_by_hand_is_made_again(
+    overlay_lab: Lab, nets: list[LabNetwork], vms: list[Vm]
+) -> None:
+    end = overlay_lab.host_state(dhcp_hosts(overlay_lab, nets[0])[0]).tunnel_address
+    assert end is not None
+    overlay_lab.exec("cmp1", "ovs-vsctl", "del-port", f"vxlan-{int(end):08x}")
+    back(overlay_lab, vms[0])
+
+
+def test_a_namespace_that_was_deleted_by_hand_is_made_again(
+    overlay_lab: Lab, nets: list[LabNetwork], vms: list[Vm]
+) -> None:
+    overlay_lab.exec(dhcp_hosts(overlay_lab, nets[0])[0], "ip", "netns", "del", qdhcp(nets[0]))
+    back(overlay_lab, vms[0])
+
+
+def test_a_killed_dnsmasq_comes_back_and_the_others_do_not_notice(
+    overlay_lab: Lab, nets: list[LabNetwork], vms: list[Vm]
+) -> None:
+    host = dhcp_hosts(overlay_lab, nets[0])[0]
+    before = {network.id: dnsmasq_of(overlay_lab, host, network) for network in nets}
+    mine = before.pop(nets[0].id)
+    overlay_lab.exec(host, "kill", "-KILL", *mine)
+    back(overlay_lab, vms[0])
+    for network in nets[1:]:
+        assert dnsmasq_of(overlay_lab, host, network) == before[network.id]
+
+
+def dnsmasq_of(lab: Lab, host: str, network: LabNetwork) -> list[str]:
+    try:
+        pids = lab.exec(host, "ip", "netns", "pids", qdhcp(network)).split()
+    except CommandError:
+        return []
+    programs = {str(process.pid) for process in lab.node(host).find("dnsmasq")}
+    return sorted(programs & set(pids))
+
+
+def test_a_killed_agent_interrupts_nothing(
+    overlay_lab: Lab, nets: list[LabNetwork], vms: list[Vm]
+) -> None:
+    for host in ("cmp1", dhcp_hosts(overlay_lab, nets[0])[0]):
+        overlay_lab.kill(host, "agent")
+        assert served(vms[0])
+        overlay_lab.start(host, "agent")
+        assert served(vms[0])
+
+
+def test_an_underlay_that_was_cut_and_healed_carries_again(overlay_lab: Lab, vms: list[Vm]) -> None:
+    overlay_lab.cut("cmp1", "eth2")
+    assert not served(vms[0])
+    overlay_lab.heal("cmp1", "eth2")
+    back(overlay_lab, vms[0])
+
+
+def test_d3_13_a_killed_dhcp_host_is_replaced_with_its_address_and_all_leases(
+    overlay_lab: Lab, nets: list[LabNetwork], vms: list[Vm]
+) -> None:
+    """And it stays replaced when the dead one is back."""
+    lab, vm, network = overlay_lab, vms[0], nets[0]
+    assert served(vm)
+    lease, dead = vm.lease(), dhcp_hosts(lab, network)[0]
+    assert lease is not None
+    seen = len(vm.events())
+    lab.power_off(dead)
+    lab.wait_for(lambda: dead not in dhcp_hosts(lab, network), FAILOVER_S, "a successor")
+    lab.wait_for(lambda: vm.ping(lease.server, timeout_s=1), FAILOVER_S, "it answers")
+    renew(vm)
+    now = vm.lease()
+    assert now is not None
+    assert (now.address, now.server) == (lease.address, lease.server)
+    assert not {"deconfig", "nak"} & set(vm.events()[seen:])
+    lab.wait_for(
+        lambda: lease_host(lab, vm) in dhcp_hosts(lab, network), 15, "the store has the lease"
+    )
+    lab.power_on(dead)
+    assert dead not in dhcp_hosts(lab, network)
+    assert served(vm)
