@@ -15,10 +15,11 @@ import structlog
 
 from lessor.agent.follow import Follower
 from lessor.agent.leasebook import LeaseBook
+from lessor.agent.overlay import Plans
 from lessor.agent.reconcile import Kind, Outcome, Problem, Reconciler
 from lessor.agent.reporter import Reporter, Status
 from lessor.agent.whereabouts import Whereabouts
-from lessor.core.desired import Desired, Planner
+from lessor.core.desired import Desired
 from lessor.core.ready import Found, port_reports
 from lessor.model import View
 from lessor.settings import AgentSettings
@@ -36,7 +37,7 @@ class Agent:
         self,
         settings: AgentSettings,
         *,
-        planner: Planner,
+        planner: Plans,
         kinds: list[Kind],
         follower: Follower,
         reporter: Reporter,

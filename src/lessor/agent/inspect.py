@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from socket import AF_INET
 
 from pyroute2 import IPRoute
 
 from lessor.agent.drivers.addresses import vm_addresses_on
 from lessor.agent.foreign import foreign_drops
+from lessor.agent.inet import addresses
 from lessor.agent.leases import LeaseForwarder
 from lessor.agent.run import run
 from lessor.agent.spool import Spool
@@ -32,6 +34,7 @@ class Inspector:
         if self._forwarder.problem:
             yield self._forwarder.problem
         yield from self._room()
+        yield from self._local_ip()
         yield from self._addresses(desired)
         bridges = sorted({part.bridge.name for part in desired.parts if part.gateways})
         if bridges:
@@ -47,6 +50,16 @@ class Inspector:
             )
         elif free < LEAST_ROOM:
             yield f"the disk of {self._spool.folder} is nearly full ({free >> 20} MiB left)"
+
+    def _local_ip(self) -> Iterator[str]:
+        """Say that tunnels have no end here."""
+        local_ip = str(self._settings.local_ip) if self._settings.local_ip else None
+        self._ip = self._ip or IPRoute()
+        if local_ip and all(one.local != local_ip for one in addresses(self._ip, family=AF_INET)):
+            yield (
+                f"local_ip {local_ip} is on no interface of this host; its overlay networks reach "
+                "no other host until it is: give it to an interface, or set local_ip to one's"
+            )
 
     def _addresses(self, desired: Desired) -> Iterator[str]:
         """Prove that a compute host has no address on the VM network (A6.3)."""

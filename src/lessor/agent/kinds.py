@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import IPRoute
 
 from lessor.agent.drivers import Driver
 from lessor.agent.drivers.addresses import AddressDriver
 from lessor.agent.drivers.bridges import BridgeDriver
-from lessor.agent.drivers.dhcp import HOOK, DhcpDriver
+from lessor.agent.drivers.dhcp import HOOK, DhcpDriver, KnownLeases
 from lessor.agent.drivers.dnsmasq import DnsmasqDriver
 from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.agent.drivers.sysctls import SysctlDriver
 from lessor.agent.drivers.taps import TapDriver
 from lessor.agent.leasebook import LeaseBook
+from lessor.agent.overlay import Overlay
 from lessor.agent.reconcile import Kind
 from lessor.agent.run import run
 from lessor.agent.spool import Spool
-from lessor.core.state import MetadataListener
+from lessor.core.state import HostState, MetadataListener
 from lessor.settings import AgentSettings
 
 SYSCTLS = ("net.ipv4.ip_forward",)
@@ -28,10 +30,11 @@ SYSCTLS = ("net.ipv4.ip_forward",)
 
 @dataclass(frozen=True, slots=True)
 class Drivers:
-    """All drivers of a host, and the one that is also asked for other things."""
+    """All drivers of a host, and those that are also asked for other things."""
 
     kinds: list[Kind]
     dhcp: DhcpDriver
+    overlay: Overlay | None = None
 
 
 def make(
@@ -42,6 +45,7 @@ def make(
     book: LeaseBook,
     metadata: Driver[MetadataListener],
     reachable: Callable[[], bool],
+    known_leases: KnownLeases | None = None,
 ) -> Drivers:
     """Make the drivers. To be called in the thread that will use them.
 
@@ -52,6 +56,7 @@ def make(
         book: of leases.
         metadata: serves metadata listeners.
         reachable: tells whether the server answers.
+        known_leases: asks the server for the live leases of networks.
     """
     ip = IPRoute()
     announced = settings.send_arp_for_ha_count if settings.send_arp_for_ha else 0
@@ -62,6 +67,7 @@ def make(
         leases=book,
         hook=Path(settings.dhcpbridge) if settings.dhcpbridge else HOOK,
         release=settings.force_dhcp_release,
+        known=known_leases,
     )
     rulesets = RulesetDriver(
         run,
@@ -70,13 +76,17 @@ def make(
         bottom_regex=settings.iptables_bottom_regex,
     )
     bridges = BridgeDriver(ip, reachable, folder / "bridges.json", settings.flat_mappings)
-    kinds = [
-        Kind("sysctls", SysctlDriver(SYSCTLS), deletes=False),
-        Kind("bridges", bridges),
-        Kind("rulesets", rulesets),
-        Kind("addresses", AddressDriver(ip, folder / "addresses.json", announced)),
-        Kind("dhcp_servers", dhcp),
-        Kind("metadata", metadata),
-        Kind("taps", TapDriver(ip)),
-    ]
-    return Drivers(kinds, dhcp)
+    overlay = Overlay(settings, folder, ip) if settings.local_ip else None
+    drivers: dict[str, Driver[Any]] = {
+        "sysctls": SysctlDriver(SYSCTLS),
+        "bridges": bridges,
+        "rulesets": rulesets,
+        "addresses": AddressDriver(ip, folder / "addresses.json", announced),
+        "dhcp_servers": dhcp,
+        "metadata": metadata,
+        "taps": TapDriver(ip),
+        **(overlay.drivers if overlay else {}),
+    }
+    order = [one.name for one in fields(HostState) if one.name in drivers]
+    kinds = [Kind(name, drivers[name], deletes=name != "sysctls") for name in order]
+    return Drivers(kinds, dhcp, overlay)

@@ -27,6 +27,7 @@ from lessor.agent.inspect import Inspector
 from lessor.agent.kinds import Drivers, make
 from lessor.agent.leasebook import LeaseBook
 from lessor.agent.leases import LeaseForwarder
+from lessor.agent.overlay import DEVICE_KINDS, OVS_KINDS, Plans
 from lessor.agent.reconcile import Reconciler
 from lessor.agent.reporter import Reporter
 from lessor.agent.spool import Spool
@@ -34,7 +35,6 @@ from lessor.agent.viewstore import ViewStore
 from lessor.agent.wake import FolderWatch
 from lessor.agent.watch import NetlinkWatch
 from lessor.agent.whereabouts import Whereabouts
-from lessor.core.desired import Planner
 from lessor.core.diff import Changes
 from lessor.errors import Conflict, LessorError, NotFound
 from lessor.metadata.app import MetadataApp
@@ -81,7 +81,7 @@ def plan(settings: AgentSettings) -> str:
         reachable=Client(settings.server_url, settings.token_file).reachable,
     )
     kinds = [kind for kind in drivers.kinds if kind.field != "metadata"]
-    changes = Reconciler(kinds).plan(Planner(settings).desired(kept.view).state)
+    changes = Reconciler(kinds).plan(Plans(settings, drivers.overlay).desired(kept.view).state)
     return "\n".join(line for kind, found in changes.items() for line in _lines(kind, found))
 
 
@@ -123,6 +123,8 @@ class _Run:
         finally:
             await listeners.aclose()
             await self._client.close()
+            if drivers.overlay:
+                drivers.overlay.close()
             self._thread.shutdown(wait=True)
 
     async def _serve(self, drivers: Drivers, ended: asyncio.Event) -> None:
@@ -139,7 +141,7 @@ class _Run:
         await self._introduce(reporter)
         agent = Agent(
             self._settings,
-            planner=Planner(self._settings),
+            planner=Plans(self._settings, drivers.overlay),
             kinds=drivers.kinds,
             follower=follower,
             reporter=reporter,
@@ -150,15 +152,19 @@ class _Run:
             thread=self._thread,
         )
         follower.changed = agent.look
+        overlay = drivers.overlay
+        device_kinds = DEVICE_KINDS if overlay else ()
         tasks = [
             follower.run,
             agent.run,
             reporter.run,
             forwarder.run,
-            NetlinkWatch(lambda: agent.look(*NETLINK_KINDS)).run,
+            NetlinkWatch(lambda: agent.look(*NETLINK_KINDS, *device_kinds)).run,
             DeathWatch(drivers.dhcp.pidfds, lambda: agent.look(*DHCP_KINDS)).run,
             lambda: self._watch_spool(forwarder),
         ]
+        if overlay:
+            tasks.append(lambda: overlay.watch(lambda: agent.look(*OVS_KINDS)))
         await self._until(ended, tasks)
 
     async def _until(self, ended: asyncio.Event, tasks: list[Callable[[], Any]]) -> None:
@@ -203,6 +209,7 @@ class _Run:
             book=self._book,
             metadata=listeners,
             reachable=self._client.reachable,
+            known_leases=self._client.known_leases,
         )
 
     def _metadata(self) -> MetadataApp:
@@ -221,7 +228,8 @@ class _Run:
             started_at=time.time(),
             version=version("lessor"),
             physical_networks=tuple(mapping.physical_network for mapping in mappings),
-            network_host=self._settings.network_host and bool(mappings),
+            network_host=self._settings.network_host and bool(mappings or self._settings.local_ip),
+            local_ip=self._settings.local_ip,
         )
 
 

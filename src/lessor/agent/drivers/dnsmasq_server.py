@@ -111,7 +111,8 @@ class Server:
 
         A server that is one of several asks at each full look, another only until it was told once.
         """
-        if not self.sure or not (self._folder.unlearned or (verify and self._is_one_of_several())):
+        due = self._folder.unlearned or (verify and self._is_one_of_several())
+        if not (due and self.sure and self._ground.known):
             return True
         return self._ask(self.loaded)
 

@@ -1,0 +1,95 @@
+"""What an agent has for overlay networks, beside what it has for flat ones: Open vSwitch.
+
+It is there where `local_ip` is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+
+from lessor.agent.drivers import Driver
+from lessor.agent.drivers.dhcp_devices import DhcpDeviceDriver
+from lessor.agent.drivers.flows import FlowDriver
+from lessor.agent.drivers.namespaces import NamespaceDriver
+from lessor.agent.drivers.ovs_bridges import OvsBridgeDriver
+from lessor.agent.drivers.ovs_ports import OvsPortDriver
+from lessor.agent.ovs import Ovsdb, kernel_datapath, rundir
+from lessor.agent.ovs_watch import OvsWatch
+from lessor.agent.run import run
+from lessor.core.desired import Desired, Planner
+from lessor.errors import LessorError
+from lessor.model import View
+from lessor.settings import AgentSettings
+
+OVS_KINDS = ("ovs_bridges", "ovs_ports", "flows")  # what a change in OVS may concern
+DEVICE_KINDS = ("namespaces", "dhcp_devices", "dhcp_servers", "metadata", "ovs_ports")
+
+
+class Overlay:
+    """Open vSwitch on this host, and the drivers of what overlay networks need.
+
+    Args:
+        settings: of the agent.
+        folder: the agent's own, for its drivers' records.
+        ip: an open socket, of the thread that uses the drivers.
+    """
+
+    def __init__(self, settings: AgentSettings, folder: Path, ip: IPRoute) -> None:
+        bridges = (settings.integration_bridge, settings.tunnel_bridge)
+        sockets = rundir(settings.ovsdb_connection)
+        self._db = Ovsdb(settings.ovsdb_connection)
+        self._watch = OvsWatch(self._db, Path(sockets, f"{settings.integration_bridge}.mgmt"))
+        self._ports = OvsPortDriver(self._db, run)
+        self.drivers: dict[str, Driver[Any]] = {
+            "namespaces": NamespaceDriver(run),
+            "ovs_bridges": OvsBridgeDriver(self._db, bridges),
+            "dhcp_devices": DhcpDeviceDriver(ip),
+            "ovs_ports": self._ports,
+            "flows": FlowDriver(run, folder / "flows.json", sockets, bridges, self._ports.names),
+        }
+
+    def vlans(self) -> dict[str, int]:
+        """Return the local VLANs that networks have, by network id.
+
+        Raises:
+            Unavailable: OVS does not answer.
+        """
+        return self._ports.vlans()
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed`, in the event loop, after each change in OVS, until cancelled."""
+        await self._watch.run(changed)
+
+    def close(self) -> None:
+        """End the connection; OVS goes on."""
+        self._db.close()
+
+
+class Plans:
+    """Plans the host. Networks keep the local VLANs that OVS has for them from before.
+
+    As long as OVS does not answer these are not known; nothing can be wired then either.
+    """
+
+    def __init__(self, settings: AgentSettings, overlay: Overlay | None) -> None:
+        self._settings = settings
+        self._overlay = overlay
+        self._planner: Planner | None = None
+
+    def desired(self, view: View) -> Desired:
+        """Return what this host should have for `view`."""
+        if self._planner is not None:
+            return self._planner.desired(view)
+        try:
+            self._planner = self._made(self._overlay.vlans() if self._overlay else {})
+        except LessorError:
+            return self._made({}).desired(view)
+        return self._planner.desired(view)
+
+    def _made(self, vlans: dict[str, int]) -> Planner:
+        datapath = self._settings.datapath_type or ("system" if kernel_datapath() else "netdev")
+        return Planner(self._settings, vlans, datapath)
