@@ -125,7 +125,7 @@ class Port:
     allowed_address_pairs: tuple[AddressPair, ...] = ()
     extra_dhcp_opts: tuple[DhcpOption, ...] = ()
     dns_name: str = ""
-    pending: str = ""  # why it is not ACTIVE, in words; "" when it is, or when nobody has said
+    pending: str = ""  # why it is not ACTIVE, in words; "" when it is, or is meant not to be
     revision: int = 0
     created_at: float = 0.0
     updated_at: float = 0.0

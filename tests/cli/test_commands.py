@@ -43,7 +43,7 @@ def test_a_network_made_with_a_block_has_its_subnet(lessor: Lessor, name: str, b
     assert made["subnets"] == [subnet["id"]]
     assert subnet["cidr"] == block
     [row] = [row for row in rows(lessor("network", "list")) if row[1] == name]
-    assert row == [made["id"], name, block, "physnet1", "br100", "no", "-"]
+    assert row == [made["id"], name, block, "flat", "-", "physnet1", "br100", "no", "-"]
 
 
 def test_all_of_nova_manages_options_are_heeded(lessor: Lessor, name: str, block: str) -> None:

@@ -40,7 +40,7 @@ class Agent:
 
 def contents(view: View) -> Mapping[str, object]:
     """Return what a view says, its cursors aside."""
-    return {key: (s.network, s.subnets, s.ports) for key, s in view.scopes.items()}
+    return {key: (s.network, s.subnets, s.ports, s.peers) for key, s in view.scopes.items()}
 
 
 def whole(store: Store, host: str) -> View:
@@ -315,9 +315,15 @@ class AgentsFollow(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory(prefix="store-view-")
-        self.cloud = open_cloud(Path(self.folder.name), update_dns_entries=False)
+        self.cloud = open_cloud(
+            Path(self.folder.name),
+            update_dns_entries=False,
+            dhcp_agents_per_network=2,
+            project_network_types=("flat",),
+        )
         for name in NAMES:
-            self.cloud.host(name)
+            self.cloud.store.create_host(name)
+            self.end(name, 1)
         self.agents = {name: Agent(self.cloud.store, name) for name in NAMES}
         self.blocks = iter(range(1, 250))
 
@@ -344,6 +350,36 @@ class AgentsFollow(RuleBasedStateMachine):
         cidr = f"10.{next(self.blocks)}.0.0/24"
         host = None if multi else host
         self.cloud.network(cidr, multi_host=multi, share_address=shared, host=host)
+
+    @rule(dhcp=st.booleans())
+    def make_overlay(self, dhcp: bool) -> None:
+        network = self.cloud.network(None, network_type="vxlan")
+        self.cloud.subnet(network, "10.0.0.0/24", enable_dhcp=dhcp)
+
+    @rule(name=st.sampled_from(NAMES), end=st.sampled_from((None, 1, 2)))
+    def end(self, name: str, end: int | None) -> None:
+        """Have a host report where its tunnels end, or that it has none."""
+        address = None if end is None else IPv4Address(f"192.0.{NAMES.index(name)}.{end}")
+        mappings = ("physnet1", "physnet2")
+        self.cloud.report(name, local_ip=address, network_host=True, physical_networks=mappings)
+
+    @rule(dead=st.sampled_from(NAMES))
+    def die(self, dead: str) -> None:
+        """Let one host be silent until its DHCP servers are elsewhere."""
+        for _ in range(25):
+            self.cloud.clock.now += 1
+            for name in NAMES:
+                if name != dead:
+                    self.cloud.store._beats.hear(name, self.cloud.clock.now)
+            self.cloud.store.watch_hosts()
+
+    @precondition(has_networks)
+    @rule(n=st.integers(0, 9), name=st.sampled_from(NAMES), there=st.booleans())
+    def schedule(self, n: int, name: str, there: bool) -> None:
+        store = self.cloud.store
+        self._try(
+            store.add_dhcp_host if there else store.remove_dhcp_host, self._network(n).id, name
+        )
 
     @precondition(has_networks)
     @rule(n=st.integers(0, 9), host=st.sampled_from((None, *NAMES)))

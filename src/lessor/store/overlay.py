@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, select, union_all
+from sqlalchemy import Connection, and_, bindparam, exists, select, union_all
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, Exhausted, Invalid
@@ -212,12 +212,13 @@ def check_owner(land: Ground, device_owner: str) -> None:
 # --- ends of tunnels ------------------------------------------------------------------------------
 
 # Asked of each host, not of each port, as in `ground`.
-_PEERS = select(networks.c.id, hosts.c.name, hosts.c.local_ip).where(
-    networks.c.id.in_(bindparam("ids", expanding=True)),
-    hosts.c.local_ip.is_not(None),
-    exists(
-        select(1).where(ports.c.binding_host == hosts.c.name, ports.c.network_id == networks.c.id)
-    ),
+_HAS_PORT = exists(
+    select(1).where(ports.c.binding_host == hosts.c.name, ports.c.network_id == networks.c.id)
+)
+_PEERS = (
+    select(networks.c.id, hosts.c.name, hosts.c.local_ip)
+    .select_from(networks.join(hosts, and_(hosts.c.local_ip.is_not(None), _HAS_PORT)))
+    .where(networks.c.id.in_(bindparam("ids", expanding=True)))
 )
 _ENDS = select(hosts.c.name).where(
     hosts.c.local_ip == bindparam("end"), hosts.c.name != bindparam("host_name")

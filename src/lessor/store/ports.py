@@ -21,7 +21,7 @@ from lessor.store.listing import Listing, one_of
 from lessor.store.macs import parsed_mac
 from lessor.store.options import check_dns_name, check_options
 from lessor.store.query import Query
-from lessor.store.rows import PORT
+from lessor.store.rows import PORT, awaited
 from lessor.store.tables import addresses, ports
 from lessor.store.values import FixedIpRequest, PortValues
 from lessor.store.writer import Tx
@@ -101,7 +101,10 @@ def _create(tx: Tx, land: Ground, values: PortValues, now: float) -> Port:
         servers.arrive(tx, land, port.binding_host)
     tx.touch("ports", port.id)
     tx.concerns(portrows.concerned(tx, land, [port.binding_host]))
-    return replace(port, mac_address=mac, fixed_ips=fixed)
+    by_dhcp = any(land.plot(one.subnet_id).enable_dhcp for one in fixed)
+    host = port.binding_host if port.admin_state_up else None
+    pending = awaited(host, "", "" if by_dhcp else None)
+    return replace(port, mac_address=mac, fixed_ips=fixed, pending=pending)
 
 
 def _changed(port: Port, values: PortValues, now: float) -> Port:

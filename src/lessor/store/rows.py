@@ -159,7 +159,27 @@ PORT = (
         )
     ),
     STATUS,
+    ports.c.wired,
+    _SERVED.label("is_served"),
 )  # fmt: skip
+
+
+def awaited(host: str | None, wiring: str | None, serving: str | None) -> str:
+    """Say what a port waits for.
+
+    Args:
+        host: where it is to be; None: nowhere, so it waits for nothing.
+        wiring: what its host says of it, "" if it said nothing; None: it is wired.
+        serving: what DHCP hosts say of it, "" if they said nothing; None: it is served.
+    """
+    if host is None:
+        return ""
+    words = []
+    if wiring is not None:
+        words.append(wiring or f"not wired on host {host} yet")
+    if serving is not None:
+        words.append(serving or "no DHCP server has its reservation yet")
+    return "; ".join(dict.fromkeys(words))
 
 
 def port_of(row: Row[Any], fixed_ips: tuple[FixedIp, ...]) -> Port:
@@ -167,8 +187,13 @@ def port_of(row: Row[Any], fixed_ips: tuple[FixedIp, ...]) -> Port:
     (
         row_id, network_id, mac, name, project_id, description, admin_up, device_id, owner, host,
         profile, vnic_type, security, pairs, options, dns_name, wired_pending, served_pending,
-        revision, created_at, updated_at, status, *_,
+        revision, created_at, updated_at, status, wired, served, *_,
     ) = tuple(row)  # fmt: skip
+    pending = awaited(
+        host if admin_up else None,
+        None if wired else wired_pending,
+        None if served else served_pending,
+    )
     return Port(
         id=row_id,
         network_id=network_id,
@@ -188,15 +213,11 @@ def port_of(row: Row[Any], fixed_ips: tuple[FixedIp, ...]) -> Port:
         allowed_address_pairs=_listed(pairs, _PAIRS),
         extra_dhcp_opts=_listed(options, _OPTIONS),
         dns_name=dns_name,
-        pending="" if status == "ACTIVE" else _pending(wired_pending, served_pending),
+        pending=pending,
         revision=revision,
         created_at=created_at,
         updated_at=updated_at,
     )
-
-
-def _pending(*words: str) -> str:
-    return "; ".join(dict.fromkeys(word for word in words if word))
 
 
 # --- leases, instances, hosts ---------------------------------------------------------------------
