@@ -1,20 +1,19 @@
+import contextlib
 import json
 import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 import pytest
-from pyroute2 import IPRoute
 from tests.agent.drivers.ovs_daemons import Ovs
 
-from lessor.agent.drivers import dhcp_devices
 from lessor.agent.drivers.dhcp_devices import DhcpDeviceDriver
 from lessor.agent.drivers.namespaces import PREFIX
+from lessor.agent.run import run
 from lessor.core.diff import Changes, diff
 from lessor.core.state import DhcpDevice
 from lessor.errors import Conflict, Pending
@@ -23,7 +22,6 @@ from lessor.netns import FOLDER, inside
 pytestmark = pytest.mark.lab
 
 Shell = Callable[[str], str]
-Failing = Callable[[int, bool], Any]
 OWN = f"{PREFIX}d{os.getpid()}-"  # of this test; there may be others on the machine
 METADATA = IPv4Interface("169.254.169.254/32")
 DEVICE = DhcpDevice(
@@ -70,15 +68,15 @@ def within(command: str, device: DhcpDevice = DEVICE) -> str:
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
-def test_devices_are_made_once(ip: IPRoute) -> None:
-    driver = Driver(ip)
+def test_devices_are_made_once() -> None:
+    driver = Driver(run)
     assert bring(driver, DEVICE, OTHER).create == (DEVICE, OTHER)
     assert not bring(driver, DEVICE, OTHER)
-    assert not bring(Driver(ip), DEVICE, OTHER)
+    assert not bring(Driver(run), DEVICE, OTHER)
 
 
-def test_the_device_is_what_a_dhcp_server_needs(ip: IPRoute, sh: Shell) -> None:
-    bring(Driver(ip), DEVICE)
+def test_the_device_is_what_a_dhcp_server_needs(sh: Shell) -> None:
+    bring(Driver(run), DEVICE)
     (inner,) = json.loads(within(f"ip -j addr show {DEVICE.name}"))
     assert (inner["address"], inner["mtu"], inner["operstate"]) == (DEVICE.mac, 1450, "UP")
     v4 = [f"{a['local']}/{a['prefixlen']}" for a in inner["addr_info"] if a["family"] == "inet"]
@@ -91,9 +89,9 @@ def test_the_device_is_what_a_dhcp_server_needs(ip: IPRoute, sh: Shell) -> None:
     assert "UP" in outer["flags"]
 
 
-def test_a_gateway_beyond_the_subnet_is_reached_on_the_link(ip: IPRoute) -> None:
+def test_a_gateway_beyond_the_subnet_is_reached_on_the_link() -> None:
     far = replace(DEVICE, gateway=IPv4Address("192.0.2.1"))
-    driver = Driver(ip)
+    driver = Driver(run)
     bring(driver, far)
     assert not bring(driver, far)
     assert "onlink" in within("ip route show default")
@@ -113,15 +111,15 @@ def test_a_gateway_beyond_the_subnet_is_reached_on_the_link(ip: IPRoute) -> None
     ],
     ids=str,
 )
-def test_a_change_is_applied_and_taken_back(ip: IPRoute, change: dict[str, Any]) -> None:
-    driver = Driver(ip)
+def test_a_change_is_applied_and_taken_back(change: dict[str, Any]) -> None:
+    driver = Driver(run)
     for wanted in (DEVICE, replace(DEVICE, **change), DEVICE):
         assert bring(driver, wanted)
         assert not bring(driver, wanted)
 
 
-def test_drift_is_set_right(ip: IPRoute, sh: Shell) -> None:
-    driver = Driver(ip)
+def test_drift_is_set_right(sh: Shell) -> None:
+    driver = Driver(run)
     bring(driver, DEVICE)
     name, outer = DEVICE.name, DEVICE.outer
     acts: tuple[Callable[[], str], ...] = (
@@ -144,8 +142,8 @@ def test_drift_is_set_right(ip: IPRoute, sh: Shell) -> None:
         assert not bring(driver, DEVICE)
 
 
-def test_devices_go_and_their_namespaces_stay(ip: IPRoute, sh: Shell) -> None:
-    driver = Driver(ip)
+def test_devices_go_and_their_namespaces_stay(sh: Shell) -> None:
+    driver = Driver(run)
     bring(driver, DEVICE, OTHER)
     assert bring(driver, OTHER).delete == (DEVICE,)
     assert not bring(driver, OTHER)
@@ -153,8 +151,8 @@ def test_devices_go_and_their_namespaces_stay(ip: IPRoute, sh: Shell) -> None:
     assert (FOLDER / DEVICE.namespace).exists()
 
 
-def test_without_its_namespace_it_is_pending_and_holds_up_no_other(ip: IPRoute) -> None:
-    driver = Driver(ip)
+def test_without_its_namespace_it_is_pending_and_holds_up_no_other() -> None:
+    driver = Driver(run)
     orphan = replace(OTHER, namespace=f"{OWN}none")
     with pytest.raises(ExceptionGroup) as caught:
         bring(driver, DEVICE, orphan)
@@ -164,16 +162,16 @@ def test_without_its_namespace_it_is_pending_and_holds_up_no_other(ip: IPRoute) 
     assert list(driver.observe()) == [DEVICE.name]
 
 
-def test_a_device_of_somebody_else_in_its_place_is_a_conflict(ip: IPRoute, sh: Shell) -> None:
+def test_a_device_of_somebody_else_in_its_place_is_a_conflict(sh: Shell) -> None:
     sh(f"ip link add {DEVICE.outer} type veth peer name theirs")
     with pytest.raises(ExceptionGroup) as caught:
-        bring(Driver(ip), DEVICE)
+        bring(Driver(run), DEVICE)
     assert caught.group_contains(Conflict, match="isn't ours")
     assert "theirs" in sh("ip link")
 
 
-def test_it_survives_a_restart_of_ovs(ip: IPRoute, ovs: Ovs) -> None:
-    driver = Driver(ip)
+def test_it_survives_a_restart_of_ovs(ovs: Ovs) -> None:
+    driver = Driver(run)
     bring(driver, DEVICE)
     ovs("ovs-vsctl", "add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
     ovs("ovs-vsctl", "add-port", "br-int", DEVICE.outer)
@@ -192,50 +190,35 @@ def test_it_survives_a_restart_of_ovs(ip: IPRoute, ovs: Ovs) -> None:
         assert server.recv(100) == b"still here"
 
 
-@pytest.mark.parametrize("kill", [True, False], ids=["killed", "refused"])
-def test_every_step_outside_may_fail(ip: IPRoute, sh: Shell, failing: Failing, kill: bool) -> None:
+@pytest.mark.parametrize("lines_done", [0, 1, 2, 3, 9])
+@pytest.mark.parametrize("at", range(1, 4))
+def test_killed_at_each_step_the_next_agent_goes_on(sh: Shell, at: int, lines_done: int) -> None:
     before = sh("ip -br link")
-    for step in range(1, 50):
-        driver = Driver(failing(step, kill))
-        try:
-            bring(driver, DEVICE)
-            bring(driver)
-        except (KeyboardInterrupt, ExceptionGroup):
-            pass
-        else:
-            break
-        driver = Driver(ip)
-        bring(driver, DEVICE)
-        assert not bring(driver, DEVICE), f"step {step}"
-        bring(driver)
-        assert not bring(driver), f"step {step}"
-        assert sh("ip -br link") == before
-    assert 3 < step < 49
+    left = at
+
+    def dying(*argv: str, stdin: str | None = None, timeout_s: float = 30) -> str:
+        nonlocal left
+        left -= 1
+        if left:
+            return run(*argv, stdin=stdin, timeout_s=timeout_s)
+        some = (stdin or "").splitlines(keepends=True)[:lines_done]
+        run(*argv, stdin="".join(some))
+        raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        bring(Driver(dying), DEVICE, OTHER)
+        bring(Driver(dying), OTHER)
+    bring(Driver(run), DEVICE, OTHER)
+    assert not bring(Driver(run), DEVICE, OTHER)
+    bring(Driver(run))
+    assert not bring(Driver(run))
+    assert sh("ip -br link") == before
 
 
-@pytest.mark.parametrize("kill", [True, False], ids=["killed", "refused"])
-def test_every_step_inside_may_fail(
-    ip: IPRoute, failing: Failing, monkeypatch: pytest.MonkeyPatch, kill: bool
-) -> None:
-    faulty = type(failing(0, kill))
-    driver = Driver(ip)
-    for step in range(1, 50):
-
-        @contextmanager
-        def opened_badly(at: int = step) -> Iterator[Any]:
-            with IPRoute() as opened:
-                yield faulty(opened, at, kill)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(dhcp_devices, "IPRoute", opened_badly)
-            try:
-                bring(driver, DEVICE)
-            except (KeyboardInterrupt, ExceptionGroup):
-                pass
-            else:
-                break
-        bring(driver, DEVICE)
-        assert not bring(driver, DEVICE), f"step {step}"
-        bring(driver)
-        assert not bring(driver)
-    assert 5 < step < 49
+def test_one_that_ip_refuses_holds_up_no_other(sh: Shell) -> None:
+    bad = replace(OTHER, mac="zz")
+    worse = replace(OTHER, name="tap7c0d11cc-01", outer="otap7c0d11cc-01", mtu=9)
+    with pytest.raises(ExceptionGroup) as caught:
+        bring(Driver(run), bad, DEVICE, worse)
+    assert len(caught.value.exceptions) == 2
+    assert Driver(run).observe()[DEVICE.name] == DEVICE

@@ -7,236 +7,199 @@ the alias `lessor-dhcp:<namespace>/<inner end>`. Not `lessor:`, which is what ta
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv4Interface
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address
 from itertools import takewhile
 from pathlib import Path
-from socket import AF_INET
-from typing import Any
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from lessor.agent.drivers.namespaces import names
-from lessor.agent.inet import Route, addresses, routes
-from lessor.agent.netlink import OUR_PROTO, Link, link, links
+from lessor.agent.netdump import DefaultRoute, Device, NetDump
+from lessor.agent.netlink import OUR_PROTO
 from lessor.agent.offload import set_tx_checksum, tx_checksum
+from lessor.agent.run import Run
 from lessor.core.diff import Changes
 from lessor.core.state import DhcpDevice
-from lessor.errors import Conflict, LessorError, Pending
+from lessor.errors import CommandError, Conflict, LessorError, Pending
 from lessor.netns import FOLDER, inside
 
 MARK = "lessor-dhcp:"
 AMISS = 0  # MTU that is shown of a device that isn't as it should be
-ONLINK = 4  # RTNH_F_ONLINK: the gateway may be outside the device's own blocks (B6)
-NOWHERE = IPv4Address(0)  # shown as the gateway where there is more than one
+NOWHERE = IPv4Address(0)  # shown as the gateway where the default routes aren't the one of ours
 
 
 class DhcpDeviceDriver:
     """Makes and removes DHCP ports.
 
     Args:
-        ip: an open socket of the host's own namespace.
+        run: runs ip(8), in the host's own namespace.
     """
 
-    def __init__(self, ip: IPRoute) -> None:
-        self._ip = ip
+    def __init__(self, run: Run) -> None:
+        self._run = run
 
     def observe(self) -> dict[str, DhcpDevice]:
         """Return our DHCP ports, by the name of the inner end."""
-        outer = {d.alias: d for d in links(self._ip).values() if d.alias.startswith(MARK)}
-        sealed = {alias: d for alias, d in outer.items() if _has_no_ipv6(d.name)}
+        marked = {d.alias: d for d in _devices().values() if d.alias.startswith(MARK)}
+        sealed = {alias: d for alias, d in marked.items() if _has_no_ipv6(d.name)}
         found = {}
-        for alias, device in outer.items():
+        for alias, outer in marked.items():
             namespace, _, name = alias.removeprefix(MARK).partition("/")
-            found[name] = DhcpDevice(name, device.name, namespace, "", AMISS, ())
+            found[name] = DhcpDevice(name, outer.name, namespace, "", AMISS, ())
         for namespace in names():
-            with contextlib.suppress(OSError), _socket(namespace) as there:
-                for device in links(there).values():
-                    if device.name != "lo":
-                        mark = f"{MARK}{namespace}/{device.name}"
-                        shown = _shown(there, device, namespace, sealed.get(mark))
-                        found[device.name] = shown
+            with contextlib.suppress(OSError), inside(namespace), NetDump() as there:
+                routes = there.default_routes()
+                for inner in there.devices().values():
+                    if inner.name != "lo":
+                        end = sealed.get(f"{MARK}{namespace}/{inner.name}")
+                        found[inner.name] = _shown(namespace, inner, end, routes)
         return found
 
     def apply(self, changes: Changes[DhcpDevice]) -> None:
         """Make every change that can be made, then raise one group of those that could not."""
-        failures: list[Exception] = []
-        for device in changes.delete:
-            failures += _tried(self._remove, device)
-        for device in changes.create + changes.replace:
-            failures += _tried(self._ensure, device)
+        wanted = changes.create + changes.replace
+        failures = self._in_host(self._removal, changes.delete)
+        failed = self._in_host(self._making, wanted)
+        for device in wanted:
+            if device.name not in failed:
+                failed |= _tried(self._set_up, device)
+        failures |= failed
         if failures:
-            raise ExceptionGroup(f"{len(failures)} DHCP ports are not as wanted", failures)
-
-    def _ensure(self, wanted: DhcpDevice) -> None:
-        if not (FOLDER / wanted.namespace).exists():
-            raise Pending(f"{wanted.name} waits for namespace {wanted.namespace}", key=wanted.name)
-        with _socket(wanted.namespace) as there:
-            inner = self._pair(wanted, there)
-            _set_up_inner(wanted, there, inner)
-        self._set_up_outer(wanted)
+            all_of_them = list(failures.values())
+            raise ExceptionGroup(f"{len(failures)} DHCP ports are not as wanted", all_of_them)
 
     # --- the pair
 
-    def _pair(self, wanted: DhcpDevice, there: IPRoute) -> Link:
-        """Return the inner end, made if it isn't there or belongs to something else."""
-        inner, outer = link(there, wanted.name), link(self._ip, wanted.outer)
-        if inner and outer and self._peer(wanted.outer) == inner.index:
-            return inner
+    def _in_host(
+        self,
+        plan: Callable[[DhcpDevice, Mapping[str, Device]], list[str]],
+        devices: Sequence[DhcpDevice],
+    ) -> dict[str, Exception]:
+        """Do what is planned for each, all with one process; if that fails, each by itself."""
+        host, lines = _devices(), list[str]()
+        failures: dict[str, Exception] = {}
+        for device in devices:
+            failures |= _tried(lambda one: lines.extend(plan(one, host)), device)
+        try:
+            self._batch(lines)
+        except CommandError:
+            for device in devices:
+                if device.name not in failures:
+                    failures |= _tried(lambda one: self._batch(plan(one, _devices())), device)
+        return failures
+
+    def _making(self, wanted: DhcpDevice, host: Mapping[str, Device]) -> list[str]:
+        """Return what makes the pair, if it isn't there, and sets up the host's end."""
+        if not (FOLDER / wanted.namespace).exists():
+            raise Pending(f"{wanted.name} waits for namespace {wanted.namespace}", key=wanted.name)
+        inner, outer = _inner(wanted), host.get(wanted.outer)
+        mark = f"{MARK}{wanted.namespace}/{wanted.name}"
+        finish = f"link set dev {wanted.outer} alias {mark} mtu {wanted.mtu} up"
+        if inner and outer and (inner.peer, outer.peer) == (outer.index, inner.index):
+            right = (outer.alias, outer.mtu, outer.up) == (mark, wanted.mtu, True)
+            return [] if right else [finish]
         if outer and not outer.alias.startswith(MARK):
             raise Conflict(
                 f"{wanted.outer}, the host's end of {wanted.name}, can't be made: there is a "
                 f"device of this name that isn't ours; rename or remove it"
             )
-        for socket, present in ((self._ip, outer), (there, inner)):
-            if present:
-                with contextlib.suppress(NetlinkError):  # it went with its other end
-                    socket.link("del", index=present.index)
-        return self._make(wanted, there)
+        if inner:
+            self._batch([f"link del dev {wanted.name}"], "-n", wanted.namespace)
+        peer = f"peer name {wanted.name} address {wanted.mac} netns {wanted.namespace}"
+        return [
+            *([f"link del dev {wanted.outer}"] if outer else []),
+            f"link add name {wanted.outer} type veth {peer}",
+            finish,
+        ]
 
-    def _peer(self, outer: str) -> Any:
-        return self._ip.link("get", ifname=outer)[0].get_attr("IFLA_LINK")
-
-    def _make(self, wanted: DhcpDevice, there: IPRoute) -> Link:
-        namespace = os.open(FOLDER / wanted.namespace, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            peer = {"ifname": wanted.name, "address": wanted.mac, "net_ns_fd": namespace}
-            self._ip.link("add", ifname=wanted.outer, kind="veth", peer=peer)
-        finally:
-            os.close(namespace)
-        made = link(there, wanted.name)
-        if made is None:
-            raise LessorError(f"{wanted.name} was removed as soon as it was made; it is made again")
-        return made
+    def _removal(self, former: DhcpDevice, host: Mapping[str, Device]) -> list[str]:
+        """Return what removes both ends, by whichever is known as ours."""
+        outer = host.get(former.outer)
+        if outer and outer.alias.startswith(MARK):
+            return [f"link del dev {outer.name}"]
+        if (FOLDER / former.namespace).exists() and _inner(former):
+            self._batch([f"link del dev {former.name}"], "-n", former.namespace)
+        return []
 
     # --- its ends
 
-    def _set_up_outer(self, wanted: DhcpDevice) -> None:
-        outer = link(self._ip, wanted.outer)
-        if outer is None:
-            raise LessorError(f"{wanted.outer} was removed as soon as it was made")
-        alias = f"{MARK}{wanted.namespace}/{wanted.name}"
-        if (outer.alias, outer.mtu) != (alias, wanted.mtu):
-            self._ip.link("set", index=outer.index, ifalias=alias, mtu=wanted.mtu)
+    def _set_up(self, wanted: DhcpDevice) -> None:
         with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
             _no_ipv6(wanted.outer).write_text("1\n")
-        if not outer.up:
-            self._ip.link("set", index=outer.index, state="up")
+        with inside(wanted.namespace), NetDump() as there:
+            inner, routes = there.devices().get(wanted.name), there.default_routes()
+            if inner is None:
+                raise LessorError(f"{wanted.name} was removed as soon as it was made")
+            if tx_checksum(wanted.name):
+                set_tx_checksum(wanted.name, on=False)
+        self._batch(_setting_up(wanted, inner, routes), "-n", wanted.namespace)
 
-    def _remove(self, former: DhcpDevice) -> None:
-        """Remove both ends, by whichever is there."""
-        outer = link(self._ip, former.outer) if former.outer else None
-        if outer and outer.alias.startswith(MARK):
-            self._ip.link("del", index=outer.index)
-        elif (FOLDER / former.namespace).exists():
-            with _socket(former.namespace) as there:
-                inner = link(there, former.name)
-                if inner:
-                    there.link("del", index=inner.index)
+    def _batch(self, lines: Sequence[str], *options: str) -> None:
+        if lines:
+            self._run("ip", *options, "-batch", "-", stdin="\n".join((*lines, "")))
 
 
 # --- inside
 
 
-def _shown(there: IPRoute, device: Link, namespace: str, outer: Link | None) -> DhcpDevice:
-    present = addresses(there, device.index, AF_INET)
+def _shown(
+    namespace: str, inner: Device, outer: Device | None, routes: Sequence[DefaultRoute]
+) -> DhcpDevice:
     ready = (
         outer is not None
-        and (outer.up, outer.mtu) == (True, device.mtu)
-        and device.up
-        and not tx_checksum(device.name)
+        and (inner.peer, outer.mtu, outer.up) == (outer.index, inner.mtu, True)
+        and inner.up
+        and not tx_checksum(inner.name)
     )
     return DhcpDevice(
-        name=device.name,
+        name=inner.name,
         outer=outer.name if outer else "",
         namespace=namespace,
-        mac=device.mac,
-        mtu=device.mtu if ready else AMISS,
-        addresses=tuple(IPv4Interface(f"{a.local}/{a.prefixlen}") for a in present),
-        gateway=_gateway(_defaults(there)),
+        mac=inner.mac,
+        mtu=inner.mtu if ready else AMISS,
+        addresses=inner.addresses,
+        gateway=_gateway(routes, inner),
     )
 
 
-def _set_up_inner(wanted: DhcpDevice, there: IPRoute, inner: Link) -> None:
-    """Bring it up with its MAC and without offload; then its addresses, then its route."""
-    if inner.mac != wanted.mac:
-        there.link("set", index=inner.index, address=wanted.mac)
-    if inner.mtu != wanted.mtu:
-        there.link("set", index=inner.index, mtu=wanted.mtu)
-    if tx_checksum(wanted.name):
-        set_tx_checksum(wanted.name, on=False)
-    if not inner.up:
-        there.link("set", index=inner.index, state="up")
-    _set_addresses(wanted, there, inner.index)
-    _set_route(wanted, there, inner.index)
+def _gateway(routes: Sequence[DefaultRoute], inner: Device) -> IPv4Address | None:
+    if not routes:
+        return None
+    only = routes[0]
+    return (len(routes) == 1 and only.device == inner.index and only.gateway) or NOWHERE
 
 
-def _set_addresses(wanted: DhcpDevice, there: IPRoute, device: int) -> None:
-    """Give it exactly these, in this order: what follows a wrong one is put there anew."""
-    present = [IPv4Interface(f"{a.local}/{a.prefixlen}") for a in addresses(there, device, AF_INET)]
-    pairs = zip(present, wanted.addresses, strict=False)
+def _setting_up(wanted: DhcpDevice, inner: Device, routes: Sequence[DefaultRoute]) -> list[str]:
+    """Return what gives the inner end its MAC, exactly its addresses in their order, its route."""
+    name = wanted.name
+    lines = []
+    if (inner.mac, inner.mtu, inner.up) != (wanted.mac, wanted.mtu, True):
+        lines.append(f"link set dev {name} address {wanted.mac} mtu {wanted.mtu} up")
+    pairs = zip(inner.addresses, wanted.addresses, strict=False)
     same = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
-    for wrong in reversed(present[same:]):
-        _address(there, "del", device, wrong)
-    for missing in wanted.addresses[same:]:
-        _address(there, "add", device, missing)
+    wrong = inner.addresses[same:]
+    lines += [f"addr del {address} dev {name}" for address in reversed(wrong)]
+    lines += [f"addr add {address} brd + dev {name}" for address in wanted.addresses[same:]]
+    if wrong or _gateway(routes, inner) != wanted.gateway:
+        lines += ["route flush exact 0.0.0.0/0", *_route(wanted)]
+    return lines
 
 
-def _address(there: IPRoute, order: str, device: int, interface: IPv4Interface) -> None:
-    net = interface.network
-    how = {"broadcast": str(net.broadcast_address)} if net.prefixlen < 31 else {}  # noqa: PLR2004 - RFC 3021
-    proto = {"proto": OUR_PROTO} if order == "add" else {}
-    there.addr(
-        order, index=device, address=str(interface.ip), prefixlen=net.prefixlen, **how, **proto
-    )
-
-
-def _set_route(wanted: DhcpDevice, there: IPRoute, device: int) -> None:
-    """Have this default route and no other."""
-    present = _defaults(there)
-    if wanted.gateway and _gateway(present) == wanted.gateway:
-        return
-    for route in present:
-        there.route("del", **_key(route))
+def _route(wanted: DhcpDevice) -> Iterable[str]:
+    """Yield what adds the default route; its gateway may be outside the device's blocks (B6)."""
     if wanted.gateway:
         near = any(wanted.gateway in address.network for address in wanted.addresses)
-        there.route(
-            "add",
-            dst="default",
-            gateway=str(wanted.gateway),
-            oif=device,
-            proto=OUR_PROTO,
-            flags=0 if near else ONLINK,
-        )
+        via = f"via {wanted.gateway} dev {wanted.name} proto {OUR_PROTO}"
+        yield f"route add default {via}{'' if near else ' onlink'}"
 
 
-def _defaults(there: IPRoute) -> list[Route]:
-    found = (route for route in routes(there) if route.header["family"] == AF_INET)
-    return [route for route in found if route.header["dst_len"] == 0]
+def _inner(device: DhcpDevice) -> Device | None:
+    with inside(device.namespace):
+        return _devices().get(device.name)
 
 
-def _gateway(defaults: list[Route]) -> IPv4Address | None:
-    if not defaults:
-        return None
-    via = defaults[0].attributes.get("RTA_GATEWAY")
-    return IPv4Address(via) if len(defaults) == 1 and via else NOWHERE
-
-
-def _key(route: Route) -> dict[str, Any]:
-    """Return what tells the kernel which default route is meant."""
-    named = {"RTA_OIF": "oif", "RTA_GATEWAY": "gateway", "RTA_PRIORITY": "priority"}
-    told = {word: route.attributes[a] for a, word in named.items() if a in route.attributes}
-    return {"dst": "default", "table": route.attributes["RTA_TABLE"], **told}
-
-
-@contextmanager
-def _socket(namespace: str) -> Iterator[IPRoute]:
-    """Be in a namespace, with a socket of it. What needs the host's must have one already."""
-    with inside(namespace), IPRoute() as there:
-        yield there
+def _devices() -> dict[str, Device]:
+    with NetDump() as here:
+        return here.devices()
 
 
 # --- the host has no address at the outer end
@@ -254,11 +217,11 @@ def _has_no_ipv6(device: str) -> bool:
         return True
 
 
-def _tried(step: Callable[[DhcpDevice], None], device: DhcpDevice) -> list[Exception]:
+def _tried(step: Callable[[DhcpDevice], None], device: DhcpDevice) -> dict[str, Exception]:
     try:
         step(device)
     except LessorError as error:
-        return [error]
-    except (NetlinkError, OSError) as error:
-        return [LessorError(f"{device.name} in {device.namespace}: {error}")]
-    return []
+        return {device.name: error}
+    except OSError as error:
+        return {device.name: LessorError(f"{device.name} in {device.namespace}: {error}")}
+    return {}
