@@ -73,6 +73,17 @@ def test_several_networks_are_cut_from_one_block(lessor: Lessor, name: str) -> N
     ]
 
 
+def test_a_vxlan_network_is_listed_with_its_number(lessor: Lessor, name: str, block: str) -> None:
+    words = ["--type", "vxlan", "--vni", "4711", "--cidr", block]
+    made = read(lessor("network", "create", name, *words, "--json"))
+    [row] = [row for row in rows(lessor("network", "list")) if row[1] == name]
+    assert row == [made["id"], name, block, "vxlan", "4711", "-", "-", "no", "-"]
+    with pytest.raises(Conflict, match="segmentation_id 4711 is in use"):
+        lessor("network", "create", name, "--vni", "4711")
+    twin = ["--type", "vxlan", "--cidr", block, "--num-networks", "2", "--network-size", "128"]
+    lessor("network", "create", f"{name}-twin", *twin)
+
+
 def test_a_block_that_is_refused_leaves_no_network(lessor: Lessor, name: str, block: str) -> None:
     lessor("network", "create", f"{name}-there", "--cidr", block)
     with pytest.raises(LessorError):

@@ -264,3 +264,66 @@ def test_the_sample_with_all_its_defaults_taken_changes_nothing(tmp_path: Path) 
     text = "\n".join(line for line in said if "<" not in line)
     assert load_server(written(tmp_path, text)) == load_server(written(tmp_path, ""))
     assert load_agent(written(tmp_path, text)) == load_agent(written(tmp_path, ""))
+
+
+NEUTRON_CONF = """
+[DEFAULT]
+dhcp_agents_per_network = 2
+dhcp_down_time = 5
+[ml2]
+type_drivers = flat,vxlan
+project_network_types = vxlan,flat
+[ml2_type_vxlan]
+vni_ranges = 10:20,1000:2000
+[ovs]
+local_ip = 192.0.2.7
+integration_bridge = br-one
+tunnel_bridge = br-two
+datapath_type = netdev
+ovsdb_connection = tcp:127.0.0.1:6640
+[agent]
+vxlan_udp_port = 8472
+"""
+
+
+def test_options_of_overlay_networks_are_neutrons(tmp_path: Path) -> None:
+    files = written(tmp_path, NEUTRON_CONF)
+    server, agent = load_server(files), load_agent(files)
+    assert server.vni_ranges == ((10, 20), (1000, 2000))
+    assert server.project_network_types == ("vxlan", "flat")
+    assert (server.dhcp_agents_per_network, server.dhcp_down_time) == (2, 5)
+    assert (server.integration_bridge, server.datapath_type) == ("br-one", "netdev")
+    assert agent.local_ip == IPv4Address("192.0.2.7")
+    assert (agent.integration_bridge, agent.tunnel_bridge) == ("br-one", "br-two")
+    assert (agent.datapath_type, agent.ovsdb_connection, agent.vxlan_udp_port) == (
+        "netdev",
+        "tcp:127.0.0.1:6640",
+        8472,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[ml2_type_vxlan]\nvni_ranges = 1:16777216", "16777215"),
+        ("[ml2_type_vxlan]\nvni_ranges = 0:5", "1:16777215"),
+        ("[ml2_type_vxlan]\nvni_ranges = 5:1", "5:1"),
+        ("[ml2_type_vxlan]\nvni_ranges = 5", "FIRST:LAST"),
+        ("[ml2_type_vxlan]\nvni_ranges = 1:9,9:20", "overlap"),
+        ("[ml2]\nproject_network_types = vlan", "flat, vxlan"),
+        ("[ovs]\nlocal_ip = 127.0.0.1", "network between hosts"),
+        ("[ovs]\nlocal_ip = 2001:db8::1", "IPv4"),
+        ("[ovs]\ndatapath_type = kernel", "system or netdev"),
+        ("dhcp_agents_per_network = 0", "dhcp_agents_per_network"),
+        ("[agent]\nvxlan_udp_port = 65536", "vxlan_udp_port"),
+    ],
+)
+def test_a_wrong_option_of_overlay_networks_is_said(tmp_path: Path, text: str, words: str) -> None:
+    [line] = refused(tmp_path, text if text.startswith("[") else f"[DEFAULT]\n{text}")
+    assert words in line
+
+
+def test_two_bridges_of_open_vswitch_are_two(tmp_path: Path) -> None:
+    files = written(tmp_path, "[ovs]\nintegration_bridge = br\ntunnel_bridge = br\n")
+    with pytest.raises(ConfigError, match="must be two"):
+        load_agent(files)

@@ -3,15 +3,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import event
-from tests.store.store_cloud import Cloud, by, open_cloud
+from tests.store.store_cloud import Cloud, by, ips_of, open_cloud
 
 from lessor.core.view import merge, request
 from lessor.errors import LessorError
@@ -326,6 +328,7 @@ class AgentsFollow(RuleBasedStateMachine):
             self.end(name, 1)
         self.agents = {name: Agent(self.cloud.store, name) for name in NAMES}
         self.blocks = iter(range(1, 250))
+        self.ids = (str(UUID(int=n)) for n in count(1))  # hypothesis repeats what it did
 
     def teardown(self) -> None:
         self.cloud.store.close()
@@ -337,6 +340,14 @@ class AgentsFollow(RuleBasedStateMachine):
 
     def _port(self, n: int) -> Port:
         ports = self.cloud.store.ports()
+        ports.sort(
+            key=lambda p: (
+                p.device_owner,
+                p.network_id,
+                p.id if not p.device_owner else "",
+                ips_of(p),
+            )
+        )
         return ports[n % len(ports)]
 
     def has_networks(self) -> bool:
@@ -349,11 +360,13 @@ class AgentsFollow(RuleBasedStateMachine):
     def make_network(self, multi: bool, shared: bool, host: str | None) -> None:
         cidr = f"10.{next(self.blocks)}.0.0/24"
         host = None if multi else host
-        self.cloud.network(cidr, multi_host=multi, share_address=shared, host=host)
+        self.cloud.network(
+            cidr, id=next(self.ids), multi_host=multi, share_address=shared, host=host
+        )
 
     @rule(dhcp=st.booleans())
     def make_overlay(self, dhcp: bool) -> None:
-        network = self.cloud.network(None, network_type="vxlan")
+        network = self.cloud.network(None, id=next(self.ids), network_type="vxlan")
         self.cloud.subnet(network, "10.0.0.0/24", enable_dhcp=dhcp)
 
     @rule(name=st.sampled_from(NAMES), end=st.sampled_from((None, 1, 2)))
@@ -384,7 +397,7 @@ class AgentsFollow(RuleBasedStateMachine):
     @precondition(has_networks)
     @rule(n=st.integers(0, 9), host=st.sampled_from((None, *NAMES)))
     def make_port(self, n: int, host: str | None) -> None:
-        self.cloud.port(self._network(n), host)
+        self.cloud.port(self._network(n), host, id=next(self.ids))
 
     @precondition(has_ports)
     @rule(n=st.integers(0, 99), host=st.sampled_from((None, *NAMES)))
@@ -426,6 +439,7 @@ class AgentsFollow(RuleBasedStateMachine):
     def delete_subnet(self, n: int, m: int) -> None:
         network = self._network(n)
         ids = self.cloud.store.subnet_ids([network.id])[network.id]
+        ids.sort(key=lambda key: self.cloud.store.subnet(key).cidr)
         if ids:
             self._try(self.cloud.store.delete_subnet, ids[m % len(ids)])
 
