@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lessor.cli.status import Fleet, print_fitted, report
+from lessor.cli.status import Fleet, network_rows, pending, print_fitted, report
 
 
 def host(name: str, **values: Any) -> dict[str, Any]:
@@ -17,13 +17,21 @@ def host(name: str, **values: Any) -> dict[str, Any]:
         "version": "0.1.0",
         "physical_networks": ["physnet1"],
         "problems": [],
+        "local_ip": "192.0.2.1",
         "counts": {"ports": 2, "dhcp_servers": 1},
         **values,
     }
 
 
 def network(name: str, **values: Any) -> dict[str, Any]:
-    return {"id": name, "name": name, "lessor:multi_host": False, "lessor:host": "net1", **values}
+    return {
+        "id": name,
+        "name": name,
+        "provider:network_type": "flat",
+        "lessor:multi_host": False,
+        "lessor:host": "net1",
+        **values,
+    }
 
 
 def port(name: str, network: str, **values: Any) -> dict[str, Any]:
@@ -58,8 +66,11 @@ def test_a_fleet_that_is_as_it_should_be() -> None:
     )
     assert report(shown).splitlines() == [
         "hosts:",
-        "  NAME  STATE  LAST SEEN             VERSION  PHYSICAL NETWORKS  PORTS  DHCP SERVERS",
-        "  net1  up     2026-11-22T03:35:00Z  0.1.0    physnet1           2      1",
+        (
+            "  NAME  STATE  LAST SEEN             VERSION  PHYSICAL NETWORKS  LOCAL IP  "
+            " PORTS  DHCP SERVERS"
+        ),
+        "  net1  up     2026-11-22T03:35:00Z  0.1.0    physnet1           192.0.2.1  2      1",
         "",
         "networks:",
         "  NAME  CIDR         GATEWAY AND DHCP  PORTS  ACTIVE  LEASES",
@@ -104,4 +115,23 @@ def test_what_is_pending_is_said_with_the_reason() -> None:
         "  network blue: no host is its gateway and DHCP server yet",
         "  port vm1 on h1: waits for tapvm1",
         "  port vm2 on h1: its agent has not said why",
+    ]
+
+
+def test_a_vxlan_network_is_served_by_its_dhcp_ports() -> None:
+    overlay = {"provider:network_type": "vxlan", "lessor:host": None}
+    dhcp = {"device_owner": "network:dhcp", "binding:host_id": "n1"}
+    shown = fleet(
+        networks=[network(name, **overlay) for name in ("blue", "red", "still")],
+        subnets=[
+            {"network_id": "blue", "cidr": "10.0.0.0/24", "enable_dhcp": True},
+            {"network_id": "red", "cidr": "10.0.0.0/24", "enable_dhcp": True},
+            {"network_id": "still", "cidr": "10.0.0.0/24", "enable_dhcp": False},
+        ],
+        ports=[port("p", "blue", **dhcp), port("q", "red", **dhcp | {"binding:host_id": ""})],
+    )
+    served = {row["name"]: row["served_by"] for row in network_rows(shown)}
+    assert served == {"blue": ["n1"], "red": ["no host yet"], "still": []}
+    assert list(pending(shown)) == [
+        "network red: no host serves DHCP on it; none is alive with a local_ip"
     ]

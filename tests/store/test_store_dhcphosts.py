@@ -458,3 +458,13 @@ def test_flat_networks_have_the_dhcp_hosts_they_have(fleet: Fleet) -> None:
         assert [n.id for n in fleet.cloud.store.dhcp_networks(host)] == [network.id]
         with pytest.raises(Conflict, match="is flat"):
             fleet.cloud.store.add_dhcp_host(network.id, "n1")
+
+
+def test_a_dhcp_host_may_ask_who_a_vm_of_another_host_is(fleet: Fleet) -> None:
+    fleet.add("n1", "n2", "c3")
+    network = fleet.network()
+    port = fleet.cloud.port(network, "c3", device_id="vm")
+    found = fleet.cloud.store.metadata_facts("n1", [network.id], ip_of(port))
+    assert found is not None
+    assert found.port.id == port.id
+    assert fleet.cloud.store.metadata_facts("n2", [network.id], ip_of(port)) is None

@@ -74,7 +74,7 @@ def network_rows(fleet: Fleet) -> list[Row]:
             {
                 **network,
                 "cidrs": [s["cidr"] for s in fleet.subnets if s["network_id"] == network["id"]],
-                "served_by": _served_by(network, of_vms),
+                "served_by": _served_by(fleet, network, of_vms),
                 "ports": len(of_vms),
                 "active": sum(port["status"] == "ACTIVE" for port in of_vms),
                 "leases": sum(lease["network_id"] == network["id"] for lease in fleet.leases),
@@ -83,11 +83,28 @@ def network_rows(fleet: Fleet) -> list[Row]:
     return rows
 
 
-def _served_by(network: Row, ports: Sequence[Row]) -> list[str]:
-    """Return the hosts that are gateway and DHCP server of a network."""
+def _served_by(fleet: Fleet, network: Row, ports: Sequence[Row]) -> list[str]:
+    """Return the hosts that are gateway and DHCP server of a network; overlays have no gateway."""
+    if network["provider:network_type"] == "vxlan":
+        return _dhcp_hosts(fleet, network) or [NO_HOST] * _has_dhcp(fleet, network)
     if network["lessor:multi_host"]:
         return sorted({p["binding:host_id"] for p in ports if p["binding:host_id"]})
     return [network["lessor:host"] or NO_HOST]
+
+
+def _dhcp_hosts(fleet: Fleet, network: Row) -> list[str]:
+    """Return the hosts with a DHCP server's port of an overlay network."""
+    return sorted(
+        port["binding:host_id"]
+        for port in fleet.ports
+        if port["network_id"] == network["id"]
+        and port["device_owner"] == "network:dhcp"
+        and port["binding:host_id"]
+    )
+
+
+def _has_dhcp(fleet: Fleet, network: Row) -> bool:
+    return any(s["network_id"] == network["id"] and s["enable_dhcp"] for s in fleet.subnets)
 
 
 def pending(fleet: Fleet) -> Iterator[str]:
@@ -99,15 +116,22 @@ def pending(fleet: Fleet) -> Iterator[str]:
             yield f"host {host['name']}: its agent is silent since {host['heartbeat_at']}"
         for problem in host["problems"]:
             yield f"host {host['name']}: {problem}"
-    for network in fleet.networks:
-        if not network["lessor:multi_host"] and not network["lessor:host"]:
-            name = network["name"] or network["id"]
-            yield f"network {name}: no host is its gateway and DHCP server yet"
+    yield from _unserved(fleet)
     for port in fleet.ports:
         if port["binding:host_id"] and port["status"] != "ACTIVE":
             why = port["lessor:pending"] or "its agent has not said why"
             where = port["binding:host_id"]
             yield f"port {port['name'] or port['id']} on {where}: {why}"
+
+
+def _unserved(fleet: Fleet) -> Iterator[str]:
+    for network in fleet.networks:
+        name = network["name"] or network["id"]
+        if network["provider:network_type"] == "vxlan":
+            if _has_dhcp(fleet, network) and not _dhcp_hosts(fleet, network):
+                yield f"network {name}: no host serves DHCP on it; none is alive with a local_ip"
+        elif not network["lessor:multi_host"] and not network["lessor:host"]:
+            yield f"network {name}: no host is its gateway and DHCP server yet"
 
 
 def report(fleet: Fleet) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, or_, select, updat
 
 from lessor.errors import Conflict, Invalid, NotFound
 from lessor.model import Instance, MetadataFacts, Port
-from lessor.store import portrows
+from lessor.store import portrows, serving
 from lessor.store import subnets as subnet_rows
 from lessor.store.listing import Listing
 from lessor.store.query import Query
@@ -114,7 +114,8 @@ def set_password(tx: Tx, instance_id: str, password: str) -> bool:
 
 # --- metadata -------------------------------------------------------------------------------------
 
-# A host hears only of VMs that are its own, or on a network that it is the gateway of.
+# A host hears only of VMs that are its own, or on a network that it is the gateway or (overlay)
+# a DHCP host of.
 _ASKING = (
     portrows.SELECT.join(addresses, addresses.c.port_id == ports.c.id)
     .join(networks, networks.c.id == ports.c.network_id)
@@ -123,6 +124,7 @@ _ASKING = (
         addresses.c.address == bindparam("client"),
         or_(
             networks.c.host == bindparam("host_name"),
+            serving.serves(bindparam("host_name")),
             ports.c.binding_host == bindparam("host_name"),
         ),
     )
