@@ -140,6 +140,10 @@ def test_a_hypervisors_port_is_taken_by_its_iface_id_and_given_back(
     assert driver.names() == {VIF.name: "vnet7"}
     assert get(ovs, "Port", "vnet7", "tag") == "5"
     assert closed(sh) == {"vnet7"}
+    sh("ip link del vnet7; ip link add vnet7 type veth peer name vm1")
+    assert bring(driver, VIF)  # OVS has to be told to listen to the new one
+    assert not bring(driver, VIF)
+    assert get(ovs, "Interface", "vnet7", "external_ids:vm-id") == "a"
     bring(driver)
     assert not bring(driver)
     assert get(ovs, "Port", "vnet7", "external_ids") == "{}"

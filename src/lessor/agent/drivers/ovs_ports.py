@@ -4,12 +4,15 @@ Ours carry external_ids:owner=lessor in the Port row. A VM's port may have been 
 hypervisor: it is found by external_ids:iface-id of the Interface, whatever its name, and gets our
 marks (and lessor-taken=true): when it isn't wanted any more, it goes to the dead VLAN and its marks
 are taken off.
+
+In userspace, OVS goes on listening to a device that was removed, and not to a new one of the same
+name, until the port is removed and added in two steps; lessor-ifindex tells which device it has.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lessor.agent.drivers.ovs_ingress import OvsIngress
@@ -21,7 +24,8 @@ from lessor.errors import CommandError, Conflict, LessorError, Pending
 
 DEAD_VLAN = 4095
 KIND, NAME, NETWORK, TAKEN = "lessor-kind", "lessor-name", "lessor-network", "lessor-taken"
-MARKS = (*OWNER, KIND, NAME, NETWORK, TAKEN)
+INDEX = "lessor-ifindex"
+MARKS = (*OWNER, KIND, NAME, NETWORK, TAKEN, INDEX)
 DEVICES = ("vif", "dhcp")  # kinds whose device is not made by OVS
 TYPES = {"patch": "patch", "vxlan": "vxlan"}  # of the Interface; others are "", a system device
 
@@ -47,6 +51,11 @@ class _Seen:
     def is_userspace(self, bridge: str) -> bool:
         """Tell whether a bridge switches in userspace."""
         return bridge in self.bridges and self.bridges[bridge].datapath_type == "netdev"
+
+    def is_stale(self, row: PortRow) -> bool:
+        """Tell whether OVS listens to a device that is gone, while there is another."""
+        had, now = row.external_ids.get(INDEX), _index(row.name)
+        return self.is_userspace(row.bridge) and row.ours and had is not None and had != now != ""
 
 
 class OvsPortDriver:
@@ -92,10 +101,11 @@ class OvsPortDriver:
         """Make every change that can be made, then raise one group of those that could not."""
         seen = self._seen()
         wanted = changes.create + changes.replace
-        failures: list[Exception] = []
         plans: dict[str, list[Step]] = {}
+        failures = self._renew(plans, seen, wanted)
         for port in wanted:
-            failures += _planned(plans, seen, port)
+            if port.name not in plans:
+                failures += _planned(plans, seen, port)
         forget = []
         for former in changes.delete:
             row = seen.row_of(former)
@@ -113,6 +123,25 @@ class OvsPortDriver:
         bridges = self._db.bridges()
         return _Seen(bridges, {row.name: row for one in bridges.values() for row in one.ports})
 
+    def _renew(
+        self, plans: dict[str, list[Step]], seen: _Seen, wanted: Sequence[OvsPort]
+    ) -> list[Exception]:
+        """Remove the ports whose device is another by now, and plan them anew."""
+        found = ((port, seen.row_of(port)) for port in wanted)
+        stale = [(port, row) for port, row in found if row and seen.is_stale(row)]
+        if not stale:
+            return []
+        try:
+            self._db.transact([_deletion(row) for _, row in stale])
+        except CommandError as error:
+            return [error]
+        for port, row in stale:
+            if row.bridge == port.bridge:
+                plans[port.name] = _renewal(port, row)
+            else:
+                plans[port.name] = [*_creation(port), *_settings(port, port.name, taken=False)]
+        return []
+
     def _close(self, seen: _Seen, wanted: list[OvsPort]) -> list[Exception]:
         """Close the devices before OVS gets them: no frame is to come before."""
         devices = set()
@@ -122,7 +151,7 @@ class OvsPortDriver:
                 devices.add(row.name if row else port.name)
         try:
             if devices:
-                self._ingress.change(close={d for d in devices if _is_there(d)})
+                self._ingress.change(close={d for d in devices if _index(d)})
         except CommandError as error:
             return [error]
         return []
@@ -183,7 +212,9 @@ def _works(row: PortRow, seen: _Seen, closed: Collection[str]) -> bool:
         return False
     if row.type:
         return True
-    return _is_there(row.name) and (row.name in closed or not seen.is_userspace(row.bridge))
+    if not seen.is_userspace(row.bridge):
+        return bool(_index(row.name))
+    return row.name in closed and row.external_ids.get(INDEX) == _index(row.name)
 
 
 def _shown(row: PortRow, *, works: bool) -> OvsPort:
@@ -222,7 +253,7 @@ def _plan(seen: _Seen, port: OvsPort) -> list[Step]:
         if not row.ours:
             raise Conflict(f"{port.name} can't join {port.bridge}: it is a port of {row.bridge}")
         return [_deletion(row), *_creation(port), *_settings(port, port.name, taken=False)]
-    if port.kind in DEVICES and not _is_there(row.name if row else port.name):
+    if port.kind in DEVICES and not _index(row.name if row else port.name):
         raise Pending(_waits(port), key=port.name)
     if row is None:
         return [*_creation(port), *_settings(port, port.name, taken=False)]
@@ -242,6 +273,16 @@ def _creation(port: OvsPort) -> list[Step]:
     return [lambda api: api.add_port(port.bridge, port.name, may_exist=False)]
 
 
+def _renewal(port: OvsPort, row: PortRow) -> list[Step]:
+    """Return the steps that make a removed row again, with what a hypervisor had put there."""
+    ids = dict(row.interface_ids)
+    return [
+        lambda api: api.add_port(port.bridge, row.name, may_exist=False),
+        exactly("Interface", row.name, "external_ids", ids),
+        *_settings(port, row.name, taken=row.external_ids.get(TAKEN) == "true"),
+    ]
+
+
 def _settings(port: OvsPort, name: str, *, taken: bool) -> list[Step]:
     """Return the steps that give a row all that the port has; the mark is in the same step."""
     marks = OWNER | {KIND: port.kind, NAME: port.name}
@@ -249,6 +290,8 @@ def _settings(port: OvsPort, name: str, *, taken: bool) -> list[Step]:
         marks[NETWORK] = port.network_id
     if taken:
         marks[TAKEN] = "true"
+    if port.kind in DEVICES:
+        marks[INDEX] = _index(name)
     tag = [] if port.vlan is None else [port.vlan]
     steps: list[Step] = [
         lambda api: api.db_set("Port", name, ("external_ids", marks)),
@@ -278,10 +321,9 @@ def _deletion(row: PortRow) -> Step:
     return lambda api: api.del_port(row.name, row.bridge)
 
 
-def _is_there(device: str) -> bool:
-    """Tell whether the host has a network device of this name."""
+def _index(device: str) -> str:
+    """Return the index of a network device of the host; "": there is none of this name."""
     try:
-        socket.if_nametoindex(device)
+        return str(socket.if_nametoindex(device))
     except OSError:
-        return False
-    return True
+        return ""
