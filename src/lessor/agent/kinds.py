@@ -76,7 +76,7 @@ def make(
         bottom_regex=settings.iptables_bottom_regex,
     )
     bridges = BridgeDriver(ip, reachable, folder / "bridges.json", settings.flat_mappings)
-    overlay = Overlay(settings, folder, ip) if settings.local_ip else None
+    overlay = Overlay(settings, folder) if settings.local_ip else None
     drivers: dict[str, Driver[Any]] = {
         "sysctls": SysctlDriver(SYSCTLS),
         "bridges": bridges,

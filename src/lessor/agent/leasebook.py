@@ -104,13 +104,12 @@ class LeaseBook:
     def seed(self, instance: str, leases: Iterable[LiveLease]) -> None:
         """Take leases that another server gave, before this one starts.
 
-        An address that has a lease here keeps it. The server reports them when it has read them.
+        The server reports them when it has read them.
         """
         with self._lock:
-            held = dict(self.live(instance))
             now = self._clock()
             given = {lease.address: lease for lease in leases if lease.alive(now)}
-            self._leases[instance] = self._leases.get(instance, {}) | given | held
+            self._leases[instance] = self._leases.get(instance, {}) | given
             self._unsaved.add(instance)
             self._live.pop(instance, None)
             self._save()

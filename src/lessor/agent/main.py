@@ -27,7 +27,7 @@ from lessor.agent.inspect import Inspector
 from lessor.agent.kinds import Drivers, make
 from lessor.agent.leasebook import LeaseBook
 from lessor.agent.leases import LeaseForwarder
-from lessor.agent.overlay import DEVICE_KINDS, OVS_KINDS, Plans
+from lessor.agent.overlay import DEVICE_KINDS, OVS_KINDS, Plans, learn
 from lessor.agent.reconcile import Reconciler
 from lessor.agent.reporter import Reporter
 from lessor.agent.spool import Spool
@@ -164,6 +164,7 @@ class _Run:
             lambda: self._watch_spool(forwarder),
         ]
         if overlay:
+            tasks.append(lambda: learn(drivers.dhcp.shares, lambda: agent.look(*DHCP_KINDS)))
             tasks.append(lambda: overlay.watch(lambda: agent.look(*OVS_KINDS)))
         await self._until(ended, tasks)
 

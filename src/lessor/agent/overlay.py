@@ -5,11 +5,10 @@ It is there where `local_ip` is set.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from pyroute2 import IPRoute
 
 from lessor.agent.drivers import Driver
 from lessor.agent.drivers.dhcp_devices import DhcpDeviceDriver
@@ -25,6 +24,7 @@ from lessor.errors import LessorError
 from lessor.model import View
 from lessor.settings import AgentSettings
 
+LEARN_S = 2.0  # between looks at what other DHCP servers of our networks gave
 OVS_KINDS = ("ovs_bridges", "ovs_ports", "flows")  # what a change in OVS may concern
 DEVICE_KINDS = ("namespaces", "dhcp_devices", "dhcp_servers", "metadata", "ovs_ports")
 
@@ -35,10 +35,9 @@ class Overlay:
     Args:
         settings: of the agent.
         folder: the agent's own, for its drivers' records.
-        ip: an open socket, of the thread that uses the drivers.
     """
 
-    def __init__(self, settings: AgentSettings, folder: Path, ip: IPRoute) -> None:
+    def __init__(self, settings: AgentSettings, folder: Path) -> None:
         bridges = (settings.integration_bridge, settings.tunnel_bridge)
         sockets = rundir(settings.ovsdb_connection)
         self._db = Ovsdb(settings.ovsdb_connection)
@@ -47,7 +46,7 @@ class Overlay:
         self.drivers: dict[str, Driver[Any]] = {
             "namespaces": NamespaceDriver(run),
             "ovs_bridges": OvsBridgeDriver(self._db, bridges),
-            "dhcp_devices": DhcpDeviceDriver(ip),
+            "dhcp_devices": DhcpDeviceDriver(run),
             "ovs_ports": self._ports,
             "flows": FlowDriver(run, folder / "flows.json", sockets, bridges, self._ports.names),
         }
@@ -93,3 +92,15 @@ class Plans:
     def _made(self, vlans: dict[str, int]) -> Planner:
         datapath = self._settings.datapath_type or ("system" if kernel_datapath() else "netdev")
         return Planner(self._settings, vlans, datapath)
+
+
+async def learn(shares: Callable[[], bool], look: Callable[[], None]) -> None:
+    """Call `look` now and then while a DHCP server of this host is one of several of a network.
+
+    What one of them gave is told by its host to the server, and asked for by the others: a client
+    whose server dies renews at another that knows its lease.
+    """
+    while True:
+        await asyncio.sleep(LEARN_S)
+        if shares():
+            look()

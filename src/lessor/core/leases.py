@@ -14,7 +14,7 @@ Source: semantics.md A9, A10; dnsmasq(8), --dhcp-script and --leasefile-ro.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -148,20 +148,20 @@ def read_table(text: str) -> dict[IPv4Address, LiveLease]:
 
 
 def given_elsewhere(
-    known: Iterable[LiveLease], live: Collection[IPv4Address], owners: Mapping[str, str]
+    known: Iterable[LiveLease], live: Mapping[IPv4Address, LiveLease], owners: Mapping[str, str]
 ) -> list[LiveLease]:
-    """Return the leases that a server doesn't know of and should, by address.
+    """Return the leases that a server doesn't know of and should, or knows as shorter, by address.
 
     Args:
         known: live leases, whoever gave them; the same one may be there twice, of two servers.
-        live: the addresses that have a lease of this server.
+        live: the leases of this server, by address.
         owners: the MAC that an address (as text) is reserved for; others' leases stay away.
     """
     found: dict[IPv4Address, LiveLease] = {}
     for lease in known:
-        ours = lease.address not in live and owners.get(str(lease.address)) == lease.mac
-        other = found.get(lease.address)
-        if ours and (other is None or _ends(lease) > _ends(other)):
+        other = found.get(lease.address, live.get(lease.address))
+        shorter = other is None or (other.mac == lease.mac and _ends(other) < _ends(lease))
+        if shorter and owners.get(str(lease.address)) == lease.mac:
             found[lease.address] = lease
     return [found[address] for address in sorted(found)]
 

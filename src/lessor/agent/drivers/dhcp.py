@@ -40,7 +40,7 @@ class Leases(Protocol):
         """End leases that no server holds any more."""
 
     def seed(self, instance: str, leases: Iterable[LiveLease]) -> None:
-        """Take leases that another server gave; an address that has one here keeps it."""
+        """Take leases that another server gave."""
 
     def forget(self, instance: str) -> None:
         """Know nothing any more of a server that was removed."""
@@ -48,6 +48,9 @@ class Leases(Protocol):
 
 class DhcpDriver(Driver[DhcpServer], Protocol):
     """Runs DHCP servers, keeps their reservations and ends the leases of those that are gone."""
+
+    def shares(self) -> bool:
+        """Tell whether a server is one of several, which is to learn what the others gave."""
 
     def verify(self) -> None:
         """Compare with the disk, to the last byte, at the next `observe()`."""

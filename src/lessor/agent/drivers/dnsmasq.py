@@ -24,6 +24,8 @@ from lessor.core.diff import Changes
 from lessor.core.state import DhcpServer
 
 ALARMS = Path("/run/lessor/alarms")
+ASK_S = 2.0  # a server asks the store at most so often what others gave
+ASK_AT_ONCE = 20
 AT_ONCE = 8  # servers that are told at the same time: most of it is waiting for programs
 
 
@@ -81,9 +83,13 @@ class DnsmasqDriver:
         servers = self._known()
         for server in servers.values():
             server.look(verify=self._verify)
-        all(server.learn(verify=self._verify) for server in servers.values())
         self._verify = False
+        all(server.learn() for server in self._curious(servers))  # until nobody answers
         return {name: server.seen() for name, server in servers.items()}
+
+    def shares(self) -> bool:
+        """Tell whether a server is one of several, which is to learn what the others gave."""
+        return any(one.is_one_of_several() for one in list((self._servers or {}).values()))
 
     def verify(self) -> None:
         """Compare files and processes with what is believed at the next `observe()`."""
@@ -118,6 +124,12 @@ class DnsmasqDriver:
         limits = tried(lambda: make_room(len(self._scans.get()) + fresh)) if fresh else []
         problems = _at_once(_bring, todo)
         return limits + problems if problems else []
+
+    def _curious(self, servers: Mapping[str, Server]) -> list[Server]:
+        """Return the servers whose turn it is to ask what others gave: only so many at a time."""
+        before = self._ground.clock() - ASK_S
+        due = [one for one in servers.values() if one.asked_at <= before and one.is_curious()]
+        return sorted(due, key=lambda server: server.asked_at)[:ASK_AT_ONCE]
 
     def _known(self) -> dict[str, Server]:
         """Return our servers; the first time, find those of an agent before us."""

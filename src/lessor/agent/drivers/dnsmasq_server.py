@@ -65,6 +65,7 @@ class Server:
         self._reloaded_at = float("-inf")
         self._compared: _Compared = ({}, {}, [])
         self._missing: list[LiveLease] = []  # that others gave; a start takes them
+        self.asked_at = float("-inf")
         self.process: Process | None = None
         self.loaded = loaded
         self.sure = False
@@ -106,15 +107,14 @@ class Server:
         except OSError:
             self.sure = False
 
-    def learn(self, *, verify: bool) -> bool:
-        """Ask for leases that other servers gave, where there may be some; False: nobody answers.
-
-        A server that is one of several asks at each full look, another only until it was told once.
-        """
-        due = self._folder.unlearned or (verify and self._is_one_of_several())
-        if not (due and self.sure and self._ground.known):
-            return True
+    def learn(self) -> bool:
+        """Ask for leases that other servers gave; False: nobody answers."""
         return self._ask(self.loaded)
+
+    def is_curious(self) -> bool:
+        """Tell whether others may give leases, or gave some that were never asked for."""
+        others = self.is_one_of_several() or self._folder.unlearned
+        return self.sure and others and self._ground.known is not None
 
     def seen(self) -> DhcpServer:
         """Return what is loaded, and whom a lease is still alive for, as a nobody's reservation.
@@ -152,17 +152,21 @@ class Server:
             self._ground.leases.forget(self.name)
         self._folder.remove()
 
-    def _is_one_of_several(self) -> bool:
+    def is_one_of_several(self) -> bool:
+        """Tell whether others serve the same network."""
         return bool(self.loaded.namespace) and not self.loaded.authoritative
 
     def _ask(self, server: DhcpServer) -> bool:
         """Find out which leases of others are missing here; False: nobody answers."""
+        self.asked_at = self._ground.clock()
         networks = dict.fromkeys(r.network_id for r in server.ranges)
         told = self._ground.known(tuple(networks)) if self._ground.known else ()
         if told is not None:
             owners = {key: one.mac for key, one in server.reservations.items()}
             live = self._ground.leases.live(server.name)
-            self._missing = given_elsewhere(told, live, owners)
+            found = given_elsewhere(told, live, owners)
+            unknown = any(one.address not in live for one in found)
+            self._missing = found if unknown else []  # longer ones come along
         self._folder.note_learned(learned=told is not None)
         return told is not None
 
