@@ -102,6 +102,7 @@ def test_a_server_follows_its_namespace_and_its_tap_when_they_are_made_anew(plac
     host.wait_for(lambda: host.differs(want))
     (problem,) = host.once(want)
     assert f"no network namespace {place.namespace(1)}" in str(problem)
+    assert getattr(problem, "key", "") == "net-1"
 
     place.plug(1)
     host.bring(want)

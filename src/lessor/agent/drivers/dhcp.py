@@ -10,12 +10,25 @@ from typing import Protocol
 from lessor.agent.drivers import Driver
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer
+from lessor.errors import LessorError
 
 HOOK = Path(__file__).parents[2] / "dhcpbridge" / "lessor-dhcpbridge"  # the one that we ship
 
 
 # asks the store for the live leases of these networks, whoever gave them; None: it is away
 KnownLeases = Callable[[Sequence[str]], Sequence[LiveLease] | None]
+
+
+class ServerError(LessorError):
+    """A DHCP server is not as wanted; the others are no concern of it.
+
+    Attributes:
+        key: its name.
+    """
+
+    def __init__(self, message: str, *, key: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class Leases(Protocol):

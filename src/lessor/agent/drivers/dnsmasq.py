@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lessor.agent.drivers.dhcp import HOOK, KnownLeases, Leases
+from lessor.agent.drivers.dhcp import HOOK, KnownLeases, Leases, ServerError
 from lessor.agent.drivers.dnsmasq_folder import ServerFolder, our_folders
 from lessor.agent.drivers.dnsmasq_process import Process, Scan, scan
 from lessor.agent.drivers.dnsmasq_server import Ground, Server, tried
@@ -22,6 +22,7 @@ from lessor.agent.run import Run
 from lessor.agent.spool import Spool
 from lessor.core.diff import Changes
 from lessor.core.state import DhcpServer
+from lessor.errors import Pending
 
 ALARMS = Path("/run/lessor/alarms")
 ASK_S = 2.0  # a server asks the store at most so often what others gave
@@ -151,7 +152,7 @@ class DnsmasqDriver:
         failed = tried(servers[name].remove) if name in servers else []
         if not failed:
             servers.pop(name, None)
-        return failed
+        return _named(name, failed)
 
 
 class _Scans:
@@ -173,7 +174,14 @@ class _Scans:
 
 def _bring(server: Server, want: DhcpServer) -> list[Exception]:
     server.look(verify=False)
-    return list(server.bring(want))
+    return _named(want.name, server.bring(want))
+
+
+def _named(name: str, problems: Iterable[Exception]) -> list[Exception]:
+    """Say of each problem which server's it is."""
+    return [
+        one if isinstance(one, Pending) else ServerError(str(one), key=name) for one in problems
+    ]
 
 
 def _at_once(step: Callable[..., list[Exception]], each: list[tuple[Any, ...]]) -> list[Exception]:
