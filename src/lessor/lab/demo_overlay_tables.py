@@ -83,7 +83,9 @@ def hosts_table(lab: Lab) -> str:
 
 
 def _ports(lab: Lab, host: str, bridge: str) -> list[str]:
-    return lab.exec(host, "ovs-vsctl", "--if-exists", "list-ports", bridge).split()
+    if bridge not in lab.exec(host, "ovs-vsctl", "list-br").split():
+        return []  # on a host that takes part in no overlay network
+    return lab.exec(host, "ovs-vsctl", "list-ports", bridge).split()
 
 
 def _namespaces(lab: Lab, host: str) -> list[str]:
