@@ -80,12 +80,14 @@ class Ovsdb:
 
     Args:
         connection: where the database is ("unix:/run/openvswitch/db.sock").
-        timeout_s: longest wait for the database, and for ovs-vswitchd after a change.
+        timeout_s: longest wait for the database.
+        switch_s: longest wait for ovs-vswitchd after a change.
     """
 
-    def __init__(self, connection: str, timeout_s: float = 5) -> None:
+    def __init__(self, connection: str, timeout_s: float = 30, switch_s: float = 5) -> None:
         self._remote = connection
         self._timeout_s = timeout_s
+        self._switch_s = switch_s
         self._changed = threading.Condition()
         self._listeners: list[Callable[[], None]] = []
         self._api: Any = None
@@ -177,7 +179,7 @@ class Ovsdb:
             listener()
 
     def _await_switch(self, api: Any) -> None:
-        until = time.monotonic() + self._timeout_s
+        until = time.monotonic() + self._switch_s
         with self._changed:
             while not _caught_up(api) and time.monotonic() < until:
                 self._changed.wait(WAIT_S)

@@ -238,7 +238,7 @@ def test_ports_are_kept_when_the_switch_restarts(ovs: Ovs, db: Ovsdb, devices: N
 
 def test_without_a_switch_a_new_port_is_pending(ovs: Ovs, bridges: None) -> None:
     ovs.kill("ovs-vswitchd")
-    driver = OvsPortDriver(Ovsdb(ovs.connection, timeout_s=0.3), run)
+    driver = OvsPortDriver(Ovsdb(ovs.connection, switch_s=0.3), run)
     (pending,) = failures(driver, VXLAN)
     assert isinstance(pending, Pending)
     assert "waits for ovs-vswitchd" in str(pending)
