@@ -24,7 +24,7 @@ from lessor.store.writer import UNSTAMPED, Tx
 
 PARKED = "reserved_dhcp_port"  # device_id of a server's port without a host; Neutron's word
 START_S = 0.1  # for each network that a starting agent has to set up, it may be late
-AT_ONCE = 200  # ports made or moved in one transaction
+AT_ONCE = 50  # ports made or moved in one transaction: others wait for it
 
 
 @dataclass(frozen=True, slots=True)
