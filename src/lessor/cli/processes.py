@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lessor.cli import kinds
+from lessor.errors import NotFound
 
 if TYPE_CHECKING:
     from lessor.settings import AgentSettings, ServerSettings
@@ -161,3 +162,24 @@ def plan(  # noqa: PLR0917 - as server
     from lessor.agent.main import plan as planned  # noqa: PLC0415 - see the module's words
 
     print(planned(settings))
+
+
+@agent_app.command()
+def accept(
+    context: typer.Context,
+    config_file: ConfigFile = None,
+    state_dir: StateDir = None,
+    set_: Set = None,
+    debug: Debug = False,
+) -> None:
+    """Let the agent believe another store that takes away most of what this host serves."""
+    files, before = context.obj
+    said = before | overrides(state_dir, set_, debug=debug)
+    settings = agent_settings([*files, *(config_file or [])], said, warn=False)
+    from lessor.agent.follow import accept as accepted  # noqa: PLC0415 - see the module's words
+    from lessor.agent.main import folder  # noqa: PLC0415 - see the module's words
+
+    epoch = accepted(folder(settings))
+    if epoch is None:
+        raise NotFound("no other store was offered: the agent follows the one it knows")
+    print(epoch)
