@@ -30,7 +30,7 @@ from lessor.agent.inet import (
     routes,
 )
 from lessor.agent.journal import Journal
-from lessor.agent.move import Belongings, put
+from lessor.agent.move import Belongings, put, read_belongings
 from lessor.agent.netlink import OUR_PROTO, Link, link, links
 from lessor.core.diff import Changes
 from lessor.core.state import Address
@@ -184,10 +184,7 @@ class AddressDriver:
     def _put_back(self, name: str) -> None:
         note = self._journal.read()[name]
         device = link(self._ip, name)
-        noted = Belongings(
-            tuple(HostAddress(**address) for address in note["addresses"]),
-            tuple(Route(**route) for route in note["routes"]),
-        )
+        noted = read_belongings(note)
         if device and all(address.device == device.index for address in noted.addresses):
             failures = put(self._ip, noted)
             if failures:
