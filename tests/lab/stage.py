@@ -67,7 +67,7 @@ class Stage:
     lab: Lab
     firewall: str
     _networks: list[LabNetwork] = field(default_factory=list)
-    _vms: list[str] = field(default_factory=list)
+    vms: list[NetnsVm] = field(default_factory=list)
 
     # --- what a test makes ------------------------------------------------------------------------
 
@@ -78,10 +78,9 @@ class Stage:
 
     def plugged(self, on: str, network: LabNetwork, **port: Any) -> NetnsVm:
         """Make a VM whose port is ready, and which has asked for nothing yet."""
-        name = f"vm{len(self._vms)}"
-        vm = self.lab.boot(name, on, network, port=port)
-        self._vms.append(name)
+        vm = self.lab.boot(f"vm{len(self.vms)}", on, network, port=port)
         assert isinstance(vm, NetnsVm)
+        self.vms.append(vm)
         self.lab.wait_active(vm, LIMIT_S)
         return vm
 
@@ -96,9 +95,9 @@ class Stage:
         self.lab.delete_vm(vm.state.name)
 
     def clean(self) -> None:
-        for name in self._vms:
+        for vm in self.vms:
             with contextlib.suppress(NotFound):
-                self.lab.delete_vm(name)
+                self.delete_vm(vm)
         for network in self._networks:
             for port in self.lab.api.list("ports", {"network_id": network.id}):
                 with contextlib.suppress(NotFound, Conflict):  # multi_host's own ports
