@@ -37,9 +37,10 @@ class Inspector:
         yield from too_old(os.uname().release)
         yield from self._room()
         yield from self._addresses(desired)
-        bridges = sorted({part.bridge.name for part in desired.parts if part.gateways})
-        if bridges:
-            yield from foreign_drops(run, bridges)
+        gateways = {part.bridge.name for part in desired.parts if part.gateways}
+        others = {part.bridge.name for part in desired.parts} - gateways
+        if desired.parts:
+            yield from foreign_drops(run, sorted(gateways), only_bridged=sorted(others))
 
     def _room(self) -> Iterator[str]:
         """Say that lease events can't be written, before one is lost."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lessor.cli import kinds
-from lessor.errors import NotFound
 
 if TYPE_CHECKING:
     from lessor.settings import AgentSettings, ServerSettings
@@ -176,10 +175,6 @@ def accept(
     files, before = context.obj
     said = before | overrides(state_dir, set_, debug=debug)
     settings = agent_settings([*files, *(config_file or [])], said, warn=False)
-    from lessor.agent.follow import accept as accepted  # noqa: PLC0415 - see the module's words
-    from lessor.agent.main import folder  # noqa: PLC0415 - see the module's words
+    from lessor.agent.main import accept as accepted  # noqa: PLC0415 - see the module's words
 
-    epoch = accepted(folder(settings))
-    if epoch is None:
-        raise NotFound("no other store was offered: the agent follows the one it knows")
-    print(epoch)
+    print(accepted(settings))

@@ -23,6 +23,10 @@ from lessor.errors import Conflict, LessorError, Pending
 
 MARK, MANAGED = "lessor:", ":managed"
 
+# The group 01:80:c2:00:00:0e goes past all bridge hooks to the host's own stack, unless it is
+# forwarded: a VM could send the host anything in it (net/bridge/br_input.c, br_handle_frame).
+LLDP = 0x4000
+
 
 class TapDriver:
     """Makes or takes taps, joins them to bridges, and lets them go.
@@ -61,7 +65,7 @@ class TapDriver:
 
     def _shown(self, device: Link, bridges: Mapping[int, str]) -> Tap:
         port_id = device.alias.removeprefix(MARK).removesuffix(MANAGED)
-        joined = device.hairpin and self._has_no_ipv6(device.name)
+        joined = _is_set_up(device) and self._has_no_ipv6(device.name)
         bridge = bridges.get(device.master or 0, "") if joined else ""
         managed = device.alias.endswith(MANAGED)
         return Tap(device.name, port_id, bridge, device.mtu, managed, device.up)
@@ -104,8 +108,8 @@ class TapDriver:
             self._ip.link("set", index=index, state="down")
         if device.master != bridge.index:
             self._ip.link("set", index=index, master=bridge.index)
-        if device.master != bridge.index or not device.hairpin:
-            self._ip.brport("set", index=index, mode=1)
+        if device.master != bridge.index or not _is_set_up(device):
+            self._ip.brport("set", index=index, mode=1, group_fwd_mask=LLDP)
         if wanted.up and not device.up:
             self._ip.link("set", index=index, state="up")
 
@@ -157,6 +161,10 @@ class TapDriver:
             self._ip.link("set", index=device.index, master=0)
         # the mark goes last: killed before, it is still ours to let go
         self._ip.link("set", index=device.index, ifalias="")
+
+
+def _is_set_up(port: Link) -> bool:
+    return port.hairpin and port.group_fwd_mask == LLDP
 
 
 def _alias(tap: Tap) -> str:
