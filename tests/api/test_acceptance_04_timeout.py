@@ -110,3 +110,17 @@ def test_d3_04_a_silent_dhcp_host_may_have_renewed_the_lease(cloud: Cloud) -> No
     cloud.delete_vm()
     assert cloud.after(DAY - 1) == "releasing"
     assert cloud.after(2) == "free"
+
+
+def test_d3_04_a_lease_time_shorter_than_dnsmasq_gives_is_not_counted_on(
+    serve: Callable[..., Any],
+) -> None:
+    """dnsmasq makes 120 s of it."""
+    clock = Clock()
+    short = {"dhcp_lease_time": 10, "fixed_ip_disassociate_timeout": 20}
+    cloud = Cloud(serve(clock=clock, **short), clock)
+    cloud.lease("add", lasts_s=120)
+    clock.now += 60
+    cloud.delete_vm()  # at the same moment, the VM renews for 120 s, and nobody hears of it
+    assert cloud.after(119) == "releasing"
+    assert cloud.after(2) == "free"
