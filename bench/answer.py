@@ -27,7 +27,7 @@ Plug = Callable[[dict[str, Any]], Wire]  # gives the wire that a port's client i
 
 AGAIN_S = 0.003
 WITHIN_S = 10.0
-LONG_S, QUICK_S = 60.0, 15.0  # for the ports of one kind
+LONG_S, QUICK_S = 60.0, 10.0  # for the ports of one kind
 SETTLED_S = 60.0  # for thousands of ports made at once
 AT_MOST = Limit(100)  # ms, with 5,000 ports there
 
