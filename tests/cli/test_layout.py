@@ -76,10 +76,11 @@ def test_ids_are_wrapped_before_addresses_and_times(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
     row = {"mac": "fa:16:3e:98:5a:f4", "id": "4a6ca063-e92f-4d95-842f-ceec37f29200"}
     print_table((Column("MAC", "mac"), Column("ID", "id")), [row])
-    lines = capsys.readouterr().out.splitlines()
+    lines = re.sub(r"\x1b\[1m|\x1b\[0m", "", capsys.readouterr().out).splitlines()
     assert max(len(line) for line in lines) <= 40
     assert lines[1].startswith("fa:16:3e:98:5a:f4  4a6ca063-e92f-")
     assert "".join(line.split()[-1] for line in lines[1:]) == row["id"]
