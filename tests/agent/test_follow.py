@@ -38,7 +38,7 @@ def follow(server: Server, folder: Path) -> Follower:
 
     async def main() -> None:
         task = asyncio.create_task(follower.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while server.answers:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0)
@@ -103,7 +103,7 @@ def test_an_accepted_store_is_taken_soon(tmp_path: Path) -> None:
 
     async def main() -> None:
         task = asyncio.create_task(follower.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while accept(tmp_path) is None:
                 await asyncio.sleep(0.01)
             while ports(follower):
