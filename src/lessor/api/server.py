@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 from litestar.types import ASGIApp
 
+from lessor import systemd
 from lessor.api.agent_app import agents_app
 from lessor.api.app import users_app
 from lessor.api.notifier import Notifier
@@ -116,6 +117,7 @@ async def run(
             tasks.create_task(listener.serve(sockets=[bound]))
         keeper = tasks.create_task(_keep_house(store))
         log.info("listening", api=_shown(users), agents=_shown(agents))
+        systemd.say_ready()
         await stop.wait()
         log.info("stopping")
         keeper.cancel()
