@@ -160,7 +160,7 @@ def plan(  # noqa: PLR0917 - as server
     settings = agent_settings([*files, *(config_file or [])], said)
     from lessor.agent.main import plan as planned  # noqa: PLC0415 - see the module's words
 
-    print(planned(settings))
+    print(planned(settings) or "nothing: this host is as it should be")
 
 
 @agent_app.command()
