@@ -198,6 +198,24 @@ def test_a_full_spool_is_said_and_dhcp_goes_on(host: Host) -> None:
 CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS}
 
 
+def test_a_folder_that_could_not_be_removed_is_removed_later(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.bring(server(reserve(5)))
+
+    def refuse(path: Path, *, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise OSError(16, "busy", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", refuse)
+        (problem,) = host.once()
+    assert "busy" in str(problem)
+    assert host.once() == []
+    assert list(host.root.iterdir()) == []
+    assert not host.differs()
+
+
 class Orphans:
     """Reaps the dnsmasqs that end, to see of what."""
 
