@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from tests.docs.terminal import Terminal
@@ -116,7 +117,7 @@ class Machine:
         self._outside = self._child(*OUTSIDE_INIT, sys.executable, "-m", "lessor.lab.outside")
         try:
             wait_for(self._is_up, 30, "the machine has booted")
-        except TimeoutError as error:
+        except (TimeoutError, FileNotFoundError) as error:
             self._log.seek(0)
             error.add_note(self._log.read().decode())
             raise
@@ -170,7 +171,8 @@ class Machine:
         for terminal in self._terminals:
             terminal.close()
         for pid in self._inits:
-            os.kill(pid, signal.SIGKILL)  # all that is in its pid namespace ends with it
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # all that is in its pid namespace ends with it
         for child in self._children:
             child.wait(10)
         self._log.close()
