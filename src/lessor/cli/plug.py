@@ -74,7 +74,8 @@ def plug(  # noqa: PLR0917 - typer makes the options of the arguments
     config_file: ConfigFile = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the agent.")] = 30,
     only: Annotated[
-        Use | None, typer.Option(help="Print just what this one needs, for use in a script.")
+        Use | None,
+        typer.Option(metavar="libvirt|qemu", help="Print what it needs and no more, for scripts."),
     ] = None,
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
