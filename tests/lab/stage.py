@@ -2,7 +2,8 @@
 
 Its hosts: net1 is the network host; cmp1 and cmp2 are compute hosts; lax1 releases no leases and
 sends metadata requests on to the outside's web server, which says who asks; nova1 lets a Nova
-metadata API answer. Each has a routing_source_ip that is not its own address.
+metadata API answer, and its VMs leave by the bridge that they are on, as where a host has but one
+interface. Each has a routing_source_ip that is not its own address.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ MORE_FLAGS = {
         "metadata_port": "80",
     },
     "nova1": {
+        "public_interface": "br100",
         "metadata_mode": "proxy",
         "nova_metadata_url": f"http://127.0.0.1:{NOVA_PORT}",
         "neutron/metadata_proxy_shared_secret": NOVA_SECRET,
