@@ -10,8 +10,10 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
-from bench import table
 from bench.figure import Figure, Measure
+from bench.processes import waited_s
+
+from bench import table
 
 NAMES = ("hook", "api", "dora", "start", "memory", "answer")
 
@@ -26,7 +28,7 @@ def main() -> int:
     if unknown := sorted(set(asked.names) - set(NAMES)):
         parser.error(f"no measurement {', '.join(unknown)}; there are {', '.join(NAMES)}")
     figures: list[Figure] = []
-    before = os.getloadavg()[0]
+    before, started = waited_s(), time.monotonic()
     broken = [name for name in asked.names or NAMES if not _measured(name, asked.quick, figures)]
     print(table.text(figures))
     print(
