@@ -15,10 +15,10 @@ class Reader:
     """Somebody with terminals.
 
     Args:
-        open_terminal: opens one more.
+        open_terminal: opens one more, by its name.
     """
 
-    def __init__(self, open_terminal: Callable[[], Terminal]) -> None:
+    def __init__(self, open_terminal: Callable[[str], Terminal]) -> None:
         self._open = open_terminal
         self._terminals: dict[str, Terminal] = {}
         self.seen: list[tuple[Step, str]] = []
@@ -36,7 +36,7 @@ class Reader:
     def terminal(self, name: str = FIRST) -> Terminal:
         """Return the terminal of this name, opened if there is none."""
         if name not in self._terminals:
-            self._terminals[name] = self._open()
+            self._terminals[name] = self._open(name)
         return self._terminals[name]
 
     def _do(self, step: Step, timeout_s: float) -> str:
@@ -44,7 +44,7 @@ class Reader:
         if step.key:
             terminal.press_control(step.key)
             return terminal.run("", timeout_s)
-        if step.terminal == FIRST:
+        if step.terminal == FIRST or step.again or not step.shown:
             end = time.monotonic() + (PATIENCE_S if step.again else 0)
             while lines := missing(step.shown, said := terminal.run(step.typed, timeout_s)):
                 words = f"{step.typed}\ndoes not say\n{lines}\nbut\n{said}"

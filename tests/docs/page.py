@@ -17,7 +17,8 @@ from itertools import pairwise
 
 FENCE = re.compile(r"^```(\S*) ?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PRESS = re.compile(r"<!-- press Ctrl-(\w) in terminal=(\w+) -->")
-STEP = re.compile(f"{FENCE.pattern}|{PRESS.pattern}", re.MULTILINE | re.DOTALL)
+GIVEN = re.compile(r"^<!-- given\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
+STEP = re.compile(f"{FENCE.pattern}|{PRESS.pattern}|{GIVEN.pattern}", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^## ", re.MULTILINE)
 LEFT_OUT = "…"
 FIRST = "first"
@@ -51,12 +52,15 @@ def steps(text: str) -> list[Step]:
     """Return what a page tells to do, in order."""
     found: list[Step] = []
     for match in STEP.finditer(text):
-        kind, words, body, letter, terminal = match.groups()
-        if letter:
+        kind, words, body, letter, terminal, given = match.groups()
+        if given:
+            found.append(Step(FIRST, typed=given.rstrip("\n")))
+        elif letter:
             found.append(Step(terminal, key=letter))
         elif kind == "sh":
-            terminal = words.removeprefix("terminal=") if "=" in words else FIRST
-            found.append(Step(terminal, typed=body.rstrip("\n"), again=words == "again"))
+            where = re.search(r"terminal=(\w+)", words)
+            terminal = where[1] if where else FIRST
+            found.append(Step(terminal, typed=body.rstrip("\n"), again="again" in words.split()))
         elif kind == "text" and words != "first-time":
             found[-1] = replace(found[-1], shown=tuple(body.splitlines()))
     return found

@@ -35,7 +35,7 @@ def machine() -> Iterator[Machine]:
 
 @pytest.fixture
 def reader(machine: Machine) -> Reader:
-    reader = Reader(lambda: machine.terminal({"REPOSITORY": "/mnt/repository"}))
+    reader = Reader(lambda _: machine.terminal({"REPOSITORY": "/mnt/repository"}))
     reader.terminal().run("git config --global safe.directory '*'")  # whoever owns the repository
     return reader
 
