@@ -23,7 +23,8 @@ from lessor.core.ready import Found, port_reports
 from lessor.model import View
 from lessor.settings import AgentSettings
 
-NETLINK_KINDS = ("sysctls", "bridges", "addresses", "taps")
+# a bridge that was made anew leaves the sockets of both servers on the former one
+NETLINK_KINDS = ("sysctls", "bridges", "addresses", "dhcp_servers", "metadata", "taps")
 DHCP_KINDS = ("dhcp_servers",)
 GUARDS = "nft bridge lessor"
 
