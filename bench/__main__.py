@@ -10,8 +10,10 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
-from bench import table
 from bench.figure import Figure, Measure
+from bench.processes import waited_s
+
+from bench import table
 
 NAMES = ("hook", "api", "dora", "start", "memory", "answer")
 
@@ -26,12 +28,8 @@ def main() -> int:
     if unknown := sorted(set(asked.names) - set(NAMES)):
         parser.error(f"no measurement {', '.join(unknown)}; there are {', '.join(NAMES)}")
     figures: list[Figure] = []
-    before = os.getloadavg()[0]
     broken = [name for name in asked.names or NAMES if not _measured(name, asked.quick, figures)]
     print(table.text(figures))
-    print(
-        f"{os.cpu_count()} processors, load {before:.1f} before and {os.getloadavg()[0]:.1f} after"
-    )
     if asked.json:
         asked.json.write_text(table.as_json(figures))
     if broken:
@@ -41,7 +39,7 @@ def main() -> int:
 
 def _measured(name: str, quick: bool, figures: list[Figure]) -> bool:
     """Add the figures of one measurement; tell whether it came to its end."""
-    started = time.monotonic()
+    started, waited = time.monotonic(), waited_s()
     measure: Measure = import_module(f"bench.{name}").measure
     try:
         for figure in measure(quick):
@@ -52,7 +50,13 @@ def _measured(name: str, quick: bool, figures: list[Figure]) -> bool:
     except Exception:  # noqa: BLE001 - the others are measured all the same
         traceback.print_exc()
         return False
-    print(f"bench: {name} took {time.monotonic() - started:.0f} s", file=sys.stderr)
+    took = time.monotonic() - started
+    crowded = (waited_s() - waited) / took
+    print(
+        f"bench: {name} took {took:.0f} s; for {crowded:.0%} of it something on this machine of "
+        f"{os.cpu_count()} processors waited for one",
+        file=sys.stderr,
+    )
     return True
 
 

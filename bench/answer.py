@@ -16,18 +16,19 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from bench import cloud, fleet
 from bench.cloud import Ground
 from bench.figure import Figure, Limit, p50_p99
 from bench.fleet import FAR, HOST, Fleet
 from bench.http1 import Connection
 from bench.wire import TapWire, Wire, until_offered
 
+from bench import cloud, fleet
+
 Plug = Callable[[dict[str, Any]], Wire]  # gives the wire that a port's client is on
 
 AGAIN_S = 0.003
 WITHIN_S = 10.0
-LONG_S, QUICK_S = 60.0, 15.0  # for the ports of one kind
+LONG_S, QUICK_S = 60.0, 10.0  # for the ports of one kind
 SETTLED_S = 60.0  # for thousands of ports made at once
 AT_MOST = Limit(100)  # ms, with 5,000 ports there
 

@@ -1,4 +1,4 @@
-"""What the kernel says of a process: its memory and its time on a processor."""
+"""What the kernel says of a process, its memory and processor time, and of the whole machine."""
 
 from __future__ import annotations
 
@@ -28,3 +28,16 @@ def memory_mib(pid: int, proc: Path = PROC) -> tuple[float, float]:
         name, _, size = line.partition(":")
         sizes[name] = int(size.split()[0]) / 1024
     return sizes["Rss"], sizes["Pss"]
+
+
+def waited_s(proc: Path = PROC) -> float:
+    """Return for how long, since boot, anything on the machine had to wait for a processor.
+
+    0 on a kernel that doesn't know. On a shared machine it tells how much of a figure is its own.
+    Source: Documentation/accounting/psi.rst.
+    """
+    try:
+        some = (proc / "pressure" / "cpu").read_text().splitlines()[0]
+    except OSError:
+        return 0.0
+    return int(some.rpartition("total=")[2]) / 1e6

@@ -20,6 +20,10 @@ def test_the_end_of_the_agent_ends_only_itself() -> None:
     assert "KillMode=process" in settings("lessor-agent.service")
 
 
+def test_the_server_is_started_when_it_answers() -> None:
+    assert "Type=notify" in settings("lessor-server.service")
+
+
 @pytest.mark.parametrize("unit", ["lessor-server.service", "lessor-agent.service"])
 def test_a_process_that_fails_is_started_again(unit: str) -> None:
     assert "Restart=on-failure" in settings(unit)

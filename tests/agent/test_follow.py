@@ -38,7 +38,7 @@ def follow(server: Server, folder: Path) -> Follower:
 
     async def main() -> None:
         task = asyncio.create_task(follower.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while server.answers:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0)
@@ -86,3 +86,29 @@ def test_the_word_is_for_the_store_that_was_offered(tmp_path: Path) -> None:
     assert accept(tmp_path) == "f"
     assert ports(follow(Server(whole("g")), tmp_path)) == {"a", "b"}
     assert ports(follow(Server(whole("f")), tmp_path)) == set()
+
+
+def test_once_a_store_is_followed_there_is_nothing_to_accept(tmp_path: Path) -> None:
+    assert accept(tmp_path) is None
+    follow(Server(whole("e", "a", "b")), tmp_path)
+    follow(Server(whole("f")), tmp_path)
+    accept(tmp_path)
+    follow(Server(whole("f")), tmp_path)
+    assert accept(tmp_path) is None
+
+
+def test_an_accepted_store_is_taken_soon(tmp_path: Path) -> None:
+    follow(Server(whole("e", "a", "b")), tmp_path)
+    follower = Follower(Server(whole("f"), whole("f")), ViewStore(tmp_path))
+
+    async def main() -> None:
+        task = asyncio.create_task(follower.run())
+        async with asyncio.timeout(30):
+            while accept(tmp_path) is None:
+                await asyncio.sleep(0.01)
+            while ports(follower):
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())

@@ -75,7 +75,7 @@ class Case:
     def until(self, condition: Callable[[], bool]) -> None:
         async def main() -> None:
             task = asyncio.create_task(self.forwarder.run())
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not condition():
                     await asyncio.sleep(0.005)
             task.cancel()

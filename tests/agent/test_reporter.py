@@ -38,7 +38,7 @@ class Case:
         await self.until(lambda: len(self.server.reports) >= reports)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 await asyncio.sleep(0.005)
 

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -109,11 +110,13 @@ def _bound() -> socket.socket:
 
 
 @contextmanager
-def served(migrated: Path, folder: Path, **more: Any) -> Iterator[Server]:
+def served(
+    migrated: Path, folder: Path, clock: Callable[[], float] = time.time, **more: Any
+) -> Iterator[Server]:
     """Run a server with its state in a new folder."""
     shutil.copytree(migrated, folder)
     settings = settings_of(folder, **more)
-    server = Server(Store.open(settings), settings, [_bound(), _bound()])
+    server = Server(Store.open(settings, clock), settings, [_bound(), _bound()])
     server.start()
     try:
         yield server

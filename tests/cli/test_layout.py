@@ -69,3 +69,18 @@ def test_on_a_terminal_a_table_fits_and_loses_nothing(
     assert max(len(line) for line in out.splitlines()) <= 40
     assert (out.count("x"), out.count("y")) == (50, 50)
     assert "\x1b" not in out
+
+
+def test_ids_are_wrapped_before_addresses_and_times(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    row = {"mac": "fa:16:3e:98:5a:f4", "id": "4a6ca063-e92f-4d95-842f-ceec37f29200"}
+    print_table((Column("MAC", "mac"), Column("ID", "id")), [row])
+    lines = re.sub(r"\x1b\[1m|\x1b\[0m", "", capsys.readouterr().out).splitlines()
+    assert max(len(line) for line in lines) <= 40
+    assert lines[1].startswith("fa:16:3e:98:5a:f4  4a6ca063-e92f-")
+    assert "".join(line.split()[-1] for line in lines[1:]) == row["id"]

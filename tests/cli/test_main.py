@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,11 @@ def start(*arguments: str) -> Done:
         check=False,
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    done = run("--version")
+    assert (done.status, done.out) == (0, f"lessor {version('lessor')}\n")
 
 
 def test_help_names_all_commands(run: Run) -> None:
@@ -158,3 +164,17 @@ def test_what_a_command_does_not_need_is_not_loaded(module: str, unwanted: list[
     code += "print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert [name for name in unwanted if name in json.loads(done.stdout)] == []
+
+
+def test_accepting_a_store_that_nobody_offered_is_exit_1(run: Run, tmp_path: Path) -> None:
+    done = run("agent", "accept", "--state-dir", str(tmp_path), "--config-file", os.devnull)
+    assert (done.status, done.out) == (1, "")
+    assert "no other store was offered" in done.err
+
+
+def test_the_epoch_of_an_accepted_store_is_printed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "agent").mkdir()
+    (tmp_path / "agent" / "offered-epoch").write_text("e2")
+    done = run("agent", "accept", "--state-dir", str(tmp_path), "--config-file", os.devnull)
+    assert (done.status, done.out) == (0, "e2\n"), done.err
+    assert (tmp_path / "agent" / "accepted-epoch").read_text() == "e2"

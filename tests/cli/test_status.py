@@ -99,7 +99,7 @@ def test_what_is_pending_is_said_with_the_reason() -> None:
         hosts=[
             host("new", heartbeat_at=None, alive=False),
             host("gone", alive=False),
-            host("h1", problems=["flat_interface eth1 is not there"]),
+            host("h1", problems=["flat_interface eth1 is not there", "waits for tapvm1"]),
         ],
         networks=[network("blue", **{"lessor:host": None})],
         ports=[

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from tests.lab.stage import Stage, up
 
 from lessor.lab.lab import Lab, usual_hosts
 from lessor.lab.state import HostSpec
@@ -48,3 +49,34 @@ def pair_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = Lab.up(tmp_path_factory.mktemp("pair") / "lab", OVERLAY_HOSTS, flags)
     yield lab
     lab.down()
+
+
+@pytest.fixture(scope="session")
+def lab_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Lab]]:
+    """Return the lab of tests/lab/stage.py with a gateway_firewall; each starts only once."""
+    labs: dict[str, Lab] = {}
+
+    def get(firewall: str) -> Lab:
+        if firewall not in labs:
+            labs[firewall] = up(tmp_path_factory.mktemp(firewall) / "lab", firewall)
+        return labs[firewall]
+
+    yield get
+    for lab in labs.values():
+        lab.down()
+
+
+@pytest.fixture
+def stage(lab_with: Callable[[str], Lab]) -> Iterator[Stage]:
+    """For what the firewall has no part in."""
+    made = Stage(lab_with("nftables"), "nftables")
+    yield made
+    made.clean()
+
+
+@pytest.fixture(params=["nftables", "iptables"])
+def walled(request: pytest.FixtureRequest, lab_with: Callable[[str], Lab]) -> Iterator[Stage]:
+    """For what each gateway_firewall has to do."""
+    made = Stage(lab_with(request.param), request.param)
+    yield made
+    made.clean()

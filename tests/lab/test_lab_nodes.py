@@ -12,7 +12,7 @@ from lessor.errors import Conflict, Invalid, NotFound
 from lessor.lab.cabling import OUTSIDE
 from lessor.lab.lab import Lab
 from lessor.lab.node import INIT_NAME, inits
-from lessor.lab.process import processes
+from lessor.lab.process import Process, processes
 from lessor.lab.state import HostSpec, VmState
 from lessor.lab.vm import NetnsVm, tap_name
 
@@ -214,6 +214,15 @@ def test_a_killed_program_is_gone_and_only_it(bare: Lab) -> None:
     assert (bare.is_running("h2", "one"), bare.is_running("h2", "two")) == (False, True)
     with pytest.raises(NotFound, match="no one runs on h2"):
         bare.kill("h2", "one")
+
+
+def test_a_program_that_ends_before_the_signal_is_no_error(
+    bare: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([True])
+    monkeypatch.setattr("lessor.lab.node.is_alive", lambda *_: next(looks, False))
+
+    assert bare.node("h2").kill(Process(pid=4_000_000, started=1)) is False
 
 
 def test_an_unplugged_vm_takes_its_link_along(bare: Lab) -> None:

@@ -34,12 +34,13 @@ class NovaReceiver:
     secret: str
     projects: dict[str, str]
     status: int = 200
+    port: int = 0  # 0: any that is free
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
 
     @contextmanager
     def running(self) -> Iterator["NovaReceiver"]:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
         server.daemon_threads = True
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -53,6 +53,16 @@ def test_a_renewal_is_the_same_lease_with_a_later_end(cloud: Cloud, net: Network
     assert lease.expires_at == cloud.clock.now + DAY
 
 
+def test_a_lease_tells_its_port_although_that_is_deleted(cloud: Cloud, net: Network) -> None:
+    """A DHCP server that reads its hosts anew reports each lease once more, this one too."""
+    port = cloud.port(net)
+    cloud.lease("h1", "add", port)
+    cloud.store.delete_port(port.id)
+    cloud.lease("h1", "old", port)
+    cloud.lease("h1", "del", port)
+    assert [lease.port_id for lease in cloud.store.leases()] == [port.id]
+
+
 def test_an_expired_lease_leaves_the_address_with_its_port(cloud: Cloud, net: Network) -> None:
     """D3.5: the VM is silent; the association stays."""
     port = cloud.port(net)

@@ -24,7 +24,11 @@ from lessor.core.ready import Found, port_reports
 from lessor.model import View
 from lessor.settings import AgentSettings
 
-NETLINK_KINDS = ("sysctls", "bridges", "addresses", "taps", "dhcp_devices", "ovs_ports")
+# a bridge that was made anew leaves the sockets of both servers on the former one
+NETLINK_KINDS = (
+    *("sysctls", "bridges", "dhcp_devices", "addresses"),
+    *("dhcp_servers", "metadata", "taps", "ovs_ports"),
+)
 OVS_KINDS = ("ovs_bridges", "ovs_ports", "flows")
 DHCP_KINDS = ("dhcp_servers",)
 GUARDS = "nft bridge lessor"

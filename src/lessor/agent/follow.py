@@ -22,6 +22,7 @@ from lessor.model import View, ViewAnswer, ViewRequest
 
 WAIT_S = 30.0
 LONGEST_RETRY_S = 15.0
+LOOK_S = 0.5  # between looks for an operator's word
 MOST_LOST = 0.5
 
 
@@ -46,7 +47,7 @@ class Follower:
         self._store = store
         self.changed: Callable[[], None] = _nobody
         self._log = structlog.get_logger()
-        self._accepted = store.folder / "accepted-epoch"
+        self._offered, self._accepted = _words(store.folder)
         self.kept: Kept | None = store.load()
         self.problem = "" if self.kept else "the server has not answered yet"
         self.in_sync = False
@@ -67,7 +68,7 @@ class Follower:
             if self._believed(answer):
                 self._take(answer)
             else:
-                await asyncio.sleep(LONGEST_RETRY_S)
+                await self._word(answer.epoch)
 
     @property
     def _view(self) -> View:
@@ -98,9 +99,16 @@ class Follower:
             "here; nothing is changed until an operator runs 'lessor agent accept' on this host"
         )
         self._log.error("another store", epoch=answer.epoch, lost=round(lost, 2))
-        (self._store.folder / "offered-epoch").write_text(answer.epoch)
+        self._offered.write_text(answer.epoch)
         self.changed()
         return False
+
+    async def _word(self, epoch: str) -> None:
+        """Wait for an operator to accept a store; not for ever, since it may be replaced too."""
+        for _ in range(round(LONGEST_RETRY_S / LOOK_S)):
+            if _read(self._accepted) == epoch:
+                return
+            await asyncio.sleep(LOOK_S)
 
     def _take(self, answer: ViewAnswer) -> None:
         fresh = not self.in_sync
@@ -110,6 +118,7 @@ class Follower:
         self.in_sync = True
         if before is None or answer.scopes or answer.left or answer.epoch != before.view.epoch:
             self._store.append(answer, self.kept)
+            self._offered.unlink(missing_ok=True)
             self.changed()
         elif fresh:
             self.changed()
@@ -128,10 +137,16 @@ def _nobody() -> None:
 
 def accept(folder: Path) -> str | None:
     """Believe the store that was last offered; return its epoch, None if none was."""
-    epoch = _read(folder / "offered-epoch")
+    offered, accepted = _words(folder)
+    epoch = _read(offered)
     if epoch:
-        (folder / "accepted-epoch").write_text(epoch)
+        accepted.write_text(epoch)
     return epoch or None
+
+
+def _words(folder: Path) -> tuple[Path, Path]:
+    """Return the files with the epoch that was offered, and with the one that was accepted."""
+    return folder / "offered-epoch", folder / "accepted-epoch"
 
 
 def _read(path: Path) -> str:

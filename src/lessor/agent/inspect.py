@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from socket import AF_INET
@@ -18,6 +20,7 @@ from lessor.core.desired import Desired
 from lessor.settings import AgentSettings
 
 LEAST_ROOM = 16 << 20  # bytes
+LEAST_KERNEL = (5, 18)  # the first that keeps IFA_PROTO
 
 
 class Inspector:
@@ -33,12 +36,14 @@ class Inspector:
         """Yield what is wrong, a sentence each, and what would help."""
         if self._forwarder.problem:
             yield self._forwarder.problem
+        yield from too_old(os.uname().release)
         yield from self._room()
         yield from self._local_ip()
         yield from self._addresses(desired)
-        bridges = sorted({part.bridge.name for part in desired.parts if part.gateways})
-        if bridges:
-            yield from foreign_drops(run, bridges)
+        gateways = {part.bridge.name for part in desired.parts if part.gateways}
+        others = {part.bridge.name for part in desired.parts} - gateways
+        if desired.parts:
+            yield from foreign_drops(run, sorted(gateways), only_bridged=sorted(others))
 
     def _room(self) -> Iterator[str]:
         """Say that lease events can't be written, before one is lost."""
@@ -72,3 +77,16 @@ class Inspector:
                     f"{part.network.name or part.network.id}, though this host is not its gateway: "
                     "VMs reach the host there; remove it unless the hosts live on that network"
                 )
+
+
+def too_old(release: str) -> Iterator[str]:
+    """Say that a kernel (as `uname -r` has it) forgets which addresses are ours.
+
+    Source: Linux 5.18, "net: Add new protocol attribute to IP addresses".
+    """
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if found and tuple(map(int, found.groups())) < LEAST_KERNEL:
+        yield (
+            f"kernel {release} forgets which addresses are Lessor's, so those that are no longer "
+            "wanted stay on the bridge; run Linux 5.18 or newer"
+        )

@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from lessor.agent import follow
 from lessor.agent.agent import DHCP_KINDS, NETLINK_KINDS, Agent
 from lessor.agent.client import Client
 from lessor.agent.deaths import DeathWatch
@@ -83,6 +84,18 @@ def plan(settings: AgentSettings) -> str:
     kinds = [kind for kind in drivers.kinds if kind.field != "metadata"]
     changes = Reconciler(kinds).plan(Plans(settings, drivers.overlay).desired(kept.view).state)
     return "\n".join(line for kind, found in changes.items() for line in _lines(kind, found))
+
+
+def accept(settings: AgentSettings) -> str:
+    """Believe the store that was last offered and not believed; return its epoch.
+
+    Raises:
+        NotFound: none was.
+    """
+    epoch = follow.accept(folder(settings))
+    if epoch is None:
+        raise NotFound("no other store was offered: the agent follows the one it knows")
+    return epoch
 
 
 class Nowhere:

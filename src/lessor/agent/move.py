@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6
+from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -61,6 +62,14 @@ def belongings(ip: IPRoute, device: Link) -> Belongings:
     return Belongings(
         tuple(address for address in present if is_movable(address)),
         tuple(movable_routes(routes(ip), device.index, present)),
+    )
+
+
+def read_belongings(note: dict[str, Any]) -> Belongings:
+    """Read what a journal has of belongings (`asdict`)."""
+    return Belongings(
+        tuple(HostAddress(**address) for address in note["addresses"]),
+        tuple(Route(**route) for route in note["routes"]),
     )
 
 

@@ -34,6 +34,7 @@ class Link:
     stp: bool = False
     forward_delay: int = 0
     hairpin: bool = False
+    group_fwd_mask: int = 0  # a bridge port's: link-local groups that are treated like any other
     persistent: bool = False  # a tun or tap that outlives whoever has it open
 
 
@@ -88,6 +89,7 @@ def _link(message: Any) -> Link:
         stp=kind == "bridge" and bool(_number(data, "IFLA_BR_STP_STATE")),
         forward_delay=_number(data, "IFLA_BR_FORWARD_DELAY") if kind == "bridge" else 0,
         hairpin=bridged and bool(_number(slave, "IFLA_BRPORT_MODE")),
+        group_fwd_mask=_number(slave, "IFLA_BRPORT_GROUP_FWD_MASK") if bridged else 0,
         persistent=kind == "tun" and bool(_number(data, "IFLA_TUN_PERSIST")),
     )
 

@@ -14,9 +14,8 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from lessor.agent.inet import HostAddress, Route
 from lessor.agent.journal import Journal
-from lessor.agent.move import Belongings, belongings, move
+from lessor.agent.move import Belongings, belongings, move, read_belongings
 from lessor.agent.netlink import Link
 from lessor.errors import Pending
 
@@ -158,13 +157,6 @@ def _cut_off(bridge: str, interface: str) -> str:
 
 
 def _parse(note: dict[str, Any]) -> _Before:
-    things = note["belongings"]
     return _Before(
-        note["interface"],
-        note["reachable"],
-        note["member"],
-        Belongings(
-            tuple(HostAddress(**address) for address in things["addresses"]),
-            tuple(Route(**route) for route in things["routes"]),
-        ),
+        note["interface"], note["reachable"], note["member"], read_belongings(note["belongings"])
     )

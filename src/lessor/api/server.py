@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 from litestar.types import ASGIApp
 
+from lessor import systemd
 from lessor.api.agent_app import agents_app
 from lessor.api.app import users_app
 from lessor.api.notifier import Notifier
@@ -120,6 +121,7 @@ async def run(
             tasks.create_task(_every(WATCH_S, "watch of hosts", store.watch_hosts)),
         ]
         log.info("listening", api=_shown(users), agents=_shown(agents))
+        systemd.say_ready()
         await stop.wait()
         log.info("stopping")
         for keeper in keepers:

@@ -50,12 +50,12 @@ def unreserve(
 def list_(
     network: kinds.Text = None,
     state: Annotated[
-        str | None, typer.Option(help="reserved, server, allocated, leased or releasing.")
+        str | None, typer.Option(help="free, reserved, server, allocated, leased or releasing.")
     ] = None,
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """List addresses that are in use or reserved; the others are free."""
+    """List addresses that are or were in use, or are reserved; all others are free."""
     with ask.client(server) as api:
         rows = api.list(
             "addresses", ask.given(network_id=ask.network_id(api, network), state=state)

@@ -11,6 +11,8 @@ from typing import Any
 
 Row = Mapping[str, Any]
 GAP = "  "
+SHORT = 20  # characters: a MAC or a time, no id
+LEAST = 13  # characters that the other columns need to be read: two parts of an id
 COLOURS = {
     "ACTIVE": "green",
     "up": "green",
@@ -97,18 +99,33 @@ def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
         return
     from rich.console import Console  # noqa: PLC0415 - only where it is shown
 
-    Console().print(_fitted(columns, rows))
+    console = Console()
+    console.print(_fitted(columns, rows, console.width))
 
 
-def _fitted(columns: Sequence[Column], rows: Sequence[Row]) -> Any:
-    """Return a table that wraps its cells to the terminal's width (rich; it heeds NO_COLOR)."""
+def _fitted(columns: Sequence[Column], rows: Sequence[Row], width: int) -> Any:
+    """Return a table whose cells wrap to `width`: ids and words first, addresses and times last."""
     from rich.table import Table  # noqa: PLC0415 - only where it is shown
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        made.add_column(column.title, overflow="fold")
-    for row in rows:
-        cells = [column.cell(row) for column in columns]
-        made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in cells))
+    lines = [[column.cell(row) for column in columns] for row in rows]
+    whole = _whole(columns, lines, width)
+    # it heeds NO_COLOR
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, len(GAP), 0, 0))
+    for n, column in enumerate(columns):
+        made.add_column(column.title, overflow="fold", no_wrap=n in whole)
+    for line in lines:
+        made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in line))
     return made
+
+
+def _whole(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: int) -> set[int]:
+    """Return the columns that are best not wrapped: the short ones, if that leaves the rest room."""
+    widest = [
+        max(len(cell) for cell in (columns[n].title, *(line[n] for line in lines)))
+        for n in range(len(columns))
+    ]
+    short = {n for n, size in enumerate(widest) if size <= SHORT}
+    others = len(columns) - len(short)
+    need = sum(widest[n] for n in short) + others * LEAST + len(columns) * len(GAP)
+    return short if need <= width else set()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -44,8 +46,8 @@ def program() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"token_normalize_func": dashed},
-        help="Networks and DHCP addresses for virtual machines, on one host or a fleet.",
     )
+    app.callback()(the_program)
     run, look = "Run", "Look"
     app.command(rich_help_panel=run)(up.up)
     app.command(rich_help_panel=run)(processes.server)
@@ -58,6 +60,22 @@ def program() -> typer.Typer:
         lab = importlib.import_module("lessor.lab.cli")
         app.add_typer(lab.app, name="lab", rich_help_panel=run)
     return app
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and end, if that is asked."""
+    if asked:
+        print(f"lessor {version('lessor')}")
+        raise typer.Exit
+
+
+def the_program(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Networks and DHCP addresses for virtual machines, on one host or a fleet."""
 
 
 def dashed(word: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import xml.etree.ElementTree as ET
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from lessor.client import Client
 
 POLL_S = 0.2
+
+
+class Use(StrEnum):
+    """Who uses a tap."""
+
+    LIBVIRT = "libvirt"
+    QEMU = "qemu"
 
 
 def tap(port: Row) -> str:
@@ -65,6 +73,10 @@ def plug(  # noqa: PLR0917 - typer makes the options of the arguments
     ] = None,
     config_file: ConfigFile = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the agent.")] = 30,
+    only: Annotated[
+        Use | None,
+        typer.Option(metavar="libvirt|qemu", help="Print what it needs and no more, for scripts."),
+    ] = None,
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
@@ -91,6 +103,8 @@ def plug(  # noqa: PLR0917 - typer makes the options of the arguments
                 "qemu": qemu_options(row, mtu).split(),
             }
         )
+    elif only is not None:
+        print({Use.LIBVIRT: libvirt_xml, Use.QEMU: qemu_options}[only](row, mtu))
     else:
         print(instructions(row, mtu))
 

@@ -160,4 +160,21 @@ def plan(  # noqa: PLR0917 - as server
     settings = agent_settings([*files, *(config_file or [])], said)
     from lessor.agent.main import plan as planned  # noqa: PLC0415 - see the module's words
 
-    print(planned(settings))
+    print(planned(settings) or "nothing: this host is as it should be")
+
+
+@agent_app.command()
+def accept(
+    context: typer.Context,
+    config_file: ConfigFile = None,
+    state_dir: StateDir = None,
+    set_: Set = None,
+    debug: Debug = False,
+) -> None:
+    """Let the agent believe another store that takes away most of what this host serves."""
+    files, before = context.obj
+    said = before | overrides(state_dir, set_, debug=debug)
+    settings = agent_settings([*files, *(config_file or [])], said, warn=False)
+    from lessor.agent.main import accept as accepted  # noqa: PLC0415 - see the module's words
+
+    print(accepted(settings))

@@ -108,20 +108,21 @@ def _has_dhcp(fleet: Fleet, network: Row) -> bool:
 
 
 def pending(fleet: Fleet) -> Iterator[str]:
-    """Say, a line each, what isn't as it should be, and why."""
+    """Say, a line each, what isn't as it should be, and why; what a port waits for only with it."""
+    waiting = [p for p in fleet.ports if p["binding:host_id"] and p["status"] != "ACTIVE"]
+    of_ports = {port["lessor:pending"] for port in waiting}
     for host in fleet.hosts:
         if host["heartbeat_at"] is None:
             yield f"host {host['name']}: its agent was never seen; start `lessor agent` there"
         elif not host["alive"]:
             yield f"host {host['name']}: its agent is silent since {host['heartbeat_at']}"
         for problem in host["problems"]:
-            yield f"host {host['name']}: {problem}"
+            if problem not in of_ports:
+                yield f"host {host['name']}: {problem}"
     yield from _unserved(fleet)
-    for port in fleet.ports:
-        if port["binding:host_id"] and port["status"] != "ACTIVE":
-            why = port["lessor:pending"] or "its agent has not said why"
-            where = port["binding:host_id"]
-            yield f"port {port['name'] or port['id']} on {where}: {why}"
+    for port in waiting:
+        why = port["lessor:pending"] or "its agent has not said why"
+        yield f"port {port['name'] or port['id']} on {port['binding:host_id']}: {why}"
 
 
 def _unserved(fleet: Fleet) -> Iterator[str]:

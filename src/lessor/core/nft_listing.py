@@ -64,7 +64,7 @@ def _still(value: Any) -> Any:
     if isinstance(value, dict):
         still = {key: _still(inner) for key, inner in value.items() if key not in _RUNNING}
         if isinstance(still.get("elem"), list):
-            still["elem"].sort(key=lambda element: json.dumps(element, sort_keys=True))
+            still["elem"].sort(key=repr)
         return still
     if isinstance(value, list):
         return [_still(inner) for inner in value]

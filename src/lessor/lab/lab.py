@@ -57,8 +57,8 @@ FABRIC = "fabric"
 RESERVED = (FABRIC, OUTSIDE, SERVER)
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 DEFAULT_FOLDER = Path("/var/lib/lessor-lab")
-SERVER_TIMEOUT_S = 20
-AGENT_TIMEOUT_S = 40
+SERVER_TIMEOUT_S = 60
+AGENT_TIMEOUT_S = 60
 FIRST_HOST_INDEX = 2  # outside is 0, the server 1
 
 Progress = Callable[[str], None]

@@ -206,7 +206,12 @@ class Node:
         """Send a signal to a process of this node. False: it had ended."""
         if not is_alive(process, self.proc):
             return False
-        self.exec("sh", "-c", f"kill -{signal} {process.pid}")
+        try:
+            self.exec("sh", "-c", f"kill -{signal} {process.pid}")
+        except CommandError:
+            if is_alive(process, self.proc):
+                raise
+            return False  # it ended meanwhile: a child, say, of one that was killed before
         return True
 
     def stop(self) -> None:

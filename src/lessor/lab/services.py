@@ -14,7 +14,7 @@ from lessor.lab.wait import wait_for
 
 AGENT, SERVER, OUTSIDE = "agent", "server", "outside"
 LESSOR = str(Path(sys.executable).with_name("lessor"))  # of the environment we run in
-OUTSIDE_TIMEOUT_S = 20
+OUTSIDE_TIMEOUT_S = 60
 TOKEN = "agent-token"  # noqa: S105 - the name of a file, not what is in it
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, case, delete, func, or_, select, update
 
+from lessor.settings import ServerSettings
 from lessor.store.allocation import free
 from lessor.store.tables import addresses, holds, leases, networks, tombstones
 from lessor.store.writer import Tx
@@ -14,6 +15,7 @@ from lessor.store.writer import Tx
 AT_ONCE = 2000  # addresses in one transaction
 TOMBSTONES_S = 7 * 86400  # an agent that was away for longer takes whole scopes
 DAY_S = 86400
+LEAST_LEASE_S = 120  # dnsmasq gives none shorter, whatever dhcp_lease_time says; dnsmasq(8)
 
 _EACH = and_(leases.c.network_id == addresses.c.network_id, leases.c.address == addresses.c.address)
 _ALIVE = leases.c.ended_at.is_(None)
@@ -54,7 +56,7 @@ def time_out(tx: Tx) -> int:
     settings = tx.settings
     times = {
         "now": tx.now,
-        "lease_s": settings.dhcp_lease_time,
+        "lease_s": _longest_lease_s(settings),
         "rest_s": settings.fixed_ip_disassociate_timeout,
     }
     rows = tx.conn.execute(_OVER, times).all()
@@ -63,6 +65,10 @@ def time_out(tx: Tx) -> int:
         tx.conn.execute(_LIFT, {"network": network_id, "addr": address})
         free(tx, network_id, IPv4Address(address))
     return len(rows)
+
+
+def _longest_lease_s(settings: ServerSettings) -> int:
+    return max(settings.dhcp_lease_time, LEAST_LEASE_S)
 
 
 _EXPIRE = (
@@ -90,7 +96,7 @@ def purge(tx: Tx) -> None:
         addresses.c.port_id.is_(None),
         addresses.c.freed_seq.is_(None),
     )
-    late = holds.c.made_at < tx.now - tx.settings.dhcp_lease_time
+    late = holds.c.made_at < tx.now - _longest_lease_s(tx.settings)
     tx.conn.execute(delete(holds).where(late, ~in_use.exists()))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from lessor.errors import Invalid, NotFound
@@ -131,7 +131,8 @@ _RENEW = (
     .values(
         expires_at=bindparam("new_expiry"),
         renewed_at=bindparam("at"),
-        port_id=bindparam("port"),
+        # a port that is gone since stays written here: who had this address at that time
+        port_id=func.coalesce(bindparam("port"), leases.c.port_id),
         hostname=bindparam("name"),
         client_id=bindparam("client"),
     )

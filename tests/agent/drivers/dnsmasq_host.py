@@ -146,7 +146,7 @@ class Host:
     def events(self) -> list[tuple[str, str, str]]:
         return [(e.action, e.mac, str(e.address)) for e in self.spool.read()]
 
-    def wait_for(self, what: Callable[[], Any], timeout_s: float = 5) -> Any:
+    def wait_for(self, what: Callable[[], Any], timeout_s: float = 30) -> Any:
         until = time.monotonic() + timeout_s
         while not (result := what()):
             assert time.monotonic() < until, "not in time"

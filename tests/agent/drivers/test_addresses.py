@@ -135,6 +135,20 @@ def test_removing_ours_leaves_the_operators_in_the_same_subnet(
     assert not bring(driver)
 
 
+def test_another_of_ours_in_the_place_of_the_former_comes_first_in_one_pass(
+    make: Make, sh: Shell, occupied: str
+) -> None:
+    before = operators(sh)
+    driver = make()
+    bring(driver, GATEWAY)
+    later = Address("br100", IPv4Interface("10.0.0.9/24"), first=True)
+    bring(driver, later)
+    assert order(sh)[0] == "10.0.0.9/24"
+    assert not bring(driver, later)
+    bring(driver)
+    assert operators(sh) == before
+
+
 def test_an_operators_own_counts_and_stays(make: Make, sh: Shell, br100: str) -> None:
     sh("ip addr add 192.0.2.10/24 dev br100; ip addr add 10.0.0.1/24 dev br100")
     driver = make()

@@ -452,3 +452,105 @@ def test_every_step_of_taking_back_may_fail(
         assert not bring(driver)
         assert held(sh, "eth1") == before, f"step {step}"
         assert "br100" not in sh("ip link")
+
+
+# --- deleted by hand
+
+
+def test_a_bridge_deleted_by_hand_comes_back_with_what_the_operator_had_on_it(
+    make: Make, sh: Shell, eth1: str
+) -> None:
+    driver = make()
+    bring(driver, BR)
+    bring(driver, BR)
+    before = held(sh, "br100")
+    sh("ip link del br100")
+    assert not driver.observe()
+    assert bring(driver, BR)
+    assert held(sh, "br100") == before
+    assert not bring(driver, BR)
+
+
+def test_what_came_and_went_since_is_remembered_by_the_next_agent(
+    make: Make, sh: Shell, eth1: str
+) -> None:
+    bring(make(), BR)
+    sh("ip addr add 203.0.113.77/24 dev br100; ip addr del 192.0.2.11/24 dev br100")
+    before = held(sh, "br100")
+    bring(make(), BR)
+    sh("ip link del br100")
+    bring(make(), BR)
+    assert held(sh, "br100") == before
+
+
+def test_what_somebody_put_back_himself_is_all_there_is(make: Make, sh: Shell, eth1: str) -> None:
+    driver = make()
+    bring(driver, BR)
+    bring(driver, BR)
+    sh("ip link del br100; ip addr add 192.0.2.99/24 dev eth1")
+    before = held(sh, "eth1")
+    bring(driver, BR)
+    assert held(sh, "br100") == before
+
+
+def test_what_left_with_the_interface_does_not_come_back(make: Make, sh: Shell, eth1: str) -> None:
+    driver = make()
+    bring(driver, BR)
+    bring(driver, BR)
+    bring(driver)
+    sh("ip addr flush dev eth1; ip route flush dev eth1; ip -6 route flush dev eth1")
+    bring(driver, BR)
+    assert held(sh, "br100") == []
+
+
+@pytest.mark.parametrize("kill", [True, False], ids=["killed", "refused"])
+def test_every_step_of_making_a_deleted_bridge_anew_may_fail(
+    make: Make, failing: Failing, sh: Shell, plain_eth1: str, kill: bool
+) -> None:
+    bring(make(), BR)
+    bring(make(), BR)
+    before = held(sh, "br100")
+
+    def again(driver: BridgeDriver) -> None:
+        sh("ip link del br100")
+        bring(driver, BR)
+
+    steps = operations(make, failing, again)
+    assert steps > 7
+    for step in range(1, steps + 1):
+        with pytest.raises((KeyboardInterrupt, ExceptionGroup)):
+            again(make(socket_=failing(step, kill)))
+        driver = make()
+        assert bring(driver, BR), f"step {step} left nothing to do"
+        assert not bring(driver, BR), f"step {step}: the pass after is not empty"
+        assert held(sh, "br100") == before, f"step {step}"
+
+
+def test_a_bridge_seen_on_its_way_out_is_remembered_as_it_was(
+    make: Make, ip: IPRoute, sh: Shell, plain_eth1: str
+) -> None:
+    """While the kernel deletes a bridge it is first down, then bare, then gone."""
+    bring(make(), BR)
+    driver = make(socket_=Closing(ip, sh))
+    bring(driver, BR)
+    before = held(sh, "br100")
+    driver._ip.closes = True
+    driver.observe()
+    sh("ip link del br100")
+    bring(make(), BR)
+    assert held(sh, "br100") == before
+
+
+class Closing:
+    """An IPRoute through which br100 is seen to go, between its link and its addresses."""
+
+    def __init__(self, ip: IPRoute, sh: Shell) -> None:
+        self._ip, self._sh, self.closes = ip, sh, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ip, name)
+
+    def get_addr(self, **match: Any) -> Any:
+        if self.closes:
+            self._sh("ip link set br100 down; ip addr flush dev br100")
+        return self._ip.get_addr(**match)

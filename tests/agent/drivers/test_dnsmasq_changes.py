@@ -156,3 +156,16 @@ def test_a_deleted_server_is_gone_with_its_leases(host: Host) -> None:
     assert host.pids() == []
     assert host.held() == {}
     assert list(host.root.iterdir()) == []
+
+
+def test_what_comes_together_is_read_at_once(host: Host) -> None:
+    host.bring(server(reserve(5)))
+    tagged = reserve(8, options=(("42", "10.0.0.8"),))
+    want = server(reserve(5), reserve(6), reserve(7), tagged)
+    assert host.once(want) == []
+    assert len(list(Path(host.paths.hosts).iterdir())) == 1
+    assert [str(host.lease(n).address) for n in (6, 7, 8)] == ["10.0.0.6", "10.0.0.7", "10.0.0.8"]
+    pid = host.pid()
+    host.start_agent()
+    assert not host.differs(want)
+    assert host.pid() == pid

@@ -68,6 +68,7 @@ def test_a_tap_of_ours_is_one_that_qemu_can_open(ip: IPRoute, sh: Shell, br100: 
     assert (link["mtu"], link["master"]) == (1450, "br100")
     assert link["ifalias"] == "lessor:3f2a9c1e-5b1d:managed"
     assert link["linkinfo"]["info_slave_data"]["hairpin"]
+    assert link["linkinfo"]["info_slave_data"]["group_fwd_mask"] == "0x4000"
     assert "UP" in link["flags"]
     with new_tap(OURS.name):  # opened as QEMU opens it
         assert "LOWER_UP" in shown(sh, OURS.name)["flags"]
@@ -132,6 +133,7 @@ def test_what_somebody_changed_is_set_right(ip: IPRoute, sh: Shell, plugged: str
         f"ip link set {plugged} nomaster",
         f"ip link set {plugged} mtu 1500",
         f"ip link set {plugged} type bridge_slave hairpin off",
+        f"ip link set {plugged} type bridge_slave group_fwd_mask 0",
         f"ip link set {plugged} down",
         f"ip link set {plugged} alias lessor:another",
     ):

@@ -30,7 +30,7 @@ from lessor.agent.inet import (
     routes,
 )
 from lessor.agent.journal import Journal
-from lessor.agent.move import Belongings, put
+from lessor.agent.move import Belongings, put, read_belongings
 from lessor.agent.netlink import OUR_PROTO, Link, link, links
 from lessor.core.diff import Changes
 from lessor.core.state import Address
@@ -113,14 +113,18 @@ class AddressDriver:
             raise LessorError(f"{key} was removed as soon as it was added; it is added again")
         if not mine.ours:
             self._theirs.add(key)
-        ahead = [a for a in present[: present.index(mine)] if self._is_foreign(device, a)]
-        if wanted.first and ahead:
-            self._reorder(device, present, ahead)
+        if wanted.first:
+            self._bring_first(device, present, mine)
         if added and device.name != "lo":
             announce(device.name, device.mac, wanted.interface.ip, self._announce_count)
 
     def _is_foreign(self, device: Link, address: HostAddress) -> bool:
         return address.scope < LINK_SCOPE and not self._is_served(device.name, address)
+
+    def _bring_first(self, device: Link, present: list[HostAddress], mine: HostAddress) -> None:
+        ahead = [a for a in present[: present.index(mine)] if self._is_foreign(device, a)]
+        if ahead:
+            self._reorder(device, present, ahead)
 
     def _reorder(self, device: Link, present: list[HostAddress], ahead: list[HostAddress]) -> None:
         """Bring our addresses before all others: each of those is removed and added at the end.
@@ -163,6 +167,15 @@ class AddressDriver:
                 add_address(self._ip, one_of_ours)
         if others:
             self._put_back(device.name)
+            self._keep_first(device)
+
+    def _keep_first(self, device: Link) -> None:
+        """Bring those of ours that went with a removed one, and came back last, to the front."""
+        present = self._on(device)
+        ours = [a for a in present if a.ours and a.scope == GLOBAL]
+        leading = [a for a in ours if _key(device.name, a) not in self._unordered]
+        if leading:
+            self._bring_first(device, present, leading[-1])
 
     # --- what the kernel would drop
 
@@ -184,10 +197,7 @@ class AddressDriver:
     def _put_back(self, name: str) -> None:
         note = self._journal.read()[name]
         device = link(self._ip, name)
-        noted = Belongings(
-            tuple(HostAddress(**address) for address in note["addresses"]),
-            tuple(Route(**route) for route in note["routes"]),
-        )
+        noted = read_belongings(note)
         if device and all(address.device == device.index for address in noted.addresses):
             failures = put(self._ip, noted)
             if failures:

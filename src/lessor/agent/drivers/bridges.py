@@ -2,7 +2,8 @@
 
 Ours carry the alias (IFLA_IFALIAS) `lessor`. A bridge of a wanted name without it is an operator's:
 it is used as it is, its ports and addresses stay, it gets at most the interface and the settings
-that are asked for, and it is never deleted.
+that are asked for, and it is never deleted. What an operator has on one of ours is remembered, and
+put back if somebody deletes that bridge.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from lessor.agent.held import Held
 from lessor.agent.inet import addresses, is_movable
 from lessor.agent.journal import Journal
 from lessor.agent.netlink import Link, link, links, ports_of
@@ -35,7 +37,8 @@ class BridgeDriver:
     Args:
         ip: an open socket.
         reachable: tells whether the server answers this host; asked before and after a move.
-        journal: file for what is being moved, in the agent's state folder.
+        journal: file for what is being moved, in the agent's state folder; beside it a file for
+            what is on our bridges.
         mappings: the bridges that settings name. They are shown although they may be an
             operator's, with the interface that they should have.
         patience_s: how long the server may take to answer again after a move.
@@ -51,6 +54,7 @@ class BridgeDriver:
     ) -> None:
         self._ip = ip
         self._uplink = Uplink(ip, reachable, Journal(journal), patience_s)
+        self._held = Held(ip, Journal(journal.with_name(f"held-{journal.name}")))
         # what was wanted of each: says which bridges of an operator's to show, and which port to
         # take for the interface
         self._wanted = {m.bridge: Bridge(m.bridge, m.interface) for m in mappings}
@@ -83,12 +87,19 @@ class BridgeDriver:
         port = self._interface(device, devices)
         settled = port is not None and self._uplink.is_settled(device, port)
         mtu = device.mtu if wanted and wanted.mtu is not None else None
-        if not device.up or (ours and _is_amiss(device, port)):
+        if not device.up or (ours and self._is_amiss(device, port)):
             mtu = AMISS
+        elif ours:
+            self._held.note(device)
         offload = tx_checksum(device.name) or (
             not ours and wanted is not None and wanted.tx_checksum
         )
         return Bridge(device.name, port.name if port and settled else None, mtu, offload)
+
+    def _is_amiss(self, device: Link, interface: Link | None) -> bool:
+        pinned = interface is None or interface.mac == device.mac
+        as_made = not device.stp and device.forward_delay == 0 and pinned
+        return not (as_made and self._held.is_whole(device))
 
     def _interface(self, bridge: Link, devices: dict[str, Link]) -> Link | None:
         """Return the port that is the bridge's interface: as wanted, or the one with its MAC."""
@@ -113,6 +124,8 @@ class BridgeDriver:
                 f"device of that name; rename it or name another bridge"
             )
         self._set_up(device, wanted)
+        if _is_ours(device):
+            self._held.put_back(device, interface)
         self._connect(wanted, interface)
 
     def _make(self, name: str, interface: Link | None) -> Link:
@@ -195,6 +208,7 @@ class BridgeDriver:
             self._uplink.leave(device, interface)
         else:
             self._check_bare(device)
+        self._held.forget(device.name)
         self._ip.link("del", index=device.index)
         self._wanted.pop(former.name, None)
 
@@ -210,11 +224,6 @@ class BridgeDriver:
 
 def _is_ours(device: Link) -> bool:
     return device.kind == "bridge" and (device.alias == MARK or device.name == NEW)
-
-
-def _is_amiss(device: Link, interface: Link | None) -> bool:
-    pinned = interface is None or interface.mac == device.mac
-    return device.stp or device.forward_delay != 0 or not pinned
 
 
 def _check_free(bridge: Link, interface: Link, devices: Iterable[Link]) -> None:

@@ -94,8 +94,9 @@ class ServerFolder:
             self._unlearned.touch()
 
     def doubt(self) -> None:
-        """Note that files and process are about to differ."""
-        self._doubt.touch()
+        """Note that files and process are about to differ; nothing if there are no files."""
+        if self.path.exists():
+            self._doubt.touch()
 
     def trust(self) -> None:
         """Note that the process has read what is here."""
@@ -164,11 +165,13 @@ class ServerFolder:
         return ",".join(str(folder.stat().st_ino) for folder in self._folders)
 
     def remove(self) -> None:
-        """Remove all of it."""
+        """Remove all of it, or what an earlier removal had to leave."""
         gone = self.path.with_name(f"{GONE}{self.path.name}")
-        shutil.rmtree(gone, ignore_errors=True)
-        self.path.rename(gone)
-        shutil.rmtree(gone)
+        if self.path.exists():
+            shutil.rmtree(gone, ignore_errors=True)
+            self.path.rename(gone)
+        if gone.exists():
+            shutil.rmtree(gone)
 
     def _wanted(
         self, server: DhcpServer, since: Mapping[str, str]

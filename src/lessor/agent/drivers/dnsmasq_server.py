@@ -289,15 +289,17 @@ class Server:
 
         Source: semantics.md A7.4, D2.1.
         """
-        ground = self._ground
+        leases = self._ground.leases
         strays = self._strays()
         for lease in strays:
             self._release(lease)
-        held = len(ground.leases.live(self.name)) if strays else 0
-        until = ground.clock() + RELEASE_S + len(strays) * REPORT_S + held * STALL_S
-        while strays and ground.clock() < until:
+        held = len(leases.live(self.name)) if strays else 0
+        patience = RELEASE_S + len(strays) * REPORT_S + held * STALL_S
+        for _ in range(round(patience / POLL_S)):
+            if not strays:
+                return
             time.sleep(POLL_S)
-            ground.leases.catch_up()
+            leases.catch_up()
             strays = self._strays()
         if strays:
             self._restart(self.loaded, strays)

@@ -25,6 +25,10 @@ from lessor.errors import Conflict, LessorError, Pending
 MARK, MANAGED = "lessor:", ":managed"
 UNFIT = "?"  # shown as the bridge of a tap that isn't as it must be: no bridge has this name
 
+# The group 01:80:c2:00:00:0e goes past all bridge hooks to the host's own stack, unless it is
+# forwarded: a VM could send the host anything in it (net/bridge/br_input.c, br_handle_frame).
+LLDP = 0x4000
+
 
 class TapDriver:
     """Makes or takes taps, joins them to bridges, and lets them go.
@@ -64,7 +68,7 @@ class TapDriver:
     def _shown(self, device: Link, bridges: Mapping[int, str]) -> Tap:
         port_id = device.alias.removeprefix(MARK).removesuffix(MANAGED)
         bridge = bridges.get(device.master or 0, "")
-        if (bridge and not device.hairpin) or not self._has_no_ipv6(device.name):
+        if (bridge and not _is_set_up(device)) or not self._has_no_ipv6(device.name):
             bridge = UNFIT
         managed = device.alias.endswith(MANAGED)
         return Tap(device.name, port_id, bridge, device.mtu, managed, device.up)
@@ -122,8 +126,8 @@ class TapDriver:
     def _join(self, device: Link, bridge: Link) -> None:
         if device.master != bridge.index:
             self._ip.link("set", index=device.index, master=bridge.index)
-        if device.master != bridge.index or not device.hairpin:
-            self._ip.brport("set", index=device.index, mode=1)
+        if device.master != bridge.index or not _is_set_up(device):
+            self._ip.brport("set", index=device.index, mode=1, group_fwd_mask=LLDP)
 
     def _holder_kind(self, device: Link) -> str:
         return next((d.kind for d in links(self._ip).values() if d.index == device.master), "")
@@ -176,6 +180,10 @@ class TapDriver:
             self._ip.link("set", index=device.index, master=0)
         # the mark goes last: killed before, it is still ours to let go
         self._ip.link("set", index=device.index, ifalias="")
+
+
+def _is_set_up(port: Link) -> bool:
+    return port.hairpin and port.group_fwd_mask == LLDP
 
 
 def _alias(tap: Tap) -> str:

@@ -1,0 +1,112 @@
+"""The pages of docs/how-to are followed to the letter: on a fresh machine, or in a lab.
+
+In a lab the first terminal is on the server, the others on the hosts that they are named after.
+Nobody follows add-a-host.md here: it has a token in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from tests.docs.follow import Reader
+from tests.docs.machine import Machine
+from tests.docs.page import FIRST, steps
+from tests.docs.terminal import Terminal
+
+from lessor.lab.guest_image import default_cache
+from lessor.lab.lab import Lab, usual_hosts
+
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs/how-to"
+CLIENTS = ROOT / ".venv-clients/bin"
+SETTINGS = """mkdir /etc/lessor
+cat > /etc/lessor/lessor.conf <<END
+[DEFAULT]
+flat_network_bridge = br100
+END
+(lessor up >/tmp/up.log 2>&1 &)
+until lessor network create blue --cidr 10.0.0.0/24; do sleep 0.1; done"""
+SET_UP = f"""git config --global safe.directory '*'
+git clone -q /mnt/repository /opt/lessor
+cd /opt/lessor
+ln -s /mnt/repository/.venv .
+ln -s {ROOT}/.venv/bin/lessor /usr/bin/lessor"""
+
+pytestmark = pytest.mark.lab
+
+
+def read(page: str, reader: Reader) -> None:
+    reader.follow(steps((PAGES / page).read_text()))
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    lab = Lab.up(tmp_path_factory.mktemp("howto") / "lab", usual_hosts())
+    yield lab
+    lab.down()
+
+
+@pytest.fixture
+def in_the_lab(lab: Lab) -> Iterator[Reader]:
+    with ExitStack() as opened:
+
+        def terminal(name: str) -> Terminal:
+            node = lab.node("server" if name == FIRST else name)
+            environment = node.env()
+            environment |= {"PATH": f"{CLIENTS}:{environment['PATH']}", "TERM": "xterm"}
+            shell = ("setsid", "--ctty", "bash", "--norc", "--noprofile", "--noediting")
+            made = Terminal((*node.entering(), *shell), environment)
+            opened.callback(made.close)
+            return made
+
+        yield Reader(terminal)
+    for plural in ("ports", "networks"):
+        for row in lab.api.list(plural):
+            if not row.get("device_owner", "").startswith("network:"):
+                lab.api.delete(plural, row["id"])
+
+
+@pytest.fixture
+def on_a_machine() -> Iterator[Reader]:
+    machine = Machine(ROOT, default_cache())
+    try:
+        machine.start()
+        reader = Reader(lambda _: machine.terminal({}))
+        reader.terminal().run(SET_UP)
+        yield reader
+    finally:
+        machine.stop()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "behind-a-router.md",
+        "single-host-or-multi-host.md",
+        pytest.param(
+            "use-the-openstack-cli.md",
+            marks=[
+                pytest.mark.long,
+                pytest.mark.clients,
+                pytest.mark.skipif(not CLIENTS.exists(), reason="scripts/setup makes it"),
+            ],
+        ),
+        "why-has-my-vm-no-address.md",
+    ],
+)
+def test_a_page_for_a_fleet_is_true(page: str, in_the_lab: Reader) -> None:
+    read(page, in_the_lab)
+
+
+@pytest.mark.long
+def test_the_page_for_libvirt_is_true(on_a_machine: Reader) -> None:
+    on_a_machine.terminal().run(SETTINGS)
+    read("use-libvirt.md", on_a_machine)
+
+
+@pytest.mark.long
+def test_the_page_for_those_who_come_from_nova_is_true(on_a_machine: Reader) -> None:
+    read("from-nova-network.md", on_a_machine)
