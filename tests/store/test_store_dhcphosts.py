@@ -13,7 +13,8 @@ from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 from lessor.errors import Conflict, InUse, NotFound
 from lessor.model import AddressState, Network, Port, ViewRequest
-from lessor.store.dhcphosts import PARKED, Watch
+from lessor.store.dhcphosts import PARKED
+from lessor.store.fleet import Watch
 
 DOWN_S = 10  # settings.dhcp_down_time
 

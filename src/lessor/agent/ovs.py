@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,6 +233,23 @@ class _Exactly(BaseCommand):  # type: ignore[misc] # untyped library
         setattr(row, self._column, self._value)  # only logs what can't be
         if getattr(row, self._column) != self._value:
             raise ValueError(f"{' '.join(self._place)}: {self._column} can't be {self._value}")
+
+
+def without(bridge: str, names: Collection[str]) -> Step:
+    """Return a step that removes ports; `del_port` takes seconds for hundreds of them."""
+    return lambda api: _Without(api, bridge, names)
+
+
+class _Without(BaseCommand):  # type: ignore[misc] # untyped library
+    def __init__(self, api: Any, bridge: str, names: Collection[str]) -> None:
+        super().__init__(api)
+        self._bridge, self._names = bridge, frozenset(names)
+
+    def run_idl(self, _: Any) -> None:
+        row = self.api.lookup("Bridge", self._bridge)
+        for port in row.ports:
+            if port.name in self._names:
+                row.delvalue("ports", port)  # the database drops what nothing refers to
 
 
 def is_ours(external_ids: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from lessor.errors import Conflict, InUse, Invalid
 from lessor.model import DHCP_OWNER, Network
 from lessor.settings import ServerSettings
-from lessor.store import overlay
+from lessor.store import overlay, vnis
 from lessor.store.allocation import hold
 from lessor.store.ground import hosts_taking_part, network_not_found
 from lessor.store.listing import Listing
@@ -93,7 +93,7 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
     try:
         tx.conn.execute(insert(networks), {c.name: getattr(network, c.name) for c in NETWORK})
     except IntegrityError as error:
-        raise overlay.vni_in_use(tx, network.segmentation_id, error) from error
+        raise vnis.in_use(tx, network.segmentation_id, error) from error
     tx.touch("form", network.id)
     tx.concerns([network.host])
     return network

@@ -1,4 +1,4 @@
-"""Overlay networks: which network is one, its VNI and MTU, and the hosts' ends of tunnels."""
+"""Overlay networks: which network is one, its MTU, and the hosts' ends of tunnels."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, exists, select, union_all
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, and_, bindparam, exists, select
 
-from lessor.errors import Conflict, Exhausted, Invalid
+from lessor.errors import Conflict, Invalid
 from lessor.model import DHCP_OWNER
 from lessor.settings import ServerSettings
+from lessor.store import vnis
 from lessor.store.ground import Ground
 from lessor.store.tables import hosts, networks, ports
 from lessor.store.values import NetworkValues
 from lessor.store.writer import Tx
 
-FLAT, VXLAN = "flat", "vxlan"
+FLAT, VXLAN = "flat", vnis.VXLAN
 OVERHEAD = 50  # bytes that a tunnel over IPv4 takes of each packet (semantics.md B22)
 LEAST_MTU = 68  # RFC 791 section 3.2
 
@@ -58,7 +58,7 @@ def _any_end(conn: Connection) -> bool:
 
 
 def _can_make(tx: Tx, kind: str) -> bool:
-    return bool(tx.settings.flat_mappings) if kind == FLAT else lowest_free(tx) is not None
+    return bool(tx.settings.flat_mappings) if kind == FLAT else vnis.lowest_free(tx) is not None
 
 
 def shape(tx: Tx, values: NetworkValues) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def shape(tx: Tx, values: NetworkValues) -> dict[str, Any]:
             "themselves, and it needs no physical network; leave it out"
         )
     return {
-        "segmentation_id": _vni(tx, values.get("segmentation_id")),
+        "segmentation_id": vnis.vni(tx, values.get("segmentation_id")),
         "mtu": mtu(tx.settings, values.get("mtu")),
         "multi_host": False,
         "share_address": False,
@@ -111,86 +111,6 @@ def mtu(settings: ServerSettings, asked: int | None) -> int:
             f"{settings.global_physnet_mtu} leaves to a vxlan network (it takes {OVERHEAD} bytes)"
         )
     return asked
-
-
-# --- VNIs -----------------------------------------------------------------------------------------
-
-_LOW: Any = bindparam("low")
-_HIGH: Any = bindparam("high")
-_NEXT = networks.alias("next")
-
-
-def _taken(table: Any, number: Any) -> Any:
-    return exists(select(1).where(table.c.network_type == VXLAN, table.c.segmentation_id == number))
-
-
-# The range's first number, or the one behind the first that has no successor: the index is read
-# only up to the first gap.
-_GAP = union_all(
-    select(_LOW.label("vni")).where(~_taken(networks, _LOW)),
-    select(
-        select(networks.c.segmentation_id + 1)
-        .where(
-            networks.c.network_type == VXLAN,
-            networks.c.segmentation_id >= _LOW,
-            networks.c.segmentation_id < _HIGH,
-            ~_taken(_NEXT, networks.c.segmentation_id + 1),
-        )
-        .order_by(networks.c.segmentation_id)
-        .limit(1)
-        .scalar_subquery()
-    ),
-)
-_HOLDER = select(networks.c.id, networks.c.name).where(
-    networks.c.network_type == VXLAN, networks.c.segmentation_id == bindparam("vni")
-)
-
-
-def _vni(tx: Tx, asked: int | None) -> int:
-    if asked is not None:
-        _check_range(tx.settings, asked)
-        return asked
-    found = lowest_free(tx)
-    if found is None:
-        raise Exhausted(
-            f"no VNI is free: every one of vni_ranges {_ranges(tx.settings)} is a network's; "
-            "delete networks, or widen vni_ranges",
-            type_="NoNetworkAvailable",
-        )
-    return found
-
-
-def lowest_free(tx: Tx) -> int | None:
-    """Return the lowest VNI of the ranges that no network has; None: all are in use."""
-    for low, high in sorted(tx.settings.vni_ranges):
-        free = [row[0] for row in tx.conn.execute(_GAP, {"low": low, "high": high}) if row[0]]
-        if free:
-            return int(min(free))
-    return None
-
-
-def _check_range(settings: ServerSettings, vni: int) -> None:
-    if not any(low <= vni <= high for low, high in settings.vni_ranges):
-        raise Invalid(
-            f"segmentation_id {vni} is out of range: vni_ranges is {_ranges(settings)}; give one "
-            "of them, or none to have one chosen"
-        )
-
-
-def _ranges(settings: ServerSettings) -> str:
-    return ",".join(f"{low}:{high}" for low, high in settings.vni_ranges)
-
-
-def vni_in_use(tx: Tx, vni: int | None, error: IntegrityError) -> Exception:
-    """Return the error that says which network has a VNI, or `error` if it is about something else."""
-    holder = tx.conn.execute(_HOLDER, {"vni": vni}).first()
-    if holder is None:
-        return error
-    return Conflict(
-        f"segmentation_id {vni} is in use by network {holder.id} ({holder.name or 'unnamed'}); "
-        "give another, or none to have one chosen",
-        type_="TunnelIdInUse",
-    )
 
 
 # --- ports ----------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from lessor.store import (
     database,
     dhcphosts,
     firstnetworks,
+    fleet,
     hosts,
     housekeeping,
     instances,
@@ -75,7 +76,7 @@ class Store:
         self._subscribers: list[Callable[[frozenset[str]], None]] = []
         self._tokens: dict[str, tuple[str, float]] = {}
         self._beats = hosts.Beats(settings.agent_down_time)
-        self._watch = dhcphosts.Watch(settings.dhcp_down_time)
+        self._watch = fleet.Watch(settings.dhcp_down_time)
         self._able: frozenset[str] = frozenset()
         self._said: dict[str, Report] = {}
         self._purged_at = 0.0
@@ -348,13 +349,13 @@ class Store:
 
     # --- DHCP servers of overlay networks ---------------------------------------------------------
 
-    def _fleet(self, tx: Tx) -> dhcphosts.Fleet:
-        return dhcphosts.fleet(tx.conn, self._beats, tx.now, self._watch.down_s)
+    def _fleet(self, tx: Tx) -> fleet.Fleet:
+        return fleet.read(tx.conn, self._beats, tx.now, self._watch.down_s)
 
     def place_servers(self) -> None:
         """Give DHCP servers to networks that have too few, if there are hosts that had no chance yet."""
         with self._reading() as conn:
-            found = dhcphosts.fleet(conn, self._beats, self._clock(), self._watch.down_s)
+            found = fleet.read(conn, self._beats, self._clock(), self._watch.down_s)
         if found.able - self._able:
             while self._writer.run(lambda tx: dhcphosts.fill(tx, self._fleet(tx))).value:
                 pass
@@ -367,7 +368,7 @@ class Store:
         if not self._watch.look(now):
             return
         with self._reading() as conn:
-            found = dhcphosts.fleet(conn, self._beats, now, self._watch.down_s)
+            found = fleet.read(conn, self._beats, now, self._watch.down_s)
             if not dhcphosts.stranded(conn, found):
                 return
         while moves := self._writer.run(lambda tx: dhcphosts.fail_over(tx, self._fleet(tx))).value:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lessor.agent.drivers.ovs_ingress import OvsIngress
-from lessor.agent.ovs import OWNER, BridgeRow, Ovsdb, PortRow, Step, exactly
+from lessor.agent.ovs import OWNER, BridgeRow, Ovsdb, PortRow, Step, exactly, without
 from lessor.agent.run import Run
 from lessor.core.diff import Changes
 from lessor.core.state import OvsPort
@@ -106,12 +106,13 @@ class OvsPortDriver:
         for port in wanted:
             if port.name not in plans:
                 failures += _planned(plans, seen, port)
-        forget = []
+        forget, gone = list[str](), list[PortRow]()
         for former in changes.delete:
             row = seen.row_of(former)
             forget.append(row.name if row and row.ours else former.name)
             if row is not None and row.ours:
-                plans[former.name] = _release(row)
+                gone.append(row)
+        plans |= _release(gone)
         failures += self._close(seen, [p for p in wanted if p.name in plans])
         failures += self._transact(plans)
         failures += self._forget(forget)
@@ -178,7 +179,7 @@ class OvsPortDriver:
         try:
             self._db.transact(steps)
         except CommandError as error:
-            yield LessorError(f"port {name}: {error}")
+            yield LessorError(f"{name}: {error}")
 
     def _unfinished(self, wanted: list[OvsPort], failures: list[Exception]) -> Iterator[Exception]:
         """Yield what keeps ports from working that are in the database."""
@@ -304,16 +305,24 @@ def _settings(port: OvsPort, name: str, *, taken: bool) -> list[Step]:
     return [*steps, exactly("Interface", name, "options", dict(port.options))]
 
 
-def _release(row: PortRow) -> list[Step]:
-    """Return the steps that remove a port of ours, or give one back to its hypervisor.
+def _release(rows: Sequence[PortRow]) -> dict[str, list[Step]]:
+    """Return the steps that remove ports of ours, or give them back to their hypervisor.
 
-    Without a tag it would be in every network.
+    Without a tag such a one would be in every network.
     """
-    if row.external_ids.get(TAKEN) != "true":
-        return [_deletion(row)]
+    taken = [row for row in rows if row.external_ids.get(TAKEN) == "true"]
+    plans = {f"release of {row.name}": _giving_back(row.name) for row in taken}
+    for bridge in sorted({row.bridge for row in rows}):
+        names = sorted(row.name for row in rows if row.bridge == bridge and row not in taken)
+        if names:
+            plans[f"removal of {', '.join(names)}"] = [without(bridge, names)]
+    return plans
+
+
+def _giving_back(name: str) -> list[Step]:
     return [
-        lambda api: api.db_set("Port", row.name, ("tag", [DEAD_VLAN])),
-        lambda api: api.db_remove("Port", row.name, "external_ids", *MARKS),
+        lambda api: api.db_set("Port", name, ("tag", [DEAD_VLAN])),
+        lambda api: api.db_remove("Port", name, "external_ids", *MARKS),
     ]
 
 

@@ -1,0 +1,84 @@
+"""Which hosts can serve DHCP on overlay networks, and which are dead."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from lessor.store.hosts import Beats
+from lessor.store.tables import hosts, ports
+
+START_S = 0.1  # for each network that a starting agent has to set up, it may be late
+
+
+class Watch:
+    """Tells when silence means something: not while it may be this server that was away."""
+
+    def __init__(self, down_s: float) -> None:
+        self.down_s = down_s
+        self._last: float | None = None
+        self._quiet_until = 0.0
+
+    def look(self, now: float) -> bool:
+        """Note a look at the hosts; tell whether a silent host can be called dead.
+
+        It can't for `down_s` after the start, and after a gap between looks in which hosts can
+        have spoken without being heard: the clock jumped, or the machine slept (semantics.md B13).
+        """
+        last, self._last = self._last, now
+        if last is None or not 0 <= now - last <= self.down_s / 2:
+            self._quiet_until = now + self.down_s
+        return now >= self._quiet_until
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Hosts as far as DHCP servers go.
+
+    Attributes:
+        able: alive, with a tunnel end, and network hosts: they may be given servers.
+        lost: dead, or not able to serve any more by what they say of themselves.
+        load: how many DHCP servers each host has.
+    """
+
+    able: frozenset[str]
+    lost: frozenset[str]
+    load: dict[str, int]
+
+    def choose(self, besides: Collection[str]) -> str | None:
+        """Return the able host with the fewest servers, and count one more for it."""
+        rest = self.able.difference(besides)
+        if not rest:
+            return None
+        chosen = min(rest, key=lambda host: (self.load.get(host, 0), host))
+        self.load[chosen] = self.load.get(chosen, 0) + 1
+        return chosen
+
+
+HOSTS = select(
+    hosts.c.name, hosts.c.heartbeat_at, hosts.c.started_at, hosts.c.network_host, hosts.c.local_ip
+)
+_LOAD = (
+    select(ports.c.server_of, func.count())
+    .where(ports.c.server_of > "")
+    .group_by(ports.c.server_of)
+)
+
+
+def read(conn: Connection, beats: Beats, now: float, down_s: float) -> Fleet:
+    """Return how the hosts are at `now`; one not heard of for `down_s` is dead."""
+    load = {row[0]: int(row[1]) for row in conn.execute(_LOAD)}
+    known = beats.known()
+    able: set[str] = set()
+    lost: set[str] = set()
+    for row in conn.execute(HOSTS):
+        beat = max(row.heartbeat_at or 0.0, known.get(row.name, 0.0))
+        start = min(row.started_at or 0.0, beat) + START_S * load.get(row.name, 0)
+        if beat + down_s > now:
+            fit = row.network_host and row.local_ip is not None
+            (able if fit else lost).add(row.name)
+        elif start + down_s <= now:
+            lost.add(row.name)
+    return Fleet(frozenset(able), frozenset(lost), load)
