@@ -10,10 +10,9 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
+from bench import table
 from bench.figure import Figure, Measure
 from bench.processes import waited_s
-
-from bench import table
 
 NAMES = ("hook", "api", "dora", "start", "memory", "answer")
 

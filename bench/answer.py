@@ -16,13 +16,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from bench import cloud, fleet
 from bench.cloud import Ground
 from bench.figure import Figure, Limit, p50_p99
 from bench.fleet import FAR, HOST, Fleet
 from bench.http1 import Connection
 from bench.wire import TapWire, Wire, until_offered
-
-from bench import cloud, fleet
 
 Plug = Callable[[dict[str, Any]], Wire]  # gives the wire that a port's client is on
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+
 from bench import cloud, server
 from bench.figure import Figure, Limit, Peer, of_repeats, p50_p99
 from bench.http1 import Connection, burst, request

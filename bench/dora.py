@@ -13,11 +13,10 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 from typing import Any
 
+from bench import cloud, fleet
 from bench.figure import Figure, Peer, quantile
 from bench.fleet import BRIDGE, FAR, Fleet, client_on, ip_batch
 from bench.wire import DeviceWire, Wire, dora, until_offered
-
-from bench import cloud, fleet
 from lessor.lab.wait import wait_for
 
 CIDR = "10.64.0.0/16"

@@ -15,7 +15,6 @@ from typing import Any
 
 from bench.http1 import TIMEOUT_S, Connection
 from bench.wire import DeviceWire
-
 from lessor.lab.lab import FABRIC, Lab
 from lessor.lab.netns import in_netns
 from lessor.lab.node import Node

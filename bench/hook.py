@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import median
 
 from bench.figure import Figure, Limit, Peer
-
 from lessor.agent.drivers.dhcp import HOOK
 
 TRUE = "/bin/true"

@@ -16,7 +16,6 @@ from bench.fleet import FAR
 from bench.http1 import Connection
 from bench.processes import PROC, memory_mib
 from bench.wire import until_offered
-
 from lessor.lab.wait import wait_for
 
 SETTLED_S = 60

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.http1 import Connect, Connection, request, tcp
-
 from lessor.lab.wait import wait_for
 
 LESSOR = str(Path(sys.executable).with_name("lessor"))

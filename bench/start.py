@@ -16,7 +16,6 @@ from bench.cloud import Ground
 from bench.figure import Figure, of_repeats
 from bench.fleet import FAR, HOST, Fleet
 from bench.http1 import Connection
-
 from lessor.lab.wait import wait_for
 
 PORTS = 500

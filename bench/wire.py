@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Protocol
 
 from bench import dhcp
-
 from lessor.lab.netns import in_netns
 
 ETH_P_IP = 0x0800

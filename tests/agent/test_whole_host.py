@@ -7,9 +7,9 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from tests.agent.whole_host import Host, Killed, Steps, inject, whole_host
 
 from lessor.model import FixedIp, Network, Pool, Port, Scope, Subnet, View
+from tests.agent.whole_host import Host, Killed, Steps, inject, whole_host
 
 pytestmark = pytest.mark.lab
 

@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
-from tests.metadata.metadata_fakes import FakeServer, app, running_loop
 
 from lessor.agent import kinds
 from lessor.agent.drivers import bridges
@@ -42,6 +41,7 @@ from lessor.metadata import listeners
 from lessor.metadata.listeners import MetadataListeners
 from lessor.model import View
 from lessor.settings import AgentSettings, FlatMapping
+from tests.metadata.metadata_fakes import FakeServer, app, running_loop
 
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)

@@ -11,10 +11,10 @@ from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
-from tests.store.store_cloud import Clock
 
 from lessor import wire
 from lessor.model import LeaseBatch, LeaseEvent, Report, ViewAnswer, ViewRequest
+from tests.store.store_cloud import Clock
 
 ADDRESS = "10.4.0.2"
 DAY = 86400

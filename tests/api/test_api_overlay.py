@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.api.conftest import Json, Server
 
 from lessor import wire
 from lessor.agent.client import Client
 from lessor.errors import NotFound
 from lessor.model import LeaseBatch, LeaseEvent, Report
+from tests.api.conftest import Json, Server
 
 
 def add_host(server: Server, name: str, end: str | None, *, dhcp: bool) -> dict[str, str]:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from bench.figure import Figure, Limit, Peer, of_repeats, p50_p99, quantile
 
 from bench import table
+from bench.figure import Figure, Limit, Peer, of_repeats, p50_p99, quantile
 
 
 def figure(value: float, **more: object) -> Figure:

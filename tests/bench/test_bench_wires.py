@@ -6,9 +6,9 @@ import threading
 from ipaddress import IPv4Address
 
 import pytest
-from bench.http1 import Connection, Reading, Refused, burst, request
 
 from bench import dhcp
+from bench.http1 import Connection, Reading, Refused, burst, request
 
 ANSWER = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}"
 MAC = "fa:16:3e:00:00:01"

@@ -1,11 +1,11 @@
 from dataclasses import replace
 
 import pytest
-from tests.core.test_flat import HERE, MULTI, OWN, THERE, plan
 
 from lessor.core.ready import Found, news, port_reports
 from lessor.core.state import DhcpServer, Reservation, Tap
 from lessor.model import DHCP_OWNER, PortReport
+from tests.core.test_flat import HERE, MULTI, OWN, THERE, plan
 
 PART = plan("net", HERE, THERE)
 TAP = PART.taps[0]

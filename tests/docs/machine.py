@@ -15,10 +15,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tests.docs.terminal import Terminal
-
 from lessor.lab.process import run
 from lessor.lab.wait import wait_for
+from tests.docs.terminal import Terminal
 
 SYSTEMD = Path("/lib/systemd/systemd")
 OUTSIDE = "192.0.2.1"

@@ -11,13 +11,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from lessor.lab.guest_image import default_cache
+from lessor.lab.lab import Lab, usual_hosts
 from tests.docs.follow import Reader
 from tests.docs.machine import Machine
 from tests.docs.page import FIRST, steps
 from tests.docs.terminal import Terminal
-
-from lessor.lab.guest_image import default_cache
-from lessor.lab.lab import Lab, usual_hosts
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs/how-to"

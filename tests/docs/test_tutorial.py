@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from lessor.lab.guest_image import build_guest, default_cache
 from tests.docs.follow import Reader
 from tests.docs.machine import Machine
 from tests.docs.page import Step, missing, sections, steps
-
-from lessor.lab.guest_image import build_guest, default_cache
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL, README = ROOT / "docs/tutorial.md", ROOT / "README.md"

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.lab.stage import Stage, up
 
 from lessor.lab.lab import Lab, usual_hosts
 from lessor.lab.state import HostSpec
+from tests.lab.stage import Stage, up
 
 
 @pytest.fixture(scope="session", autouse=True)

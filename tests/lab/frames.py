@@ -11,13 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from lessor.lab.dora import (
-    ETH_P_ALL,
-    SO_TIMESTAMPNS,
-    TIMESPEC,
-    DhcpMessage,
-    dhcp_message,
-)
+from lessor.lab.capture import ETH_P_ALL, SO_TIMESTAMPNS, TIMESPEC
+from lessor.lab.dora import DhcpMessage, dhcp_message
 from lessor.lab.netns import in_netns
 
 ETH_P_ARP = b"\x08\x06"

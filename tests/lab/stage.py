@@ -17,14 +17,13 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from tests.lab.frames import Wire, listening
-
 from lessor.errors import Conflict, NotFound
 from lessor.lab.cabling import DMZ, OUTSIDE, cable_name
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.lab import FABRIC, Lab
 from lessor.lab.state import HostSpec
 from lessor.lab.vm import NetnsVm
+from tests.lab.frames import Wire, listening
 
 LIMIT_S = 30  # generous: other tests may keep the machine busy
 NOVA_PORT, NOVA_SECRET = 8774, "a-secret"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.lab.stage import Stage
 
 from lessor.client import Client
 from lessor.errors import Conflict, Invalid
 from lessor.lab.cloud import answers
 from lessor.lab.netns import NetnsTransport
 from lessor.lab.services import LESSOR, SERVER
+from tests.lab.stage import Stage
 
 pytestmark = pytest.mark.lab
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 import pytest
+
 from tests.lab.stage import Stage
 
 pytestmark = pytest.mark.lab

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.lab.frames import listening
-from tests.lab.stage import NETWORKS, Stage
 
 from lessor.lab.dora import RELEASE
+from tests.lab.frames import listening
+from tests.lab.stage import NETWORKS, Stage
 
 pytestmark = pytest.mark.lab
 

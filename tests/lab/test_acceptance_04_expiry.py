@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.lab.stage import Stage
 
 from lessor.errors import Conflict
+from tests.lab.stage import Stage
 
 pytestmark = pytest.mark.lab
 

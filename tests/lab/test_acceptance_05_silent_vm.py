@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.lab.stage import Stage
 
 from lessor.errors import Conflict
+from tests.lab.stage import Stage
 
 pytestmark = pytest.mark.lab
 

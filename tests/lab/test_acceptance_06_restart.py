@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.lab.frames import listening
-from tests.lab.stage import Stage
 
 from lessor.lab.dora import ACK, NAK
 from lessor.lab.vm import NIC
+from tests.lab.frames import listening
+from tests.lab.stage import Stage
 
 pytestmark = pytest.mark.lab
 

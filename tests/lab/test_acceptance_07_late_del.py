@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.lab.stage import Stage
 
 pytestmark = pytest.mark.lab

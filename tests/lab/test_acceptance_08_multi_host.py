@@ -7,12 +7,12 @@ from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address
 
 import pytest
-from tests.lab.frames import REPLY, Wire, listening
-from tests.lab.stage import Stage
 
 from lessor.lab.dora import OFFER
 from lessor.lab.lab import FABRIC
 from lessor.lab.vm import NIC, NetnsVm
+from tests.lab.frames import REPLY, Wire, listening
+from tests.lab.stage import Stage
 
 pytestmark = pytest.mark.lab
 

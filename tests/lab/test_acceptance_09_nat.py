@@ -7,11 +7,11 @@ from contextlib import closing
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from tests.lab.stage import SOURCES, Stage
 
 from lessor.lab.cabling import DMZ_ADDRESS, OUTSIDE
 from lessor.lab.netns import in_netns
 from lessor.lab.vm import NetnsVm
+from tests.lab.stage import SOURCES, Stage
 
 pytestmark = pytest.mark.lab
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address
 
 import pytest
-from tests.lab.stage import NOVA_PORT, NOVA_SECRET, Stage
-from tests.metadata.nova_receiver import NovaReceiver
 
 from lessor.lab.netns import in_netns
 from lessor.lab.vm import NIC, NetnsVm
+from tests.lab.stage import NOVA_PORT, NOVA_SECRET, Stage
+from tests.metadata.nova_receiver import NovaReceiver
 
 pytestmark = pytest.mark.lab
 

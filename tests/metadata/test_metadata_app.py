@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
-from tests.metadata.metadata_fakes import Clock, FakeServer, app, ask, vm
 
 from lessor.metadata import cache
 from lessor.metadata.app import Endpoint
+from tests.metadata.metadata_fakes import Clock, FakeServer, app, ask, vm
 
 NAME = "/openstack/latest/meta_data.json"
 PASSWORD = "/openstack/latest/password"

@@ -2,9 +2,8 @@ import asyncio
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from tests.metadata.metadata_fakes import Clock, FakeServer, vm
-
 from lessor.metadata.cache import ROW, FactsCache
+from tests.metadata.metadata_fakes import Clock, FakeServer, vm
 
 ADDRESSES = [IPv4Address(f"10.0.0.{n}") for n in range(2, 12)]
 

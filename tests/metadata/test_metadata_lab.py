@@ -12,12 +12,12 @@ from ipaddress import IPv4Address
 
 import pytest
 from pyroute2 import netns
-from tests.metadata.metadata_fakes import FakeServer, app, running_loop, vm
 
 from lessor.core.diff import diff
 from lessor.core.state import MetadataListener
 from lessor.errors import Pending
 from lessor.metadata.listeners import MetadataListeners
+from tests.metadata.metadata_fakes import FakeServer, app, running_loop, vm
 
 pytestmark = pytest.mark.lab
 

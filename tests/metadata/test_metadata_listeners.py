@@ -8,7 +8,6 @@ from http.client import HTTPConnection
 from ipaddress import IPv4Address
 
 import pytest
-from tests.metadata.metadata_fakes import FakeServer, app, free_port, running_loop, vm
 
 from lessor.core.diff import Changes, diff
 from lessor.core.state import MetadataListener
@@ -16,6 +15,7 @@ from lessor.errors import Conflict, Pending
 from lessor.metadata import server as bounds
 from lessor.metadata.listeners import MetadataListeners
 from lessor.metadata.server import BoundedProtocol
+from tests.metadata.metadata_fakes import FakeServer, app, free_port, running_loop, vm
 
 HERE = IPv4Address("127.0.0.1")
 NAME = "/latest/meta-data/hostname"

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pyroute2 import netns
-from tests.metadata.metadata_fakes import FIVE, FakeServer, app, running_loop, vm
 
 from lessor.core.diff import diff
 from lessor.core.state import MetadataListener
 from lessor.errors import Pending
 from lessor.metadata.listeners import MetadataListeners
+from tests.metadata.metadata_fakes import FIVE, FakeServer, app, running_loop, vm
 
 pytestmark = pytest.mark.lab
 

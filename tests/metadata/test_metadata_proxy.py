@@ -7,11 +7,11 @@ from ipaddress import IPv4Address
 
 import httpx
 import pytest
-from tests.metadata.metadata_fakes import FakeServer, app, ask, free_port, vm
-from tests.metadata.nova_receiver import NovaReceiver
 
 from lessor.metadata.app import Endpoint
 from lessor.metadata.proxy import signature
+from tests.metadata.metadata_fakes import FakeServer, app, ask, free_port, vm
+from tests.metadata.nova_receiver import NovaReceiver
 
 SECRET = "metadata-secret"
 

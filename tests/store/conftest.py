@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.store.store_cloud import Cloud, open_cloud, settings_in
 
 from lessor.store.database import FILE
 from lessor.store.store import Store
+from tests.store.store_cloud import Cloud, open_cloud, settings_in
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from tests.store.store_cloud import Clock, Cloud, settings_in
 
 from lessor.errors import ConfigError, Unavailable
 from lessor.store import database
 from lessor.store.store import Store
 from lessor.store.tables import metadata
+from tests.store.store_cloud import Clock, Cloud, settings_in
 
 
 def test_an_empty_folder_is_open_in_under_a_second(tmp_path: Path) -> None:

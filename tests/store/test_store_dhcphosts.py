@@ -9,12 +9,12 @@ from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
-from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 from lessor.errors import Conflict, InUse, NotFound
 from lessor.model import AddressState, Network, Port, ViewRequest
 from lessor.store.dhcphosts import PARKED
 from lessor.store.fleet import Watch
+from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 DOWN_S = 10  # settings.dhcp_down_time
 

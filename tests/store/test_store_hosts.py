@@ -3,12 +3,12 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 import pytest
-from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import DHCP_OWNER, AddressState, ViewRequest
 from lessor.store.store import Store
 from lessor.store.values import NetworkValues
+from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 
 def test_a_token_names_its_host_and_is_not_kept(cloud: Cloud) -> None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
-from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 from lessor.errors import Conflict, Invalid, NotFound
 from lessor.model import (
@@ -19,6 +18,7 @@ from lessor.model import (
     ViewRequest,
 )
 from lessor.store.query import Query
+from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 DAY = 86400.0
 

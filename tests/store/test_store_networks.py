@@ -5,10 +5,10 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
-from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 from lessor.errors import Conflict, InUse, Invalid, LessorError, NotFound
 from lessor.model import DHCP_OWNER, AddressState, HostRoute, Pool
+from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 
 def test_a_new_network_has_its_ends_and_gateway_reserved(cloud: Cloud) -> None:

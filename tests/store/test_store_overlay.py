@@ -7,11 +7,11 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
-from tests.store.store_cloud import Cloud, by, ips_of
 
 from lessor.core.view import merge, request
 from lessor.errors import Conflict, Exhausted, Invalid
 from lessor.model import AddressState, Network, Port, Subnet, View
+from tests.store.store_cloud import Cloud, by, ips_of
 
 ENDS = {name: IPv4Address(f"192.0.2.{n}") for n, name in enumerate(("net", "h1", "h2"), 1)}
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 from sqlalchemy import event
-from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 from lessor.errors import Conflict, Exhausted, Invalid, LessorError, NotFound, Unavailable
 from lessor.model import AddressPair, AddressState, DhcpOption
 from lessor.store.query import Query
 from lessor.store.values import FixedIpRequest
+from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 ANY = FixedIpRequest()
 

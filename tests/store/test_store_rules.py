@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.store.store_cloud import settings_in
 
 from lessor.errors import Conflict, Invalid, LessorError
 from lessor.model import DhcpOption, Pool
@@ -15,6 +14,7 @@ from lessor.store.firstnetworks import cut
 from lessor.store.macs import new_mac, parsed_mac
 from lessor.store.options import check_dns_name, check_options
 from lessor.store.pools import checked_pools, default_pools, reserved_addresses
+from tests.store.store_cloud import settings_in
 
 BLOCK = IPv4Network("10.0.0.0/24")
 

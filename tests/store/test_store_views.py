@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import event
-from tests.store.store_cloud import Cloud, by, ips_of, open_cloud
 
 from lessor.core.view import merge, request
 from lessor.errors import LessorError
 from lessor.model import DHCP_OWNER, Network, Port, View, ViewAnswer, ViewRequest
 from lessor.store import housekeeping
 from lessor.store.store import Store
+from tests.store.store_cloud import Cloud, by, ips_of, open_cloud
 
 
 @dataclass

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from tests.store.store_cloud import Cloud, by
 
 from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.store import writer
 from lessor.store.tables import counter
 from lessor.store.writer import Tx
+from tests.store.store_cloud import Cloud, by
 
 
 def together(cloud: Cloud, jobs: list[Callable[[Tx], Any]]) -> list[Any]:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
-from tests.agent.drivers.ovs_daemons import Ovs, open_vswitch
 
 from lessor.agent.ovs import Ovsdb
+from tests.agent.drivers.ovs_daemons import Ovs, open_vswitch
 
 NEW_NET = 0x40000000  # CLONE_NEWNET
 _libc = ctypes.CDLL(None, use_errno=True)

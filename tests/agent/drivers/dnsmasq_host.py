@@ -13,8 +13,6 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from tests.dhcpclient import DhcpClient, Reply
-
 from lessor.agent.drivers.dhcp import HOOK, KnownLeases
 from lessor.agent.drivers.dnsmasq import DnsmasqDriver
 from lessor.agent.drivers.dnsmasq_process import find_all
@@ -25,6 +23,7 @@ from lessor.core.diff import Changes, diff
 from lessor.core.dnsmasq import Paths
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 from lessor.errors import Pending
+from tests.dhcpclient import DhcpClient, Reply
 
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)

@@ -13,15 +13,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from tests.agent.drivers.dnsmasq_host import CLONE_NEWNET, LIBC, RANGE, Host
-from tests.dhcpclient import DhcpClient
-
 from lessor.agent.drivers.dnsmasq_process import find_all
 from lessor.agent.run import run
 from lessor.core.dnsmasq import Paths
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer, Reservation
 from lessor.netns import FOLDER
+from tests.agent.drivers.dnsmasq_host import CLONE_NEWNET, LIBC, RANGE, Host
+from tests.dhcpclient import DhcpClient
 
 
 def lines(*commands: str) -> None:

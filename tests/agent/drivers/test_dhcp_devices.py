@@ -9,7 +9,6 @@ from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 import pytest
-from tests.agent.drivers.ovs_daemons import Ovs
 
 from lessor.agent.drivers.dhcp_devices import DhcpDeviceDriver
 from lessor.agent.drivers.namespaces import PREFIX
@@ -18,6 +17,7 @@ from lessor.core.diff import Changes, diff
 from lessor.core.state import DhcpDevice
 from lessor.errors import Conflict, Pending
 from lessor.netns import FOLDER, inside
+from tests.agent.drivers.ovs_daemons import Ovs
 
 pytestmark = pytest.mark.lab
 

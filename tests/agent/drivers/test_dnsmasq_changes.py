@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lessor.agent.run import run
+from lessor.errors import Pending
 from tests.agent.drivers.dnsmasq_host import (
     BRIDGE,
     Host,
@@ -17,9 +20,6 @@ from tests.agent.drivers.dnsmasq_host import (
     reserve,
     server,
 )
-
-from lessor.agent.run import run
-from lessor.errors import Pending
 
 pytestmark = pytest.mark.lab
 

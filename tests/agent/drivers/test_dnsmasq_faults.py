@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+
+from lessor.agent.drivers.dnsmasq_process import find_all
+from lessor.agent.run import run
+from lessor.errors import LessorError
 from tests.agent.drivers.dnsmasq_host import (
     BRIDGE,
     LIBC,
@@ -27,10 +31,6 @@ from tests.agent.drivers.dnsmasq_host import (
     server,
 )
 from tests.dhcpclient import ACK
-
-from lessor.agent.drivers.dnsmasq_process import find_all
-from lessor.agent.run import run
-from lessor.errors import LessorError
 
 PR_SET_CHILD_SUBREAPER = 36
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lessor.agent.run import run
+from lessor.core.state import DhcpServer
 from tests.agent.drivers.dnsmasq_host import (
     Host,
     host_in_namespace,
     reserve,
     server,
 )
-
-from lessor.agent.run import run
-from lessor.core.state import DhcpServer
 
 pytestmark = pytest.mark.lab
 

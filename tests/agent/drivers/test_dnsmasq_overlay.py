@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+
+from lessor.core.leases import LiveLease
+from lessor.netns import identity, identity_of
 from tests.agent.drivers.dnsmasq_host import mac, reserve
 from tests.agent.drivers.dnsmasq_overlay import Place, lines
 from tests.agent.drivers.dnsmasq_overlay import place as made_place
 from tests.dhcpclient import ACK
-
-from lessor.core.leases import LiveLease
-from lessor.netns import identity, identity_of
 
 pytestmark = pytest.mark.lab
 

@@ -12,6 +12,8 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
+
+from lessor.agent.run import run
 from tests.agent.drivers.dnsmasq_host import (
     BRIDGE,
     RANGE,
@@ -22,8 +24,6 @@ from tests.agent.drivers.dnsmasq_host import (
     server,
 )
 from tests.dhcpclient import ACK, NAK
-
-from lessor.agent.run import run
 
 pytestmark = pytest.mark.lab
 

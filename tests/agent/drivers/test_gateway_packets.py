@@ -16,7 +16,6 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
-from tests.agent.drivers.frames import Namespace, checksum, namespaces
 
 from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.core.diff import diff
@@ -24,6 +23,7 @@ from lessor.core.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.gateway_nft import GatewayOptions, nft_gateway_ruleset
 from lessor.core.guards import guard_ruleset
 from lessor.core.state import Gateway, Guard, Ruleset
+from tests.agent.drivers.frames import Namespace, checksum, namespaces
 
 pytestmark = pytest.mark.lab
 

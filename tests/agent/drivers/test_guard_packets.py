@@ -18,6 +18,10 @@ from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import pytest
+
+from lessor.core.guard_rules import COUNTERS
+from lessor.core.guards import drop_counters, guard_ruleset
+from lessor.core.state import Gateway, Guard
 from tests.agent.drivers.frames import (
     BROADCAST,
     IPV4,
@@ -31,10 +35,6 @@ from tests.agent.drivers.frames import (
     tagged,
     udp,
 )
-
-from lessor.core.guard_rules import COUNTERS
-from lessor.core.guards import drop_counters, guard_ruleset
-from lessor.core.state import Gateway, Guard
 
 pytestmark = pytest.mark.lab
 

@@ -1,11 +1,11 @@
 import pytest
-from tests.agent.drivers.ovs_daemons import Ovs
 
 from lessor.agent.drivers.ovs_bridges import OvsBridgeDriver
 from lessor.agent.ovs import Ovsdb
 from lessor.core.diff import Changes, diff
 from lessor.core.state import OvsBridge
 from lessor.errors import Conflict, InUse, Unavailable
+from tests.agent.drivers.ovs_daemons import Ovs
 
 pytestmark = pytest.mark.lab
 

@@ -3,7 +3,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from tests.agent.drivers.ovs_daemons import Ovs
 
 from lessor.agent.drivers.flows import FlowDriver
 from lessor.agent.ovs import rundir
@@ -12,6 +11,7 @@ from lessor.core.diff import Changes, diff
 from lessor.core.flow_bundle import COOKIE
 from lessor.core.state import Flows
 from lessor.errors import CommandError, Pending
+from tests.agent.drivers.ovs_daemons import Ovs
 
 pytestmark = pytest.mark.lab
 

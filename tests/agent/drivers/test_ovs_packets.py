@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agent.drivers.frames import ALL as ALL_PROTOCOLS
-from tests.agent.drivers.frames import arp
-from tests.agent.drivers.ovs_daemons import Ovs
 
 from lessor.agent.drivers import Driver
 from lessor.agent.drivers.flows import FlowDriver
@@ -22,6 +19,9 @@ from lessor.core.int_flows import int_flows
 from lessor.core.overlay import NetworkFacts, RemotePort, VmFacts
 from lessor.core.state import Flows, OvsBridge, OvsPort
 from lessor.core.tun_flows import tun_flows
+from tests.agent.drivers.frames import ALL as ALL_PROTOCOLS
+from tests.agent.drivers.frames import arp
+from tests.agent.drivers.ovs_daemons import Ovs
 
 pytestmark = pytest.mark.lab
 

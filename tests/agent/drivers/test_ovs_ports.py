@@ -3,7 +3,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.agent.drivers.ovs_daemons import Ovs
 
 from lessor.agent.drivers.ovs_bridges import OvsBridgeDriver
 from lessor.agent.drivers.ovs_ports import OvsPortDriver
@@ -12,6 +11,7 @@ from lessor.agent.run import run
 from lessor.core.diff import Changes, diff
 from lessor.core.state import OvsBridge, OvsPort
 from lessor.errors import CommandError, Conflict, LessorError, Pending
+from tests.agent.drivers.ovs_daemons import Ovs
 
 pytestmark = pytest.mark.lab
 

@@ -3,10 +3,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
-from tests.agent.drivers.ovs_daemons import Ovs
 
 from lessor.agent.ovs import Ovsdb
 from lessor.agent.ovs_watch import OvsWatch
+from tests.agent.drivers.ovs_daemons import Ovs
 
 pytestmark = pytest.mark.lab
 

@@ -7,7 +7,6 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
-from tests.agent.drivers.frames import Namespace, namespaces
 
 from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.core.diff import Changes, diff
@@ -16,6 +15,7 @@ from lessor.core.gateway_nft import GatewayOptions, nft_gateway_ruleset
 from lessor.core.guards import drop_counters, guard_ruleset
 from lessor.core.state import Gateway, Guard, Ruleset
 from lessor.errors import CommandError
+from tests.agent.drivers.frames import Namespace, namespaces
 
 pytestmark = pytest.mark.lab
 
