@@ -132,7 +132,7 @@ def main(
         answer = tables.as_json([*demo.networks.values()], demo.seen, demo.leases, ok=ok)
         json.write_text(jsons.dumps(answer, indent=2) + "\n")
     if keep:
-        print(f"\nthe lab runs on: lessor lab status --dir {folder}; lessor lab down ends it")
+        print(f"\nthe lab runs on; look around in it, and end it, with\n{_commands(folder)}")
     elif ok:
         shutil.rmtree(folder)
     _verdict(demo.failures, folder, time.monotonic() - started)
@@ -152,6 +152,22 @@ def show(lab: Lab) -> Demo:
     if took_s is not None:
         print(f"\n{name} deleted: its address {address} was free again after {took_s:.1f} s")
     return demo
+
+
+def _commands(folder: Path) -> str:
+    """Return what to type next, with this installation's program."""
+    lessor = Path(sys.executable).with_name("lessor")
+    lab = f"  {lessor} lab"
+    return "\n".join(
+        (
+            f"  export LESSOR_LAB={folder}",
+            f"{lab} status",
+            f"{lab} exec server -- lessor status",
+            f"{lab} vm exec vm2 -- ip address",
+            f"{lab} vm console vm5",
+            f"{lab} down",
+        )
+    )
 
 
 def _verdict(failures: list[str], folder: Path, took_s: float) -> None:
