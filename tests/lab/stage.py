@@ -21,6 +21,7 @@ from lessor.errors import Conflict, NotFound
 from lessor.lab.cabling import DMZ, OUTSIDE, cable_name
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.lab import FABRIC, Lab
+from lessor.lab.process import processes
 from lessor.lab.state import HostSpec
 from lessor.lab.vm import NetnsVm
 from tests.lab.frames import Wire, listening
@@ -170,6 +171,19 @@ class Stage:
             return None
         return pid if pid in {process.pid for process in node.find("dnsmasq")} else None
 
+    def dnsmasq_arguments(self, host: str) -> list[str]:
+        """Return the words of its command line; none while it doesn't run."""
+        pid = self.dnsmasq(host)
+        running = dict(processes(self.lab.node(host).proc))
+        return next((words for process, words in running.items() if process.pid == pid), [])
+
+    def _dnsmasq_environ(self, host: str) -> list[str]:
+        try:
+            path = self.lab.node(host).proc / str(self.dnsmasq(host)) / "environ"
+            return path.read_text().split("\0")[:-1]
+        except (FileNotFoundError, ProcessLookupError):
+            return []
+
     def restart_dnsmasq(self, host: str, signal: str = "KILL") -> None:
         """End the DHCP server of a host, and wait until the agent has started it again."""
         before = self.dnsmasq(host)
@@ -178,14 +192,12 @@ class Stage:
 
     def hook(self, host: str, *event: str, expires_at: int = 0) -> str:
         """Call lessor-dhcpbridge on a host as its dnsmasq does, and return what it prints."""
-        pid = self.dnsmasq(host)
-        assert pid is not None
-        proc = self.lab.node(host).proc / str(pid)
-        environ = proc.joinpath("environ").read_text().split("\0")[:-1]
+        environ = self.wait(lambda: self._dnsmasq_environ(host), f"dnsmasq runs on {host}")
+        mark = "--dhcp-script="
         [program] = [
-            word.partition("=")[2]
-            for word in proc.joinpath("cmdline").read_text().split("\0")
-            if word.startswith("--dhcp-script=")
+            word.removeprefix(mark)
+            for word in self.dnsmasq_arguments(host)
+            if word.startswith(mark)
         ]
         more = [f"DNSMASQ_LEASE_EXPIRES={expires_at}"] if expires_at else []
         return self.lab.exec(host, "env", "-i", *environ, *more, program, *event)

@@ -32,9 +32,8 @@ def test_d3_01_network_gateway_and_broadcast_are_reserved_and_dhcp_starts_at_2(
     subnet = stage.lab.api.show("subnets", network.subnet_id)
     assert subnet["allocation_pools"] == [{"start": "10.0.0.2", "end": "10.0.0.254"}]
     assert stage.make_port(network)["fixed_ips"][0]["ip_address"] == "10.0.0.2"
-    stage.wait(lambda: stage.dnsmasq("net1"), "dnsmasq runs on net1")
-    command = (stage.lab.node("net1").proc / str(stage.dnsmasq("net1")) / "cmdline").read_text()
-    assert f"--dhcp-range=set:subnet-{network.subnet_id},10.0.0.2,static,255.255.255.0," in command
+    told = f"--dhcp-range=set:subnet-{network.subnet_id},10.0.0.2,static,255.255.255.0,86400s"
+    stage.wait(lambda: told in stage.dnsmasq_arguments("net1"), f"dnsmasq is told {told}")
 
 
 @pytest.mark.parametrize("reserved", ["10.0.0.0", "10.0.0.1", "10.0.0.255"])

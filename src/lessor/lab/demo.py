@@ -145,7 +145,7 @@ def main(
     if json is not None:
         json.write_text(jsons.dumps(as_json(demo, overlay), indent=2) + "\n")
     if keep:
-        print(f"\nthe lab runs on: lessor lab status --dir {folder}; lessor lab down ends it")
+        print(f"\nthe lab runs on; look around in it, and end it, with\n{_commands(folder)}")
     elif ok:
         shutil.rmtree(folder)
     _verdict(failures, folder, time.monotonic() - started)
@@ -181,6 +181,22 @@ def as_json(demo: Demo, overlay: OverlayDemo) -> dict[str, Any]:
     flat = tables.as_json([*demo.networks.values()], demo.seen, demo.leases, ok=ok)
     networks = flat["networks"] + overlay_tables.as_json(overlay)
     return flat | {"networks": networks, "failover_s": overlay.failover_s}
+
+
+def _commands(folder: Path) -> str:
+    """Return what to type next, with this installation's program."""
+    lessor = Path(sys.executable).with_name("lessor")
+    lab = f"  {lessor} lab"
+    return "\n".join(
+        (
+            f"  export LESSOR_LAB={folder}",
+            f"{lab} status",
+            f"{lab} exec server -- lessor status",
+            f"{lab} vm exec vm2 -- ip address",
+            f"{lab} vm console vm5",
+            f"{lab} down",
+        )
+    )
 
 
 def _verdict(failures: list[str], folder: Path, took_s: float) -> None:
