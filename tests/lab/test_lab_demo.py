@@ -71,7 +71,7 @@ def test_a_vm_that_is_not_as_it_should_be_is_named(shown: Shown) -> None:
     seen = look(lab, vm, seen_as=IPv4Address("192.0.2.99"))
     assert (seen.gateway_ok, seen.metadata_ok, seen.outside_ok) == (True, False, False)
     assert "metadata has no instance-id" in seen.failures
-    assert "the outside sees 192.0.2.12, 192.0.2.99 is right" in seen.failures
+    assert "the outside sees 192.0.2.13, 192.0.2.99 is right" in seen.failures
 
 
 def test_a_failed_check_is_named_and_the_exit_status_is_one(

@@ -33,6 +33,7 @@ NEIGHBOUR_AGE_S = 3600  # the most that OVS takes
 
 MAKE = f"""
 mkdir -p {RUN}
+rm -f {RUN}/db.sock  # of one that was killed: nobody listens there
 test -f {DATABASE} || ovsdb-tool create {DATABASE} {SCHEMA}
 """
 FIRST = (
