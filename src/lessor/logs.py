@@ -25,6 +25,6 @@ def setup(debug: bool = False) -> None:
             structlog.dev.ConsoleRenderer(colors=terminal, pad_event_to=0),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # as it is at that time
         cache_logger_on_first_use=False,
     )
