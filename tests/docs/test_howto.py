@@ -30,7 +30,7 @@ END
 (lessor up >/tmp/up.log 2>&1 &)
 until lessor network create blue --cidr 10.0.0.0/24; do sleep 0.1; done"""
 SET_UP = f"""git config --global safe.directory '*'
-git clone -q /mnt/repository /opt/lessor
+git clone -q file:///mnt/repository /opt/lessor
 cd /opt/lessor
 ln -s /mnt/repository/.venv .
 ln -s {ROOT}/.venv/bin/lessor /usr/bin/lessor"""

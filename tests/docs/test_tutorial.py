@@ -35,7 +35,7 @@ def machine() -> Iterator[Machine]:
 
 @pytest.fixture
 def reader(machine: Machine) -> Reader:
-    reader = Reader(lambda _: machine.terminal({"REPOSITORY": "/mnt/repository"}))
+    reader = Reader(lambda _: machine.terminal({"REPOSITORY": "file:///mnt/repository"}))
     reader.terminal().run("git config --global safe.directory '*'")  # whoever owns the repository
     return reader
 
@@ -56,7 +56,7 @@ def test_the_tutorial_leads_to_a_vm_with_its_address(machine: Machine, reader: R
 def test_the_readme_leads_to_a_port_for_a_vm(reader: Reader) -> None:
     [use] = [part for part in sections(README.read_text()) if "lessor up" in part]
     for name in ("first", "up"):
-        where = "git clone -q /mnt/repository /opt/lessor; " if name == "first" else ""
+        where = "git clone -q file:///mnt/repository /opt/lessor; " if name == "first" else ""
         reader.terminal(name).run(f"{where}cd /opt/lessor")
     for step in steps(use):
         reader.follow([lent(replace(step, typed=f"\n{step.typed}"))])
