@@ -84,3 +84,9 @@ def test_ids_are_wrapped_before_addresses_and_times(
     assert max(len(line) for line in lines) <= 40
     assert lines[1].startswith("fa:16:3e:98:5a:f4  4a6ca063-e92f-")
     assert "".join(line.split()[-1] for line in lines[1:]) == row["id"]
+
+
+def test_a_column_that_nobody_needs_is_left_out() -> None:
+    columns = (Column("NAME", "name"), Column("VNI", "vni", optional=True))
+    assert table(columns, [{"name": "blue", "vni": None}]) == "NAME\nblue"
+    assert table(columns, [{"name": "red", "vni": 7}]) == "NAME  VNI\nred   7"

@@ -25,7 +25,7 @@ COLUMNS = (
     Column("LAST SEEN", "heartbeat_at"),
     Column("VERSION", "version"),
     Column("PHYSICAL NETWORKS", "physical_networks"),
-    Column("LOCAL IP", "local_ip"),
+    Column("LOCAL IP", "local_ip", optional=True),
     Column("PORTS", lambda row: row["counts"].get("ports")),
     Column("DHCP SERVERS", lambda row: row["counts"].get("dhcp_servers")),
 )

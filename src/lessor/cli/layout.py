@@ -27,16 +27,23 @@ COLOURS = {
 class Column:
     """A column of a table: its title, and how a row's cell is said.
 
-    `what` is a key of the row, or a function of the row.
+    `what` is a key of the row, or a function of the row. An `optional` one is left out of a table
+    in which no row has anything for it.
     """
 
     title: str
     what: str | Callable[[Row], object]
+    optional: bool = False
 
     def cell(self, row: Row) -> str:
         """Return the cell of a row as text, "-" if there is nothing."""
         value = self.what(row) if callable(self.what) else row.get(self.what)
         return said(value) or "-"
+
+
+def shown(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+    """Return the columns that a table of these rows has."""
+    return [c for c in columns if not c.optional or any(c.cell(row) != "-" for row in rows)]
 
 
 def said(value: object) -> str:
@@ -65,6 +72,7 @@ def by_address(row: Row) -> tuple[str, int]:
 
 def table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
     """Lay rows out as plain text, columns aligned; a line each, after a line of titles."""
+    columns = shown(columns, rows)
     lines = [[column.title for column in columns]]
     lines += [[column.cell(row) for column in columns] for row in rows]
     widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
@@ -108,6 +116,7 @@ def _fitted(columns: Sequence[Column], rows: Sequence[Row], width: int) -> Any:
     from rich.table import Table  # noqa: PLC0415 - only where it is shown
     from rich.text import Text  # noqa: PLC0415 - as above
 
+    columns = shown(columns, rows)
     lines = [[column.cell(row) for column in columns] for row in rows]
     whole = _whole(columns, lines, width)
     # it heeds NO_COLOR

@@ -21,7 +21,7 @@ COLUMNS = (
     Column("NAME", "name"),
     Column("CIDR", "cidrs"),
     Column("TYPE", "provider:network_type"),
-    Column("VNI", "provider:segmentation_id"),
+    Column("VNI", "provider:segmentation_id", optional=True),
     Column("PHYSICAL NETWORK", "provider:physical_network"),
     Column("BRIDGE", "lessor:bridge"),
     Column("MULTI HOST", "lessor:multi_host"),

@@ -43,7 +43,7 @@ OPTIONS = [
         "flat_network_dns",
         type=types.ipv4,
         default="8.8.4.4",
-        help="Name server of subnets that are created without one.",
+        help="Name server of the subnets that fixed_range makes.",
     ),
     cfg.BoolOpt(
         "multi_host",
