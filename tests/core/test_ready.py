@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from lessor.core.ready import Found, news, port_reports
-from lessor.core.state import DhcpServer, Reservation, Tap
+from lessor.core.state import Bridge, DhcpServer, Reservation, Tap
 from lessor.model import DHCP_OWNER, PortReport
 from tests.core.test_flat import HERE, MULTI, OWN, THERE, plan
 
@@ -19,9 +19,18 @@ def reports(
     why: dict[str, str] | None = None,
     *,
     guarded: bool = True,
+    interface: str | None = "eth1",
+    apart: str = "",
 ) -> dict[str, PortReport]:
     servers = {BRIDGE: DhcpServer(BRIDGE, BRIDGE, PART.ranges, reservations)}
-    found = Found(taps=taps, servers=servers, guarded=guarded, problems=why or {})
+    found = Found(
+        bridges={BRIDGE: Bridge(BRIDGE, interface)},
+        taps=taps,
+        servers=servers,
+        guarded=guarded,
+        problems=why or {},
+        bridge_problems={BRIDGE: apart} if apart else {},
+    )
     return port_reports((PART,), (), found, {HERE.id: 7})
 
 
@@ -43,6 +52,19 @@ def test_a_tap_that_is_not_as_wanted_is_said(taps: dict[str, Tap]) -> None:
 
 def test_an_unguarded_tap_is_not_wired() -> None:
     assert not reports({TAP.name: TAP}, RESERVED, guarded=False)[HERE.id].wired
+
+
+@pytest.mark.parametrize("why", ["", "flat_interface eth1 is not on this host"])
+def test_a_port_of_a_bridge_that_is_not_on_its_wire_is_not_wired(why: str) -> None:
+    found = reports({TAP.name: TAP}, RESERVED, {BRIDGE: "reloads"}, interface=None, apart=why)
+    assert (found[HERE.id].wired, found[HERE.id].served) == (False, True)
+    assert found[HERE.id].pending == (why or "eth1 is not in bridge br100 yet")
+
+
+def test_a_bridge_that_stays_on_its_host_needs_no_wire() -> None:
+    alone = replace(PART, bridge=replace(PART.bridge, interface=None))
+    found = port_reports((alone,), (), Found(taps={TAP.name: TAP}, guarded=True), {})
+    assert found[HERE.id].wired
 
 
 def test_a_reservation_that_is_not_loaded_is_said() -> None:

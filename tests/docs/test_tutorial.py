@@ -59,9 +59,11 @@ def test_the_readme_leads_to_a_port_for_a_vm(reader: Reader) -> None:
         where = "git clone -q file:///mnt/repository /opt/lessor; " if name == "first" else ""
         reader.terminal(name).run(f"{where}cd /opt/lessor")
     for step in steps(use):
-        reader.follow([lent(replace(step, typed=f"\n{step.typed}"))])
         if step.terminal == "up":
+            reader.terminal("up").type(step.typed)
             reader.terminal("up").wait(lambda said: "listening" in said, 30)
+        else:
+            reader.follow([lent(replace(step, typed=f"\n{step.typed}"))])
 
 
 @pytest.mark.parametrize(

@@ -83,13 +83,13 @@ def status(lab: Lab) -> str:
 
 def test_a_flat_interface_that_is_missing_is_pending_until_it_comes(lab: Lab) -> None:
     sentence = "flat_interface eth9 of bridge br100 is not on this host"
-    network = lab.network("odd", "10.31.0.0/24", multi_host=True)
+    vm = lab.boot("odd-vm", "odd1", lab.network("odd", "10.31.0.0/24", multi_host=True))
 
-    booted(lab, "odd-vm", "odd1", network)
-
-    lab.wait_for(lambda: sentence in problems(lab, "odd1"), LIMIT_S, "it is said")
-    assert f"host odd1: {sentence}" in status(lab)
+    lab.wait_for(lambda: f"port odd-vm on odd1: {sentence}" in status(lab), LIMIT_S, "it is said")
+    assert sentence in problems(lab, "odd1")
     lab.exec("odd1", "ip", "link", "add", "eth9", "type", "veth", "peer", "far9")
+    lab.wait_active(vm, LIMIT_S)
+    assert vm.dhcp(LIMIT_S).address == vm.state.assigned
     lab.wait_for(lambda: sentence not in status(lab), LIMIT_S, "it is no longer said")
     assert "master br100" in lab.exec("odd1", "ip", "link", "show", "eth9")
 

@@ -162,6 +162,7 @@ class Agent:
         revisions = {key: p.revision for s in view.scopes.values() for key, p in s.ports.items()}
         rules = actual("rulesets")
         found = Found(
+            bridges=actual("bridges"),
             taps=actual("taps"),
             addresses=actual("addresses").keys(),
             servers=actual("dhcp_servers"),
@@ -170,6 +171,7 @@ class Agent:
             flows=dict(actual("flows")) == desired.state.flows,
             devices=actual("dhcp_devices").keys(),
             problems={problem.key: problem.message for problem in outcome.problems},
+            bridge_problems={p.key: p.message for p in outcome.of("bridges")},
         )
         problems = (
             *((self._follower.problem,) if self._follower.problem else ()),

@@ -1,7 +1,8 @@
 """Joins a host's interface to a bridge without losing the host: its addresses and routes go along.
 
 Before anything is moved it is noted in a journal, with whether the server answered. If it did and
-afterwards doesn't, all is moved back, by this process or, if that was killed, by the next one.
+afterwards doesn't, all is moved back, by this process or, if that was killed, by the next one. Only
+a server that then answers again was cut off by the move; one that doesn't has died meanwhile.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lessor.agent.netlink import Link
 from lessor.errors import Pending
 
 RETRY_S = 600.0  # after a host was cut off, or after failing twice
+AWAY_S = 5.0  # between looks for a server that died while an interface joined
 POLL_S = 0.1
 TRIES = 2
 
@@ -59,6 +61,7 @@ class Uplink:
         self._patience_s = patience_s
         self._clock = clock
         self._failed: dict[tuple[str, str], tuple[int, float, str]] = {}  # tries, when, why
+        self._away: set[tuple[str, str]] = set()  # failed since the server died, as it seems
 
     def is_settled(self, bridge: Link, interface: Link) -> bool:
         """Tell whether the interface is in the bridge, with nothing left on it or to be proved."""
@@ -83,9 +86,7 @@ class Uplink:
             raise
         if before.reachable and not self._answers():
             self._undo(bridge, interface, before)
-            why = _cut_off(bridge.name, interface.name)
-            self._remember(bridge, interface, why, tries=TRIES)
-            raise Pending(why, key=bridge.name, retry_s=RETRY_S)
+            self._blame(bridge, interface)
         self._journal.clear(bridge.name)
         self._failed.pop((bridge.name, interface.name), None)
 
@@ -97,10 +98,31 @@ class Uplink:
         self._journal.clear(bridge.name)
 
     def _hold_back(self, bridge: Link, interface: Link) -> None:
-        tries, when, why = self._failed.get((bridge.name, interface.name), (0, 0.0, ""))
+        key = (bridge.name, interface.name)
+        tries, when, why = self._failed.get(key, (0, 0.0, ""))
         left = when + RETRY_S - self._clock()
-        if tries >= TRIES and left > 0:
+        if tries < TRIES or left <= 0:
+            return
+        if key not in self._away:
             raise Pending(why, key=bridge.name, retry_s=left)
+        if not self._reachable():
+            raise Pending(why, key=bridge.name, retry_s=min(left, AWAY_S))
+
+    def _blame(self, bridge: Link, interface: Link) -> None:
+        """Say why a join was undone.
+
+        Raises:
+            Pending: always.
+        """
+        key = (bridge.name, interface.name)
+        if self._answers():
+            self._away.discard(key)
+            why, retry_s = _cut_off(*key), RETRY_S
+        else:
+            self._away.add(key)
+            why, retry_s = _went_away(*key), AWAY_S
+        self._remember(bridge, interface, why, tries=TRIES)
+        raise Pending(why, key=bridge.name, retry_s=retry_s)
 
     def _remember(self, bridge: Link, interface: Link, why: str, tries: int = 1) -> None:
         key = (bridge.name, interface.name)
@@ -153,6 +175,13 @@ def _cut_off(bridge: str, interface: str) -> str:
         f"{interface} is not in bridge {bridge}: with it there the server no longer answered this "
         f"host, so it was moved back; name an interface that the host does without, or see why "
         f"{interface} does not work in a bridge (a switch that allows one MAC, a VLAN, a bond)"
+    )
+
+
+def _went_away(bridge: str, interface: str) -> str:
+    return (
+        f"{interface} is not in bridge {bridge} yet: the server stopped answering while it joined, "
+        f"and does not answer without it either; it joins when the server is back"
     )
 
 

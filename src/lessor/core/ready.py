@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lessor.core.flat import Part
 from lessor.core.overlay import OverlayPart
-from lessor.core.state import DhcpServer, OvsPort, Reservation, Tap
+from lessor.core.state import Bridge, DhcpServer, OvsPort, Reservation, Tap
 from lessor.model import PortReport
 
 _Word = tuple[str, bool, str]  # a port's id, whether it is so, and if not, why
@@ -18,6 +18,7 @@ class Found:
     """What a pass found or left on the host.
 
     Attributes:
+        bridges: the bridges as they are.
         taps: the taps as they are.
         addresses: the keys of our addresses as they are.
         servers: the DHCP servers as they are: what each has loaded.
@@ -26,8 +27,10 @@ class Found:
         flows: all flows of OVS bridges are in force.
         devices: the names of the DHCP ports' devices as they are.
         problems: why a tap, address or DHCP server isn't as it should be, by its name.
+        bridge_problems: the same of bridges, whose DHCP servers have their names.
     """
 
+    bridges: Mapping[str, Bridge] = field(default_factory=dict)
     taps: Mapping[str, Tap] = field(default_factory=dict)
     addresses: Collection[str] = ()
     servers: Mapping[str, DhcpServer] = field(default_factory=dict)
@@ -36,6 +39,7 @@ class Found:
     flows: bool = False
     devices: Collection[str] = ()
     problems: Mapping[str, str] = field(default_factory=dict)
+    bridge_problems: Mapping[str, str] = field(default_factory=dict)
 
 
 def port_reports(
@@ -84,10 +88,20 @@ def _say(
 
 
 def _wired(part: Part, found: Found) -> Iterator[_Word]:
+    apart = _apart(part.bridge, found)
     for tap in part.taps:
-        wired = found.guarded and found.taps.get(tap.name) == tap
-        why = found.problems.get(tap.name, f"{tap.name} is not ready")
+        wired = not apart and found.guarded and found.taps.get(tap.name) == tap
+        why = apart or found.problems.get(tap.name, f"{tap.name} is not ready")
         yield tap.port_id, wired, "" if wired else why
+
+
+def _apart(wanted: Bridge, found: Found) -> str:
+    """Say why a bridge is not on its wire; "" if it is, or if none is wanted."""
+    bridge = found.bridges.get(wanted.name)
+    if wanted.interface is None or (bridge and bridge.interface == wanted.interface):
+        return ""
+    lacks = f"{wanted.interface} is not in bridge {wanted.name} yet"
+    return found.bridge_problems.get(wanted.name, lacks)
 
 
 def _plugged(part: OverlayPart, found: Found) -> Iterator[_Word]:

@@ -310,7 +310,7 @@ def test_a_host_that_would_be_cut_off_gets_all_back(make: Make, sh: Shell, eth1:
     with pytest.raises(ExceptionGroup) as caught:
         bring(driver, BR)
     assert caught.group_contains(Pending, match="eth1 is not in bridge br100")
-    assert (held(sh, "eth1"), asked) == (before, [False, True])
+    assert (held(sh, "eth1"), asked) == (before, [False, True, False])
     assert "master" not in sh("ip link show eth1")
 
 
@@ -318,8 +318,8 @@ def test_being_cut_off_is_not_tried_again_and_again(make: Make, sh: Shell, eth1:
     asked = []
 
     def reachable() -> bool:
-        asked.append(1)
-        return len(asked) == 1
+        asked.append("master br100" in sh("ip link show eth1"))
+        return not asked[-1]
 
     driver = make(reachable)
     for _ in range(3):
@@ -329,7 +329,32 @@ def test_being_cut_off_is_not_tried_again_and_again(make: Make, sh: Shell, eth1:
         assert isinstance(pending, Pending)
         assert pending.retry_s is not None
         assert 590 < pending.retry_s <= 600
-    assert len(asked) == 2
+    assert asked == [False, True, False]
+
+
+def test_a_server_that_dies_while_an_interface_joins_is_waited_for(
+    make: Make, sh: Shell, eth1: str
+) -> None:
+    before, server = held(sh, "eth1"), {"dies": True, "up": True}
+
+    def reachable() -> bool:
+        if server["dies"] and "master br100" in sh("ip link show eth1"):
+            server["up"] = False
+        return server["up"]
+
+    driver = make(reachable)
+    for _ in range(2):
+        with pytest.raises(ExceptionGroup) as caught:
+            bring(driver, BR)
+        (pending,) = caught.value.exceptions
+        assert isinstance(pending, Pending)
+        assert "joins when the server is back" in str(pending)
+        assert pending.retry_s == 5
+        assert held(sh, "eth1") == before
+    server |= {"dies": False, "up": True}
+    bring(driver, BR)
+    assert held(sh, "br100") == before
+    assert not bring(driver, BR)
 
 
 def test_a_host_that_had_no_server_before_is_not_moved_back(
