@@ -46,12 +46,12 @@ def test_d3_01_a_reserved_address_is_given_to_nobody(stage: Stage, reserved: str
 def test_d3_01_without_a_bridge_a_network_is_refused(stage: Stage) -> None:
     """A server that was not told flat_network_bridge, beside the lab's own."""
     node = stage.lab.node(SERVER)
-    url = "http://127.0.0.1:9796"
+    endpoint = "http://127.0.0.1:9796"
     program = (LESSOR, "server", "--state-dir", "/run/bare", "--config-file", "/dev/null")
     listen = ("--listen", "127.0.0.1:9796", "--agent-listen", "127.0.0.1:9797")
     bare = node.spawn("bare", *program, *listen)
     try:
-        with Client(url, transport=NetnsTransport(node.netns)) as api:
+        with Client(endpoint, transport=NetnsTransport(node.netns)) as api:
             stage.wait(lambda: answers(api), "the server answers")
             for wanted in ({}, {"provider:physical_network": "physnet1"}):
                 with pytest.raises(Invalid, match="flat_network_bridge"):
