@@ -62,6 +62,16 @@ def test_a_killed_dnsmasq_is_seen_and_comes_back_with_its_leases(host: Host) -> 
     host.wait_for(lambda: ("old", mac(5), "10.0.0.5") in host.events())
 
 
+def test_a_dnsmasq_that_is_dying_is_waited_for(host: Host) -> None:
+    """It has no command line any more, but its sockets still, for a moment: hence the rounds."""
+    want = server(reserve(5))
+    host.bring(want)
+    for _ in range(20):
+        os.kill(host.pid(), signal.SIGKILL)
+        host.wait_for(lambda: host.differs(want))
+        assert host.once(want) == []
+
+
 def test_init_returns_leased_addresses_only(host: Host) -> None:
     host.bring(server(reserve(5), reserve(6)))
     host.lease(5)

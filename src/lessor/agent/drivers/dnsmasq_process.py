@@ -7,6 +7,7 @@ outlives the agent.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -88,7 +89,7 @@ class Process:
         os.close(self.pidfd)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.alive():
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
             signal.pidfd_send_signal(self.pidfd, number)
 
 

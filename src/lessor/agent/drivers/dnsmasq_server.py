@@ -263,7 +263,12 @@ class Server:
         self.sure = True
 
     def _stop(self) -> None:
-        """End every dnsmasq of this folder: the known one, and any that a killed agent left."""
+        """End every dnsmasq of this folder: the known one, and any that a killed agent left.
+
+        One that is dying has no command line any more, but its sockets still: it is waited for.
+        """
+        if self.process:
+            self.process.stop()
         self._let_go()
         for process in find_all(self._folder.paths, self._ground.scan()):
             process.stop()
