@@ -11,7 +11,7 @@ from lessor.lab.lab import Lab
 from lessor.lab.ovs import DATABASE, SERVER, SWITCH
 from lessor.lab.vm import Vm
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]  # a minute and a half: much of it is waiting
 
 BACK_S = 30  # from a fault to service; the agent's full look is every 30 s, events come earlier
 FAILOVER_S = 40  # from a host's death to its successor's service, on a busy machine
