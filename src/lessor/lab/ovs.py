@@ -55,7 +55,8 @@ ethtool -K {BRIDGE} tx off >/dev/null
 ip link set {NIC} up
 ip addr replace $address/{WIRE.prefixlen} dev {BRIDGE}
 ip link set {BRIDGE} up
-ovs-appctl tnl/neigh/aging {NEIGHBOUR_AGE_S} >/dev/null
+# a daemon that has just started doesn't know the command yet
+until ovs-appctl tnl/neigh/aging {NEIGHBOUR_AGE_S} >/dev/null 2>&1; do sleep 0.05; done
 """
 
 
