@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from lessor.api import agents, bodies, networks
 from lessor.api.routes import Answer, json_body, route, typed
+from lessor.api.routes import shown as rendered
 from lessor.settings import ServerSettings
 from lessor.store.store import Store
 
@@ -31,8 +32,7 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
 
     def of_agent(key: str) -> Answer:
         rows = store.dhcp_networks(agents.agent(store, key).name)
-        found = networks.facts(store, settings, rows)
-        return {"networks": bodies.shown(networks.RESOURCE, rows, found)}
+        return {"networks": rendered(networks.RESOURCE, networks.calls(store, settings), rows)}
 
     def add(key: str, data: DhcpNetwork) -> dict[str, Any]:
         store.add_dhcp_host(data.network_id, agents.agent(store, key).name)

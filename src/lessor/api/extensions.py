@@ -32,7 +32,13 @@ KNOWN: Mapping[str, tuple[str, str]] = {
     "sorting": ("Sorting support", "sort_key and sort_dir"),
     "standard-attr-description": ("standard-attr-description", "Descriptions"),
     "standard-attr-revisions": ("Resource revision numbers", "revision_number"),
+    "standard-attr-tag": ("Tag support for resources with standard attribute", "Tags"),
     "standard-attr-timestamp": ("Resource timestamps", "created_at and updated_at"),
+    "tag-creation": ("Tag creation extension", "Several tags can be added at once"),
+    "tag-ports-during-bulk-creation": (
+        "Tag Ports During Bulk Creation",
+        "Tags can be given at creation",
+    ),
 }
 NOUNS = ("networks", "subnets", "ports", "agents", "extensions")
 OWN_NOUNS = ("leases", "addresses", "instances", "hosts")

@@ -23,6 +23,7 @@ from lessor.errors import Invalid
 
 Name = Annotated[str, Meta(max_length=255)]
 LongText = Annotated[str, Meta(max_length=255)]
+Tags = list[Annotated[str, Meta(min_length=1, max_length=255)]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,11 @@ class Resource:
     def by_name(self) -> Mapping[str, Field]:
         """Its fields by the names clients use."""
         return {field.name: field for field in self.fields}
+
+    @property
+    def tagged(self) -> bool:
+        """Whether its rows can have tags."""
+        return "tags" in self.by_name
 
     @cached_property
     def shown(self) -> tuple[tuple[str, Callable[[Any, Any], Any]], ...]:
@@ -172,6 +178,22 @@ def text(value: str) -> str:
     return value
 
 
+def split(value: str) -> list[str]:
+    """Read a list, with commas between its parts."""
+    return value.split(",")
+
+
+def tag_list(given: list[str]) -> tuple[str, ...]:
+    """Read tags.
+
+    Raises:
+        Invalid: one is given twice.
+    """
+    if twice := sorted({tag for tag in given if given.count(tag) > 1}):
+        raise Invalid(f"tag {twice[0]!r} is given twice")
+    return tuple(given)
+
+
 def flag(value: str) -> bool:
     """Read true or false, in the ways that OpenStack clients write them."""
     known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -223,6 +245,13 @@ PROJECT = (
     Field(name="project_id", kind=Name, on="c", query=text, sort=True),
     Field(name="tenant_id", attr="project_id", kind=Name, on="c", query=text, sort=True),
 )
+TAGS = (
+    Field(name="tags", kind=Tags, on="c", accept=tag_list, show=constant([]), query=split),
+    *(
+        Field(name=name, query=split, write_only=True)
+        for name in ("tags-any", "not-tags", "not-tags-any")
+    ),
+)  # shown by `routes.shown`: they are no part of a row
 TIMES = (
     Field(name="created_at", kind=str, show=as_time("created_at"), sort=True),
     Field(name="updated_at", kind=str, show=as_time("updated_at"), sort=True),

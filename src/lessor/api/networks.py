@@ -10,12 +10,14 @@ from typing import Annotated, Any
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
+from lessor.api import tags
 from lessor.api.bodies import Values
 from lessor.api.fields import (
     DESCRIPTION,
     ID,
     NAME,
     PROJECT,
+    TAGS,
     TIMES,
     Field,
     Name,
@@ -97,6 +99,7 @@ RESOURCE = Resource(
             kind=str | None,
             show=lambda row, facts: facts.interface(row),
         ),
+        *TAGS,
         *TIMES,
     ),
     doc="A broadcast domain that virtual machines are plugged into.",
@@ -112,9 +115,9 @@ def facts(store: Store, settings: ServerSettings, rows: Sequence[Network]) -> Fa
     )
 
 
-def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
-    """Return the routes of networks."""
-    calls = Calls(
+def calls(store: Store, settings: ServerSettings) -> Calls:
+    """Return what the routes of networks call."""
+    return Calls(
         rows=store.networks,
         row=store.network,
         create=store.create_networks,
@@ -122,8 +125,14 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
         delete=store.delete_network,
         facts=partial(facts, store, settings),
         complete=partial(_on_bridge, mappings=settings.flat_mappings),
+        tags=store.tags,
     )
-    return routes(RESOURCE, calls)
+
+
+def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
+    """Return the routes of networks."""
+    called = calls(store, settings)
+    return [*routes(RESOURCE, called), *tags.routes(RESOURCE, called, store)]
 
 
 def _on_bridge(values: Values, *, mappings: Sequence[FlatMapping]) -> Values:

@@ -65,7 +65,9 @@ def _paging(resource: Resource) -> list[Parameter]:
     )
     names = Schema(
         type=OpenAPIType.ARRAY,
-        items=Schema(type=OpenAPIType.STRING, enum=[f.name for f in resource.fields]),
+        items=Schema(
+            type=OpenAPIType.STRING, enum=[f.name for f in resource.fields if not f.write_only]
+        ),
     )
     count = Schema(type=OpenAPIType.INTEGER, minimum=0)
     described = (

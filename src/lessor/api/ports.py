@@ -9,11 +9,13 @@ from typing import Any
 
 from litestar.handlers import HTTPRouteHandler
 
+from lessor.api import tags
 from lessor.api.fields import (
     DESCRIPTION,
     ID,
     NAME,
     PROJECT,
+    TAGS,
     TIMES,
     Field,
     Name,
@@ -185,6 +187,7 @@ RESOURCE = Resource(
             kind=list[dict[str, str]],
             show=lambda row, facts: facts.dns_assignment(row),
         ),
+        *TAGS,
         *TIMES,
     ),
     doc="A NIC of a virtual machine on a network.",
@@ -236,5 +239,6 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
         update=update,
         delete=store.delete_port,
         facts=facts,
+        tags=store.tags,
     )
-    return routes(RESOURCE, calls)
+    return [*routes(RESOURCE, calls), *tags.routes(RESOURCE, calls, store)]

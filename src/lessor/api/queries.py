@@ -87,7 +87,7 @@ def _sort(resource: Resource, pairs: Pairs) -> tuple[tuple[str, bool], ...]:
 
 def _only(resource: Resource, pairs: Pairs) -> frozenset[str]:
     names = frozenset(_all(pairs, "fields"))
-    if unknown := sorted(names - resource.by_name.keys()):
+    if unknown := sorted(names - {f.name for f in resource.fields if not f.write_only}):
         raise Invalid(f"a {resource.singular} has no field {unknown[0]!r}")
     return names
 

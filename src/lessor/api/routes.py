@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Annotated, Any
@@ -22,6 +22,7 @@ from lessor.store.query import Query
 
 AnyRequest = Request[Any, Any, Any]
 Answer = dict[str, Any]
+Tagged = Mapping[str, Sequence[str]]
 
 
 def _no_facts(_: Sequence[Any]) -> Any:
@@ -44,6 +45,7 @@ class Calls:
         facts: what the fields' `show` needs besides the rows, found once for all of them.
         complete: makes the store's values of a client's; raises Invalid.
         marker: the text by which a page's links name a row.
+        tags: finds the tags of rows by their ids, for a resource whose rows can have some.
     """
 
     rows: Callable[[Query], Sequence[Any]]
@@ -54,6 +56,7 @@ class Calls:
     facts: Callable[[Sequence[Any]], Any] = _no_facts
     complete: Callable[[bodies.Values], bodies.Values] = _as_given
     marker: Callable[[Any], str] = _id
+    tags: Callable[[Sequence[str]], Tagged] | None = None
 
 
 def routes(resource: Resource, calls: Calls) -> list[HTTPRouteHandler]:
@@ -134,7 +137,7 @@ def page(resource: Resource, calls: Calls, request: AnyRequest) -> Answer:
     pairs = list(request.query_params.multi_items())
     wanted: Asked = asked(resource, pairs)
     rows = [] if wanted.nothing else calls.rows(wanted.query)
-    answer = {resource.plural: bodies.shown(resource, rows, calls.facts(rows), wanted.only)}
+    answer: Answer = {resource.plural: shown(resource, calls, rows, wanted.only)}
     url = f"{request.base_url}".rstrip("/") + request.scope["path"]
     if found := links(url, pairs, wanted, [calls.marker(row) for row in rows]):
         answer[f"{resource.plural}_links"] = found
@@ -158,17 +161,38 @@ def _show(resource: Resource, calls: Calls) -> Callable[..., Any]:
 
 def one(resource: Resource, calls: Calls, row: Any, only: frozenset[str] = frozenset()) -> Answer:
     """Answer with one row."""
-    return {resource.singular: bodies.shown(resource, [row], calls.facts([row]), only)[0]}
+    return {resource.singular: shown(resource, calls, [row], only)[0]}
+
+
+def shown(
+    resource: Resource,
+    calls: Calls,
+    rows: Sequence[Any],
+    only: Collection[str] = (),
+    tags: Tagged | None = None,
+) -> list[Answer]:
+    """Return rows as JSON-ready dicts, with their tags; `tags`: what they are, if it is known."""
+    found = bodies.shown(resource, rows, calls.facts(rows), only)
+    if calls.tags is None or (only and "tags" not in only):
+        return found
+    if tags is None:
+        tags = calls.tags([row.id for row in rows])
+    if tags:
+        for row, answer in zip(rows, found, strict=True):
+            answer["tags"] = tags.get(row.id, [])
+    return found
 
 
 def _create(resource: Resource, calls: Calls) -> Callable[..., Any]:
     def handler(data: Struct) -> Answer:
         assert calls.create is not None
         wanted, several = bodies.given(resource, data)
-        rows = calls.create([calls.complete(bodies.values(resource, item)) for item in wanted])
-        if not several:
-            return one(resource, calls, rows[0])
-        return {resource.plural: bodies.shown(resource, rows, calls.facts(rows))}
+        values = [calls.complete(bodies.values(resource, item)) for item in wanted]
+        rows = calls.create(values)
+        pairs = zip(rows, values, strict=True) if resource.tagged else ()
+        tags = {row.id: sorted(given["tags"]) for row, given in pairs if "tags" in given}
+        made = shown(resource, calls, rows, tags=tags)
+        return {resource.plural: made} if several else {resource.singular: made[0]}
 
     return typed(
         f"create_{resource.plural}",

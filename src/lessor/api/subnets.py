@@ -8,12 +8,14 @@ from typing import Annotated, Any
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
+from lessor.api import tags
 from lessor.api.bodies import Values
 from lessor.api.fields import (
     DESCRIPTION,
     ID,
     NAME,
     PROJECT,
+    TAGS,
     TIMES,
     Field,
     Resource,
@@ -175,6 +177,7 @@ RESOURCE = Resource(
             show=as_text("dhcp_server"),
             query=address,
         ),
+        *TAGS,
         *TIMES,
     ),
     doc="A block of addresses on a network.",
@@ -198,5 +201,6 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
         update=store.update_subnet,
         delete=store.delete_subnet,
         complete=_stored,
+        tags=store.tags,
     )
-    return routes(RESOURCE, calls)
+    return [*routes(RESOURCE, calls), *tags.routes(RESOURCE, calls, store)]

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, false, func, or_
 
 from lessor.errors import Invalid, NotFound
+from lessor.store import tagrows
 from lessor.store.query import Query
 
 Condition = Callable[[tuple[Any, ...]], ColumnElement[bool]]
@@ -57,6 +58,8 @@ class Listing:
         return [self._condition(name, values) for name, values in filters.items()]
 
     def _condition(self, name: str, values: tuple[Any, ...]) -> ColumnElement[bool]:
+        if name in tagrows.FILTERS:
+            return tagrows.condition(name, self.key, values)
         if name in self.conditions:
             return self.conditions[name](values)
         if name not in self.fields:

@@ -19,6 +19,7 @@ from lessor.store.listing import Listing
 from lessor.store.query import Query
 from lessor.store.rows import NETWORK, address_of, network_of
 from lessor.store.tables import addresses, holds, hosts, networks, pools, ports, subnets, tombstones
+from lessor.store.tagrows import forget_network
 from lessor.store.values import NetworkValues
 from lessor.store.writer import Tx
 
@@ -304,6 +305,7 @@ def delete_one(tx: Tx, network_id: str) -> None:
             type_="NetworkInUse",
         )
     tx.concerns(hosts_taking_part(tx.conn, network_id))
+    forget_network(tx, network_id)
     for table in (addresses, ports, holds, tombstones):
         tx.conn.execute(delete(table).where(table.c.network_id == network_id))
     inside = select(subnets.c.id).where(subnets.c.network_id == network_id)

@@ -23,6 +23,7 @@ from lessor.store.options import check_dns_name, check_options
 from lessor.store.query import Query
 from lessor.store.rows import PORT, awaited
 from lessor.store.tables import addresses, ports
+from lessor.store.tagrows import forget as forget_tags
 from lessor.store.values import FixedIpRequest, PortValues
 from lessor.store.writer import Tx
 
@@ -326,6 +327,7 @@ def delete_one(tx: Tx, port_id: str) -> None:
     tx.concerns(portrows.concerned(tx, land, [port.binding_host]))
     let_go(tx, land, Owner(land.id, port_id, port.mac_address, port.binding_host), port.fixed_ips)
     tx.conn.execute(delete(ports).where(ports.c.id == port_id))
+    forget_tags(tx, port_id)
     tx.gone("port", port_id, land.id)
     if port.binding_host is not None and land.own_servers:
         servers.depart(tx, land, port.binding_host)

@@ -13,7 +13,8 @@ class Query:
     Attributes:
         filters: by model field name; a row passes that has one of the values of each. Ports also
             take `ip_address`, `subnet_id` and `ip_address_substr` (of one of their addresses);
-            leases `at` (who had it at that time) and `live` (bool: whether it is alive now).
+            leases `at` (who had it at that time) and `live` (bool: whether it is alive now). Rows
+            that can have tags take `tags`, `tags-any`, `not-tags` and `not-tags-any`, each a list.
         sort: (field, descending) pairs; the id comes last by itself.
         limit: rows at most; None: all.
         marker: the id of the row before the page (after it, with `page_reverse`).

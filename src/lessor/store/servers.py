@@ -18,6 +18,7 @@ from lessor.store import portrows
 from lessor.store.allocation import Owner, claim, let_go
 from lessor.store.ground import Ground, ground, has_ports, hosts_taking_part
 from lessor.store.tables import ports
+from lessor.store.tagrows import forget as forget_tags
 from lessor.store.values import FixedIpRequest
 from lessor.store.writer import Tx
 
@@ -69,6 +70,7 @@ def drop(tx: Tx, land: Ground, server: Owner) -> None:
     tx.concerns(portrows.concerned(tx, land, [server.binding_host]))
     let_go(tx, land, server, portrows.get(tx.conn, server.port_id).fixed_ips)
     tx.conn.execute(delete(ports).where(ports.c.id == server.port_id))
+    forget_tags(tx, server.port_id)
     tx.gone("port", server.port_id, land.id)
 
 

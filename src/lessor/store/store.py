@@ -43,6 +43,8 @@ from lessor.store import (
     portrows,
     ports,
     subnets,
+    tagrows,
+    tags,
     views,
 )
 from lessor.store.query import Query
@@ -133,17 +135,27 @@ class Store:
         written = self._write(function, *args)
         return _stamped(written, written.value)
 
-    def _many(self, function: Callable[..., list[R]], *args: Any) -> list[R]:
-        written = self._write(function, *args)
+    def _many(self, make: Callable[[Tx, list[Any]], list[R]], many: Sequence[Any]) -> list[R]:
+        plain, words = tagrows.parted(many)
+
+        def job(tx: Tx) -> list[R]:
+            made = make(tx, plain)
+            for row, given in zip(made, words, strict=True):
+                tags.write_new(tx, row.id, given)
+            return made
+
+        written = self._writer.run(job)
         return [_stamped(written, row) for row in written.value]
 
     # --- networks ---------------------------------------------------------------------------------
 
     def create_networks(self, many: Sequence[NetworkValues]) -> list[Network]:
         """Make networks; see `networks.create`."""
-        return self._many(
-            lambda tx: networks.create_many(tx, many, hosts.eligible(tx.conn, self._beats, tx.now))
-        )
+
+        def job(tx: Tx, plain: list[NetworkValues]) -> list[Network]:
+            return networks.create_many(tx, plain, hosts.eligible(tx.conn, self._beats, tx.now))
+
+        return self._many(job, many)
 
     def update_network(self, row_id: str, values: NetworkValues) -> Network:
         """Change a network; see `networks.update_one`."""
@@ -170,12 +182,12 @@ class Store:
     def create_subnets(self, many: Sequence[SubnetValues]) -> list[Subnet]:
         """Make subnets; see `subnets.create`. Overlay networks get their DHCP servers with them."""
 
-        def job(tx: Tx) -> list[Subnet]:
-            made = subnets.create_many(tx, many)
+        def job(tx: Tx, plain: list[SubnetValues]) -> list[Subnet]:
+            made = subnets.create_many(tx, plain)
             self._settle(tx, made)
             return made
 
-        return self._many(job)
+        return self._many(job, many)
 
     def update_subnet(self, row_id: str, values: SubnetValues) -> Subnet:
         """Change a subnet; see `subnets.update_one`."""
@@ -253,6 +265,24 @@ class Store:
     def leases(self, query: Query = ALL) -> list[Lease]:
         """Return the leases that a query asks for, ended ones as well."""
         return self._read(leases.find, query, self._clock())
+
+    # --- tags -------------------------------------------------------------------------------------
+
+    def tags(self, row_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return the tags of rows, sorted; a row without any is left out."""
+        return self._read(tagrows.of, row_ids)
+
+    def set_tags(self, kind: str, row_id: str, words: Collection[str]) -> None:
+        """Give a row of a kind ("ports") these tags and no others."""
+        self._write(tags.replace_all, kind, row_id, words)
+
+    def add_tags(self, kind: str, row_id: str, words: Collection[str]) -> None:
+        """Give a row further tags."""
+        self._write(tags.add, kind, row_id, words)
+
+    def remove_tag(self, kind: str, row_id: str, word: str) -> None:
+        """Take a tag from a row, or raise NotFound."""
+        self._write(tags.remove, kind, row_id, word)
 
     # --- instances --------------------------------------------------------------------------------
 

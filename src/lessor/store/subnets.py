@@ -21,6 +21,7 @@ from lessor.store.pools import checked_pools, default_pools, first_host, reserve
 from lessor.store.query import Query
 from lessor.store.rows import SUBNET, address_of, number_of, packed, subnet_of
 from lessor.store.tables import addresses, holds, leases, networks, pools, ports, subnets
+from lessor.store.tagrows import forget as forget_tags
 from lessor.store.values import SubnetValues
 from lessor.store.writer import Tx
 
@@ -442,6 +443,7 @@ def delete_one(tx: Tx, subnet_id: str) -> None:
     servers.leave(tx, subnet.network_id, subnet_id)
     tx.conn.execute(delete(addresses).where(addresses.c.subnet_id == subnet_id))
     tx.conn.execute(delete(subnets).where(subnets.c.id == subnet_id))
+    forget_tags(tx, subnet_id)
     tx.gone("subnet", subnet_id, subnet.network_id)
     servers.align(tx, subnet.network_id)
 

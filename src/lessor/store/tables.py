@@ -324,6 +324,15 @@ leases = Table(
     Index("ix_leases_ended_at", "ended_at"),
 )
 
+# Words that users hang on rows of any table: see `tags`. No foreign key: a tag has one of many.
+tags = Table(
+    "tags",
+    metadata,
+    Column("resource_id", Text, primary_key=True),
+    Column("tag", Text, primary_key=True),
+    Index("ix_tags_tag", "tag", "resource_id"),
+)
+
 instances = Table(
     "instances",
     metadata,

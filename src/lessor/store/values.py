@@ -1,5 +1,7 @@
 """What a caller may give to make or change a row. An absent key is unset: default, or unchanged.
 
+`tags` are given at creation only; later they change by calls of their own.
+
 All values are parsed already (addresses are `IPv4Address`, lists are tuples); the rules between
 them are checked here in the store, inside the transaction that needs them.
 """
@@ -40,6 +42,7 @@ class NetworkValues(TypedDict, total=False):
     multi_host: bool
     share_address: bool
     host: str | None
+    tags: Sequence[str]
 
 
 class SubnetValues(TypedDict, total=False):
@@ -57,6 +60,7 @@ class SubnetValues(TypedDict, total=False):
     pools: Sequence[Pool]
     dns_nameservers: Sequence[IPv4Address]
     host_routes: Sequence[HostRoute]
+    tags: Sequence[str]
 
 
 class PortValues(TypedDict, total=False):
@@ -82,6 +86,7 @@ class PortValues(TypedDict, total=False):
     allowed_address_pairs: Sequence[AddressPair]
     extra_dhcp_opts: Sequence[DhcpOption]
     dns_name: str
+    tags: Sequence[str]
 
 
 class InstanceValues(TypedDict, total=False):

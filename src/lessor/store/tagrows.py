@@ -1,0 +1,81 @@
+"""Rows of tags: read, dropped, and asked about in lists. `tags` has the rules.
+
+Lists without tags pay one look at an empty table; nothing else reads tags, above all no agent's
+view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select
+
+from lessor.store.tables import ports, subnets, tags
+from lessor.store.writer import Tx
+
+AT_ONCE = 5000  # ids in one statement
+
+_ANY = select(tags.c.tag).limit(1)
+_OF = (
+    select(tags.c.resource_id, tags.c.tag)
+    .where(tags.c.resource_id.in_(bindparam("keys", expanding=True)))
+    .order_by(tags.c.resource_id, tags.c.tag)
+)
+_FORGET = delete(tags).where(tags.c.resource_id == bindparam("key"))
+
+
+def of(conn: Connection, row_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the tags of rows, sorted; a row without any is left out."""
+    found: dict[str, list[str]] = {}
+    if not row_ids or conn.execute(_ANY).first() is None:
+        return found
+    for start in range(0, len(row_ids), AT_ONCE):
+        keys = list(row_ids[start : start + AT_ONCE])
+        for row_id, tag in conn.execute(_OF, {"keys": keys}):
+            found.setdefault(row_id, []).append(tag)
+    return found
+
+
+def forget(tx: Tx, row_id: str) -> None:
+    """Drop the tags of a row that goes."""
+    tx.conn.execute(_FORGET, {"key": row_id})
+
+
+def forget_network(tx: Tx, network_id: str) -> None:
+    """Drop the tags of a network that goes, and of all that goes with it."""
+    forget(tx, network_id)
+    for table in (ports, subnets):
+        inside = select(table.c.id).where(table.c.network_id == network_id)
+        tx.conn.execute(delete(tags).where(tags.c.resource_id.in_(inside)))
+
+
+def _having(key: ColumnElement[Any], words: Sequence[str]) -> ColumnElement[bool]:
+    found = select(tags.c.resource_id).where(tags.c.tag.in_(words)).group_by(tags.c.resource_id)
+    return key.in_(found.having(func.count() == len(words)))
+
+
+def _having_any(key: ColumnElement[Any], words: Sequence[str]) -> ColumnElement[bool]:
+    return key.in_(select(tags.c.resource_id).where(tags.c.tag.in_(words)))
+
+
+FILTERS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
+
+
+def condition(name: str, key: ColumnElement[Any], values: Sequence[object]) -> ColumnElement[bool]:
+    """Return what a filter of `FILTERS` asks of a row.
+
+    Args:
+        name: of the filter.
+        key: the column of the row's id.
+        values: lists of tags; those of several are taken together.
+    """
+    words = sorted({str(word) for value in values for word in cast(Sequence[object], value)})
+    found = (_having_any if name.endswith("any") else _having)(key, words)
+    return ~found if name.startswith("not-") else found
+
+
+def parted(many: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Collection[str]]]:
+    """Return the values of rows to be made without their tags, and the tags of each."""
+    plain = [{k: v for k, v in values.items() if k != "tags"} for values in many]
+    return plain, [values.get("tags", ()) for values in many]

@@ -1,0 +1,97 @@
+"""Tags: words that users hang on rows, for all kinds of rows in one table.
+
+A kind is the name of a table whose rows have an `id`, a `revision` and `updated_at`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import insert, select, update
+
+from lessor.errors import Invalid, NotFound
+from lessor.store.ground import ground, hosts_taking_part
+from lessor.store.portrows import concerned
+from lessor.store.tables import metadata, ports, tags
+from lessor.store.tagrows import forget, of
+from lessor.store.writer import Tx
+
+MOST = 50  # of one row, and of characters: Neutron's limits
+LONGEST = 255
+
+
+def write_new(tx: Tx, row_id: str, words: Collection[str]) -> None:
+    """Write the tags of a row that was just made.
+
+    Raises:
+        Invalid: a tag is empty or too long, or there are too many.
+    """
+    if words:
+        tx.conn.execute(insert(tags), [{"resource_id": row_id, "tag": w} for w in _checked(words)])
+
+
+def replace_all(tx: Tx, kind: str, row_id: str, words: Collection[str]) -> None:
+    """Give a row these tags and no others; see `write_new`.
+
+    Raises:
+        NotFound: there is no such row.
+    """
+    present = _present(tx, kind, row_id)
+    if present != set(words):
+        forget(tx, row_id)
+        write_new(tx, row_id, words)
+        _changed(tx, kind, row_id)
+
+
+def add(tx: Tx, kind: str, row_id: str, words: Collection[str]) -> None:
+    """Give a row further tags; see `replace_all`."""
+    replace_all(tx, kind, row_id, _present(tx, kind, row_id) | set(words))
+
+
+def remove(tx: Tx, kind: str, row_id: str, word: str) -> None:
+    """Take a tag from a row.
+
+    Raises:
+        NotFound: there is no such row, or it has no such tag.
+    """
+    present = _present(tx, kind, row_id)
+    if word not in present:
+        raise missing(row_id, word)
+    replace_all(tx, kind, row_id, present - {word})
+
+
+def missing(row_id: str, word: str) -> NotFound:
+    """Return the error that says that a row has no such tag."""
+    return NotFound(f"{row_id} has no tag {word!r}", type_="TagNotFound")
+
+
+def _present(tx: Tx, kind: str, row_id: str) -> set[str]:
+    table = metadata.tables[kind]
+    if tx.conn.execute(select(table.c.id).where(table.c.id == row_id)).first() is None:
+        raise NotFound(f"{kind} has no {row_id} to have tags", type_="TagResourceNotFound")
+    return set(of(tx.conn, [row_id]).get(row_id, ()))
+
+
+def _changed(tx: Tx, kind: str, row_id: str) -> None:
+    """Give the row a new revision: it is another row to clients that look at revisions."""
+    table = metadata.tables[kind]
+    tx.conn.execute(update(table).where(table.c.id == row_id).values(updated_at=tx.now))
+    tx.touch(kind, row_id)
+    if kind == "ports":
+        port = select(ports.c.network_id, ports.c.binding_host).where(ports.c.id == row_id)
+        network_id, host = tx.conn.execute(port).one()
+        tx.concerns(concerned(tx, ground(tx.conn, network_id), [host]))
+    elif kind in {"networks", "subnets"}:
+        name = table.c.id if kind == "networks" else table.c.network_id
+        network_id = tx.conn.execute(select(name).where(table.c.id == row_id)).scalar_one()
+        tx.concerns(hosts_taking_part(tx.conn, network_id))
+
+
+def _checked(words: Collection[str]) -> list[str]:
+    found = sorted(set(words))
+    if len(found) > MOST:
+        raise Invalid(f"{len(found)} tags; the most is {MOST}")
+    for word in found:
+        if not 0 < len(word) <= LONGEST:
+            raise Invalid(f"a tag of {len(word)} characters; give 1 to {LONGEST}")
+    return found
