@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lessor.core.flat import FlatPlanner, Part
+from lessor.core.reserve import Reserved
 from lessor.model import (
     DHCP_OWNER,
     AddressPair,
@@ -55,7 +56,7 @@ def plan(
 
 
 def reserved(part: Part) -> list[str]:
-    return sorted(str(reservation.address) for reservation in part.reservations)
+    return sorted(str(reservation.address) for reservation in part.reserved.by_port.values())
 
 
 HERE, THERE = port(5, "net"), port(6, "compute")
@@ -71,7 +72,7 @@ def test_the_network_host_serves_every_port_and_wires_its_own() -> None:
 
 def test_a_compute_host_has_the_bridge_and_no_address() -> None:
     part = plan("compute", HERE, THERE)
-    assert (part.addresses, part.gateways, part.ranges, part.reservations) == ((), (), (), ())
+    assert (part.addresses, part.gateways, part.ranges, part.reserved) == ((), (), (), Reserved())
     assert [tap.name for tap in part.taps] == ["tap00000006-5b"]
     assert part.bridge.interface == "eth1"
 
@@ -90,7 +91,7 @@ def test_multi_host_serves_its_own_ports_from_its_own_address() -> None:
 
 def test_multi_host_without_an_address_of_its_own_yet_serves_nothing() -> None:
     part = plan("compute", THERE, network=MULTI)
-    assert (part.gateways, part.reservations) == ((), ())
+    assert (part.gateways, part.reserved) == ((), Reserved())
 
 
 def test_multi_host_without_a_vm_here_is_no_gateway() -> None:
@@ -126,7 +127,7 @@ def test_a_gateway_that_is_not_the_dhcp_server_is_external(
 
 def test_a_subnet_without_dhcp_has_a_gateway_and_no_reservations() -> None:
     part = plan("net", HERE, subnet=replace(SUBNET, enable_dhcp=False))
-    assert (part.ranges, part.reservations, len(part.gateways)) == ((), (), 1)
+    assert (part.ranges, part.reserved, len(part.gateways)) == ((), Reserved(), 1)
 
 
 def test_one_address_of_a_port_is_told_by_dhcp() -> None:
@@ -157,7 +158,7 @@ def test_what_the_api_says_of_a_subnet_and_a_port_reaches_dhcp() -> None:
     range_ = part.ranges[0]
     assert (range_.mtu, range_.dns, range_.domain) == (1400, dns, "blue.example")
     assert range_.routes == ((route.destination, route.nexthop),)
-    assert part.reservations[0].options == (("tftp-server", "10.0.0.3"),)
+    assert part.reserved.by_address["10.0.0.5"].options == (("tftp-server", "10.0.0.3"),)
 
 
 def test_network_dns_servers_are_asked_by_dnsmasq_where_the_flag_says_so() -> None:
@@ -182,12 +183,13 @@ def test_vm_sources_are_the_pools_and_what_was_given_outside_them() -> None:
 def test_a_reservation_is_made_again_only_when_its_row_changed() -> None:
     planner = FlatPlanner(SETTINGS)
 
-    def once(*ports: Port) -> Part:
+    def then(before: Part | None, *ports: Port) -> Part:
         scope = Scope(
             revision=1, network=BLUE, subnets={"s": SUBNET}, ports={p.id: p for p in ports}
         )
-        return planner.part(scope, MAPPING, frozenset())
+        return planner.part(scope, MAPPING, frozenset(), before)
 
-    before, after = once(HERE, THERE), once(HERE, replace(THERE, name="web"))
-    assert after.reservations[0] is before.reservations[0]
-    assert after.reservations[1].hostname == "web"
+    before = then(None, HERE, THERE)
+    after = then(before, HERE, replace(THERE, name="web"))
+    assert after.reserved.by_port[HERE.id] is before.reserved.by_port[HERE.id]
+    assert after.reserved.by_address["10.0.0.6"].hostname == "web"

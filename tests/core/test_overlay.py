@@ -7,7 +7,7 @@ import pytest
 from lessor.core.desired import Planner
 from lessor.core.int_flows import int_flows
 from lessor.core.overlay import OverlayPart
-from lessor.core.ready import Found, port_reports
+from lessor.core.ready import Found, PortReports
 from lessor.core.tun_flows import tun_flows
 from lessor.core.vlans import local_vlans
 from lessor.errors import Exhausted
@@ -159,13 +159,13 @@ def test_a_vm_port_is_wired_when_tap_ovs_port_and_flows_are_there() -> None:
         ovs_ports={p.name: p for p in made.ports},
         flows=True,
     )
-    assert port_reports((), (made,), whole, {})[HERE.id].wired
+    assert PortReports().of((), (made,), whole)[HERE.id].wired
     for less in (
         replace(whole, taps={}),
         replace(whole, ovs_ports={}),
         replace(whole, flows=False),
     ):
-        assert port_reports((), (made,), less, {})[HERE.id].wired is False
+        assert PortReports().of((), (made,), less)[HERE.id].wired is False
 
 
 def test_a_network_keeps_its_local_vlan_and_a_new_one_takes_the_lowest_free() -> None:

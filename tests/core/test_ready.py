@@ -2,14 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from lessor.core.ready import Found, news, port_reports
+from lessor.core.ready import Found, PortReports, news
 from lessor.core.state import Bridge, DhcpServer, Reservation, Tap
 from lessor.model import DHCP_OWNER, PortReport
 from tests.core.test_flat import HERE, MULTI, OWN, THERE, plan
 
-PART = plan("net", HERE, THERE)
+PART = plan("net", replace(HERE, revision=7), THERE)
 TAP = PART.taps[0]
-RESERVED = {str(r.address): r for r in PART.reservations}
+RESERVED = PART.reserved.by_address
 BRIDGE = "br100"
 
 
@@ -31,7 +31,7 @@ def reports(
         problems=why or {},
         bridge_problems={BRIDGE: apart} if apart else {},
     )
-    return port_reports((PART,), (), found, {HERE.id: 7})
+    return PortReports().of((PART,), (), found)
 
 
 def test_a_port_is_wired_and_served_when_tap_and_reservation_are_as_wanted() -> None:
@@ -63,7 +63,7 @@ def test_a_port_of_a_bridge_that_is_not_on_its_wire_is_not_wired(why: str) -> No
 
 def test_a_bridge_that_stays_on_its_host_needs_no_wire() -> None:
     alone = replace(PART, bridge=replace(PART.bridge, interface=None))
-    found = port_reports((alone,), (), Found(taps={TAP.name: TAP}, guarded=True), {})
+    found = PortReports().of((alone,), (), Found(taps={TAP.name: TAP}, guarded=True))
     assert found[HERE.id].wired
 
 
@@ -77,7 +77,7 @@ def test_a_reservation_that_is_not_loaded_is_said() -> None:
 def test_a_gateway_port_of_ours_is_there_when_its_address_is(there: bool) -> None:
     part = plan("compute", THERE, OWN, network=MULTI)
     keys = {"br100 10.0.0.9/24"} if there else set()
-    found = port_reports((part,), (), Found(addresses=keys), {})[OWN.id]
+    found = PortReports().of((part,), (), Found(addresses=keys))[OWN.id]
     assert (OWN.device_owner, found.wired, found.served) == (DHCP_OWNER, there, there)
 
 

@@ -20,7 +20,7 @@ from lessor.agent.reconcile import Kind, Outcome, Problem, Reconciler
 from lessor.agent.reporter import Reporter, Status
 from lessor.agent.whereabouts import Whereabouts
 from lessor.core.desired import Desired
-from lessor.core.ready import Found, port_reports
+from lessor.core.ready import Found, PortReports
 from lessor.model import View
 from lessor.settings import AgentSettings
 
@@ -74,6 +74,7 @@ class Agent:
         self._where = where
         self._thread = thread
         self._planner = planner
+        self._port_reports = PortReports()
         self._reconciler = Reconciler(kinds)
         self._look = asyncio.Event()
         self._suspects: set[str] = set()
@@ -159,7 +160,6 @@ class Agent:
         self, view: View, owed: dict[str, int], desired: Desired, outcome: Outcome
     ) -> Status:
         actual = self._reconciler.actual
-        revisions = {key: p.revision for s in view.scopes.values() for key, p in s.ports.items()}
         rules = actual("rulesets")
         found = Found(
             bridges=actual("bridges"),
@@ -182,7 +182,7 @@ class Agent:
         return Status(
             epoch=view.epoch,
             in_sync=self._follower.in_sync,
-            ports=port_reports(desired.parts, desired.overlay, found, revisions),
+            ports=self._port_reports.of(desired.parts, desired.overlay, found),
             applied=_applied(view, owed, desired, outcome),
             problems=tuple(dict.fromkeys(problems)),
             counts={

@@ -19,8 +19,10 @@ from lessor.core.state import (
     Bridge,
     DhcpServer,
     Gateway,
+    Guard,
     HostState,
     MetadataListener,
+    Reservation,
     Ruleset,
     Sysctl,
 )
@@ -62,6 +64,8 @@ class Planner:
         self._overlay_parts: dict[str, tuple[Scope, int, frozenset[str], OverlayPart]] = {}
         self._mappings = {m.physical_network: m for m in settings.flat_mappings}
         self._parts: dict[str, tuple[Scope, frozenset[str], Part]] = {}
+        self._rules: tuple[Ruleset, ...] = ()
+        self._rules_for: tuple[list[Guard], list[Gateway], GatewayOptions] | None = None
 
     def desired(self, view: View) -> Desired:
         """Return what this host should have for `view`."""
@@ -109,7 +113,7 @@ class Planner:
         if known and known[0] is scope and known[1] == first:
             return known[2]
         mapping = self._mappings[scope.network.physical_network or ""]
-        part = self._flat.part(scope, mapping, first)
+        part = self._flat.part(scope, mapping, first, known[2] if known else None)
         self._parts[key] = (scope, first, part)
         return part
 
@@ -118,7 +122,7 @@ class Planner:
         known = self._overlay_parts.get(key)
         if known and known[0] is scope and known[1:3] == (vlan, first):
             return known[3]
-        part = self._overlay.part(scope, vlan, first)
+        part = self._overlay.part(scope, vlan, first, known[3] if known else None)
         self._overlay_parts[key] = (scope, vlan, first, part)
         return part
 
@@ -164,20 +168,27 @@ class Planner:
         if not parts:
             return
         guards = [guard for part in parts for guard in part.guards]
-        yield guard_ruleset(guards, gateways, settings.force_snat_range)
-        if settings.gateway_firewall == "iptables":
-            yield iptables_gateway_ruleset(gateways, options)
-        else:
-            yield nft_gateway_ruleset(gateways, options)
+        facts = (guards, gateways, options)
+        if facts != self._rules_for:
+            gateway_rules = (
+                iptables_gateway_ruleset
+                if settings.gateway_firewall == "iptables"
+                else nft_gateway_ruleset
+            )
+            self._rules = (
+                guard_ruleset(guards, gateways, settings.force_snat_range),
+                gateway_rules(gateways, options),
+            )
+            self._rules_for = facts
+        yield from self._rules
 
     def _dhcp_servers(self, parts: list[Part]) -> Iterator[DhcpServer]:
         for bridge, mine in _by_bridge(part for part in parts if part.ranges).items():
-            reservations = [r for part in mine for r in part.reservations]
             yield DhcpServer(
                 name=bridge,
                 interface=bridge,
                 ranges=tuple(range_ for part in mine for range_ in part.ranges),
-                reservations={str(r.address): r for r in reservations},
+                reservations=_joined([part.reserved.by_address for part in mine]),
                 names=tuple(sorted(set(chain.from_iterable(part.names for part in mine)))),
                 lease_time=self._settings.dhcp_lease_time,
                 upstream_dns=tuple(
@@ -201,6 +212,13 @@ def _by_bridge(parts: Iterable[Part]) -> dict[str, list[Part]]:
     for part in parts:
         found[part.bridge.name].append(part)
     return found
+
+
+def _joined(reservations: list[dict[str, Reservation]]) -> dict[str, Reservation]:
+    """Return those of all networks of a bridge; of one alone, the same object as long as it is."""
+    if len(reservations) == 1:
+        return reservations[0]
+    return dict(chain.from_iterable(one.items() for one in reservations))
 
 
 def _bridges(parts: list[Part]) -> dict[str, Bridge]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import PurePath
 
 from lessor.core.dnsmasq_files import client_id, names_text, range_files, range_tag
@@ -70,24 +71,24 @@ class Plan:
 def plan(loaded: DhcpServer, desired: DhcpServer, paths: Paths) -> Plan:
     """Say what a running server needs. Cheap where nothing changed, whatever its size."""
     old, new = loaded.reservations, desired.reservations
-    gone = [have for key, have in old.items() if _differ(new.get(key), have)]
-    fresh = sorted(
-        (want for key, want in new.items() if _differ(old.get(key), want)),
-        key=lambda r: r.address,
-    )
+    # most are the same objects: that is told at once
+    other = [key for key, have in old.items() if new.get(key) is not have]
+    gone = [old[key] for key in other if new.get(key) != old[key]]
+    others = [key for key, want in new.items() if old.get(key) is not want]
+    fresh = sorted((new[key] for key in others if old.get(key) != new[key]), key=_address)
     taken = {key for have in gone for key in (have.address, have.mac, have.port_id)}
     blocked = tuple(r for r in fresh if not taken.isdisjoint((r.address, r.mac, r.port_id)))
     return Plan(
         restart=command_line(loaded, paths) != command_line(desired, paths),
         reload=bool(gone) or range_files(loaded) != range_files(desired),
-        names=names_text(loaded) != names_text(desired),
+        names=loaded.names != desired.names and names_text(loaded) != names_text(desired),
         add=tuple(r for r in fresh if r not in blocked) if blocked else tuple(fresh),
         blocked=blocked,
     )
 
 
-def _differ(one: Reservation | None, other: Reservation) -> bool:
-    return one is not other and one != other  # most are the same object: that is told at once
+def _address(reservation: Reservation) -> IPv4Address:
+    return reservation.address
 
 
 def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
@@ -137,7 +138,8 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
 
 
 def _by_client_id(server: DhcpServer) -> bool:
-    return any(one.options and client_id(one) for one in server.reservations.values())
+    given = [one for one in server.reservations.values() if one.options]
+    return any(map(client_id, given))
 
 
 def _range_argument(range_: DhcpRange, lease_time: int) -> str:

@@ -9,12 +9,14 @@ Source: semantics.md A6, A8, A11, A12.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import chain
 
 from lessor.core.naming import hostname
-from lessor.core.reserve import Reserver
+from lessor.core.reserve import Reserved, Reserver
+from lessor.core.rows import follow, row_changes
 from lessor.core.state import (
     Address,
     Bridge,
@@ -25,8 +27,38 @@ from lessor.core.state import (
     Tap,
 )
 from lessor.core.vmport import allowed, is_vm, tap_name, tap_of
-from lessor.model import DHCP_OWNER, Network, Port, Scope, Subnet
+from lessor.model import FixedIp, Network, Port, Scope, Subnet
 from lessor.settings import AgentSettings, FlatMapping
+
+Names = tuple[tuple[IPv4Address, str], ...]
+Served = tuple[Subnet, IPv4Address]  # a subnet, and this host's address on it
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all that is made of the ports of a network depends on, besides their rows."""
+
+    network: Network
+    subnets: tuple[Subnet, ...]
+    mapping: FlatMapping
+    first_nics: frozenset[str]
+    here: tuple[Served, ...]  # on which this host is gateway or DHCP server
+    servers: tuple[IPv4Address, ...]  # whose DHCP answers VMs may get
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was made of each port, by id, for the next plan."""
+
+    ground: Ground | None = None
+    rows: dict[str, Port] = field(default_factory=dict)
+    vms: dict[str, Port] = field(default_factory=dict)  # bound to this host
+    own: dict[str, Port] = field(default_factory=dict)  # of this host's DHCP server or gateway
+    taps: dict[str, Tap] = field(default_factory=dict)
+    guards: dict[str, Guard] = field(default_factory=dict)
+    reserved: Reserved = field(default_factory=Reserved)
+    outside: dict[str, tuple[FixedIp, ...]] = field(default_factory=dict)  # addresses in no pool
+    names: dict[str, Names] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,49 +74,27 @@ class Part:
     gateways: tuple[Gateway, ...] = ()
     addresses: tuple[Address, ...] = ()
     ranges: tuple[DhcpRange, ...] = ()
-    reservations: tuple[Reservation, ...] = ()
-    names: tuple[tuple[IPv4Address, str], ...] = ()
+    reserved: Reserved = field(default_factory=Reserved)
+    names: Names = ()
     upstream_dns: tuple[str, ...] = ()
     own_ports: tuple[tuple[str, str], ...] = ()  # port id, key of its address: multi_host gateways
-
-
-def is_gateway(network: Network, host: str, ports: Iterable[Port]) -> bool:
-    """Tell whether `host` is gateway and DHCP server of (its part of) `network`."""
-    if not network.multi_host:
-        return network.host == host
-    return any(port.binding_host == host and port.device_owner != DHCP_OWNER for port in ports)
-
-
-def server_address(scope: Scope, subnet: Subnet, host: str) -> IPv4Address | None:
-    """Return the address of this host on `subnet`, gateway or only DHCP server; None: none yet.
-
-    Single-host and shared: the subnet's dhcp_server. Multi-host: the address of this host's own
-    port (A12.2).
-    """
-    network = scope.network
-    if not network.multi_host or network.share_address:
-        return subnet.dhcp_server or subnet.gateway_ip
-    own = (p for p in scope.ports.values() if p.device_owner == DHCP_OWNER)
-    return next(
-        (
-            ip.address
-            for port in own
-            if port.binding_host == host
-            for ip in port.fixed_ips
-            if ip.subnet_id == subnet.id
-        ),
-        None,
-    )
+    kept: Kept = field(default_factory=Kept)
 
 
 class FlatPlanner:
-    """Makes parts, and remembers what it made of each row until that row changes."""
+    """Makes parts, for one agent."""
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
         self._reserver = Reserver(settings)
 
-    def part(self, scope: Scope, mapping: FlatMapping, first_nics: frozenset[str]) -> Part:
+    def part(
+        self,
+        scope: Scope,
+        mapping: FlatMapping,
+        first_nics: frozenset[str],
+        before: Part | None = None,
+    ) -> Part:
         """Return what this host needs for the network of `scope`.
 
         Args:
@@ -92,27 +102,86 @@ class FlatPlanner:
             mapping: the network's physical network on this host.
             first_nics: ids of the ports that carry their VM's default route; only asked with
                 use_single_default_gateway.
+            before: what it needed before: what was made of ports whose rows are the same is kept.
         """
-        network, host = scope.network, self._settings.host
-        mine = [p for p in scope.ports.values() if is_vm(p) and p.binding_host == host]
-        gateway = is_gateway(network, host, scope.ports.values())
-        served = [(s, server_address(scope, s, host)) for s in scope.subnets.values()]
-        here = [(s, a) for s, a in served if a is not None and gateway]
+        kept = self._keep(scope, mapping, first_nics, before.kept if before else Kept())
+        here = kept.ground.here if kept.ground else ()
         return Part(
-            network=network,
+            network=scope.network,
             mapping=mapping,
-            bridge=Bridge(mapping.bridge, mapping.interface, tx_checksum=not gateway),
+            bridge=Bridge(
+                mapping.bridge,
+                mapping.interface,
+                tx_checksum=not self._is_gateway(scope.network, kept.vms),
+            ),
             blocks=tuple(subnet.cidr for subnet in scope.subnets.values()),
-            taps=tuple(tap_of(port, network, mapping.bridge) for port in mine),
-            guards=tuple(_guard(port, scope, mapping.bridge, host) for port in mine),
-            gateways=tuple(_gateway(scope, s, a, mapping) for s, a in here),
+            taps=tuple(kept.taps.values()),
+            guards=tuple(kept.guards.values()),
+            gateways=tuple(_gateway(scope.network, s, a, mapping, kept.outside) for s, a in here),
             addresses=tuple(_address(mapping.bridge, s, a) for s, a in here),
-            ranges=tuple(self._range(network, s, a) for s, a in here if s.enable_dhcp),
-            reservations=tuple(self._reserve(scope, dict(_ids(here)), first_nics)),
-            names=tuple(self._names(scope)) if gateway and network.multi_host else (),
+            ranges=tuple(self._range(scope.network, s, a) for s, a in here if s.enable_dhcp),
+            reserved=kept.reserved,
+            names=tuple(chain.from_iterable(kept.names.values())),
             upstream_dns=self._reserver.upstream(s for s, _ in here),
-            own_ports=tuple(self._own_ports(scope, mapping.bridge, here)),
+            own_ports=tuple(_own_ports(kept.own.values(), mapping.bridge, here)),
+            kept=kept,
         )
+
+    def _keep(
+        self, scope: Scope, mapping: FlatMapping, first_nics: frozenset[str], before: Kept
+    ) -> Kept:
+        """Return what is made of each port. It is all made anew if what it depends on changed."""
+        changes = row_changes(before.rows, scope.ports)
+        vms = follow(before.vms, changes, lambda p: p if self._is_here(p) and is_vm(p) else None)
+        own = follow(
+            before.own, changes, lambda p: p if self._is_here(p) and not is_vm(p) else None
+        )
+        ground = self._ground(scope, mapping, first_nics, vms, own)
+        if ground != before.ground:
+            changes = row_changes(before.rows, scope.ports, anew=True)
+        network = scope.network
+        pools = {s.id: [(int(p.first), int(p.last)) for p in s.pools] for s in ground.subnets}
+        tells = network.multi_host and ground.here
+        return Kept(
+            ground=ground,
+            rows=scope.ports,
+            vms=vms,
+            own=own,
+            taps=follow(before.taps, changes, lambda p: _tap(p, vms, ground)),
+            guards=follow(before.guards, changes, lambda p: _guard(p, vms, ground)),
+            reserved=before.reserved.after(changes, lambda p: self._reserve(p, ground)),
+            outside=follow(before.outside, changes, lambda p: _outside(p, pools)),
+            names=follow(
+                before.names, changes, lambda p: self._names(p, network) if tells else None
+            ),
+        )
+
+    def _ground(
+        self,
+        scope: Scope,
+        mapping: FlatMapping,
+        first_nics: frozenset[str],
+        vms: Mapping[str, Port],
+        own: Mapping[str, Port],
+    ) -> Ground:
+        network, subnets = scope.network, tuple(scope.subnets.values())
+        told = ((s, server_address(network, s, own.values())) for s in subnets)
+        known = [(s, address) for s, address in told if address is not None]
+        return Ground(
+            network=network,
+            subnets=subnets,
+            mapping=mapping,
+            first_nics=first_nics,
+            here=tuple(known) if self._is_gateway(network, vms) else (),
+            servers=tuple(address for s, address in known if s.enable_dhcp),
+        )
+
+    def _is_here(self, port: Port) -> bool:
+        return port.binding_host == self._settings.host
+
+    def _is_gateway(self, network: Network, vms: Mapping[str, Port]) -> bool:
+        """Tell whether this host is gateway and DHCP server of (its part of) a network."""
+        return bool(vms) if network.multi_host else network.host == self._settings.host
 
     def _range(self, network: Network, subnet: Subnet, server: IPv4Address) -> DhcpRange:
         own_gateway = network.multi_host and not network.share_address and not _external(subnet)
@@ -131,35 +200,39 @@ class FlatPlanner:
             domain=self._reserver.domain(network),
         )
 
-    def _reserve(
-        self, scope: Scope, served: dict[str, Subnet], first_nics: frozenset[str]
-    ) -> Iterator[Reservation]:
-        network = scope.network
-        ports = (p for p in scope.ports.values() if p.device_owner != DHCP_OWNER)
-        if network.multi_host:
-            ports = (p for p in ports if p.binding_host == self._settings.host)
-        return self._reserver.reservations(ports, network, served, first_nics)
+    def _reserve(self, port: Port, ground: Ground) -> Reservation | None:
+        if not is_vm(port) or (ground.network.multi_host and not self._is_here(port)):
+            return None
+        served = {subnet.id: subnet for subnet, _ in ground.here if subnet.enable_dhcp}
+        return self._reserver.reservation(port, ground.network, served, ground.first_nics)
 
-    def _names(self, scope: Scope) -> Iterator[tuple[IPv4Address, str]]:
-        """Names of the VMs of other hosts, where the server tells them (update_dns_entries)."""
-        domain = self._reserver.domain(scope.network)
-        for port in scope.ports.values():
-            if port.device_owner != DHCP_OWNER and port.binding_host != self._settings.host:
-                for ip in port.fixed_ips:
-                    name = hostname(port, ip.address)
-                    yield ip.address, f"{name}.{domain}" if domain else name
-
-    def _own_ports(
-        self, scope: Scope, bridge: str, here: Iterable[tuple[Subnet, IPv4Address]]
-    ) -> Iterator[tuple[str, str]]:
-        keys = {address: _address(bridge, subnet, address).key for subnet, address in here}
-        for port in scope.ports.values():
-            if not is_vm(port) and port.binding_host == self._settings.host:
-                yield from ((port.id, keys[a.address]) for a in port.fixed_ips if a.address in keys)
+    def _names(self, port: Port, network: Network) -> Names | None:
+        """Names of a VM of another host, where the server tells them (update_dns_entries)."""
+        if not is_vm(port) or self._is_here(port):
+            return None
+        domain = self._reserver.domain(network)
+        names = ((ip.address, hostname(port, ip.address)) for ip in port.fixed_ips)
+        return tuple((ip, f"{name}.{domain}" if domain else name) for ip, name in names)
 
 
-def _ids(served: Iterable[tuple[Subnet, IPv4Address]]) -> Iterator[tuple[str, Subnet]]:
-    return ((subnet.id, subnet) for subnet, _ in served if subnet.enable_dhcp)
+def server_address(network: Network, subnet: Subnet, own: Iterable[Port]) -> IPv4Address | None:
+    """Return the address of this host on `subnet`, gateway or only DHCP server; None: none yet.
+
+    Single-host and shared: the subnet's dhcp_server. Multi-host: the address of this host's own
+    port (A12.2), one of `own`.
+    """
+    if not network.multi_host or network.share_address:
+        return subnet.dhcp_server or subnet.gateway_ip
+    addresses = (ip for port in own for ip in port.fixed_ips if ip.subnet_id == subnet.id)
+    return next((ip.address for ip in addresses), None)
+
+
+def _own_ports(
+    own: Iterable[Port], bridge: str, here: Iterable[Served]
+) -> Iterator[tuple[str, str]]:
+    keys = {address: _address(bridge, subnet, address).key for subnet, address in here}
+    for port in own:
+        yield from ((port.id, keys[a.address]) for a in port.fixed_ips if a.address in keys)
 
 
 def _external(subnet: Subnet) -> bool:
@@ -169,21 +242,31 @@ def _external(subnet: Subnet) -> bool:
     return subnet.dhcp_server not in (None, subnet.gateway_ip)
 
 
-def _guard(port: Port, scope: Scope, bridge: str, host: str) -> Guard:
-    addresses = (server_address(scope, s, host) for s in scope.subnets.values() if s.enable_dhcp)
+def _tap(port: Port, vms: Mapping[str, Port], ground: Ground) -> Tap | None:
+    return tap_of(port, ground.network, ground.mapping.bridge) if port.id in vms else None
+
+
+def _guard(port: Port, vms: Mapping[str, Port], ground: Ground) -> Guard | None:
+    if port.id not in vms:
+        return None
     macs, sources = allowed(port)
     return Guard(
         tap=tap_name(port.id),
-        bridge=bridge,
+        bridge=ground.mapping.bridge,
         macs=macs,
         sources=sources,
-        dhcp_servers=tuple(address for address in addresses if address is not None),
-        local_dhcp=scope.network.multi_host,
+        dhcp_servers=ground.servers,
+        local_dhcp=ground.network.multi_host,
     )
 
 
-def _gateway(scope: Scope, subnet: Subnet, address: IPv4Address, mapping: FlatMapping) -> Gateway:
-    network = scope.network
+def _gateway(
+    network: Network,
+    subnet: Subnet,
+    address: IPv4Address,
+    mapping: FlatMapping,
+    outside: Mapping[str, tuple[FixedIp, ...]],
+) -> Gateway:
     return Gateway(
         network_id=network.id,
         subnet_id=subnet.id,
@@ -193,22 +276,33 @@ def _gateway(scope: Scope, subnet: Subnet, address: IPv4Address, mapping: FlatMa
         address=address,
         external=_external(subnet),
         isolated=network.multi_host and network.share_address,
-        vm_sources=_vm_sources(scope, subnet),
+        vm_sources=_vm_sources(subnet, outside),
     )
 
 
-def _vm_sources(scope: Scope, subnet: Subnet) -> tuple[tuple[IPv4Address, IPv4Address], ...]:
+def _vm_sources(
+    subnet: Subnet, outside: Mapping[str, tuple[FixedIp, ...]]
+) -> tuple[tuple[IPv4Address, IPv4Address], ...]:
     """Return the spans that VMs' addresses lie in: the pools, and what was given outside them."""
-    spans = [(pool.first, pool.last) for pool in subnet.pools]
-    for port in scope.ports.values():
-        if is_vm(port):
-            spans += [
-                (ip.address, ip.address)
-                for ip in port.fixed_ips
-                if ip.subnet_id == subnet.id
-                and not any(first <= ip.address <= last for first, last in spans)
-            ]
-    return tuple(sorted(spans))
+    others = chain.from_iterable(outside.values())
+    spans = {(ip.address, ip.address) for ip in others if ip.subnet_id == subnet.id}
+    return tuple(sorted(spans.union((pool.first, pool.last) for pool in subnet.pools)))
+
+
+def _outside(port: Port, pools: Mapping[str, list[tuple[int, int]]]) -> tuple[FixedIp, ...] | None:
+    """Return the addresses of a VM that lie in no pool of their subnet; None: there are none."""
+    if not is_vm(port):
+        return None
+    return (
+        tuple(
+            ip
+            for ip in port.fixed_ips
+            if not any(
+                first <= int(ip.address) <= last for first, last in pools.get(ip.subnet_id, ())
+            )
+        )
+        or None
+    )
 
 
 def _address(bridge: str, subnet: Subnet, address: IPv4Address) -> Address:

@@ -89,7 +89,8 @@ def _tap_sets(taps: Sequence[Guard], guarded: Sequence[Guard]) -> Iterator[NftSe
 
 def _spans(guard: Guard) -> Iterator[tuple[str, IPv4Network]]:
     for mac in guard.macs:
-        for block in collapse_addresses(block for own, block in guard.sources if own == mac):
+        blocks = [block for own, block in guard.sources if own == mac]
+        for block in collapse_addresses(blocks) if len(blocks) > 1 else blocks:
             address = str(block.network_address) if block.prefixlen == 32 else str(block)  # noqa: PLR2004 - bits
             yield _pair(guard.tap, f"{mac} . {address}"), block
 

@@ -9,10 +9,11 @@ Source: semantics.md B5 to B8, B15 to B17, B20.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from lessor.core.reserve import Reserver
+from lessor.core.reserve import Reserved, Reserver
+from lessor.core.rows import row_changes
 from lessor.core.state import (
     DhcpDevice,
     DhcpRange,
@@ -20,10 +21,11 @@ from lessor.core.state import (
     MetadataListener,
     Namespace,
     OvsPort,
+    Reservation,
     Tap,
 )
 from lessor.core.vmport import Sources, allowed, is_vm, tap_name, tap_of
-from lessor.model import METADATA_ADDRESS, Port, Scope, Subnet
+from lessor.model import METADATA_ADDRESS, Network, Port, Scope, Subnet
 from lessor.settings import AgentSettings
 
 HTTP = 80
@@ -62,6 +64,15 @@ class NetworkFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """What the reservations of a network depend on, besides the rows of its ports."""
+
+    network: Network
+    served: tuple[Subnet, ...]
+    first_nics: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class OverlayPart:
     """What one network asks of this host."""
 
@@ -76,6 +87,9 @@ class OverlayPart:
     server: DhcpServer | None = None
     listener: MetadataListener | None = None
     own_ports: tuple[tuple[str, str], ...] = ()  # DHCP ports here: port id, device
+    rows: dict[str, Port] = field(default_factory=dict)
+    reserved: Reserved = field(default_factory=Reserved)
+    ground: Ground | None = None
 
 
 def namespace_name(network_id: str) -> str:
@@ -95,13 +109,21 @@ class OverlayPlanner:
         self._settings = settings
         self._reserver = Reserver(settings)
 
-    def part(self, scope: Scope, vlan: int, first_nics: frozenset[str]) -> OverlayPart:
+    def part(
+        self,
+        scope: Scope,
+        vlan: int,
+        first_nics: frozenset[str],
+        before: OverlayPart | None = None,
+    ) -> OverlayPart:
         """Return what this host needs for the network of `scope`.
 
         Args:
             scope: all rows of the network, and the tunnel ends of its hosts.
             vlan: its local VLAN here.
             first_nics: ids of the ports that carry their VM's default route.
+            before: what the host needed before: reservations of ports whose rows are the same are
+                kept.
         """
         here = [p for p in scope.ports.values() if p.binding_host == self._settings.host]
         vms = [port for port in here if is_vm(port)]
@@ -113,8 +135,13 @@ class OverlayPlanner:
             taps=tuple(tap_of(port, scope.network, "") for port in vms),
             ports=tuple(self._vif(port, vlan) for port in vms),
             tunnels=tuple(self._tunnels(scope)),
+            rows=scope.ports,
         )
-        return part if mine is None else self._with_dhcp(part, scope, mine, vlan, first_nics)
+        if mine is None:
+            return part
+        ground = Ground(scope.network, tuple(s for s, _ in _served(scope, mine)), first_nics)
+        part = replace(part, reserved=self._reserved(scope, ground, before), ground=ground)
+        return self._with_dhcp(part, scope, mine, vlan)
 
     # --- the ports
 
@@ -183,15 +210,9 @@ class OverlayPlanner:
 
     # --- DHCP and metadata
 
-    def _with_dhcp(
-        self, part: OverlayPart, scope: Scope, mine: Port, vlan: int, first_nics: frozenset[str]
-    ) -> OverlayPart:
+    def _with_dhcp(self, part: OverlayPart, scope: Scope, mine: Port, vlan: int) -> OverlayPart:
         network = scope.network
-        served = [
-            (scope.subnets[ip.subnet_id], ip.address)
-            for ip in mine.fixed_ips
-            if ip.subnet_id in scope.subnets and scope.subnets[ip.subnet_id].enable_dhcp
-        ]
+        served = _served(scope, mine)
         name, namespace = tap_name(mine.id)[:14], namespace_name(network.id)
         addresses = tuple(IPv4Interface((a, s.cidr.prefixlen)) for s, a in served)
         gateway = next((s.gateway_ip for s, _ in served if s.gateway_ip is not None), None)
@@ -205,35 +226,41 @@ class OverlayPlanner:
             gateway=gateway,
         )
         up = network.admin_state_up and bool(served)
-        return OverlayPart(
-            network_id=part.network_id,
-            name=part.name,
-            facts=part.facts,
-            taps=part.taps,
+        return replace(
+            part,
             ports=(*part.ports, self._ovs_port(device.outer, "dhcp", mine, vlan)),
-            tunnels=part.tunnels,
             namespace=Namespace(namespace),
             device=device,
-            server=self._server(scope, device, served, first_nics) if up else None,
+            server=self._server(scope, device, served, part.reserved) if up else None,
             listener=MetadataListener(name, HTTP, (network.id,), namespace) if up else None,
             own_ports=((mine.id, device.name),),
         )
+
+    def _reserved(self, scope: Scope, ground: Ground, before: OverlayPart | None) -> Reserved:
+        """Return the reservations of all VMs."""
+        served = {subnet.id: subnet for subnet in ground.served}
+
+        def reservation(port: Port) -> Reservation | None:
+            if not is_vm(port):
+                return None
+            return self._reserver.reservation(port, ground.network, served, ground.first_nics)
+
+        known, rows = (before.reserved, before.rows) if before else (Reserved(), {})
+        anew = before is None or before.ground != ground
+        return known.after(row_changes(rows, scope.ports, anew=anew), reservation)
 
     def _server(
         self,
         scope: Scope,
         device: DhcpDevice,
         served: list[tuple[Subnet, IPv4Address]],
-        first_nics: frozenset[str],
+        reserved: Reserved,
     ) -> DhcpServer:
-        vms = [port for port in scope.ports.values() if is_vm(port)]
-        by_id = {subnet.id: subnet for subnet, _ in served}
-        reservations = self._reserver.reservations(vms, scope.network, by_id, first_nics)
         return DhcpServer(
             name=scope.network.id,
             interface=device.name,
             ranges=tuple(self._range(scope, subnet, address) for subnet, address in served),
-            reservations={str(one.address): one for one in reservations},
+            reservations=reserved.by_address,
             lease_time=self._settings.dhcp_lease_time,
             upstream_dns=self._reserver.upstream(subnet for subnet, _ in served),
             config_file=self._settings.dnsmasq_config_file,
@@ -281,6 +308,12 @@ def _routes(
             yield other.cidr, IPv4Address(0)
     yield from ((route.destination, route.nexthop) for route in subnet.host_routes)
     yield IPv4Network(METADATA_ADDRESS), server
+
+
+def _served(scope: Scope, mine: Port) -> list[tuple[Subnet, IPv4Address]]:
+    """Return the subnets that this host's DHCP server serves, with its address on each."""
+    subnets = ((scope.subnets.get(ip.subnet_id), ip.address) for ip in mine.fixed_ips)
+    return [(subnet, address) for subnet, address in subnets if subnet and subnet.enable_dhcp]
 
 
 def _by_id(ports: list[Port]) -> list[Port]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from lessor.core.flat import Part
 from lessor.core.overlay import OverlayPart
+from lessor.core.reserve import Reserved
+from lessor.core.rows import replaced, row_changes
 from lessor.core.state import Bridge, DhcpServer, OvsPort, Reservation, Tap
-from lessor.model import PortReport
+from lessor.model import Port, PortReport
 
-_Word = tuple[str, bool, str]  # a port's id, whether it is so, and if not, why
+_Told = tuple[str, bool, str]  # a port's id, whether it is so, and if not, why
+_Word = tuple[bool | None, bool | None, str]  # wired, served, and what is waited for
+_Words = dict[str, _Word]  # by port id
+_SERVED: _Word = (None, True, "")  # what is said of most ports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,52 +49,110 @@ class Found:
     bridge_problems: Mapping[str, str] = field(default_factory=dict)
 
 
-def port_reports(
-    parts: Sequence[Part],
-    overlay: Sequence[OverlayPart],
-    found: Found,
-    revisions: Mapping[str, int],
-) -> dict[str, PortReport]:
-    """Return what this host can say of each port, by port id.
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was said of one network's ports, and what it was said from."""
 
-    Args:
-        parts: what each flat network asks of this host.
-        overlay: what each overlay network does.
-        found: what there is.
-        revisions: of the port rows that the parts were made from, by port id.
+    rows: dict[str, Port] = field(default_factory=dict)
+    reserved: dict[str, Reservation] = field(default_factory=dict)
+    words: _Words = field(default_factory=dict)
+    reports: dict[str, PortReport] = field(default_factory=dict)
+
+
+class PortReports:
+    """Says how far ports are. What was said is kept, so that it costs what has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Known] = {}
+        self._all: tuple[list[dict[str, PortReport]], dict[str, PortReport]] = ([], {})
+
+    def of(
+        self, parts: Sequence[Part], overlay: Sequence[OverlayPart], found: Found
+    ) -> dict[str, PortReport]:
+        """Return what this host can say of each port, by port id.
+
+        Args:
+            parts: what each flat network asks of this host.
+            overlay: what each overlay network does.
+            found: what there is.
+        """
+        before, self._known = self._known, {}
+        for part in parts:
+            known = before.get(part.network.id, _Known())
+            words = _flat_words(part, found)
+            self._known[part.network.id] = _after(known, part.kept.rows, part.reserved, words)
+        for over in overlay:
+            known = before.get(over.network_id, _Known())
+            reserved = over.reserved if over.server else Reserved()
+            words = _overlay_words(over, reserved, found)
+            self._known[over.network_id] = _after(known, over.rows, reserved, words)
+        return self._joined([known.reports for known in self._known.values()])
+
+    def _joined(self, reports: list[dict[str, PortReport]]) -> dict[str, PortReport]:
+        """Return them in one: the same object as long as nothing differs."""
+        former, whole = self._all
+        same = len(former) == len(reports) and all(map(operator.is_, former, reports))
+        if not same:
+            whole = dict(chain.from_iterable(one.items() for one in reports))
+        self._all = reports, whole
+        return whole
+
+
+def _after(known: _Known, rows: dict[str, Port], reserved: Reserved, words: _Words) -> _Known:
+    """Return what is said of the ports of one network now.
+
+    A port with a reservation is served, unless there are words about it.
     """
-    said: dict[str, tuple[bool | None, bool | None, str]] = {}
-    for part in parts:
-        wired, own = _wired(part, found), _own(part.own_ports, found.addresses, found)
-        _say(said, wired, own, _served(part.bridge.name, part.reservations, found))
-    for over in overlay:
-        server = over.server
-        served = _served(server.name, server.reservations.values(), found) if server else ()
-        plugged, own = _plugged(over, found), _own(over.own_ports, found.devices, found)
-        _say(said, plugged, own, served)
-    return {
-        port_id: PortReport(
-            revision=revisions.get(port_id, 0), wired=wired, served=served, pending=why
-        )
-        for port_id, (wired, served, why) in said.items()
+    by_port = reserved.by_port
+    changes = row_changes(known.rows, rows)
+    ids = {port.id for port in changes.fresh}.union(changes.gone)
+    if by_port is not known.reserved:
+        ids |= known.reserved.keys() ^ by_port.keys()
+    ids.update(key for key, _ in known.words.items() ^ words.items())
+    said = {key: words.get(key) or (_SERVED if key in by_port else None) for key in ids}
+    made = {
+        key: PortReport(revision=rows[key].revision, wired=word[0], served=word[1], pending=word[2])
+        for key, word in said.items()
+        if word and key in rows
     }
+    drop = [key for key in ids if key in known.reports and key not in made]
+    put = {key: report for key, report in made.items() if known.reports.get(key) != report}
+    return _Known(rows, by_port, words, replaced(known.reports, drop, put))
 
 
-def _say(
-    said: dict[str, tuple[bool | None, bool | None, str]],
-    wired: Iterable[_Word],
-    own: Iterable[_Word],
-    served: Iterable[_Word],
-) -> None:
-    """Join what is said of the ports of one network."""
-    said |= {port_id: (there, None, why) for port_id, there, why in wired}
-    said |= {port_id: (there, there, why) for port_id, there, why in own}
-    for port_id, there, why in served:
-        wired_here, _, before = said.get(port_id, (None, None, ""))
-        said[port_id] = (wired_here, there, before or why)
+def _flat_words(part: Part, found: Found) -> _Words:
+    wired, own = _wired(part, found), _own(part.own_ports, found.addresses, found)
+    return _words(wired, own, part.reserved, part.bridge.name, found)
 
 
-def _wired(part: Part, found: Found) -> Iterator[_Word]:
+def _overlay_words(over: OverlayPart, reserved: Reserved, found: Found) -> _Words:
+    plugged, own = _plugged(over, found), _own(over.own_ports, found.devices, found)
+    return _words(plugged, own, reserved, over.network_id, found)
+
+
+def _words(
+    wired: Iterable[_Told], own: Iterable[_Told], reserved: Reserved, server: str, found: Found
+) -> _Words:
+    """Return what there is to say of ports, without those that are served and no more."""
+    waiting = _unserved(reserved, found.servers.get(server))
+    late = found.problems.get(server, "its reservation is not loaded yet")
+    words: _Words = dict.fromkeys(waiting, (None, False, late))
+    for port_id, there, why in wired:
+        served = port_id not in waiting if port_id in reserved.by_port else None
+        words[port_id] = (there, served, why or (late if served is False else ""))
+    return words | {port_id: (there, there, why) for port_id, there, why in own}
+
+
+def _unserved(reserved: Reserved, server: DhcpServer | None) -> set[str]:
+    """Return the ids of the ports whose reservations a server hasn't loaded."""
+    wanted, loaded = reserved.by_address, server.reservations if server else {}
+    if loaded is wanted:
+        return set()
+    other = [key for key, one in wanted.items() if loaded.get(key) is not one]
+    return {wanted[key].port_id for key in other if loaded.get(key) != wanted[key]}
+
+
+def _wired(part: Part, found: Found) -> Iterator[_Told]:
     apart = _apart(part.bridge, found)
     for tap in part.taps:
         wired = not apart and found.guarded and found.taps.get(tap.name) == tap
@@ -104,7 +169,7 @@ def _apart(wanted: Bridge, found: Found) -> str:
     return found.bridge_problems.get(wanted.name, lacks)
 
 
-def _plugged(part: OverlayPart, found: Found) -> Iterator[_Word]:
+def _plugged(part: OverlayPart, found: Found) -> Iterator[_Told]:
     wanted = {port.name: port for port in part.ports}
     for tap in part.taps:
         there = found.taps.get(tap.name) == tap
@@ -115,22 +180,14 @@ def _plugged(part: OverlayPart, found: Found) -> Iterator[_Word]:
 
 def _own(
     own_ports: Iterable[tuple[str, str]], present: Collection[str], found: Found
-) -> Iterator[_Word]:
+) -> Iterator[_Told]:
     for port_id, key in own_ports:
         there = key in present
         why = found.problems.get(key, f"{key} is not there yet")
         yield port_id, there, "" if there else why
 
 
-def _served(name: str, reservations: Iterable[Reservation], found: Found) -> Iterator[_Word]:
-    server = found.servers.get(name)
-    loaded = server.reservations if server else {}
-    why = found.problems.get(name, "its reservation is not loaded yet")
-    for wanted in reservations:
-        served = loaded.get(str(wanted.address)) == wanted
-        yield wanted.port_id, served, "" if served else why
-
-
 def news(said: Mapping[str, PortReport], now: Mapping[str, PortReport]) -> dict[str, PortReport]:
     """Return the reports that differ from what was said before."""
-    return {key: report for key, report in now.items() if said.get(key) != report}
+    other = [key for key, report in now.items() if said.get(key) is not report]
+    return {key: now[key] for key in other if said.get(key) != now[key]}

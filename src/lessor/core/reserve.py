@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from lessor.core.naming import hostname
+from lessor.core.rows import RowChanges, follow, replaced
 from lessor.core.state import Reservation
-from lessor.model import FixedIp, Network, Port, Subnet
+from lessor.model import Network, Port, Subnet
 from lessor.settings import AgentSettings
 
 IPV4 = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The reservations of one network, by port id, and by address as text."""
+
+    by_port: dict[str, Reservation] = field(default_factory=dict)
+    by_address: dict[str, Reservation] = field(default_factory=dict)
+
+    def after(
+        self, changes: RowChanges[Port], make: Callable[[Port], Reservation | None]
+    ) -> Reserved:
+        """Return them after changes of the ports; `make` makes that of one port."""
+        by_port = follow(self.by_port, changes, make)
+        if by_port is self.by_port:
+            return self
+        ids = dict.fromkeys((*changes.gone, *(port.id for port in changes.fresh)))
+        former = {str(self.by_port[key].address) for key in ids if key in self.by_port}
+        put = {str(by_port[key].address): by_port[key] for key in ids if key in by_port}
+        return Reserved(by_port, replaced(self.by_address, former - put.keys(), put))
 
 
 class Reserver:
@@ -17,24 +39,32 @@ class Reserver:
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
-        self._known: dict[str, tuple[Port, Subnet, Network, Reservation]] = {}
 
-    def reservations(
+    def reservation(
         self,
-        ports: Iterable[Port],
+        port: Port,
         network: Network,
         served: Mapping[str, Subnet],
         first_nics: frozenset[str],
-    ) -> Iterator[Reservation]:
-        """Yield the reservations of `ports` on the subnets served, by subnet id.
+    ) -> Reservation | None:
+        """Return the reservation of a port on the subnets served, by subnet id; None: it has none.
 
         A port has at most one: DHCP tells a MAC its first address (LP 1124692).
         """
-        for port in ports:
-            ip = next((ip for ip in port.fixed_ips if ip.subnet_id in served), None)
-            if ip is not None:
-                router = not self._settings.use_single_default_gateway or port.id in first_nics
-                yield self._reservation(port, ip, served[ip.subnet_id], network, router=router)
+        ip = next((ip for ip in port.fixed_ips if ip.subnet_id in served), None)
+        if ip is None:
+            return None
+        return Reservation(
+            port_id=port.id,
+            network_id=network.id,
+            subnet_id=ip.subnet_id,
+            mac=port.mac_address,
+            address=ip.address,
+            hostname=hostname(port, ip.address),
+            domain=self.domain(network),
+            options=tuple((o.name, o.value) for o in port.extra_dhcp_opts if o.ip_version == IPV4),
+            router=not self._settings.use_single_default_gateway or port.id in first_nics,
+        )
 
     def domain(self, network: Network) -> str:
         """Return the domain that VMs of a network are in, "" for none."""
@@ -46,23 +76,3 @@ class Reserver:
             return self._settings.dns_server
         more = (str(server) for subnet in subnets for server in subnet.dns_nameservers)
         return tuple(dict.fromkeys((*self._settings.dns_server, *more)))
-
-    def _reservation(
-        self, port: Port, ip: FixedIp, subnet: Subnet, network: Network, *, router: bool
-    ) -> Reservation:
-        known = self._known.get(port.id)
-        if known and known[:3] == (port, subnet, network) and known[3].router == router:
-            return known[3]
-        made = Reservation(
-            port_id=port.id,
-            network_id=network.id,
-            subnet_id=subnet.id,
-            mac=port.mac_address,
-            address=ip.address,
-            hostname=hostname(port, ip.address),
-            domain=self.domain(network),
-            options=tuple((o.name, o.value) for o in port.extra_dhcp_opts if o.ip_version == IPV4),
-            router=router,
-        )
-        self._known[port.id] = (port, subnet, network, made)
-        return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lessor.core.rows import replaced
 from lessor.model import Scope, ScopeChange, View, ViewAnswer, ViewRequest
 
 
@@ -35,11 +36,8 @@ def _scope(known: Scope | None, change: ScopeChange, revision: int) -> Scope | N
             ports={port.id: port for port in change.ports},
             peers=change.peers or {},
         )
-    gone_subnets, gone_ports = set(change.gone_subnets), set(change.gone_ports)
-    subnets = {key: row for key, row in known.subnets.items() if key not in gone_subnets}
-    ports = {key: row for key, row in known.ports.items() if key not in gone_ports}
-    subnets |= {subnet.id: subnet for subnet in change.subnets}
-    ports |= {port.id: port for port in change.ports}
+    subnets = replaced(known.subnets, change.gone_subnets, {s.id: s for s in change.subnets})
+    ports = replaced(known.ports, change.gone_ports, {port.id: port for port in change.ports})
     network = change.network or known.network
     peers = known.peers if change.peers is None else change.peers
     return replace(
