@@ -32,6 +32,8 @@ SINGULAR = {
     "networks": "network",
     "ports": "port",
     "subnets": "subnet",
+    "subnetpools": "subnetpool",
+    "address_scopes": "address_scope",
 }
 ERRORS: Mapping[int, type[LessorError]] = {
     400: Invalid,
@@ -42,6 +44,8 @@ ERRORS: Mapping[int, type[LessorError]] = {
     413: Invalid,
     503: Unavailable,
 }
+
+PATHS = {"address_scopes": "address-scopes"}  # where a resource isn't at its plural
 
 Row = dict[str, Any]
 
@@ -117,7 +121,8 @@ class Client:
         rows = self.list(plural, {"id": key}) or self.list(plural, {"name": key})
         what = SINGULAR[plural]
         if not rows:
-            raise NotFound(f"there is no {what} {key!r}; see `lessor {what} list`")
+            command = what.replace("_", "-")
+            raise NotFound(f"there is no {what} {key!r}; see `lessor {command} list`")
         if len(rows) > 1:
             ids = ", ".join(str(row["id"]) for row in rows)
             raise Conflict(f"{len(rows)} {plural} are called {key!r}; give an id: {ids}")
@@ -128,7 +133,8 @@ class Client:
         return row
 
     def _ask(self, method: str, path: Sequence[str], **request: Any) -> Row:
-        where = "/v2.0/" + "/".join(quote(part, safe="") for part in path)
+        parts = [PATHS.get(path[0], path[0]), *path[1:]]
+        where = "/v2.0/" + "/".join(quote(part, safe="") for part in parts)
         try:
             response = self._http.request(method, where, **request)
         except (httpx.TransportError, httpx.UnsupportedProtocol) as error:

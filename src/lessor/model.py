@@ -73,6 +73,41 @@ class Subnet:
     pools: tuple[Pool, ...] = ()
     dns_nameservers: tuple[IPv4Address, ...] = ()
     host_routes: tuple[HostRoute, ...] = ()
+    subnetpool_id: str | None = None  # that its block was delegated from
+    revision: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressScope:
+    """Subnet pools whose addresses can be routed to each other, so none may overlap."""
+
+    id: str
+    name: str = ""
+    project_id: str = ""
+    shared: bool = False
+    revision: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubnetPool:
+    """Blocks that subnets are cut from on demand."""
+
+    id: str
+    name: str = ""
+    project_id: str = ""
+    description: str = ""
+    prefixes: tuple[IPv4Network, ...] = ()
+    min_prefixlen: int = 8
+    default_prefixlen: int = 8
+    max_prefixlen: int = 32
+    default_quota: int | None = None  # addresses that one project's subnets may have; None: any
+    address_scope_id: str | None = None
+    shared: bool = False
+    is_default: bool = False
     revision: int = 0
     created_at: float = 0.0
     updated_at: float = 0.0

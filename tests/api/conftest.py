@@ -22,7 +22,7 @@ from lessor.settings import FlatMapping, ServerSettings
 from lessor.store.store import Store
 
 Json = dict[str, Any]
-PLURALS = {"address": "addresses"}
+PLURALS = {"address": "addresses", "address_scope": "address-scopes"}
 
 
 @dataclass

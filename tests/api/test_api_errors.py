@@ -104,7 +104,7 @@ POSTS = [
     ("newline-in-domain", "network", {"dns_domain": "a\nb"}, 400, "InvalidInput", "dns_domain"),
     ("twins-differ", "network", {"project_id": "a", "tenant_id": "b"}, 400, "InvalidInput", "tenant"),
     ("no-network", "subnet", {"cidr": "10.1.0.0/24"}, 400, "HTTPBadRequest", "network_id"),
-    ("no-cidr", "subnet", {"network_id": "<n>"}, 400, "HTTPBadRequest", "cidr"),
+    ("no-cidr", "subnet", {"network_id": "<n>"}, 400, "BadRequest", "cidr"),
     ("bad-cidr", "subnet", {"network_id": "<n>", "cidr": "10.1/99"}, 400, "InvalidInput", "cidr"),
     ("ipv6", "subnet", {"network_id": "<n>", "cidr": "fd00::/64"}, 400, "InvalidInput", "IPv6"),
     (

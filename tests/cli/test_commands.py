@@ -259,3 +259,39 @@ def test_status_as_json_has_what_the_page_shows(lessor: Lessor, name: str, block
 def test_options_that_make_no_sense_together_are_refused(lessor: Lessor, name: str) -> None:
     with pytest.raises(Invalid, match="say its block with --cidr"):
         lessor("network", "create", name, "--dns1", "192.0.2.1")
+
+
+def test_a_subnet_is_cut_from_a_pool_of_an_address_scope(
+    lessor: Lessor, name: str, block: str
+) -> None:
+    scope = read(lessor("address-scope", "create", name, "--json"))
+    pool = read(
+        lessor(
+            *["subnetpool", "create", name, "--prefix", block, "--default-prefixlen", "26"],
+            *["--address-scope", name, "--json"],
+        )
+    )
+    assert (pool["prefixes"], pool["address_scope_id"]) == ([block], scope["id"])
+    lessor("network", "create", name)
+    cut = ["subnet", "create", "--network", name, "--subnetpool", name]
+    first = block.removesuffix("/24")
+    assert read(lessor(*cut, "--json"))["cidr"] == f"{first}/26"
+    assert read(lessor(*cut, "--prefixlen", "28", "--name", f"{name}-28", "--json"))["cidr"] == (
+        f"{first.removesuffix('.0')}.64/28"
+    )
+    assert [name, block, "26"] in [row[1:4] for row in rows(lessor("subnetpool", "list"))]
+    assert [name] in [row[1:2] for row in rows(lessor("address-scope", "list"))]
+
+    grown = read(lessor("subnetpool", "set", name, "--prefix", "192.0.2.0/28", "--json"))
+    assert grown["prefixes"] == [block, "192.0.2.0/28"]
+    with pytest.raises(Invalid, match="cut from it"):
+        lessor("subnetpool", "delete", name)
+    with pytest.raises(Conflict, match="1 subnet pool"):
+        lessor("address-scope", "delete", name)
+    lessor("network", "delete", name)
+    lessor("subnetpool", "set", name, "--address-scope", "none")
+    lessor("address-scope", "set", name, "--share")
+    assert "shared" in lessor("address-scope", "show", name)
+    lessor("address-scope", "delete", name)
+    lessor("subnetpool", "show", name)
+    lessor("subnetpool", "delete", name)

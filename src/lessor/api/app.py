@@ -10,6 +10,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp
 
 from lessor.api import (
+    address_scopes,
     addresses,
     agents,
     dhcp_agents,
@@ -20,6 +21,7 @@ from lessor.api import (
     networks,
     ports,
     problems,
+    subnetpools,
     subnets,
 )
 from lessor.api.metrics import CONTENT_TYPE, Metrics
@@ -43,6 +45,8 @@ def users_app(store: Store, settings: ServerSettings) -> ASGIApp:
             *extensions.HANDLERS,
             *networks.handlers(store, settings),
             *subnets.handlers(store),
+            *subnetpools.handlers(store),
+            *address_scopes.handlers(store),
             *ports.handlers(store, settings),
             *leases.handlers(store),
             *instances.handlers(store),

@@ -14,9 +14,11 @@ from lessor.errors import NotFound
 UPDATED = "2026-11-22T00:00:00-00:00"
 # alias: name, description. Only what works; clients decide by this what they may ask for.
 KNOWN: Mapping[str, tuple[str, str]] = {
+    "address-scope": ("Address scope", "Subnet pools that don't overlap"),
     "agent": ("agent", "The agents that serve networks"),
     "allowed-address-pairs": ("Allowed Address Pairs", "Further addresses a port may send with"),
     "binding": ("Port Binding", "The host of a port, and how it is plugged there"),
+    "default-subnetpools": ("Default Subnetpools", "One pool may be the default"),
     "dhcp_agent_scheduler": ("DHCP Agent Scheduler", "Which agents serve DHCP on a network"),
     "dns-integration": ("DNS Integration", "Names of ports, known to DNS"),
     "extra_dhcp_opt": ("Port's extra DHCP options", "DHCP options of one port"),
@@ -34,13 +36,23 @@ KNOWN: Mapping[str, tuple[str, str]] = {
     "standard-attr-revisions": ("Resource revision numbers", "revision_number"),
     "standard-attr-tag": ("Tag support for resources with standard attribute", "Tags"),
     "standard-attr-timestamp": ("Resource timestamps", "created_at and updated_at"),
+    "subnet_allocation": ("Subnet Allocation", "Subnets are cut from subnet pools"),
+    "subnetpool-prefix-ops": ("Subnet Pool Prefix Operations", "add_prefixes, remove_prefixes"),
     "tag-creation": ("Tag creation extension", "Several tags can be added at once"),
     "tag-ports-during-bulk-creation": (
         "Tag Ports During Bulk Creation",
         "Tags can be given at creation",
     ),
 }
-NOUNS = ("networks", "subnets", "ports", "agents", "extensions")
+NOUNS = (
+    "networks",
+    "subnets",
+    "subnetpools",
+    "address-scopes",
+    "ports",
+    "agents",
+    "extensions",
+)
 OWN_NOUNS = ("leases", "addresses", "instances", "hosts")
 
 AnyRequest = Request[Any, Any, Any]

@@ -38,9 +38,10 @@ Mtu = Annotated[int, Meta(ge=68, le=65535)]  # RFC 791: the least that IPv4 allo
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What networks are shown with: their subnets, and the bridges of physical networks."""
+    """What networks are shown with: their subnets and address scopes, and the bridges of physical networks."""
 
     subnets: Mapping[str, Sequence[str]]
+    scopes: Mapping[str, str]
     mappings: Mapping[str | None, FlatMapping]
 
     def bridge(self, network: Network) -> str | None:
@@ -66,6 +67,12 @@ RESOURCE = Resource(
         Field(name="status", show=constant("ACTIVE"), fixed="ACTIVE"),
         Field(name="shared", kind=bool, on="cu", query=flag),
         Field(name="subnets", kind=list[str], show=lambda row, facts: facts.subnets[row.id]),
+        Field(
+            name="ipv4_address_scope",
+            kind=str | None,
+            show=lambda row, facts: facts.scopes.get(row.id),
+        ),
+        Field(name="ipv6_address_scope", kind=None, show=constant(None)),
         Field(name="mtu", kind=Mtu, on="cu", query=int, sort=True),
         Field(name="provider:network_type", attr="network_type", on="c", query=text),
         Field(
@@ -111,6 +118,7 @@ def facts(store: Store, settings: ServerSettings, rows: Sequence[Network]) -> Fa
     found = store.subnet_ids([row.id for row in rows])
     return Facts(
         {row.id: found.get(row.id, []) for row in rows},
+        store.scopes_of_networks([row.id for row in rows]),
         {mapping.physical_network: mapping for mapping in settings.flat_mappings},
     )
 

@@ -59,9 +59,9 @@ class Calls:
     tags: Callable[[Sequence[str]], Tagged] | None = None
 
 
-def routes(resource: Resource, calls: Calls) -> list[HTTPRouteHandler]:
-    """Return the handlers of a resource under /v2.0."""
-    many = f"/v2.0/{resource.plural}"
+def routes(resource: Resource, calls: Calls, path: str = "") -> list[HTTPRouteHandler]:
+    """Return the handlers of a resource under /v2.0, at `path` where it isn't its plural."""
+    many = f"/v2.0/{path or resource.plural}"
     one = f"{many}/{{key:str}}"
     made = [route(get, many, _list(resource, calls), resource, operation_class=listing(resource))]
     if calls.row is not None:

@@ -18,6 +18,7 @@ from lessor.api.fields import (
     TAGS,
     TIMES,
     Field,
+    Name,
     Resource,
     address,
     as_text,
@@ -31,6 +32,7 @@ from lessor.errors import Invalid
 from lessor.model import HostRoute, Pool, Subnet
 from lessor.store.store import Store
 
+PrefixLength = Annotated[int, Meta(ge=0, le=32)]
 MAX_DNS_NAMESERVERS = 5  # Neutron's max_dns_nameservers and max_subnet_host_routes (B2)
 MAX_HOST_ROUTES = 20
 
@@ -94,7 +96,8 @@ def _show_nameservers(row: Subnet, _: Any) -> list[str]:
     return [str(server) for server in row.dns_nameservers]
 
 
-def _version(value: int) -> int:
+def version(value: int) -> int:
+    """Read an IP version: 4."""
     if value != 4:  # noqa: PLR2004 - IPv4
         raise Invalid(f"IP version {value} is not supported; only 4 is")
     return value
@@ -123,19 +126,27 @@ RESOURCE = Resource(
             name="ip_version",
             kind=int,
             on="c",
-            accept=_version,
+            accept=version,
             show=constant(4),
             fixed="4",
         ),
         Field(
             name="cidr",
             on="c",
-            required=True,
             accept=_cidr,
             show=as_text("cidr"),
             query=block,
             sort=True,
         ),
+        Field(
+            name="subnetpool_id",
+            kind=Name | None,
+            on="c",
+            query=text,
+            sort=True,
+        ),
+        Field(name="use_default_subnetpool", kind=bool, on="c", write_only=True),
+        Field(name="prefixlen", kind=PrefixLength, on="c", write_only=True),
         Field(
             name="gateway_ip",
             kind=str | None,

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from lessor.cli import (
+    address_scopes,
     addresses,
     hosts,
     instances,
@@ -23,6 +24,7 @@ from lessor.cli import (
     processes,
     settings,
     status,
+    subnetpools,
     subnets,
     up,
 )
@@ -33,6 +35,8 @@ NOUNS = {
     "host": hosts.app,
     "network": networks.app,
     "subnet": subnets.app,
+    "subnetpool": subnetpools.app,
+    "address-scope": address_scopes.app,
     "port": ports.app,
     "lease": leases.app,
     "address": addresses.app,

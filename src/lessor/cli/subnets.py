@@ -83,7 +83,9 @@ def _body(
 @app.command()
 def create(  # noqa: PLR0917 - typer makes the options of the arguments
     network: Annotated[str, typer.Option(help="Name or id.")],
-    cidr: Annotated[Any, typer.Option(parser=kinds.block, metavar="CIDR")],
+    cidr: Annotated[Any, typer.Option(parser=kinds.block, metavar="CIDR")] = None,
+    subnetpool: Annotated[str | None, typer.Option(help="Cut the block from it.")] = None,
+    prefixlen: Annotated[int | None, typer.Option(min=0, max=32, help="Of the block.")] = None,
     name: kinds.Text = None,
     gateway: Gateway = None,
     dns: Dns = None,
@@ -108,9 +110,12 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
     )
     with ask.client(server) as api:
         there = ask.network_id(api, network)
-        row = api.create(
-            "subnets", {"network_id": there, "ip_version": 4, "cidr": str(cidr), **body}
+        block = ask.given(
+            cidr=None if cidr is None else str(cidr),
+            subnetpool_id=subnetpool and api.find("subnetpools", subnetpool)["id"],
+            prefixlen=prefixlen,
         )
+        row = api.create("subnets", {"network_id": there, "ip_version": 4, **block, **body})
     ask.print_row(row, json=json)
 
 

@@ -19,7 +19,7 @@ from lessor.settings import ServerSettings
 from lessor.store.tables import counter, meta
 
 FILE = "lessor.sqlite"
-HEAD = "0003"  # the newest migration; a test compares
+HEAD = "0004"  # the newest migration; a test compares
 FOLDER = Path(__file__).parent / "migrations"
 READERS = 64
 BUSY_S = 10

@@ -98,8 +98,8 @@ SUBNET = tuple(
     subnets.c[name]
     for name in (
         "id", "network_id", "first", "prefix", "name", "project_id", "description", "gateway_ip",
-        "dhcp_server", "enable_dhcp", "dns_nameservers", "host_routes", "revision", "created_at",
-        "updated_at",
+        "dhcp_server", "enable_dhcp", "dns_nameservers", "host_routes", "subnetpool_id",
+        "revision", "created_at", "updated_at",
     )
 )  # fmt: skip
 
@@ -108,7 +108,7 @@ def subnet_of(row: Row[Any], pools: tuple[Pool, ...]) -> Subnet:
     """Read a row of `SUBNET`; its pools are rows of their own."""
     (
         row_id, network_id, first, prefix, name, project_id, description, gateway, server, dhcp,
-        dns, routes, revision, created_at, updated_at, *_,
+        dns, routes, subnetpool, revision, created_at, updated_at, *_,
     ) = tuple(row)  # fmt: skip
     return Subnet(
         id=row_id,
@@ -123,6 +123,7 @@ def subnet_of(row: Row[Any], pools: tuple[Pool, ...]) -> Subnet:
         pools=pools,
         dns_nameservers=_listed(dns, _SERVERS),
         host_routes=_listed(routes, _ROUTES),
+        subnetpool_id=subnetpool,
         revision=revision,
         created_at=created_at,
         updated_at=updated_at,

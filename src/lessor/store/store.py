@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Self, TypeVar, cast
 
 import structlog
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from lessor.errors import Unavailable
 from lessor.model import (
     AddressInfo,
+    AddressScope,
     Host,
     Instance,
     Lease,
@@ -25,12 +26,14 @@ from lessor.model import (
     Port,
     Report,
     Subnet,
+    SubnetPool,
     ViewAnswer,
     ViewRequest,
 )
 from lessor.settings import ServerSettings
 from lessor.store import (
     addresses,
+    addressscopes,
     database,
     dhcphosts,
     firstnetworks,
@@ -42,13 +45,21 @@ from lessor.store import (
     networks,
     portrows,
     ports,
+    subnetpools,
     subnets,
     tagrows,
     tags,
     views,
 )
 from lessor.store.query import Query
-from lessor.store.values import InstanceValues, NetworkValues, PortValues, SubnetValues
+from lessor.store.values import (
+    AddressScopeValues,
+    InstanceValues,
+    NetworkValues,
+    PortValues,
+    SubnetPoolValues,
+    SubnetValues,
+)
 from lessor.store.writer import SqliteWriter, Tx, Written
 
 T = TypeVar("T")
@@ -59,7 +70,7 @@ PURGE_S = 600.0
 log = structlog.get_logger("lessor.store")
 
 
-R = TypeVar("R", Network, Subnet, Port, Instance)
+R = TypeVar("R", Network, Subnet, Port, Instance, SubnetPool, AddressScope)
 
 
 class Store:
@@ -213,6 +224,60 @@ class Store:
     def subnets(self, query: Query = ALL) -> list[Subnet]:
         """Return the subnets that a query asks for."""
         return self._read(subnets.find, query)
+
+    # --- subnet pools and address scopes ----------------------------------------------------------
+
+    def create_subnetpools(self, many: Sequence[SubnetPoolValues]) -> list[SubnetPool]:
+        """Make subnet pools; see `subnetpools`."""
+        return self._many(subnetpools.create_many, many)
+
+    def update_subnetpool(self, row_id: str, values: SubnetPoolValues) -> SubnetPool:
+        """Change a subnet pool; see `subnetpools.update_one`."""
+        return self._one(subnetpools.update_one, row_id, values)
+
+    def add_prefixes(self, row_id: str, blocks: Sequence[IPv4Network]) -> SubnetPool:
+        """Add blocks to a subnet pool; see `subnetpools.add_prefixes`."""
+        return self._one(subnetpools.add_prefixes, row_id, blocks)
+
+    def remove_prefixes(self, row_id: str, blocks: Sequence[IPv4Network]) -> SubnetPool:
+        """Take unused blocks from a subnet pool; see `subnetpools.remove_prefixes`."""
+        return self._one(subnetpools.remove_prefixes, row_id, blocks)
+
+    def delete_subnetpool(self, row_id: str) -> None:
+        """Delete a subnet pool that no subnet was cut from."""
+        self._write(subnetpools.delete_one, row_id)
+
+    def subnetpool(self, row_id: str) -> SubnetPool:
+        """Return a subnet pool, or raise NotFound."""
+        return self._read(subnetpools.get, row_id)
+
+    def subnetpools(self, query: Query = ALL) -> list[SubnetPool]:
+        """Return the subnet pools that a query asks for."""
+        return self._read(subnetpools.find, query)
+
+    def create_address_scopes(self, many: Sequence[AddressScopeValues]) -> list[AddressScope]:
+        """Make address scopes."""
+        return self._many(addressscopes.create_many, many)
+
+    def update_address_scope(self, row_id: str, values: AddressScopeValues) -> AddressScope:
+        """Change an address scope; see `addressscopes.update_one`."""
+        return self._one(addressscopes.update_one, row_id, values)
+
+    def delete_address_scope(self, row_id: str) -> None:
+        """Delete an address scope that no subnet pool is in."""
+        self._write(addressscopes.delete_one, row_id)
+
+    def address_scope(self, row_id: str) -> AddressScope:
+        """Return an address scope, or raise NotFound."""
+        return self._read(addressscopes.get, row_id)
+
+    def address_scopes(self, query: Query = ALL) -> list[AddressScope]:
+        """Return the address scopes that a query asks for."""
+        return self._read(addressscopes.find, query)
+
+    def scopes_of_networks(self, network_ids: Collection[str]) -> dict[str, str]:
+        """Return the address scopes of those of these networks that are in one."""
+        return self._read(addressscopes.of_networks, network_ids)
 
     # --- ports ------------------------------------------------------------------------------------
 

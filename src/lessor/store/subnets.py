@@ -13,8 +13,8 @@ from sqlalchemy.dialects.sqlite import insert as insert_unless
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import Network, Pool, Subnet
+from lessor.store import delegation, overlay, servers
 from lessor.store import networks as network_rows
-from lessor.store import overlay, servers
 from lessor.store.ground import hosts_taking_part
 from lessor.store.listing import Listing
 from lessor.store.pools import checked_pools, default_pools, first_host, reserved_addresses
@@ -48,7 +48,7 @@ LISTING = Listing(
     {column.name: column for column in SUBNET if column.name not in {"first", "prefix"}}
     | {"cidr": subnets.c.first},
     {"cidr": _by_cidr},
-    nullable={"gateway_ip": 0, "dhcp_server": 0},
+    nullable={"gateway_ip": 0, "dhcp_server": 0, "subnetpool_id": ""},
 )
 _ONE = _SELECT.where(subnets.c.id == bindparam("key"))
 _ADD = insert_unless(addresses).on_conflict_do_nothing()
@@ -93,10 +93,12 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
     Raises:
         NotFound: there is no such network.
         Invalid: a value can't be meant, or the block overlaps another of the network.
-        Conflict: the block overlaps one of another flat network of the same physical network.
+        Conflict: the block overlaps one of another flat network of the same physical network, or
+            the subnet pool has no room.
     """
     network = network_rows.get(tx.conn, _network_id(values))
-    cidr = _cidr(values)
+    block, subnetpool_id = delegation.block_for(tx, network, values)
+    cidr = _cidr(block)
     _check_overlap(tx.conn, network, cidr)
     gateway = values["gateway_ip"] if "gateway_ip" in values else first_host(cidr)
     enable_dhcp = values.get("enable_dhcp", True)
@@ -119,6 +121,7 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
         pools=_pools(cidr, values.get("pools"), gateway, server),
         dns_nameservers=_dns(values.get("dns_nameservers", ())),
         host_routes=_routes(values.get("host_routes", ())),
+        subnetpool_id=subnetpool_id,
         created_at=tx.now,
         updated_at=tx.now,
     )
@@ -143,13 +146,12 @@ def _check_own_servers(values: SubnetValues) -> None:
 
 
 def _network_id(values: SubnetValues) -> str:
-    if "network_id" not in values or "cidr" not in values:
-        raise Invalid("a subnet needs a network_id and a cidr")
+    if "network_id" not in values:
+        raise Invalid("a subnet needs a network_id")
     return values["network_id"]
 
 
-def _cidr(values: SubnetValues) -> IPv4Network:
-    cidr = values["cidr"]
+def _cidr(cidr: IPv4Network) -> IPv4Network:
     if cidr.is_multicast or cidr.is_loopback or cidr.prefixlen == 0:
         raise Invalid(f"{cidr} can't be a subnet's: it is multicast, loopback or everything")
     return cidr
@@ -264,6 +266,7 @@ def _columns(subnet: Subnet) -> dict[str, Any]:
         "enable_dhcp": subnet.enable_dhcp,
         "dns_nameservers": packed(subnet.dns_nameservers),
         "host_routes": packed(subnet.host_routes),
+        "subnetpool_id": subnet.subnetpool_id,
         "updated_at": subnet.updated_at,
     }
 
@@ -343,7 +346,7 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
         Conflict: the new gateway or DHCP server lies in a pool, or its address is in use.
     """
     before = get(tx.conn, subnet_id)
-    for name in ("id", "network_id", "cidr"):
+    for name in ("id", "network_id", "cidr", "subnetpool_id"):
         if name in values and values[name] != getattr(before, name):
             raise Invalid(f"{name} of subnet {subnet_id} can't be changed; make another subnet")
     network = network_rows.get(tx.conn, before.network_id)

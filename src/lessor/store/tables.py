@@ -115,6 +115,59 @@ networks = Table(
     Index("uq_networks_segmentation_id", "network_type", "segmentation_id", unique=True),
 )
 
+address_scopes = Table(
+    "address_scopes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("name"),
+    _text("project_id"),
+    _flag("shared"),
+    _number("revision"),
+    _time("created_at"),
+    _time("updated_at"),
+)
+
+subnetpools = Table(
+    "subnetpools",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("name"),
+    _text("project_id"),
+    _text("description"),
+    Column("min_prefixlen", Integer, nullable=False),
+    Column("default_prefixlen", Integer, nullable=False),
+    Column("max_prefixlen", Integer, nullable=False),
+    Column("default_quota", BigInteger),
+    Column("address_scope_id", Text, ForeignKey("address_scopes.id")),
+    _flag("shared"),
+    _flag("is_default"),
+    _number("revision"),
+    _time("created_at"),
+    _time("updated_at"),
+    Index("ix_subnetpools_address_scope_id", "address_scope_id"),
+    Index(
+        "uq_subnetpools_is_default",
+        "is_default",
+        unique=True,
+        sqlite_where=text("is_default"),
+        postgresql_where=text("is_default"),
+    ),
+)
+
+prefixes = Table(
+    "prefixes",
+    metadata,
+    Column(
+        "subnetpool_id",
+        Text,
+        ForeignKey("subnetpools.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("first", BigInteger, primary_key=True),
+    Column("prefix", Integer, nullable=False),
+    _number("last"),
+)
+
 subnets = Table(
     "subnets",
     metadata,
@@ -131,11 +184,13 @@ subnets = Table(
     _flag("enable_dhcp", default=True),
     _json("dns_nameservers", "[]"),
     _json("host_routes", "[]"),
+    Column("subnetpool_id", Text, ForeignKey("subnetpools.id")),
     _number("revision"),
     _time("created_at"),
     _time("updated_at"),
     Index("ix_subnets_network_id", "network_id", "revision"),
     Index("ix_subnets_first", "first"),
+    Index("ix_subnets_subnetpool_id", "subnetpool_id", "first"),
 )
 
 pools = Table(

@@ -45,12 +45,46 @@ class NetworkValues(TypedDict, total=False):
     tags: Sequence[str]
 
 
+class AddressScopeValues(TypedDict, total=False):
+    """Of an address scope."""
+
+    id: str
+    name: str
+    project_id: str
+    shared: bool
+
+
+class SubnetPoolValues(TypedDict, total=False):
+    """Of a subnet pool. `prefixes` is required at creation; later it may only grow."""
+
+    id: str
+    name: str
+    project_id: str
+    description: str
+    prefixes: Sequence[IPv4Network]
+    min_prefixlen: int
+    default_prefixlen: int
+    max_prefixlen: int
+    default_quota: int | None
+    address_scope_id: str | None
+    shared: bool
+    is_default: bool
+    tags: Sequence[str]
+
+
 class SubnetValues(TypedDict, total=False):
-    """Of a subnet. `network_id` and `cidr` are required at creation and can't change later."""
+    """Of a subnet. `network_id` is required at creation, and can't change later; neither can `cidr`.
+
+    Without a `cidr` a block is cut from a pool: the one of `subnetpool_id`, or the default one if
+    `use_default_subnetpool`; as long as `prefixlen`, or as the pool has it.
+    """
 
     id: str
     network_id: str
     cidr: IPv4Network
+    subnetpool_id: str | None
+    use_default_subnetpool: bool
+    prefixlen: int
     name: str
     project_id: str
     description: str

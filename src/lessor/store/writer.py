@@ -20,7 +20,17 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.settings import ServerSettings
-from lessor.store.tables import counter, holds, instances, networks, ports, subnets, tombstones
+from lessor.store.tables import (
+    address_scopes,
+    counter,
+    holds,
+    instances,
+    networks,
+    ports,
+    subnetpools,
+    subnets,
+    tombstones,
+)
 
 T = TypeVar("T")
 UNSTAMPED = 1 << 62  # revision of a hold until its transaction ends
@@ -41,7 +51,7 @@ class Tx:
         self.held = False
 
     def touch(self, kind: str, row_id: str) -> None:
-        """Give a row of `networks`, `subnets`, `ports` or `instances` a new revision.
+        """Give a row of a table that has one (`_STAMP`) a new revision.
 
         Kind `form` is a network of which hosts now have to know other rows than before: its scopes
         will be sent whole.
@@ -86,7 +96,7 @@ _STAMP = {
     table.name: update(table).where(table.c.id == bindparam("row")).values(
         revision=bindparam("revision")
     )
-    for table in (networks, subnets, ports, instances)
+    for table in (networks, subnets, ports, instances, subnetpools, address_scopes)
 } | {
     "form": update(networks).where(networks.c.id == bindparam("row")).values(
         revision=bindparam("revision"), form_revision=bindparam("revision")

@@ -1,0 +1,147 @@
+"""/v2.0/subnetpools: what a subnet pool looks like to clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network
+from typing import Annotated, Any
+
+from litestar import put
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import Meta, Struct
+
+from lessor.api import tags
+from lessor.api.fields import (
+    DESCRIPTION,
+    ID,
+    NAME,
+    PROJECT,
+    TAGS,
+    TIMES,
+    Field,
+    Name,
+    Resource,
+    constant,
+    flag,
+    text,
+)
+from lessor.api.routes import Answer, Calls, json_body, route, routes, typed
+from lessor.api.subnets import PrefixLength
+from lessor.errors import Invalid
+from lessor.model import SubnetPool
+from lessor.store.store import Store
+
+Quota = Annotated[int, Meta(ge=0)]
+Length = PrefixLength | str  # clients send numbers in quotes (openstacksdk before 0.13)
+
+
+def _prefixes(given: list[str]) -> tuple[IPv4Network, ...]:
+    if versions := {":" in block for block in given}:
+        if len(versions) > 1:
+            raise Invalid("IPv4 and IPv6 blocks are mixed", type_="PrefixVersionMismatch")
+        if True in versions:
+            raise Invalid("IPv6 is not supported; give IPv4 blocks")
+    return tuple(IPv4Network(block, strict=False) for block in given)
+
+
+def _show_prefixes(row: SubnetPool, _: Any) -> list[str]:
+    return [str(block) for block in row.prefixes]
+
+
+def _length(name: str) -> Field:
+    return Field(
+        name=name,
+        kind=Length,
+        on="cu",
+        accept=_number,
+        query=int,
+        sort=True,
+    )
+
+
+def _number(given: int | str) -> int:
+    value = int(given)
+    if not 0 <= value <= 32:  # noqa: PLR2004 - bits of an IPv4 address
+        raise Invalid(f"{value} is not between 0 and 32")
+    return value
+
+
+RESOURCE = Resource(
+    "subnetpool",
+    "subnetpools",
+    (
+        ID,
+        NAME,
+        *PROJECT,
+        DESCRIPTION,
+        Field(
+            name="prefixes",
+            kind=list[str],
+            on="cu",
+            required=True,
+            accept=_prefixes,
+            show=_show_prefixes,
+        ),
+        Field(name="default_quota", kind=Quota | None, on="cu", query=int, sort=True),
+        _length("min_prefixlen"),
+        _length("default_prefixlen"),
+        _length("max_prefixlen"),
+        Field(name="ip_version", kind=int, show=constant(4), fixed="4"),
+        Field(name="address_scope_id", kind=Name | None, on="cu", query=text, sort=True),
+        Field(name="shared", kind=bool, on="c", query=flag),
+        Field(name="is_default", kind=bool, on="cu", query=flag),
+        *TAGS,
+        *TIMES,
+    ),
+    doc="Blocks that subnets are cut from on demand.",
+)
+
+
+class PrefixesBody(Struct, forbid_unknown_fields=True):
+    """Blocks to add to a subnet pool, or to take from it."""
+
+    prefixes: list[str]
+
+
+def handlers(store: Store) -> list[HTTPRouteHandler]:
+    """Return the routes of subnet pools."""
+    calls = Calls(
+        rows=store.subnetpools,
+        row=store.subnetpool,
+        create=store.create_subnetpools,
+        update=store.update_subnetpool,
+        delete=store.delete_subnetpool,
+        tags=store.tags,
+    )
+    return [
+        *routes(RESOURCE, calls),
+        *tags.routes(RESOURCE, calls, store),
+        _prefix_route("add_prefixes", "Add blocks to a subnet pool.", store.add_prefixes),
+        _prefix_route(
+            "remove_prefixes", "Take unused blocks from a subnet pool.", store.remove_prefixes
+        ),
+    ]
+
+
+def _prefix_route(
+    name: str, doc: str, call: Callable[[str, Sequence[IPv4Network]], SubnetPool]
+) -> HTTPRouteHandler:
+    def handler(key: str, data: PrefixesBody) -> Answer:
+        try:
+            blocks = _prefixes(data.prefixes)
+        except ValueError as error:
+            raise Invalid(f"invalid input for prefixes: {error}") from error
+        return {"prefixes": _show_prefixes(call(key, blocks), None)}
+
+    return route(
+        put,
+        f"/v2.0/subnetpools/{{key:str}}/{name}",
+        typed(
+            f"{name}_of_subnetpool",
+            doc,
+            handler,
+            **{"key": FromPath[str], "data": json_body(PrefixesBody), "return": PrefixesBody},
+        ),
+        RESOURCE,
+    )

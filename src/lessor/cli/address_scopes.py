@@ -1,0 +1,76 @@
+"""`lessor address-scope`: subnet pools whose addresses don't overlap."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lessor.cli import ask, kinds
+from lessor.cli.layout import Column
+
+app = typer.Typer(
+    no_args_is_help=True, help="Address scopes: subnet pools whose addresses don't overlap."
+)
+
+COLUMNS = (
+    Column("ID", "id"),
+    Column("NAME", "name"),
+    Column("SHARED", "shared"),
+    Column("PROJECT", "project_id"),
+)
+
+Share = Annotated[
+    bool | None, typer.Option("--share/--no-share", help="Let other projects use it.")
+]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument()],
+    share: Share = None,
+    server: ask.Server = ask.DEFAULT_SERVER,
+    json: ask.Json = False,
+) -> None:
+    """Make an address scope."""
+    body = ask.given(name=name, shared=share)
+    with ask.client(server) as api:
+        row = api.create("address_scopes", {"ip_version": 4, **body})
+    ask.print_row(row, json=json)
+
+
+@app.command("list")
+def list_(server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
+    """List address scopes."""
+    with ask.client(server) as api:
+        rows = api.list("address_scopes")
+    ask.print_rows(rows, COLUMNS, json=json, order=lambda row: str(row["name"]))
+
+
+@app.command()
+def show(
+    address_scope: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False
+) -> None:
+    """Show an address scope."""
+    with ask.client(server) as api:
+        row = api.find("address_scopes", address_scope)
+    ask.print_row(row, json=json)
+
+
+@app.command("set")
+def set_(
+    address_scope: ask.Key,
+    name: kinds.Text = None,
+    share: Share = None,
+    server: ask.Server = ask.DEFAULT_SERVER,
+    json: ask.Json = False,
+) -> None:
+    """Change an address scope; one that is shared stays so."""
+    body = ask.given(name=name, shared=share)
+    ask.change(server, "address_scopes", address_scope, body, json=json)
+
+
+@app.command()
+def delete(address_scopes: ask.Keys, server: ask.Server = ask.DEFAULT_SERVER) -> None:
+    """Delete address scopes; refused while subnet pools are in them."""
+    ask.delete(server, "address_scopes", address_scopes)

@@ -1,0 +1,68 @@
+"""Arithmetic of blocks: what is free between those in use, and what to cut next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Network, collapse_addresses
+
+BITS = 32
+Extent = tuple[int, int]  # first and last address, as numbers
+
+
+def extent(block: IPv4Network) -> Extent:
+    """Return the first and last address of a block."""
+    return int(block.network_address), int(block.broadcast_address)
+
+
+def compacted(blocks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
+    """Return the fewest blocks that have the same addresses, in order."""
+    return tuple(collapse_addresses(blocks))
+
+
+def gaps(whole: Iterable[Extent], taken: Iterable[Extent]) -> Iterator[Extent]:
+    """Yield what is left of extents that don't overlap, in order, without the taken ones."""
+    used = sorted(taken)
+    n = 0
+    for first, last in sorted(whole):
+        while n < len(used) and used[n][1] < first:
+            n += 1
+        start, at = first, n
+        while at < len(used) and used[at][0] <= last:
+            if start < used[at][0]:
+                yield start, used[at][0] - 1
+            start = max(start, used[at][1] + 1)
+            at += 1
+        if start <= last:
+            yield start, last
+
+
+def blocks_of(gap: Extent) -> Iterator[IPv4Network]:
+    """Yield the fewest aligned blocks that make up an extent, in order."""
+    start, last = gap
+    while start <= last:
+        aligned = (start & -start).bit_length() - 1 if start else BITS
+        size = min(aligned, (last - start + 1).bit_length() - 1)
+        yield IPv4Network((start, BITS - size))
+        start += 1 << size
+
+
+def cut(whole: Sequence[Extent], taken: Sequence[Extent], prefixlen: int) -> IPv4Network | None:
+    """Return a free block of a length, from the smallest free block that has it; None: no room.
+
+    The smallest is broken up first, so that room for large blocks lasts as long as it can.
+    """
+    roomy = (
+        block
+        for gap in gaps(whole, taken)
+        for block in blocks_of(gap)
+        if block.prefixlen <= prefixlen
+    )
+    best = max(roomy, key=lambda block: block.prefixlen, default=None)
+    if best is None:
+        return None
+    return IPv4Network((int(best.network_address), prefixlen))
+
+
+def inside(block: IPv4Network, prefixes: Iterable[IPv4Network]) -> bool:
+    """Tell whether a block lies within one of some prefixes."""
+    return any(block.subnet_of(prefix) for prefix in prefixes)
