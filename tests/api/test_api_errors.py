@@ -311,6 +311,7 @@ POSTS = [
         "nowhere",
     ),
     ("sr-iov", "port", {"network_id": "<n>", "binding:vnic_type": "direct"}, 400, "InvalidInput", "direct"),
+    ("groups", "port", {"network_id": "<n>", "security_groups": ["web"]}, 400, "InvalidInput", "'web'"),
     ("unknown-network-of-a-port", "port", {"network_id": NO_ID}, 404, "NetworkNotFound", NO_ID),
     (
         "pair-malformed",
@@ -460,6 +461,7 @@ def test_paths_and_methods_that_are_not_there_say_so(kept: Server) -> None:
     assert (unknown.status_code, problem(unknown)["type"]) == (404, "HTTPNotFound")
     wrong = kept.api.patch("/v2.0/networks")
     assert (wrong.status_code, problem(wrong)["type"]) == (405, "HTTPMethodNotAllowed")
+    assert "GET" in wrong.headers["allow"]
     assert kept.api.put("/v2.0/leases/x", json={}).status_code == 405
 
 

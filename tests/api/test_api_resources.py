@@ -125,6 +125,14 @@ def test_a_bound_port_tells_a_hypervisor_how_to_plug_it(server: Server) -> None:
     assert port["dns_assignment"][0]["fqdn"] == "vm.blue.example."
 
 
+def test_a_port_may_be_said_to_have_no_security_groups(server: Server) -> None:
+    network, _ = server.network()
+    port = server.make("port", network_id=network["id"], security_groups=[])
+    body = {"port": {"security_groups": [], "name": "vm1"}}
+    changed = server.api.put(f"/v2.0/ports/{port['id']}", json=body)
+    assert (changed.json()["port"]["name"], port["security_groups"]) == ("vm1", [])
+
+
 def test_a_port_takes_the_lists_of_the_api(server: Server) -> None:
     network, subnet = server.network()
     option = {"opt_name": "ntp-server", "opt_value": "10.0.0.9", "ip_version": 4}

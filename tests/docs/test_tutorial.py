@@ -19,7 +19,7 @@ from tests.docs.page import Step, missing, sections, steps
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL, README = ROOT / "docs/tutorial.md", ROOT / "README.md"
-LEND = "ln -s /mnt/repository/.venv /mnt/repository/.venv-clients ."
+LEND = "ln -s /mnt/repository/.venv /mnt/repository/.venv-clients /mnt/repository/.venv-ansible ."
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 from litestar.handlers import HTTPRouteHandler
 
 from lessor.api import tags
+from lessor.api.bodies import Values
 from lessor.api.fields import (
     DESCRIPTION,
     ID,
@@ -21,6 +22,7 @@ from lessor.api.fields import (
     Name,
     Resource,
     address,
+    constant,
     flag,
     mac,
     text,
@@ -106,6 +108,17 @@ def _normal(value: str) -> str:
     return value
 
 
+def _no_groups(value: list[str] | None) -> tuple[()]:
+    """Take that a port has no security groups, as Ansible and Terraform may say; it never has any.
+
+    Raises:
+        Invalid: it is to have some.
+    """
+    if value:
+        raise Invalid(f"there are no security groups, so not {value[0]!r} either; give []")
+    return ()
+
+
 def _profile(value: dict[str, str] | None) -> dict[str, str]:
     return value or {}
 
@@ -168,6 +181,13 @@ RESOURCE = Resource(
         ),
         Field(name="port_security_enabled", kind=bool, on="cu", query=flag),
         Field(
+            name="security_groups",
+            kind=list[str] | None,
+            on="cu",
+            accept=_no_groups,
+            show=constant([]),  # Ansible reads it
+        ),
+        Field(
             name="allowed_address_pairs",
             kind=list[PairBody] | None,
             on="cu",
@@ -220,6 +240,10 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
             settings.datapath_type or "system",
         )
 
+    def stored(values: Values) -> Values:
+        values.pop("security_groups", None)
+        return values
+
     def create(many: Sequence[PortValues]) -> list[Port]:
         for values in many:
             if "extra_dhcp_opts" in values:
@@ -240,5 +264,6 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
         delete=store.delete_port,
         facts=facts,
         tags=store.tags,
+        complete=stored,
     )
     return [*routes(RESOURCE, calls), *tags.routes(RESOURCE, calls, store)]

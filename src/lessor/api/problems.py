@@ -60,7 +60,9 @@ def of_http(request: AnyRequest, error: HTTPException) -> Response[dict[str, Any
     if error.status_code >= 500:  # noqa: PLR2004 - HTTP's own number
         return of_unexpected(request, error)
     name = NAMES.get(error.status_code, f"HTTP{error.status_code}")
-    return _answer(error.status_code, name, _sentence(request, error))
+    answer = _answer(error.status_code, name, _sentence(request, error))
+    answer.headers.update(error.headers or {})  # 405 says in Allow what is allowed
+    return answer
 
 
 def of_unexpected(request: AnyRequest, error: Exception) -> Response[dict[str, Any]]:
