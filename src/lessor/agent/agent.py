@@ -18,6 +18,7 @@ from lessor.agent.leasebook import LeaseBook
 from lessor.agent.overlay import Plans
 from lessor.agent.reconcile import Kind, Outcome, Problem, Reconciler
 from lessor.agent.reporter import Reporter, Status
+from lessor.agent.retry import Retry
 from lessor.agent.whereabouts import Whereabouts
 from lessor.core.desired import Desired
 from lessor.core.ready import Found, PortReports
@@ -79,6 +80,7 @@ class Agent:
         self._look = asyncio.Event()
         self._suspects: set[str] = set()
         self._found: tuple[str, ...] = ()
+        self._retry = Retry()
         self._warned: dict[tuple[str, str], str] = {}
         self._log = structlog.get_logger().bind(host=settings.host)
 
@@ -117,10 +119,7 @@ class Agent:
         )
         self._tell(outcome, time.monotonic() - started)
         self._reporter.say(self._status(kept.view, kept.owed, desired, outcome))
-        return min(
-            (p.retry_s for p in outcome.problems if p.retry_s is not None),
-            default=self._settings.resync_interval,
-        )
+        return self._retry.after(outcome.problems, self._settings.resync_interval)
 
     def _pass(self, view: View, suspects: set[str], full: bool) -> tuple[Desired, Outcome]:
         desired = self._planner.desired(view)
