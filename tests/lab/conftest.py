@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from lessor.lab.lab import Lab, usual_hosts
 from lessor.lab.state import HostSpec
 from tests.lab.stage import Stage, up
+
+
+LAST_LINES = {"agent": 25, "server": 25}  # of each log beside a failure
+FEW_LINES = 5  # of the others
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show beside a failure what the lab's programs said last: elsewhere it may not come again."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        folders = {folder for value in item.funcargs.values() for folder in _folders(value)}
+        for log in sorted(path for folder in folders for path in (folder / "log").glob("*.log")):
+            last = LAST_LINES.get(log.stem.rpartition("-")[2], FEW_LINES)
+            lines = log.read_text(errors="replace").splitlines()[-last:]
+            if lines:
+                report.sections.append((f"last of {log.name}", "\n".join(lines)))
+    return report
+
+
+def _folders(value: object) -> Iterator[Path]:
+    if isinstance(value, Stage):
+        value = value.lab
+    if isinstance(value, Lab):
+        yield value.folder
 
 
 @pytest.fixture(scope="session", autouse=True)

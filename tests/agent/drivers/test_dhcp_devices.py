@@ -24,18 +24,17 @@ pytestmark = pytest.mark.lab
 Shell = Callable[[str], str]
 OWN = f"{PREFIX}d{os.getpid()}-"  # of this test; there may be others on the machine
 METADATA = IPv4Interface("169.254.169.254/32")
+NAME = f"tap{os.getpid():08x}"
 DEVICE = DhcpDevice(
-    "tap7c0d11aa-01",
-    "otap7c0d11aa-01",
+    f"{NAME}-01",
+    f"o{NAME}-01",
     f"{OWN}a",
     "fa:16:3e:00:00:02",
     1450,
     (IPv4Interface("10.0.0.2/24"), IPv4Interface("10.1.0.2/24"), METADATA),
     IPv4Address("10.0.0.1"),
 )
-OTHER = replace(
-    DEVICE, name="tap7c0d11bb-01", outer="otap7c0d11bb-01", namespace=f"{OWN}b", gateway=None
-)
+OTHER = replace(DEVICE, name=f"{NAME}-02", outer=f"o{NAME}-02", namespace=f"{OWN}b", gateway=None)
 
 
 class Driver(DhcpDeviceDriver):
@@ -217,7 +216,7 @@ def test_killed_at_each_step_the_next_agent_goes_on(sh: Shell, at: int, lines_do
 
 def test_one_that_ip_refuses_holds_up_no_other(sh: Shell) -> None:
     bad = replace(OTHER, mac="zz")
-    worse = replace(OTHER, name="tap7c0d11cc-01", outer="otap7c0d11cc-01", mtu=9)
+    worse = replace(OTHER, name=f"{NAME}-03", outer=f"o{NAME}-03", mtu=9)
     with pytest.raises(ExceptionGroup) as caught:
         bring(Driver(run), bad, DEVICE, worse)
     assert len(caught.value.exceptions) == 2
