@@ -14,7 +14,7 @@ from bench import table
 from bench.figure import Figure, Measure
 from bench.processes import waited_s
 
-NAMES = ("hook", "api", "dora", "start", "memory", "answer")
+NAMES = ("hook", "api", "dora", "start", "memory", "answer", "overlay", "copies", "networks")
 
 
 def main() -> int:
