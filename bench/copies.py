@@ -86,4 +86,6 @@ def arp(mac: str, sender: bytes, target: bytes) -> bytes:
     """Return a request frame (RFC 826)."""
     source = bytes.fromhex(mac.replace(":", ""))
     head = dhcp.EVERYBODY + source + b"\x08\x06"
-    return head + struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, source, sender, bytes(6), target)
+    return head + struct.pack(
+        "!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, source, sender, bytes(6), target
+    )

@@ -201,10 +201,10 @@ def _memory(fleet: OverlayFleet) -> dict[str, float]:
 
 def _of_a_network(idle: dict[str, float], now: dict[str, float], many: int) -> Iterator[Figure]:
     """Yield what one network more takes of the DHCP host's memory, by program."""
-    for name in now:
+    for name, taken in now.items():
         yield Figure(
             what=f"memory of one network on its DHCP host: {name}, proportional",
-            value=(now[name] - idle[name]) / many * 1024,
+            value=(taken - idle[name]) / many * 1024,
             unit="KiB",
             n=many,
         )

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from lessor.core.ready import Found, PortReports, news
-from lessor.core.state import Bridge, DhcpServer, Reservation, Tap
+from lessor.core.ready import Found, PortReports, flows_in_force, news
+from lessor.core.state import Bridge, DhcpServer, Flows, OvsPort, Reservation, Tap
 from lessor.model import DHCP_OWNER, PortReport
 from tests.core.test_flat import HERE, MULTI, OWN, THERE, plan
 
@@ -84,3 +84,37 @@ def test_a_gateway_port_of_ours_is_there_when_its_address_is(there: bool) -> Non
 def test_news_are_what_differs() -> None:
     old, new = PortReport(revision=1, wired=True), PortReport(revision=2, wired=True)
     assert news({"a": old, "b": old}, {"a": old, "b": new, "c": old}) == {"b": new, "c": old}
+
+
+VIF, DHCP = OvsPort("tap1", "br-int", "vif"), OvsPort("otap1", "br-int", "dhcp")
+OF_VIF, OF_BOTH, OF_DHCP = (
+    "table=0,in_port=tap1,actions=resubmit(,25)",
+    "table=60,in_port=tap2,actions=output:otap1,output:tap1",
+    "table=60,in_port=otap1,actions=output:tap2",
+)
+LEFT = "table=60,in_port=tap2,actions=output:otap1"  # of OF_BOTH without tap1
+
+
+@pytest.mark.parametrize(
+    ("lines", "there", "answer"),
+    [
+        pytest.param((OF_VIF, OF_BOTH, OF_DHCP), ("tap1", "otap1", "tap2"), True, id="all"),
+        pytest.param((LEFT, OF_DHCP), ("otap1", "tap2"), True, id="a VM's port waits"),
+        pytest.param((OF_DHCP,), ("otap1", "tap2"), False, id="another's flow is missing"),
+        pytest.param(
+            (LEFT, OF_DHCP), ("tap1", "otap1", "tap2"), False, id="it came, its flows not"
+        ),
+        pytest.param((), ("tap1", "tap2"), False, id="a DHCP server's port waits"),
+    ],
+)
+def test_a_port_that_waits_for_its_tap_keeps_no_other_from_its_flows(
+    lines: tuple[str, ...], there: tuple[str, ...], answer: bool
+) -> None:
+    ports = {one.name: one for one in (VIF, DHCP, replace(VIF, name="tap2"))}
+    wanted = {"br-int": Flows("br-int", (OF_VIF, OF_BOTH, OF_DHCP))}
+    actual = {"br-int": Flows("br-int", lines)}
+    here = {name: ports[name] for name in there}
+    assert flows_in_force(wanted, actual, ports, here) is answer
+    if "tap1" not in there:  # in the database, but without a device
+        dead = here | {"tap1": replace(VIF, bridge="")}
+        assert flows_in_force(wanted, actual, ports, dead) is answer

@@ -117,6 +117,21 @@ def test_d3_11_a_port_waits_for_its_tap_and_is_ready_soon_after_it(
     lab.api.delete("ports", made["id"])
 
 
+def test_a_port_that_waits_for_its_tap_holds_up_no_other_of_its_host(
+    overlay_lab: Lab, red: LabNetwork, trio: dict[str, Vm]
+) -> None:
+    assert trio
+    lab = overlay_lab
+    body = {"network_id": red.id, "binding:host_id": "cmp3", "device_owner": "compute:lab"}
+    waiting = lab.api.create("ports", body)
+    try:
+        vm = booted(lab, "neighbour", "cmp3", red)
+        assert lab.api.show("ports", waiting["id"])["status"] != "ACTIVE"
+        lab.delete_vm(vm.state.name)
+    finally:
+        lab.api.delete("ports", waiting["id"])
+
+
 # --- 12
 
 

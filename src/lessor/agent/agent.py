@@ -21,7 +21,7 @@ from lessor.agent.reporter import Reporter, Status
 from lessor.agent.retry import Retry
 from lessor.agent.whereabouts import Whereabouts
 from lessor.core.desired import Desired
-from lessor.core.ready import Found, PortReports
+from lessor.core.ready import Found, PortReports, flows_in_force
 from lessor.model import View
 from lessor.settings import AgentSettings
 
@@ -167,7 +167,9 @@ class Agent:
             servers=actual("dhcp_servers"),
             guarded=rules.get(GUARDS) == desired.state.rulesets.get(GUARDS),
             ovs_ports=actual("ovs_ports"),
-            flows=dict(actual("flows")) == desired.state.flows,
+            flows=flows_in_force(
+                desired.state.flows, actual("flows"), desired.state.ovs_ports, actual("ovs_ports")
+            ),
             devices=actual("dhcp_devices").keys(),
             problems={problem.key: problem.message for problem in outcome.problems},
             bridge_problems={p.key: p.message for p in outcome.of("bridges")},

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from lessor.core.flat import Part
+from lessor.core.flow_bundle import resolvable
 from lessor.core.overlay import OverlayPart
 from lessor.core.reserve import Reserved
 from lessor.core.rows import replaced, row_changes
-from lessor.core.state import Bridge, DhcpServer, OvsPort, Reservation, Tap
+from lessor.core.state import Bridge, DhcpServer, Flows, OvsPort, Reservation, Tap
 from lessor.model import Port, PortReport
 
 _Told = tuple[str, bool, str]  # a port's id, whether it is so, and if not, why
@@ -31,7 +32,7 @@ class Found:
         servers: the DHCP servers as they are: what each has loaded.
         guarded: the protection of all taps is in force.
         ovs_ports: the ports of OVS bridges as they are.
-        flows: all flows of OVS bridges are in force.
+        flows: all flows of OVS bridges are in force, but those of VMs' ports that aren't there.
         devices: the names of the DHCP ports' devices as they are.
         problems: why a tap, address or DHCP server isn't as it should be, by its name.
         bridge_problems: the same of bridges, whose DHCP servers have their names.
@@ -185,6 +186,33 @@ def _own(
         there = key in present
         why = found.problems.get(key, f"{key} is not there yet")
         yield port_id, there, "" if there else why
+
+
+def flows_in_force(
+    wanted: Mapping[str, Flows],
+    actual: Mapping[str, Flows],
+    ports: Mapping[str, OvsPort],
+    there: Mapping[str, OvsPort],
+) -> bool:
+    """Tell whether bridges have all flows that they can have while some VMs' taps aren't there.
+
+    Such a port waits, maybe for days, for its hypervisor; the others don't wait with it.
+
+    Args:
+        wanted: the flows by bridge.
+        actual: those that there are.
+        ports: the ports of OVS bridges as wanted.
+        there: those that there are; one on no bridge does not work.
+    """
+    if dict(actual) == dict(wanted):
+        return True
+    working = {name for name, port in there.items() if port.bridge}
+    waiting = {name for name, port in ports.items() if port.kind == "vif" and name not in working}
+    present = ports.keys() - waiting
+    return bool(waiting) and all(
+        bridge in actual and actual[bridge].lines == resolvable(flows.lines, present)[0]
+        for bridge, flows in wanted.items()
+    )
 
 
 def news(said: Mapping[str, PortReport], now: Mapping[str, PortReport]) -> dict[str, PortReport]:
