@@ -1,12 +1,33 @@
-"""What of the tests has to run in one process, where several share the work (`scripts/test`).
+"""What tests of several folders share: the databases; and what of them has to run in one process.
 
-A file's tests share fixtures of the module, labs among them; so does what stands on one of the labs
-that a whole session keeps, one for each gateway_firewall.
+Where several processes share the work (`scripts/test`), a file's tests stay together, since they
+share fixtures of the module, labs among them; so does what stands on one of the labs that a whole
+session keeps, one for each gateway_firewall.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+
+from tests.postgres import Cluster, cluster
+
+ENGINES = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """Return a PostgreSQL server of this test process's own."""
+    with cluster() as made:
+        made.prepare()
+        yield made
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Return the database's kind: a test that asks for it, even indirectly, runs on each."""
+    return str(request.param)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,6 +9,7 @@ import pytest
 
 from lessor.store.database import FILE
 from lessor.store.store import Store
+from tests.postgres import Cluster
 from tests.store.store_cloud import Cloud, open_cloud, settings_in
 
 
@@ -21,16 +22,29 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_cloud(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Cloud]]:
-    """Open stores with settings of their own; all are closed at the end."""
+def connection(engine: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return `[database] connection` of an empty database: "" is a file in state_dir."""
+    if engine == "sqlite":
+        yield ""
+        return
+    server: Cluster = request.getfixturevalue("postgres")
+    with server.database() as name:
+        yield server.url(name)
+
+
+@pytest.fixture
+def make_cloud(
+    tmp_path: Path, empty_database: Path, connection: str
+) -> Iterator[Callable[..., Cloud]]:
+    """Open stores with settings of their own, on one database; all are closed at the end."""
     with ExitStack() as stack:
 
         def make(**settings: object) -> Cloud:
             file = tmp_path / "state" / FILE
-            if not file.exists():
+            if not connection and not file.exists():
                 file.parent.mkdir()
                 shutil.copy(empty_database, file)
-            cloud = open_cloud(tmp_path / "state", **settings)
+            cloud = open_cloud(tmp_path / "state", **{"connection": connection} | settings)
             stack.callback(cloud.store.close)
             return cloud
 

@@ -8,6 +8,8 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from lessor.model import (
     AddressInfo,
     AddressState,
@@ -30,6 +32,8 @@ PHYSNETS = (
     FlatMapping(physical_network="physnet2", bridge="br200", interface=None),
 )
 START = 1_000_000.0
+SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+POSTGRES = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 
 
 @dataclass

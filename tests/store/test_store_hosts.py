@@ -8,9 +8,10 @@ from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import DHCP_OWNER, AddressState, ViewRequest
 from lessor.store.store import Store
 from lessor.store.values import NetworkValues
-from tests.store.store_cloud import Cloud, by, ip_of, ips_of
+from tests.store.store_cloud import SQLITE, Cloud, by, ip_of, ips_of
 
 
+@SQLITE
 def test_a_token_names_its_host_and_is_not_kept(cloud: Cloud) -> None:
     host, token = cloud.store.create_host("h1")
     assert cloud.store.authenticate(token) == cloud.store.authenticate(token) == host.name

@@ -105,7 +105,7 @@ def test_a_bad_port_is_refused_and_leaves_nothing(
     cloud.store.reserve_address(network.id, IPv4Address("10.0.0.9"))
     before = cloud.store.ports(), cloud.store.addresses()
     with pytest.raises(LessorError, match=words) as caught:
-        cloud.port(network, values.pop("host", None), **values)
+        cloud.port(network, **values)
     assert caught.value.type == name
     assert (cloud.store.ports(), cloud.store.addresses()) == before
 

@@ -19,7 +19,7 @@ from lessor.errors import LessorError
 from lessor.model import DHCP_OWNER, Network, Port, View, ViewAnswer, ViewRequest
 from lessor.store import housekeeping
 from lessor.store.store import Store
-from tests.store.store_cloud import Cloud, by, ips_of, open_cloud
+from tests.store.store_cloud import SQLITE, Cloud, by, ips_of, open_cloud
 
 
 @dataclass
@@ -86,6 +86,7 @@ def test_one_changed_port_costs_one_row(cloud: Cloud, hosts: dict[str, Agent]) -
     assert change.ports == (after,)
 
 
+@SQLITE
 def test_one_changed_port_is_found_by_an_index(cloud: Cloud, hosts: dict[str, Agent]) -> None:
     network = cloud.network("10.0.0.0/20", host="net")
     cloud.store.create_ports([{"network_id": network.id}] * 500)

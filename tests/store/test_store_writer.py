@@ -9,14 +9,17 @@ from sqlalchemy import update
 
 from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.store import writer
-from lessor.store.tables import counter
+from lessor.store.groupcommit import GroupWriter
+from lessor.store.tables import counter, hosts
 from lessor.store.writer import Tx
-from tests.store.store_cloud import Cloud, by
+from tests.store.store_cloud import SQLITE, Cloud, by
 
 
 def together(cloud: Cloud, jobs: list[Callable[[Tx], Any]]) -> list[Any]:
     """Run jobs so that all wait at the same time: they share one transaction."""
     gate, started = threading.Event(), threading.Event()
+    assert isinstance(cloud.store._writer, GroupWriter)
+    queue = cloud.store._writer._queue
 
     def block(_: Tx) -> None:
         started.set()
@@ -36,7 +39,7 @@ def together(cloud: Cloud, jobs: list[Callable[[Tx], Any]]) -> list[Any]:
     threads = [threading.Thread(target=call, args=(n,)) for n in range(len(jobs))]
     for n, thread in enumerate(threads):
         thread.start()
-        while cloud.store._writer._queue.qsize() <= n:
+        while queue.qsize() <= n:
             assert thread.is_alive()
     gate.set()
     for thread in [first, *threads]:
@@ -46,9 +49,7 @@ def together(cloud: Cloud, jobs: list[Callable[[Tx], Any]]) -> list[Any]:
 
 def add_host(name: str) -> Callable[[Tx], str]:
     def job(tx: Tx) -> str:
-        tx.conn.exec_driver_sql(
-            "INSERT INTO hosts (name, id, token_hash) VALUES (?, ?, ?)", (name, name, name)
-        )
+        tx.conn.execute(hosts.insert(), {"name": name, "id": name, "token_hash": name})
         tx.touch("networks", "none")
         return name
 
@@ -90,6 +91,7 @@ def test_a_failed_commit_is_told_to_every_job(
     assert cloud.store.hosts() == []
 
 
+@SQLITE
 def test_a_full_disk_is_unavailable_and_mends(cloud: Cloud) -> None:
     cloud.network()
 
@@ -106,6 +108,7 @@ def test_a_full_disk_is_unavailable_and_mends(cloud: Cloud) -> None:
     assert cloud.store.host("after")
 
 
+@SQLITE
 def test_a_busy_database_is_unavailable(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     with cloud.store._engine.connect() as other:
         cloud.store._writer.run(lambda tx: tx.conn.exec_driver_sql("PRAGMA busy_timeout=1").close())

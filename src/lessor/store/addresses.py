@@ -7,11 +7,11 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import Connection, Text, case, cast, delete, func, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from lessor.errors import Conflict, NotFound
 from lessor.model import AddressInfo, AddressState
 from lessor.store.allocation import free
+from lessor.store.dialect import insert
 from lessor.store.ground import ground
 from lessor.store.listing import Listing
 from lessor.store.query import Query

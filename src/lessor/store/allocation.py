@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from sqlalchemy import BindParameter, and_, bindparam, delete, exists, func, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from lessor.errors import Conflict, Exhausted, Invalid
 from lessor.model import FixedIp
+from lessor.store.dialect import insert
 from lessor.store.ground import Ground, Plot, Span
 from lessor.store.tables import addresses, holds, leases, pools, ports
 from lessor.store.values import FixedIpRequest

@@ -1,48 +1,65 @@
-"""Opens the database: the file, its schema, and what is true of the database itself."""
+"""Opens the database: the file or the server, its schema, and what is true of the database itself."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, Engine, insert, inspect, select, update
+from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from lessor.errors import ConfigError, Unavailable
+from lessor.errors import ConfigError, Invalid, Unavailable
 from lessor.settings import ServerSettings
+from lessor.store import postgres, sqlite
+from lessor.store.dialect import is_postgres
+from lessor.store.groupcommit import GroupWriter
 from lessor.store.tables import counter, meta
+from lessor.store.writer import Told, Writer, said
 
 FILE = "lessor.sqlite"
 HEAD = "0004"  # the newest migration; a test compares
 FOLDER = Path(__file__).parent / "migrations"
-READERS = 64
-BUSY_S = 10
+READING_PATIENCE_S = 3.0  # how long a reader waits for a database that restarts
 
 
 def open_engine(settings: ServerSettings) -> Engine:
     """Return an engine for a database whose schema is the newest.
 
     Raises:
-        ConfigError: the connection is not one of SQLite's.
-        Unavailable: the file can't be opened.
+        ConfigError: the connection is not one of SQLite's or PostgreSQL's.
+        Unavailable: the database can't be opened.
     """
-    path = _path(settings)
+    if is_file(settings):
+        path = _path(settings)
+        engine, shown = sqlite.engine(path), str(path)
+    else:
+        engine, shown = postgres.engine(settings.connection), "of [database] connection"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        engine = _sqlite(path)
         with engine.connect() as conn:
             _migrate(conn)
             _begin_life(conn)
-    except (OSError, DBAPIError) as error:
-        raise Unavailable(f"can't open the database {path}: {error}") from error
+    except DBAPIError as error:
+        engine.dispose()
+        raise Unavailable(f"can't open the database {shown}: {said(error)}") from error
     return engine
+
+
+def is_file(settings: ServerSettings) -> bool:
+    """Tell whether the database is an SQLite file; if not, it is on a PostgreSQL server."""
+    return not settings.connection or settings.connection.startswith("sqlite")
+
+
+def writer_of(
+    engine: Engine, clock: Callable[[], float], settings: ServerSettings, told: Told, sender: str
+) -> Writer:
+    """Return what runs write jobs on a database; `sender` names this server to the others."""
+    if is_postgres(engine):
+        return GroupWriter(postgres.PostgresTransactions(engine, sender), clock, settings, told)
+    return GroupWriter(sqlite.SqliteTransactions(engine), clock, settings, told)
 
 
 @contextmanager
@@ -51,16 +68,47 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
     Raises:
         Unavailable: the database can't be read.
+        Invalid: it can't even be asked for what is asked.
     """
     try:
-        with engine.connect() as conn:
-            conn.exec_driver_sql("BEGIN")
+        with _begun(engine) as conn:
             try:
                 yield conn
             finally:
-                conn.exec_driver_sql("ROLLBACK")
+                _ended(conn)
+    except DataError as error:
+        raise Invalid(f"the database can't be asked that: {said(error)}") from error
     except DBAPIError as error:
-        raise Unavailable(f"the database can't be read now: {error.orig}") from error
+        raise Unavailable(f"the database can't be read now: {said(error)}") from error
+    except PoolTimeout as error:
+        raise Unavailable("the database is too busy to be read now; try again") from error
+
+
+def _begun(engine: Engine) -> Connection:
+    """Return a connection in a transaction. A pooled one may have died since: there are others."""
+    begin = postgres.BEGIN_READING if is_postgres(engine) else sqlite.BEGIN_READING
+    until = time.monotonic() + READING_PATIENCE_S
+    while True:
+        conn: Connection | None = None
+        try:
+            conn = engine.connect()
+            conn.exec_driver_sql(begin)
+        except DBAPIError as error:
+            if conn is not None:
+                conn.close()
+            if not is_postgres(engine) or not postgres.passing(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return conn
+
+
+def _ended(conn: Connection) -> None:
+    try:
+        conn.exec_driver_sql("ROLLBACK")
+    except DBAPIError:
+        conn.invalidate()
+        raise
 
 
 def remembered(conn: Connection, name: str) -> str:
@@ -78,42 +126,13 @@ def remember(conn: Connection, name: str, value: str) -> None:
 def _path(settings: ServerSettings) -> Path:
     if not settings.connection:
         return settings.state_dir / FILE
-    kind, _, path = settings.connection.partition(":///")
-    if not kind.startswith("sqlite") or not path:
+    path = settings.connection.partition(":///")[2]
+    if not path:
         raise ConfigError(
-            f"[database] connection={settings.connection.split('@')[-1]!r}: only SQLite can be used "
-            "so far; give sqlite:////path/to/file, or nothing for a file in state_dir"
+            "[database] connection names no file: give sqlite:////path/to/file, or nothing for a "
+            "file in state_dir"
         )
     return Path(path)
-
-
-def _sqlite(path: Path) -> Engine:
-    """Return an engine whose transactions begin and end where we say so, not where a driver guesses."""
-    engine = create_engine(
-        f"sqlite:///{path}",
-        poolclass=QueuePool,
-        pool_size=READERS,
-        max_overflow=-1,
-        pool_reset_on_return=None,
-        isolation_level="AUTOCOMMIT",
-        connect_args={"check_same_thread": False, "timeout": BUSY_S, "cached_statements": 512},
-    )
-    event.listen(engine, "connect", _prepare)
-    return engine
-
-
-def _prepare(conn: sqlite3.Connection, _: Any) -> None:
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",  # an acknowledged write survives a power cut
-        "foreign_keys=ON",
-        f"busy_timeout={BUSY_S * 1000}",
-        "cache_size=-8192",  # KiB, for each connection
-        "mmap_size=268435456",
-        "temp_store=MEMORY",
-        "wal_autocheckpoint=4000",
-    ):
-        conn.execute(f"PRAGMA {pragma}")
 
 
 def _migrate(conn: Connection) -> None:
@@ -127,7 +146,7 @@ def _migrate(conn: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(FOLDER))
     config.attributes["connection"] = conn
-    conn.exec_driver_sql("BEGIN IMMEDIATE")
+    _begin_alone(conn)
     try:
         command.upgrade(config, HEAD)
     except CommandError as error:
@@ -142,6 +161,16 @@ def _migrate(conn: Connection) -> None:
     conn.exec_driver_sql("COMMIT")
 
 
+def _begin_alone(conn: Connection) -> None:
+    """Begin a transaction that no other server migrates or writes beside."""
+    if not is_postgres(conn.engine):
+        conn.exec_driver_sql(sqlite.BEGIN)
+        return
+    conn.exec_driver_sql(postgres.BEGIN)
+    for key in (postgres.MIGRATING, postgres.WRITING):
+        conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({postgres.LESSOR}, {key})")
+
+
 def _version(conn: Connection) -> str:
     if not inspect(conn).has_table("alembic_version"):
         return ""
@@ -152,7 +181,7 @@ def _begin_life(conn: Connection) -> None:
     """Give a new database its epoch and its counter."""
     if remembered(conn, "epoch"):
         return
-    conn.exec_driver_sql("BEGIN IMMEDIATE")
+    _begin_alone(conn)
     if not remembered(conn, "epoch"):
         conn.execute(insert(counter).values(id=1, revision=0))
         remember(conn, "epoch", str(uuid.uuid4()))

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, exists, func, literal, select, union, update
-from sqlalchemy.dialects.sqlite import insert
 
 from lessor.errors import Conflict, NotFound
 from lessor.store import overlay, servers, serving
+from lessor.store.dialect import insert
 from lessor.store.fleet import HOSTS, Fleet
 from lessor.store.ground import Ground, dhcp_hosts, ground, hosts_taking_part, network_not_found
 from lessor.store.tables import addresses, holds, hosts, leases, networks, ports, subnets

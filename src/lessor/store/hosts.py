@@ -51,13 +51,19 @@ class Beats:
         """Return the time before which a last heartbeat is too old."""
         return now - self._down_s
 
-    def write(self, tx: Tx) -> None:
-        """Write what is new."""
-        fresh, self._fresh = self._fresh, {}
-        rows = [{"host_name": host, "at": at} for host, at in fresh.items()]
-        if rows:
-            tx.conn.execute(_BEAT, rows)
-            self._written |= fresh
+    def write(self, tx: Tx) -> dict[str, float]:
+        """Write what is new, and return it; `wrote` is told when it is in the database."""
+        fresh = dict(self._fresh)
+        if fresh:
+            tx.conn.execute(_BEAT, [{"host_name": h, "at": at} for h, at in fresh.items()])
+        return fresh
+
+    def wrote(self, beats: Mapping[str, float]) -> None:
+        """Note what is in the database now."""
+        self._written |= beats
+        for host, at in beats.items():
+            if self._fresh.get(host) == at:
+                del self._fresh[host]
 
 
 _BEAT = (

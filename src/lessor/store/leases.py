@@ -8,11 +8,11 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from lessor.errors import Invalid, NotFound
 from lessor.model import Lease, LeaseBatch, LeaseEvent
 from lessor.store.allocation import free
+from lessor.store.dialect import insert
 from lessor.store.ground import hosts_taking_part
 from lessor.store.listing import Listing
 from lessor.store.query import Query

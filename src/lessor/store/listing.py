@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, false, func, or_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    and_,
+    false,
+    func,
+    or_,
+)
 
 from lessor.errors import Invalid, NotFound
 from lessor.store import tagrows
@@ -95,7 +106,7 @@ class Listing:
 
 def one_of(column: ColumnElement[Any], values: tuple[Any, ...]) -> ColumnElement[bool]:
     """Return the condition that a column has one of the values; None is NULL."""
-    known = [plain for value in values if _fits(plain := _plain(value))]
+    known = [plain for value in values if _fits(column, plain := _plain(value))]
     parts: list[ColumnElement[bool]] = []
     if known:
         parts.append(column == known[0] if len(known) == 1 else column.in_(known))
@@ -109,6 +120,10 @@ def _plain(value: Any) -> Any:
     return int(value) if hasattr(value, "packed") else value
 
 
-def _fits(value: Any) -> bool:
-    """Tell whether a column can have a value at all: integers have 64 bits."""
-    return value is not None and not (isinstance(value, int) and value.bit_length() >= 64)  # noqa: PLR2004 - said above
+def _fits(column: ColumnElement[Any], value: Any) -> bool:
+    """Tell whether a column can have a value at all; PostgreSQL refuses to compare with others."""
+    if isinstance(value, str):
+        return "\0" not in value
+    bits = 63 if isinstance(column.type, BigInteger) else 31
+    is_number = isinstance(value, int) and isinstance(column.type, Integer)
+    return value is not None and not (is_number and value.bit_length() > bits)

@@ -14,6 +14,7 @@ from lessor.model import DHCP_OWNER, Network
 from lessor.settings import ServerSettings
 from lessor.store import overlay, vnis
 from lessor.store.allocation import hold
+from lessor.store.dialect import attempt
 from lessor.store.ground import hosts_taking_part, network_not_found
 from lessor.store.listing import Listing
 from lessor.store.query import Query
@@ -92,7 +93,8 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
     if tx.conn.execute(_ONE, {"key": network.id}).first():
         raise Conflict(f"there is a network {network.id} already")
     try:
-        tx.conn.execute(insert(networks), {c.name: getattr(network, c.name) for c in NETWORK})
+        with attempt(tx.conn):
+            tx.conn.execute(insert(networks), {c.name: getattr(network, c.name) for c in NETWORK})
     except IntegrityError as error:
         raise vnis.in_use(tx, network.segmentation_id, error) from error
     tx.touch("form", network.id)
@@ -162,10 +164,14 @@ def _owner(
 def check_host(conn: Connection, name: str) -> None:
     """Raise Invalid unless there is a host of this name."""
     if not conn.execute(select(hosts.c.name).where(hosts.c.name == name)).first():
-        raise Invalid(
-            f"there is no host {name!r}; add it first (lessor host add {name})",
-            type_="HostNotFound",
-        )
+        raise no_host(name)
+
+
+def no_host(name: str) -> Invalid:
+    """Return the error that says so of a host that a request names."""
+    return Invalid(
+        f"there is no host {name!r}; add it first (lessor host add {name})", type_="HostNotFound"
+    )
 
 
 def choose_owner(tx: Tx, alive: Collection[str]) -> str | None:

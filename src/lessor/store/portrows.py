@@ -8,12 +8,12 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, NotFound, Unavailable
 from lessor.model import FixedIp, Port
 from lessor.store import networks
+from lessor.store.dialect import insert
 from lessor.store.ground import Ground, hosts_taking_part
 from lessor.store.macs import new_mac
 from lessor.store.rows import PORT, packed, port_of
@@ -29,7 +29,8 @@ _IPS = (
     .where(addresses.c.port_id.in_(bindparam("keys", expanding=True)))
     .order_by(addresses.c.port_id, addresses.c.position)
 )
-_ADD = insert(ports).on_conflict_do_nothing(index_elements=["segment", "mac_address"])
+_ADD = insert(ports).on_conflict_do_nothing()
+_BY_ID = select(ports.c.id).where(ports.c.id == bindparam("key"))
 _BY_MAC = select(ports.c.id, ports.c.network_id).where(
     ports.c.segment == bindparam("segment"), ports.c.mac_address == bindparam("mac_address")
 )
@@ -104,12 +105,17 @@ def add(tx: Tx, ground: Ground, port: Port, server_of: str | None = None) -> str
 
 
 def _added(tx: Tx, row: dict[str, Any]) -> bool:
+    """Write the row, unless its MAC is in use; its network is known to be there."""
     try:
-        return tx.conn.execute(_ADD, row).rowcount == 1
-    except IntegrityError as error:
-        if row["binding_host"] is not None:
-            networks.check_host(tx.conn, row["binding_host"])
-        raise Conflict(f"there is a port {row['id']} already") from error
+        if tx.conn.execute(_ADD, row).rowcount == 1:
+            return True
+    except IntegrityError as error:  # the transaction can't go on: no question to the database
+        if row["binding_host"] is None:
+            raise
+        raise networks.no_host(row["binding_host"]) from error
+    if tx.conn.execute(_BY_ID, {"key": row["id"]}).first():
+        raise Conflict(f"there is a port {row['id']} already")
+    return False
 
 
 def mac_in_use(tx: Tx, segment: str, mac: str) -> Conflict:

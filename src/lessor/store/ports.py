@@ -16,6 +16,7 @@ from lessor.model import FixedIp, Port
 from lessor.store import networks as network_rows
 from lessor.store import overlay, portrows, servers, serving
 from lessor.store.allocation import Owner, claim, hold, let_go
+from lessor.store.dialect import attempt
 from lessor.store.ground import Ground, ground
 from lessor.store.listing import Listing, one_of
 from lessor.store.macs import parsed_mac
@@ -34,7 +35,7 @@ MOST_PAIRS = 10  # Neutron's max_allowed_address_pair
 
 
 def _dotted() -> Any:
-    octets = [cast(addresses.c.address / (1 << shift) % 256, Text) for shift in (24, 16, 8, 0)]
+    octets = [cast(addresses.c.address // (1 << shift) % 256, Text) for shift in (24, 16, 8, 0)]
     return octets[0] + "." + octets[1] + "." + octets[2] + "." + octets[3]
 
 
@@ -232,11 +233,16 @@ def _write(tx: Tx, land: Ground, before: Port, after: Port) -> None:
     if any(getattr(before, k) != getattr(after, k) for k in ("mac_address", "binding_host")):
         columns |= _UNKNOWN
         serving.forget_port(tx, after.id)
+    if after.binding_host is not None and before.binding_host != after.binding_host:
+        network_rows.check_host(tx.conn, after.binding_host)
+    change = update(ports).where(ports.c.id == after.id).values(**columns)
+    if before.mac_address == after.mac_address:
+        tx.conn.execute(change)
+        return
     try:
-        tx.conn.execute(update(ports).where(ports.c.id == after.id).values(**columns))
+        with attempt(tx.conn):
+            tx.conn.execute(change)
     except IntegrityError as error:
-        if after.binding_host is not None:
-            network_rows.check_host(tx.conn, after.binding_host)
         raise portrows.mac_in_use(tx, land.segment, after.mac_address) from error
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, null, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from lessor.model import PortReport
+from lessor.store.dialect import insert
 from lessor.store.tables import ports, serving
 from lessor.store.writer import Tx
 

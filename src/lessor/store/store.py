@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -60,7 +61,7 @@ from lessor.store.values import (
     SubnetPoolValues,
     SubnetValues,
 )
-from lessor.store.writer import SqliteWriter, Tx, Written
+from lessor.store.writer import Tx, Written
 
 T = TypeVar("T")
 ALL = Query()
@@ -93,7 +94,8 @@ class Store:
         self._able: frozenset[str] = frozenset()
         self._said: dict[str, Report] = {}
         self._purged_at = 0.0
-        self._writer = SqliteWriter(engine, clock, settings, self._tell)
+        self.id = uuid.uuid4().hex[:12]  # as other servers know this one
+        self._writer = database.writer_of(engine, clock, settings, self._tell, self.id)
         with self._reading() as conn:
             self.epoch = database.remembered(conn, "epoch")
 
@@ -117,7 +119,7 @@ class Store:
     def close(self) -> None:
         """Write what is left, and close the database."""
         with suppress(Unavailable):  # heartbeats are worth no error
-            self._writer.run(self._beats.write)
+            self._write_beats()
         self._writer.close()
         self._engine.dispose()
 
@@ -439,6 +441,9 @@ class Store:
         if report.network_host and report.local_ip is not None and host not in self._able:
             self.place_servers()
 
+    def _write_beats(self) -> None:
+        self._beats.wrote(self._writer.run(self._beats.write).value)
+
     def _claim(self, tx: Tx) -> None:
         networks.claim_unowned(tx, hosts.eligible(tx.conn, self._beats, tx.now))
 
@@ -508,7 +513,7 @@ class Store:
 
     def housekeep(self) -> None:
         """Do what time asks for; called about every 10 s."""
-        self._writer.run(self._beats.write)
+        self._write_beats()
         while self._writer.run(housekeeping.time_out).value == housekeeping.AT_ONCE:
             pass
         if self._clock() - self._purged_at >= PURGE_S:

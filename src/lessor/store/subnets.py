@@ -9,12 +9,12 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_unless
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import Network, Pool, Subnet
 from lessor.store import delegation, overlay, servers
 from lessor.store import networks as network_rows
+from lessor.store.dialect import insert as insert_unless
 from lessor.store.ground import hosts_taking_part
 from lessor.store.listing import Listing
 from lessor.store.pools import checked_pools, default_pools, first_host, reserved_addresses

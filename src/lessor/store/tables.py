@@ -19,7 +19,9 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     text,
+    true,
 )
 
 metadata = MetaData(
@@ -42,7 +44,7 @@ def _json(name: str, empty: str) -> Column[str]:
 
 
 def _flag(name: str, *, default: bool = False) -> Column[bool]:
-    return Column(name, Boolean, nullable=False, server_default=text("1" if default else "0"))
+    return Column(name, Boolean, nullable=False, server_default=true() if default else false())
 
 
 def _number(name: str) -> Column[int]:
@@ -328,7 +330,7 @@ holds = Table(
 tombstones = Table(
     "tombstones",
     metadata,
-    Column("seq", Integer, primary_key=True),
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("network_id", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),  # subnet, port

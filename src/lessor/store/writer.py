@@ -1,22 +1,18 @@
 """How a write transaction runs, and how rows get their revision.
 
-A job is a function of a `Tx`. On SQLite one thread runs all jobs, since SQLite has one writer
-anyway: it takes whatever jobs wait into one transaction, each behind a savepoint of its own, so
-that they share one wait for the disk. One revision is given to a transaction, at its end, so a
-reader that has seen it has seen all before it.
+A job is a function of a `Tx`; `groupcommit` runs jobs. One revision is given to a transaction, at
+its end, so a reader that has seen it has seen all before it. A job may be run again, after its
+transaction was lost: what it does outside of the database must bear that.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-import structlog
-from sqlalchemy import Connection, Engine, bindparam, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, bindparam, update
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.settings import ServerSettings
@@ -34,7 +30,6 @@ from lessor.store.tables import (
 
 T = TypeVar("T")
 UNSTAMPED = 1 << 62  # revision of a hold until its transaction ends
-MOST_JOBS = 128  # in one transaction
 Told = Callable[[frozenset[str]], None]
 
 
@@ -131,140 +126,21 @@ class Writer(Protocol):
         """End after the jobs that wait."""
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    """A job with its caller, who sleeps until `done`."""
-
-    job: Callable[[Tx], Any]
-    done: threading.Lock = field(default_factory=threading.Lock)
-    tx: Tx | None = None
-    value: Any = None
-    revision: int = 0
-    error: BaseException | None = None
-
-
-class SqliteWriter:
-    """One thread, one connection, as many jobs a transaction as are waiting."""
-
-    def __init__(
-        self, engine: Engine, clock: Callable[[], float], settings: ServerSettings, told: Told
-    ) -> None:
-        self._engine = engine
-        self._settings = settings
-        self._clock = clock
-        self._told = told
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
-        self._closed = False
-        self._gate = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="lessor-writer", daemon=True)
-        self._thread.start()
-
-    def run(self, job: Callable[[Tx], T]) -> Written[T]:
-        """Run a job; see `Writer`."""
-        waiting = _Waiting(job)
-        waiting.done.acquire()
-        with self._gate:
-            if self._closed:
-                raise Unavailable("the store is closed")
-            self._queue.put(waiting)
-        waiting.done.acquire()
-        if waiting.error is not None:
-            raise waiting.error
-        touched = set().union(*waiting.tx.touched.values()) if waiting.tx else set()
-        return Written(cast(T, waiting.value), waiting.revision, touched)
-
-    def close(self) -> None:
-        """End after the jobs that wait."""
-        with self._gate:
-            if self._closed:
-                return
-            self._closed = True
-            self._queue.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
-        with self._engine.connect() as conn:
-            while batch := self._batch():
-                self._transaction(conn, batch)
-
-    def _batch(self) -> list[_Waiting]:
-        """Wait for a job; return it with all that wait behind it, or nothing at the end."""
-        item = self._queue.get()
-        batch: list[_Waiting] = []
-        while item is not None:
-            batch.append(item)
-            if len(batch) == MOST_JOBS:
-                return batch
-            try:
-                item = self._queue.get_nowait()
-            except Empty:
-                return batch
-        if batch:
-            self._queue.put(None)
-        return batch
-
-    def _transaction(self, conn: Connection, batch: list[_Waiting]) -> None:
-        whole, revision = Tx(conn, self._clock(), self._settings), 0
-        try:
-            conn.exec_driver_sql("BEGIN IMMEDIATE")
-            for waiting in batch:
-                self._job(conn, whole, waiting, alone=len(batch) == 1)
-            revision = whole.finish()
-            conn.exec_driver_sql("COMMIT")
-        except BaseException as error:  # noqa: BLE001 - whatever it was, its callers must hear of it
-            self._roll_back(conn)
-            for waiting in batch:
-                waiting.error = waiting.error or _as_ours(error)
-            whole.hosts.clear()
-        for waiting in batch:
-            waiting.revision = revision
-            waiting.done.release()
-        if whole.hosts:
-            self._tell(frozenset(whole.hosts))
-
-    def _job(self, conn: Connection, whole: Tx, waiting: _Waiting, *, alone: bool) -> None:
-        """Run one job. Its own failure is its caller's alone, as long as the transaction lives."""
-        tx = Tx(conn, self._clock(), self._settings)
-        if not alone:
-            conn.exec_driver_sql("SAVEPOINT job")
-        try:
-            waiting.value = waiting.job(tx)
-        except BaseException as error:
-            waiting.error = _as_ours(error)
-            if alone or not _in_transaction(conn):
-                raise
-            conn.exec_driver_sql("ROLLBACK TO job")
-            return
-        finally:
-            if not alone and _in_transaction(conn):
-                conn.exec_driver_sql("RELEASE job")
-        waiting.tx = tx
-        whole.absorb(tx)
-
-    def _roll_back(self, conn: Connection) -> None:
-        if _in_transaction(conn):
-            conn.exec_driver_sql("ROLLBACK")
-
-    def _tell(self, hosts: frozenset[str]) -> None:
-        try:
-            self._told(hosts)
-        except Exception:  # noqa: BLE001 - a subscriber's mistake must not end the writer
-            structlog.get_logger().exception("store subscriber failed", hosts=sorted(hosts))
-
-
-def _in_transaction(conn: Connection) -> bool:
-    """Tell whether SQLite still has a transaction: a full disk ends it without being asked."""
-    return bool(cast(Any, conn.connection.dbapi_connection).in_transaction)
-
-
-def _as_ours(error: BaseException) -> BaseException:
+def as_ours(error: BaseException) -> BaseException:
     """Return what the caller of a job is to be raised."""
     if isinstance(error, OverflowError):
         return Invalid(f"a number is larger than the database can keep: {error}")
     if isinstance(error, IntegrityError):
-        return Conflict(f"it contradicts what is stored ({error.orig}); look at it and try again")
+        return Conflict(f"it contradicts what is stored ({said(error)}); look at it and try again")
+    if isinstance(error, DataError):
+        return Invalid(f"a value is larger than the database can keep, or malformed: {said(error)}")
     if isinstance(error, DBAPIError):
-        return Unavailable(f"the database can't write now: {error.orig}")
+        return Unavailable(f"the database can't write now: {said(error)}")
     if isinstance(error, SQLAlchemyError):
         return Unavailable(f"the database can't write now: {error}")
     return error
+
+
+def said(error: DBAPIError) -> str:
+    """Return what a database said, in one line: PostgreSQL adds details that repeat the values."""
+    return str(error.orig).strip().partition("\n")[0]

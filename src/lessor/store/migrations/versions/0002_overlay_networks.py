@@ -33,7 +33,7 @@ def upgrade() -> None:
         "serving",
         sa.Column("port_id", sa.Text(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
-        sa.Column("served", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("served", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("pending", sa.Text(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(
             ["port_id"], ["ports.id"], name=op.f("fk_serving_port_id"), ondelete="CASCADE"

@@ -1,0 +1,241 @@
+"""PostgreSQL: several servers, of which one writes at a time.
+
+Every write transaction begins with the same advisory lock and holds it until its rows can be seen.
+So jobs find the world as SQLite's single writer gives it to them: no other transaction runs between
+a check and what follows from it, revisions are in commit order, and nobody waits for a deadlock.
+What servers share that way is measured in docs/reference/measurements.md; why it is not a lock at
+the end of the transaction, in docs/decisions.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from lessor.errors import ConfigError, Unavailable
+from lessor.store.writer import Tx, said
+
+READERS = 10  # connections of one process; each costs the database some megabytes
+READER_WAIT_S = 10.0
+LOCK_WAIT_S = 10  # for other servers' transactions
+SILENCE_S = 15  # after which PostgreSQL ends the transaction of a server that says nothing
+PATIENCE_S = 8.0  # how long jobs wait for a database that restarts
+MOST_TRIES = 60
+
+LESSOR = 0x4C65_7373  # "Less": the first half of all our advisory locks' keys
+WRITING, MIGRATING, KEEPING = 1, 2, 3
+CHANNEL = "lessor"
+
+BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_LOCK = f"SELECT pg_current_xact_id()::text, pg_advisory_xact_lock({LESSOR}, {WRITING})"
+_STATUS = "SELECT pg_xact_status(%s::text::xid8)"
+_NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
+
+# Conditions after which the same transaction may well succeed; PostgreSQL's appendix A.
+_PASSING = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25P03", "25P04"})
+
+log = structlog.get_logger("lessor.store")
+
+
+def url_of(connection: str) -> URL:
+    """Return the URL of a setting, with the driver that we use.
+
+    Raises:
+        ConfigError: it can't be read; a password in it is not repeated.
+    """
+    try:
+        url = make_url(connection)
+    except ArgumentError as error:
+        raise ConfigError(
+            "[database] connection can't be read as a URL: write "
+            "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+        ) from error
+    if url.drivername not in {"postgresql", "postgresql+psycopg"}:
+        raise ConfigError(
+            f"[database] connection: no driver {url.drivername}; write postgresql+psycopg://"
+        )
+    return url.set(drivername="postgresql+psycopg")
+
+
+def engine(connection: str) -> Engine:
+    """Return an engine whose transactions begin and end where we say so."""
+    made = create_engine(
+        url_of(connection),
+        poolclass=QueuePool,
+        pool_size=READERS,
+        max_overflow=2,  # the writer's, and one to ask how a transaction went
+        pool_timeout=READER_WAIT_S,
+        pool_reset_on_return=None,
+        isolation_level="AUTOCOMMIT",
+        connect_args={
+            "application_name": "lessor",
+            "connect_timeout": 5,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,  # ms
+        },
+    )
+    event.listen(made, "connect", _prepare)
+    return made
+
+
+def _prepare(conn: Any, _: Any) -> None:
+    conn.autocommit = True
+    conn.execute(
+        f"SET lock_timeout = '{LOCK_WAIT_S}s'; "
+        f"SET idle_in_transaction_session_timeout = '{SILENCE_S}s'; "
+        "SET synchronous_commit = on; SET client_min_messages = warning; SET jit = off"
+    )
+
+
+def passing(error: BaseException) -> bool:
+    """Tell whether an error of the database may be over at the next try."""
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    return bool(error.connection_invalidated or state in _PASSING or _unreachable(error))
+
+
+def _unreachable(error: DBAPIError) -> bool:
+    """Tell whether no connection was made: that error has no state of its own."""
+    return type(error.orig).__name__ in {"OperationalError", "ConnectionTimeout"} and (
+        getattr(error.orig, "sqlstate", None) is None
+    )
+
+
+class PostgresTransactions:
+    """How `groupcommit` writes to PostgreSQL."""
+
+    def __init__(self, engine: Engine, sender: str) -> None:
+        self._engine = engine
+        self._sender = sender
+        self._conn: Connection | None = None
+        self._xid = ""
+        self._since = 0.0
+
+    def begin(self) -> Connection:
+        """Begin, and wait until no other server writes."""
+        if self._conn is None:
+            self._conn = self._engine.connect()
+        self._conn.exec_driver_sql(BEGIN)
+        self._xid = str(self._conn.exec_driver_sql(_LOCK).one()[0])
+        return self._conn
+
+    def alive(self) -> bool:
+        """Tell whether there is a transaction, failed or not."""
+        if self._conn is None or self._conn.invalidated:
+            return False
+        driver: Any = self._conn.connection.dbapi_connection
+        return not driver.closed and int(driver.info.transaction_status) in {
+            2,
+            3,
+        }  # libpq: INTRANS, INERROR
+
+    def commit(self, whole: Tx) -> None:
+        """Tell the other servers, and commit.
+
+        Raises:
+            Lost: the connection broke and nothing was written.
+            Unavailable: it broke, and whether something was written can't be found out now.
+        """
+        conn = self._conn
+        assert conn is not None
+        for payload in payloads(self._sender, whole.hosts):
+            conn.exec_driver_sql(_NOTIFY, (payload,))
+        try:
+            conn.exec_driver_sql("COMMIT")
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            if not self._committed():
+                raise
+
+    def _committed(self) -> bool:
+        """Find out how a transaction ended whose COMMIT was not answered."""
+        xid, until = self._xid, time.monotonic() + PATIENCE_S
+        self.roll_back()
+        while time.monotonic() < until:
+            try:
+                with self._engine.connect() as conn:
+                    status = conn.exec_driver_sql(_STATUS, (xid,)).scalar()
+            except DBAPIError as error:
+                log.warning("database away", error=said(error))
+                status = None
+            if status in {"committed", "aborted"}:
+                return bool(status == "committed")
+            time.sleep(0.1)
+        raise Unavailable(
+            "the database went away while it wrote; whether it did is not known: look before you "
+            "try again"
+        )
+
+    def roll_back(self) -> None:
+        """Roll back, or drop a connection that is of no use any more."""
+        if self._conn is None:
+            return
+        if self.alive():
+            with suppress(DBAPIError):
+                self._conn.exec_driver_sql("ROLLBACK")
+                return
+        self.close()
+
+    def lost(self, error: BaseException) -> bool:
+        """Tell whether the same jobs may well succeed a little later."""
+        return passing(error)
+
+    def again(self, attempt: int) -> bool:
+        """Wait a little, longer each time; False: `PATIENCE_S` are over."""
+        if attempt == 1:
+            self._since = time.monotonic()
+        if attempt > MOST_TRIES or time.monotonic() - self._since > PATIENCE_S:
+            return False
+        time.sleep(min(0.05 * attempt, 0.5))
+        return True
+
+    def close(self) -> None:
+        """Give the connection back; a broken one is dropped."""
+        conn, self._conn = self._conn, None
+        if conn is None:
+            return
+        with suppress(DBAPIError):
+            if conn.invalidated or not _idle(conn):
+                conn.invalidate()
+            conn.close()
+
+
+def _idle(conn: Connection) -> bool:
+    driver: Any = conn.connection.dbapi_connection
+    return not driver.closed and int(driver.info.transaction_status) == 0
+
+
+# --- what servers tell each other -----------------------------------------------------------------
+
+_MOST = 7000  # bytes of a notification; PostgreSQL takes 8000
+
+
+def payloads(sender: str, hosts: set[str]) -> list[str]:
+    """Return notifications that name hosts: the sender's id, then names; see `heard`."""
+    found: list[str] = []
+    names: list[str] = []
+    size = 0
+    for name in sorted(hosts):
+        if size + len(name) + 1 > _MOST:
+            found.append(" ".join([sender, *names]))
+            names, size = [], 0
+        names.append(name)
+        size += len(name) + 1
+    return [*found, " ".join([sender, *names])] if names else found
+
+
+def heard(sender: str, payload: str) -> frozenset[str]:
+    """Return the hosts that a notification names; none if we sent it ourselves."""
+    who, *names = payload.split(" ")
+    return frozenset() if who == sender else frozenset(names)
