@@ -48,6 +48,7 @@ class Cluster:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._spare: list[str] = []
+        self._open: dict[str, psycopg.Connection] = {}
         self._made = 0
         self._user = "postgres" if os.geteuid() == 0 else None
         if self._user:
@@ -82,6 +83,9 @@ class Cluster:
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT ends connections and writes down, SIGQUIT is a crash."""
+        for conn in self._open.values():
+            conn.close()
+        self._open.clear()
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(START_S)
@@ -93,21 +97,20 @@ class Cluster:
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://lessor@/{database}?host={self.folder}"
 
-    def execute(self, database: str, *statements: str) -> None:
+    def execute(self, database: str, statement: bytes) -> None:
         with psycopg.connect(self.conninfo(database), autocommit=True) as conn:
-            for statement in statements:
-                conn.execute(statement.encode())
+            conn.execute(statement)
 
     def prepare(self) -> None:
         """Make the template: a database with all tables, and nothing in them."""
-        self.execute("postgres", "CREATE DATABASE empty")
+        self.execute("postgres", b"CREATE DATABASE empty")
         Store.open(ServerSettings(state_dir=self.folder, connection=self.url("empty"))).close()
-        self.execute("empty", *_EMPTY)
+        self.execute("empty", _EMPTY)
 
     def blank(self) -> str:
         """Return a database without tables."""
         self._made += 1
-        self.execute("postgres", f"CREATE DATABASE blank{self._made}")
+        self.execute("postgres", f"CREATE DATABASE blank{self._made}".encode())
         return f"blank{self._made}"
 
     @contextmanager
@@ -116,17 +119,19 @@ class Cluster:
         if not self._spare:
             self._made += 1
             self._spare.append(f"test{self._made}")
-            self.execute("postgres", f"CREATE DATABASE test{self._made} TEMPLATE empty")
+            self.execute("postgres", f"CREATE DATABASE test{self._made} TEMPLATE empty".encode())
         name = self._spare.pop()
         yield name
-        self.execute(name, *_EMPTY)
+        if name not in self._open:
+            self._open[name] = psycopg.connect(self.conninfo(name), autocommit=True)
+        self._open[name].execute(_EMPTY)
         self._spare.append(name)
 
 
-_TABLES = ", ".join(table.name for table in metadata.sorted_tables)
-_EMPTY = (
-    *(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)),  # noqa: S608 - our names
-)
+_EMPTY = "; ".join(
+    f"DELETE FROM {table.name}"  # noqa: S608 - our own names
+    for table in reversed(metadata.sorted_tables)
+).encode()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -172,7 +172,8 @@ def _begin_alone(conn: Connection) -> None:
 
 
 def _version(conn: Connection) -> str:
-    if not inspect(conn).has_table("alembic_version"):
+    found = postgres.HAS_VERSION if is_postgres(conn.engine) else sqlite.HAS_VERSION
+    if not conn.exec_driver_sql(found).scalar():
         return ""
     return str(conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or "")
 

@@ -34,6 +34,7 @@ CHANNEL = "lessor"
 
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+HAS_VERSION = "SELECT to_regclass('alembic_version')"
 _LOCK = f"SELECT pg_current_xact_id()::text, pg_advisory_xact_lock({LESSOR}, {WRITING})"
 _STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
@@ -74,6 +75,7 @@ def engine(connection: str) -> Engine:
         pool_timeout=READER_WAIT_S,
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
+        use_native_hstore=False,  # it would be asked for at each start
         connect_args={
             "application_name": "lessor",
             "connect_timeout": 5,

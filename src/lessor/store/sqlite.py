@@ -17,6 +17,7 @@ READERS = 64
 BUSY_S = 10
 BEGIN = "BEGIN IMMEDIATE"
 BEGIN_READING = "BEGIN"
+HAS_VERSION = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
 
 
 def engine(path: Path) -> Engine:
