@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -33,6 +34,7 @@ SUBNETS = (
 )
 
 
+@cache
 def _row(number: int, host: str | None, address: int, owner: str, revision: int) -> Port:
     """Return a row of one of four ports; each has addresses that no other has, as in the store."""
     ips = (FixedIp("s", IPv4Address(f"10.0.0.{number + address}")),) if address else ()

@@ -60,7 +60,7 @@ class Agent:
             kinds: what it takes care of, in order of creation.
             follower: has the view.
             reporter: takes the status.
-            verify: has the DHCP servers' files compared to the last byte at the next look.
+            verify: has what drivers believe compared with what there is at the next look.
             inspect: finds what is wrong on the host beyond our own things, in words.
             book: of leases.
             where: learns which network an address of a DHCP server belongs to.

@@ -40,7 +40,7 @@ class Held:
         one that is up afterwards was all that it had.
         """
         found = belongings(self._ip, bridge)
-        after = link(self._ip, bridge.name)
+        after = link(bridge.name)
         if after is None or not after.up or after.index != bridge.index:
             return
         known = self._journal.read().get(bridge.name)

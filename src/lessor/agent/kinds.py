@@ -18,6 +18,7 @@ from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.agent.drivers.sysctls import SysctlDriver
 from lessor.agent.drivers.taps import TapDriver
 from lessor.agent.leasebook import LeaseBook
+from lessor.agent.nft import Nft
 from lessor.agent.overlay import Overlay
 from lessor.agent.reconcile import Kind
 from lessor.agent.run import run
@@ -34,7 +35,13 @@ class Drivers:
 
     kinds: list[Kind]
     dhcp: DhcpDriver
+    rulesets: RulesetDriver
     overlay: Overlay | None = None
+
+    def verify(self) -> None:
+        """Have what is believed of files, processes and rules compared at the next look."""
+        self.dhcp.verify()
+        self.rulesets.verify()
 
 
 def make(
@@ -69,11 +76,13 @@ def make(
         release=settings.force_dhcp_release,
         known=known_leases,
     )
+    nft = _nft()
     rulesets = RulesetDriver(
-        run,
+        nft or run,
         folder / "rulesets.json",
         top_regex=settings.iptables_top_regex,
         bottom_regex=settings.iptables_bottom_regex,
+        generation=nft.generation if nft else str,
     )
     bridges = BridgeDriver(ip, reachable, folder / "bridges.json", settings.flat_mappings)
     overlay = Overlay(settings, folder) if settings.local_ip else None
@@ -89,4 +98,12 @@ def make(
     }
     order = [one.name for one in fields(HostState) if one.name in drivers]
     kinds = [Kind(name, drivers[name], deletes=name != "sysctls") for name in order]
-    return Drivers(kinds, dhcp, overlay)
+    return Drivers(kinds, dhcp, rulesets, overlay)
+
+
+def _nft() -> Nft | None:
+    """Return nft as a library; None where only the program is: that is slower, and does."""
+    try:
+        return Nft()
+    except OSError:
+        return None

@@ -161,7 +161,7 @@ class _Run:
             kinds=drivers.kinds,
             follower=follower,
             reporter=reporter,
-            verify=drivers.dhcp.verify,
+            verify=drivers.verify,
             inspect=Inspector(self._settings, forwarder, self._spool).problems,
             book=self._book,
             where=self._where,

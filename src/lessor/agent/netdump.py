@@ -1,27 +1,32 @@
 """What the network of the namespace that a thread is in looks like, read fast.
 
-A host with many networks looks into hundreds of namespaces. pyroute2 takes 10 ms and more for each
-(it decodes every attribute there is); what is asked here takes 0.2 ms.
+A host with many networks looks into hundreds of namespaces, and one with many VMs at hundreds of
+devices at every change. pyroute2 takes 0.4 to 1 ms a device (it decodes every attribute there is);
+what is asked here takes 0.02 ms.
 
 Source: rtnetlink(7), netlink(7), linux/if_link.h.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Self
 
 GET_LINK, GET_ADDR, GET_ROUTE = 18, 22, 26  # RTM_*
-REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+REQUEST, REQUEST_DUMP = 0x1, 0x301  # NLM_F_REQUEST; with NLM_F_DUMP
 DUMP_INTERRUPTED = 0x10
 ERROR, DONE = 2, 3
 UP = 1  # IFF_UP
 MAIN_TABLE = 254
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_IFALIAS = 1, 3, 4, 5, 20
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
+IFLA_LINKINFO, IFLA_IFALIAS, IFLA_EXT_MASK = 18, 20, 29
+SKIP_STATS = 8  # RTEXT_FILTER_SKIP_STATS: counters are more than half of a message
 IFA_LOCAL = 2
 RTA_OIF, RTA_GATEWAY = 4, 5
 TRIES = 10
@@ -57,6 +62,20 @@ class DefaultRoute:
     gateway: IPv4Address | None
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the kernel says of a device; `attributes` (IFLA_*) as it writes them."""
+
+    index: int
+    flags: int
+    attributes: dict[int, bytes]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return text(self.attributes[IFLA_IFNAME])
+
+
 class NetDump:
     """A socket of the namespace that the thread is in now; to be closed, or used by `with`."""
 
@@ -74,22 +93,24 @@ class NetDump:
     def devices(self) -> dict[str, Device]:
         """Return all devices, by name."""
         addresses = self._addresses()
-        found = {}
-        for body in self._dump(GET_LINK, _LINK.pack(0, 0, 0, 0, 0)):
-            _, _, index, flags, _ = _LINK.unpack_from(body)
-            told = dict(_attributes(body[_LINK.size :]))
-            name = _text(told[IFLA_IFNAME])
-            found[name] = Device(
-                index=index,
-                name=name,
-                mac=told.get(IFLA_ADDRESS, b"").hex(":"),
-                mtu=_number(told.get(IFLA_MTU)),
-                up=bool(flags & UP),
-                alias=_text(told.get(IFLA_IFALIAS, b"")),
-                peer=_number(told.get(IFLA_LINK)),
-                addresses=tuple(addresses.get(index, ())),
-            )
-        return found
+        return {one.name: _device(one, addresses.get(one.index, ())) for one in self.links()}
+
+    def links(self) -> list[Told]:
+        """Return what the kernel says of all devices, without counters."""
+        asked = _LINK.pack(0, 0, 0, 0, 0) + _attribute(IFLA_EXT_MASK, _NUMBER.pack(SKIP_STATS))
+        return [_told(body) for body in self._dump(GET_LINK, asked)]
+
+    def link(self, name: str) -> Told | None:
+        """Return what the kernel says of a device; None: there is none of that name."""
+        asked = _LINK.pack(0, 0, 0, 0, 0) + _attribute(IFLA_EXT_MASK, _NUMBER.pack(SKIP_STATS))
+        asked += _attribute(IFLA_IFNAME, name.encode() + b"\0")
+        try:
+            self._ask(GET_LINK, REQUEST, asked)
+            return next(_told(body) for _, body in self._messages())
+        except OSError as error:
+            if error.errno in {errno.ENODEV, errno.EINVAL, errno.ERANGE}:  # no name for a device
+                return None
+            raise
 
     def default_routes(self) -> list[DefaultRoute]:
         """Return the default routes."""
@@ -97,17 +118,17 @@ class NetDump:
         for body in self._dump(GET_ROUTE, _ROUTE.pack(socket.AF_INET, *[0] * 8)):
             _, length, _, _, table, *_ = _ROUTE.unpack_from(body)
             if length == 0 and table == MAIN_TABLE:
-                told = dict(_attributes(body[_ROUTE.size :]))
+                told = attributes(body, _ROUTE.size)
                 via = told.get(RTA_GATEWAY)
                 gateway = IPv4Address(via) if via else None
-                found.append(DefaultRoute(_number(told.get(RTA_OIF)), gateway))
+                found.append(DefaultRoute(number(told.get(RTA_OIF)), gateway))
         return found
 
     def _addresses(self) -> dict[int, list[IPv4Interface]]:
         found: dict[int, list[IPv4Interface]] = {}
         for body in self._dump(GET_ADDR, _ADDR.pack(socket.AF_INET, 0, 0, 0, 0)):
             _, length, _, _, index = _ADDR.unpack_from(body)
-            local = dict(_attributes(body[_ADDR.size :])).get(IFA_LOCAL)
+            local = attributes(body, _ADDR.size).get(IFA_LOCAL)
             if local:
                 found.setdefault(index, []).append(IPv4Interface((local, length)))
         return found
@@ -119,13 +140,16 @@ class NetDump:
             OSError: the kernel refused.
         """
         for _ in range(TRIES):
-            self._sequence += 1
-            size = _HEAD.size + len(body)
-            self._socket.send(_HEAD.pack(size, kind, REQUEST_DUMP, self._sequence, 0) + body)
+            self._ask(kind, REQUEST_DUMP, body)
             messages = list(self._messages())
             if not any(flags & DUMP_INTERRUPTED for flags, _ in messages):
                 break
         return [message for _, message in messages]
+
+    def _ask(self, kind: int, flags: int, body: bytes) -> None:
+        self._sequence += 1
+        size = _HEAD.size + len(body)
+        self._socket.send(_HEAD.pack(size, kind, flags, self._sequence, 0) + body)
 
     def _messages(self) -> Iterator[tuple[int, bytes]]:
         while True:
@@ -140,26 +164,54 @@ class NetDump:
                 if kind == DONE:
                     return
                 if kind == ERROR:
-                    number = -struct.unpack_from("=i", body)[0]
-                    raise OSError(number, "netlink: the kernel refused to tell")
+                    code = -struct.unpack_from("=i", body)[0]
+                    raise OSError(code, "netlink: the kernel refused to tell")
                 yield flags, body
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _ATTRIBUTE.size <= len(data):
+def attributes(data: bytes, at: int = 0) -> dict[int, bytes]:
+    """Return the attributes that begin at a place, by kind; those of one that has some, too."""
+    found, end = {}, len(data) - _ATTRIBUTE.size
+    while at <= end:
         length, kind = _ATTRIBUTE.unpack_from(data, at)
-        yield kind & _NESTED, data[at + _ATTRIBUTE.size : at + length]
-        at += _aligned(length)
+        found[kind & _NESTED] = data[at + _ATTRIBUTE.size : at + length]
+        at += (length + 3) & ~3
+    return found
+
+
+def text(data: bytes) -> str:
+    """Read a text."""
+    return data.rstrip(b"\0").decode(errors="replace")
+
+
+def number(data: bytes | None) -> int:
+    """Read a number of any size; 0 if there is none."""
+    return int.from_bytes(data, sys.byteorder) if data else 0
+
+
+def _told(body: bytes) -> Told:
+    _, _, index, flags, _ = _LINK.unpack_from(body)
+    return Told(index, flags, attributes(body, _LINK.size))
+
+
+def _device(told: Told, addresses: Iterable[IPv4Interface]) -> Device:
+    given = told.attributes
+    return Device(
+        index=told.index,
+        name=told.name,
+        mac=given.get(IFLA_ADDRESS, b"").hex(":"),
+        mtu=number(given.get(IFLA_MTU)),
+        up=bool(told.flags & UP),
+        alias=text(given.get(IFLA_IFALIAS, b"")),
+        peer=number(given.get(IFLA_LINK)),
+        addresses=tuple(addresses),
+    )
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    size = _ATTRIBUTE.size + len(value)
+    return _ATTRIBUTE.pack(size, kind) + value + bytes(_aligned(size) - size)
 
 
 def _aligned(length: int) -> int:
     return (length + 3) & ~3
-
-
-def _text(data: bytes) -> str:
-    return data.rstrip(b"\0").decode(errors="replace")
-
-
-def _number(data: bytes | None) -> int:
-    return _NUMBER.unpack(data)[0] if data else 0

@@ -1,20 +1,27 @@
-"""Network devices as the kernel tells them: pyroute2's messages parsed once, into `Link`.
+"""Network devices as the kernel tells them, parsed once, into `Link`.
 
-Everything here takes an open `IPRoute`. It is a blocking socket with an event loop of its own, so
-it must not be used in a thread that runs an asyncio loop, and best always in the same thread.
+They are those of the namespace that the thread is in. What is changed goes through pyroute2's
+`IPRoute`: a blocking socket with an event loop of its own, so it must not be used in a thread that
+runs an asyncio loop, and best always in the same thread.
+
+Source: linux/if_link.h.
 """
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
+from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
 
-UP = 0x1  # IFF_UP, linux/if.h
+from lessor.agent import netdump
+from lessor.agent.netdump import UP, NetDump, Told, attributes, number, text
+
+INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5  # IFLA_INFO_*
+BR_FORWARD_DELAY, BR_STP_STATE = 1, 5  # IFLA_BR_*
+BRPORT_MODE, BRPORT_GROUP_FWD_MASK = 4, 31  # IFLA_BRPORT_*
+TUN_PERSIST = 6  # IFLA_TUN_*
 OUR_PROTO = 76  # IFA_PROTO of our addresses and RTPROT of our routes
 DUMP_TRIES = 10
 
@@ -38,20 +45,17 @@ class Link:
     persistent: bool = False  # a tun or tap that outlives whoever has it open
 
 
-def links(ip: IPRoute) -> dict[str, Link]:
+def links() -> dict[str, Link]:
     """Return all network devices, by name."""
-    found = (_link(message) for message in dump(ip.get_links))
-    return {link.name: link for link in found}
+    with NetDump() as dump:
+        return {told.name: _link(told) for told in dump.links()}
 
 
-def link(ip: IPRoute, name: str) -> Link | None:
+def link(name: str) -> Link | None:
     """Return one network device, or None if there is none of that name."""
-    try:
-        return _link(ip.link("get", ifname=name)[0])
-    except NetlinkError as error:
-        if error.code == errno.ENODEV:
-            return None
-        raise
+    with NetDump() as dump:
+        told = dump.link(name)
+    return _link(told) if told else None
 
 
 def ports_of(bridge: Link, devices: Iterable[Link]) -> list[Link]:
@@ -72,32 +76,25 @@ def dump(ask: Callable[[], Iterable[Any]]) -> list[Any]:
     return list(ask())
 
 
-def _link(message: Any) -> Link:
-    info = _nested(message, "IFLA_LINKINFO")
-    data, slave = _nested(info, "IFLA_INFO_DATA"), _nested(info, "IFLA_INFO_SLAVE_DATA")
-    bridged = info is not None and info.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge"
-    kind = (info.get_attr("IFLA_INFO_KIND") if info is not None else "") or ""
+def _link(told: Told) -> Link:
+    given = told.attributes
+    info = attributes(given.get(netdump.IFLA_LINKINFO, b""))
+    kind = text(info.get(INFO_KIND, b""))
+    data = attributes(info[INFO_DATA]) if kind in {"bridge", "tun"} and INFO_DATA in info else {}
+    bridged = text(info.get(INFO_SLAVE_KIND, b"")) == "bridge"
+    port = attributes(info.get(INFO_SLAVE_DATA, b"")) if bridged else {}
     return Link(
-        index=message["index"],
-        name=message.get_attr("IFLA_IFNAME"),
+        index=told.index,
+        name=told.name,
         kind=kind,
-        mac=message.get_attr("IFLA_ADDRESS") or "",
-        mtu=message.get_attr("IFLA_MTU") or 0,
-        up=bool(message["flags"] & UP),
-        alias=message.get_attr("IFLA_IFALIAS") or "",
-        master=message.get_attr("IFLA_MASTER"),
-        stp=kind == "bridge" and bool(_number(data, "IFLA_BR_STP_STATE")),
-        forward_delay=_number(data, "IFLA_BR_FORWARD_DELAY") if kind == "bridge" else 0,
-        hairpin=bridged and bool(_number(slave, "IFLA_BRPORT_MODE")),
-        group_fwd_mask=_number(slave, "IFLA_BRPORT_GROUP_FWD_MASK") if bridged else 0,
-        persistent=kind == "tun" and bool(_number(data, "IFLA_TUN_PERSIST")),
+        mac=given.get(netdump.IFLA_ADDRESS, b"").hex(":"),
+        mtu=number(given.get(netdump.IFLA_MTU)),
+        up=bool(told.flags & UP),
+        alias=text(given.get(netdump.IFLA_IFALIAS, b"")),
+        master=number(given.get(netdump.IFLA_MASTER)) or None,
+        stp=kind == "bridge" and bool(number(data.get(BR_STP_STATE))),
+        forward_delay=number(data.get(BR_FORWARD_DELAY)) if kind == "bridge" else 0,
+        hairpin=bool(number(port.get(BRPORT_MODE))),
+        group_fwd_mask=number(port.get(BRPORT_GROUP_FWD_MASK)),
+        persistent=kind == "tun" and bool(number(data.get(TUN_PERSIST))),
     )
-
-
-def _nested(message: Any, name: str) -> Any:
-    inner = None if message is None else message.get_attr(name)
-    return inner if hasattr(inner, "get_attr") else None
-
-
-def _number(message: Any, name: str) -> int:
-    return 0 if message is None else message.get_attr(name) or 0

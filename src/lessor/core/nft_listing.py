@@ -32,9 +32,18 @@ def stale(nft_json: str, text: str) -> list[tuple[str, str]]:
 
     The order is one in which they can be deleted.
     """
-    declared = set(_DECLARED.findall(text))
     names = [_name(one) for one in _objects(nft_json)]
-    gone = [name for name in names if name[0] in _REFERRING and name not in declared]
+    return _gone((name for name in names if name[0] in _REFERRING), text)
+
+
+def undeclared(former: str, text: str) -> list[tuple[str, str]]:
+    """Return (kind, name) of what the script `former` declared and `text` doesn't: see `stale`."""
+    return _gone(dict.fromkeys(_DECLARED.findall(former)), text)
+
+
+def _gone(names: Iterable[tuple[str, str]], text: str) -> list[tuple[str, str]]:
+    declared = set(_DECLARED.findall(text))
+    gone = (name for name in names if name not in declared)
     return sorted(gone, key=lambda name: _REFERRING.index(name[0]))
 
 

@@ -309,8 +309,8 @@ def _jumps(saved: str, chain: str, table: str = "filter") -> list[str]:
 def test_regexes_keep_foreign_rules_at_the_edges(either: Host, record: Path) -> None:
     either("iptables-restore", "--counters", stdin=FOREIGN_IPTABLES)
     converge(RulesetDriver(either, record), IPTABLES)
-    edges = {"top_regex": "DOCKER-USER|172.17", "bottom_regex": "172.18"}
-    driver = RulesetDriver(either, record, **edges)
+    top, bottom = "DOCKER-USER|172.17", "172.18"
+    driver = RulesetDriver(either, record, top_regex=top, bottom_regex=bottom)
     assert converge(driver, IPTABLES).replace == (IPTABLES,)
     saved = either.saved()
     assert _jumps(saved, "FORWARD")[:3] == ["DOCKER-USER", "lessor-filter-top", "lessor-FORWARD"]

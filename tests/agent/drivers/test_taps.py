@@ -153,9 +153,9 @@ def test_a_tap_of_another_switch_is_refused(
 ) -> None:
     sh(f"ip link add ovs type bridge; ip link set {plugged} master ovs")
 
-    def with_ovs(socket: IPRoute) -> dict[str, Link]:
+    def with_ovs() -> dict[str, Link]:
         """The host's devices, one of them an OVS datapath: not every kernel can make one."""
-        found = links(socket)
+        found = links()
         return {**found, "ovs": replace(found["ovs"], kind="openvswitch")}
 
     monkeypatch.setattr("lessor.agent.drivers.taps.links", with_ovs)
@@ -272,9 +272,9 @@ def test_a_tap_that_ovs_holds_stays_with_it(
 ) -> None:
     sh(f"ip link add ovs type bridge; ip link set {plugged} master ovs")
 
-    def with_ovs(socket: IPRoute) -> dict[str, Link]:
+    def with_ovs() -> dict[str, Link]:
         """The host's devices, one of them an OVS datapath: not every kernel can make one."""
-        found = links(socket)
+        found = links()
         return {**found, "ovs": replace(found["ovs"], kind="openvswitch")}
 
     monkeypatch.setattr("lessor.agent.drivers.taps.links", with_ovs)

@@ -62,7 +62,7 @@ class AddressDriver:
         A device whose addresses were being reordered when the agent ended has one more entry,
         which nobody wants: so there is a difference, and the next apply() puts them back.
         """
-        names = {device.index: device.name for device in links(self._ip).values()}
+        names = {device.index: device.name for device in links().values()}
         found = {name: Address(name, NOBODY) for name in self._journal.read()}
         found = {f"{name} (to be put back)": address for name, address in found.items()}
         behind: set[int] = set()  # devices of which an operator's address was seen
@@ -99,7 +99,7 @@ class AddressDriver:
 
     def _ensure(self, wanted: Address) -> None:
         key = f"{wanted.device} {wanted.interface}"
-        device = link(self._ip, wanted.device)
+        device = link(wanted.device)
         if device is None:
             raise Pending(f"{wanted.device} is not on this host, so {key} waits", key=key)
         self._finish(device.name)
@@ -149,7 +149,7 @@ class AddressDriver:
         key = f"{former.device} {former.interface}"
         self._theirs.discard(key)
         self._unordered.discard(key)
-        device = link(self._ip, former.device)
+        device = link(former.device)
         if device is None:
             return
         self._finish(device.name)
@@ -196,7 +196,7 @@ class AddressDriver:
 
     def _put_back(self, name: str) -> None:
         note = self._journal.read()[name]
-        device = link(self._ip, name)
+        device = link(name)
         noted = read_belongings(note)
         if device and all(address.device == device.index for address in noted.addresses):
             failures = put(self._ip, noted)
@@ -212,7 +212,7 @@ def vm_addresses_on(
 
     A compute host must have none on its VMs' network (A6.3).
     """
-    found = link(ip, device)
+    found = link(device)
     present = addresses(ip, found.index, AF_INET) if found else []
     blocks = tuple(networks)
     interfaces = [_interface(address) for address in present]

@@ -61,7 +61,7 @@ class BridgeDriver:
 
     def observe(self) -> dict[str, Bridge]:
         """Return our bridges, and an operator's that we were asked for, by name."""
-        devices = links(self._ip)
+        devices = links()
         return {
             name: self._shown(device, devices)
             for name, device in devices.items()
@@ -116,8 +116,8 @@ class BridgeDriver:
     # --- making it
 
     def _ensure(self, wanted: Bridge) -> None:
-        interface = link(self._ip, wanted.interface) if wanted.interface else None
-        device = link(self._ip, wanted.name) or self._make(wanted.name, interface)
+        interface = link(wanted.interface) if wanted.interface else None
+        device = link(wanted.name) or self._make(wanted.name, interface)
         if device.kind != "bridge":
             raise Conflict(
                 f"bridge {wanted.name} can't be made: there is a {device.kind or 'hardware'} "
@@ -130,16 +130,16 @@ class BridgeDriver:
 
     def _make(self, name: str, interface: Link | None) -> Link:
         """Make a bridge. Its real name is the last thing it gets, so none is ever unmarked."""
-        if link(self._ip, NEW):
+        if link(NEW):
             self._ip.link("del", ifname=NEW)
         mac = interface.mac if interface else _random_mac()
         self._ip.link(
             "add", ifname=NEW, kind="bridge", address=mac, br_stp_state=0, br_forward_delay=0
         )
-        new = _present(self._ip, NEW)
+        new = _present(NEW)
         self._ip.link("set", index=new.index, ifalias=MARK)
         self._ip.link("set", index=new.index, ifname=name)
-        return _present(self._ip, name)
+        return _present(name)
 
     def _set_up(self, device: Link, wanted: Bridge) -> None:
         index = device.index
@@ -156,7 +156,7 @@ class BridgeDriver:
             set_tx_checksum(device.name, on=wanted.tx_checksum)
 
     def _connect(self, wanted: Bridge, interface: Link | None) -> None:
-        devices = links(self._ip)
+        devices = links()
         device = devices[wanted.name]
         former = self._interface(device, devices)
         if former and former.name != wanted.interface:
@@ -171,7 +171,7 @@ class BridgeDriver:
         _check_free(device, interface, devices.values())
         self._pin_mac(device, interface, devices.values())
         if not self._uplink.is_settled(device, interface):
-            self._uplink.join(_present(self._ip, wanted.name), interface)
+            self._uplink.join(_present(wanted.name), interface)
 
     def _pin_mac(self, bridge: Link, interface: Link, devices: Iterable[Link]) -> None:
         """Fix the bridge's MAC, or it would become that of a VM's tap (LP 1488686).
@@ -191,7 +191,7 @@ class BridgeDriver:
     # --- taking it back
 
     def _remove(self, former: Bridge) -> None:
-        devices = links(self._ip)
+        devices = links()
         device = devices.get(former.name)
         if device is None or not _is_ours(device):
             self._wanted.pop(former.name, None)
@@ -243,8 +243,8 @@ def _check_free(bridge: Link, interface: Link, devices: Iterable[Link]) -> None:
     )
 
 
-def _present(ip: IPRoute, name: str) -> Link:
-    found = link(ip, name)
+def _present(name: str) -> Link:
+    found = link(name)
     if found is None:
         raise LessorError(f"{name} has just gone from this host; it is looked for again")
     return found

@@ -6,6 +6,11 @@ with the jumps to them from built-in chains. Nobody else's table, chain or rule 
 nft and iptables print rules in their own form, so what was applied is remembered in a file, with a
 digest of what they printed afterwards: as long as they print the same, that text is in force. If
 the file is lost, the rules are applied once more.
+
+To list a table with hundreds of taps takes longer than to change it. The kernel counts changes of
+nftables (their generation): tables that were as they should be are so still as long as nobody else
+changed any. Then nothing is listed, and the digest of what was applied is taken at the next full
+look (`verify`). A change of somebody else in between makes it unknown: it is applied once more.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lessor.agent.nft import next_generation
 from lessor.agent.run import Run
 from lessor.core import gateway_iptables, gateway_nft, guards, iptables_edit, nft_listing
 from lessor.core.diff import Changes
@@ -27,10 +33,11 @@ _RESTORE = ("iptables-restore", "--wait", "--noflush", "--counters")
 
 
 class _Known(NamedTuple):
-    """What was applied, and the digest of what was printed then."""
+    """What was applied, the digest of what was printed then, and when it was in force last."""
 
     text: str
-    digest: str
+    digest: str = ""  # "": not taken yet
+    at: str = ""  # generation; "": not known
 
 
 class RulesetDriver:
@@ -42,6 +49,7 @@ class RulesetDriver:
         names: the rulesets that may exist on this host; others are not looked for.
         top_regex: iptables_top_regex. Foreign rules that match stay above ours.
         bottom_regex: iptables_bottom_regex. Foreign rules that match stay below ours.
+        generation: tells how often nftables was changed (`lessor.agent.nft`); "": not known.
     """
 
     def __init__(
@@ -52,12 +60,19 @@ class RulesetDriver:
         *,
         top_regex: str = "",
         bottom_regex: str = "",
+        generation: Callable[[], str] = str,
     ) -> None:
         self._run = run
         self._record = record
         self._names = tuple(names)
         self._regexes = (top_regex, bottom_regex)
+        self._generation = generation
         self._known: dict[str, _Known] | None = None
+        self._verify = True
+
+    def verify(self) -> None:
+        """List all tables at the next `observe()`, whatever the kernel's count says."""
+        self._verify = True
 
     def observe(self) -> dict[str, Ruleset]:
         """Return our rulesets by name; the text is "" if it isn't as we left it.
@@ -65,13 +80,16 @@ class RulesetDriver:
         A new driver looks for all; later only for what it found or applied, to save processes.
         """
         names = self._names if self._known is None else tuple(self._known)
-        known = self._load()
+        known, now = self._load(), self._generation()
         found = {}
         for name in names:
-            now = self._digest(name)
-            if now is not None:
-                last = known.setdefault(name, _Known("", ""))
-                found[name] = Ruleset(name, last.text if last.digest == now else "")
+            if self._verify or not self._is_untouched(name, now):
+                text = self._look(name, now)
+            else:
+                text = known[name].text
+            if text is not None:
+                found[name] = Ruleset(name, text)
+        self._verify = False
         return found
 
     def apply(self, changes: Changes[Ruleset]) -> None:
@@ -84,15 +102,61 @@ class RulesetDriver:
         if failures:
             raise ExceptionGroup(f"{len(failures)} firewall rulesets failed", failures)
 
+    def _is_untouched(self, name: str, now: str) -> bool:
+        """Tell whether a table is known to be as it was applied, without a look at it."""
+        one = self._load().get(name)
+        return one is not None and bool(now) and one.at == now
+
+    def _look(self, name: str, now: str) -> str | None:
+        """Return what of ours is in force, "" if it isn't as it was left, None if nothing is."""
+        digest = self._digest(name)
+        if digest is None:
+            return None
+        known = self._load()
+        last = known.setdefault(name, _Known(""))
+        untaken = not last.digest and self._is_untouched(name, now)
+        if not untaken and last.digest != digest:
+            known[name] = last._replace(at="")
+            return ""
+        nft = name != gateway_iptables.NAME
+        fresh = _Known(last.text, digest, now if nft and now == self._generation() else "")
+        if untaken:
+            self._remember(name, fresh)
+        known[name] = fresh
+        return last.text
+
     def _install(self, ruleset: Ruleset) -> None:
         """Apply one, and only then remember it: killed in between, it is applied again."""
         if ruleset.name == gateway_iptables.NAME:
             saved = self._run("iptables-save", "-c")
             self._run(*_RESTORE, stdin=iptables_edit.install(saved, ruleset.text, *self._regexes))
-            now = self._digest(ruleset.name)
-        else:
+            self._remember(ruleset.name, _Known(ruleset.text, self._digest(ruleset.name) or ""))
+        elif not self._change_nft(ruleset):
             now = self._install_nft(_table(ruleset.name), ruleset.text)
-        self._remember(ruleset.name, _Known(ruleset.text, now or ""))
+            self._remember(ruleset.name, _Known(ruleset.text, now))
+
+    def _change_nft(self, ruleset: Ruleset) -> bool:
+        """Change a table that is as we left it, and look at nothing; False: that can't be done."""
+        before = self._generation()
+        if not self._is_untouched(ruleset.name, before):
+            return False
+        known, table = self._load(), _table(ruleset.name)
+        script = ruleset.text
+        stale = nft_listing.undeclared(known[ruleset.name].text, script)
+        if stale:
+            script += nft_listing.deletion(table, stale)
+        try:
+            self._run("nft", "-f", "-", stdin=script)
+        except CommandError:
+            return False
+        after = self._generation()
+        if after != next_generation(before):
+            return False  # somebody else was at it, too
+        for name, one in known.items():
+            if one.at == before:
+                known[name] = one._replace(at=after)
+        self._remember(ruleset.name, _Known(ruleset.text, at=after))
+        return True
 
     def _install_nft(self, table: str, text: str) -> str:
         try:
@@ -159,7 +223,7 @@ def _read(record: Path) -> dict[str, _Known]:
     """Return what a record says; nothing if there is none, or it is damaged."""
     try:
         rows = json.loads(record.read_text())
-        return {str(name): _Known(str(text), str(now)) for name, (text, now) in rows.items()}
+        return {str(name): _Known(*map(str, one)) for name, one in rows.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 

@@ -47,7 +47,7 @@ class TapDriver:
 
         One that is not on a bridge as it must be (no hairpin, IPv6 on) is shown as on `UNFIT`.
         """
-        devices = links(self._ip)
+        devices = links()
         bridges = {d.index: d.name for d in devices.values() if d.kind == "bridge"}
         return {
             name: self._shown(device, bridges)
@@ -77,7 +77,7 @@ class TapDriver:
 
     def _ensure(self, wanted: Tap) -> None:
         bridge = self._bridge(wanted)
-        device = link(self._ip, wanted.name)
+        device = link(wanted.name)
         if device is not None:
             self._set_up(wanted, device, bridge)
         elif wanted.managed:
@@ -95,7 +95,7 @@ class TapDriver:
         """Return the bridge that a tap is wanted on; None: it is wanted on none."""
         if not wanted.bridge:
             return None
-        bridge = link(self._ip, wanted.bridge)
+        bridge = link(wanted.bridge)
         if bridge is None or bridge.kind != "bridge":
             raise Pending(
                 f"{wanted.name} of port {wanted.port_id} waits for bridge {wanted.bridge}, which "
@@ -130,14 +130,14 @@ class TapDriver:
             self._ip.brport("set", index=device.index, mode=1, group_fwd_mask=LLDP)
 
     def _holder_kind(self, device: Link) -> str:
-        return next((d.kind for d in links(self._ip).values() if d.index == device.master), "")
+        return next((d.kind for d in links().values() if d.index == device.master), "")
 
     def _check_holder(self, wanted: Tap, device: Link) -> None:
         """Refuse what another kind of switch has; a tap on another Linux bridge is moved.
 
         Its name says whose it is, and a hypervisor may have put it there by its own default.
         """
-        holder = next((d for d in links(self._ip).values() if d.index == device.master), None)
+        holder = next((d for d in links().values() if d.index == device.master), None)
         if holder is not None and holder.kind != "bridge":
             raise Conflict(
                 f"{wanted.name} of port {wanted.port_id} can't join {wanted.bridge}: it belongs to "
@@ -145,7 +145,7 @@ class TapDriver:
             )
 
     def _named(self, name: str) -> Link:
-        found = link(self._ip, name)
+        found = link(name)
         if found is None:
             raise LessorError(f"{name} was removed as soon as it was made; it is made again")
         return found
@@ -170,7 +170,7 @@ class TapDriver:
     # --- letting it go
 
     def _let_go(self, former: Tap) -> None:
-        device = link(self._ip, former.name)
+        device = link(former.name)
         if device is None or not device.alias.startswith(MARK):
             return
         if device.alias.endswith(MANAGED) and device.persistent:

@@ -1,0 +1,98 @@
+"""What is read fast is what pyroute2 reads, of devices of every kind that we have to do with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pyroute2 import IPRoute
+
+from lessor.agent.netlink import Link, link, links
+from lessor.agent.tun import new_tap
+
+pytestmark = pytest.mark.lab
+
+Shell = Callable[[str], str]
+
+MADE = """
+ip link set lo up
+ip link add br100 type bridge forward_delay 0
+ip link set br100 alias lessor up
+ip link add br101 type bridge stp_state 1 forward_delay 1234
+ip link add veth1 type veth peer name veth2
+ip link set veth1 master br100 up alias "lessor:3f2a9c1e-5b1d"
+bridge link set dev veth1 hairpin on
+ip link set veth1 type bridge_slave group_fwd_mask 0x4000
+ip link set veth2 master br101 mtu 1400 address fa:16:3e:01:02:03
+ip link add veth3 type veth peer name veth4
+ip link set veth3 alias "ü and a blank"
+ip link set veth4 master br100
+ip link add wide type vxlan id 7 dstport 4789
+ip tuntap add tun1 mode tun
+ip tuntap add passing mode tap
+"""
+
+
+def reference(ip: IPRoute) -> dict[str, Link]:
+    return {one.name: one for one in map(_link, ip.get_links())}
+
+
+def _link(message: Any) -> Link:
+    info = _nested(message, "IFLA_LINKINFO")
+    data, slave = _nested(info, "IFLA_INFO_DATA"), _nested(info, "IFLA_INFO_SLAVE_DATA")
+    bridged = info is not None and info.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge"
+    kind = (info.get_attr("IFLA_INFO_KIND") if info is not None else "") or ""
+    return Link(
+        index=message["index"],
+        name=message.get_attr("IFLA_IFNAME"),
+        kind=kind,
+        mac=message.get_attr("IFLA_ADDRESS") or "",
+        mtu=message.get_attr("IFLA_MTU"),
+        up=bool(message["flags"] & 1),
+        alias=message.get_attr("IFLA_IFALIAS") or "",
+        master=message.get_attr("IFLA_MASTER"),
+        stp=kind == "bridge" and bool(data.get_attr("IFLA_BR_STP_STATE")),
+        forward_delay=data.get_attr("IFLA_BR_FORWARD_DELAY") if kind == "bridge" else 0,
+        hairpin=bridged and bool(slave.get_attr("IFLA_BRPORT_MODE")),
+        group_fwd_mask=slave.get_attr("IFLA_BRPORT_GROUP_FWD_MASK") if bridged else 0,
+        persistent=kind == "tun" and bool(data.get_attr("IFLA_TUN_PERSIST")),
+    )
+
+
+def _nested(message: Any, name: str) -> Any:
+    inner = None if message is None else message.get_attr(name)
+    return inner if hasattr(inner, "get_attr") else None
+
+
+def test_devices_of_all_kinds_are_read_as_pyroute2_reads_them(ip: IPRoute, sh: Shell) -> None:
+    sh(MADE)
+    with new_tap("tap3f2a9c1e-5b"):
+        found = links()
+        assert not found["tap3f2a9c1e-5b"].persistent
+        assert found == reference(ip)
+    found = links()
+    assert found == reference(ip)
+    assert found["tap3f2a9c1e-5b"].persistent
+    assert (found["veth1"].hairpin, found["veth1"].group_fwd_mask) == (True, 0x4000)
+    assert (found["br101"].stp, found["br101"].forward_delay) == (True, 1234)
+    assert (found["veth3"].alias, found["veth3"].master) == ("ü and a blank", None)
+    assert found["veth4"].master == found["br100"].index
+
+
+def test_one_device_is_read_as_it_is_among_all(ip: IPRoute, sh: Shell) -> None:
+    sh(MADE)
+    for name, one in links().items():
+        assert link(name) == one
+
+
+@pytest.mark.parametrize("name", ["nobody", "x" * 15, "x" * 40, ""])
+def test_a_device_that_is_not_there_is_none(ip: IPRoute, name: str) -> None:
+    assert link(name) is None
+
+
+def test_hundreds_of_devices_come_whole(ip: IPRoute, sh: Shell) -> None:
+    sh("\n".join(f"ip link add many{n} type veth peer name more{n}" for n in range(150)))
+    found = links()
+    assert sum(name.startswith(("many", "more")) for name in found) == 300
+    assert found == reference(ip)
