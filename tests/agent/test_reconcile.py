@@ -3,9 +3,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lessor.agent.reconcile import Kind, Reconciler
+from lessor.agent.reconcile import Kind, Reconciler, put_back
 from lessor.core.diff import Changes
-from lessor.core.state import HostState, Sysctl, Tap
+from lessor.core.state import HostState, Namespace, Sysctl, Tap
 from lessor.errors import CommandError, LessorError, Pending
 
 ON = Sysctl("net.ipv4.ip_forward", "1")
@@ -120,3 +120,30 @@ def test_a_kind_that_keeps_what_it_finds_deletes_nothing(log: list[str]) -> None
 def test_a_plan_changes_nothing(host: Reconciler, log: list[str]) -> None:
     plan = host.plan(BOTH)
     assert (plan["taps"].create, log) == ((TAP,), [])
+
+
+def test_what_somebody_else_took_away_is_put_back_and_told_apart_from_what_is_new(
+    log: list[str],
+) -> None:
+    things = Things("namespaces", log)
+    reconciler = Reconciler([Kind("namespaces", things)])
+    first, second = Namespace("qdhcp-1"), Namespace("qdhcp-2")
+    one, both = (HostState(namespaces={n.name: n for n in many}) for many in ((first,), (first, second)))  # fmt: skip
+    assert not reconciler.apply(one).put_back
+    assert not reconciler.apply(both).put_back
+    del things.there[first.name]
+    reconciler.suspect()
+    outcome = reconciler.apply(both)
+    assert list(put_back(outcome)) == [("namespaces", [first.name])]
+    reconciler.suspect()
+    assert not reconciler.apply(both).put_back
+
+
+def test_what_comes_late_was_not_taken_away(log: list[str]) -> None:
+    things = Things("namespaces", log)
+    reconciler = Reconciler([Kind("namespaces", things)])
+    wanted = HostState(namespaces={"qdhcp-1": Namespace("qdhcp-1")})
+    things.fails["qdhcp-1"] = Pending("it waits", key="qdhcp-1")
+    reconciler.apply(wanted)
+    things.fails.clear()
+    assert not reconciler.apply(wanted).put_back

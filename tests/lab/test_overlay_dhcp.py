@@ -271,6 +271,51 @@ def bytes_of_offer(mac: str) -> bytes:
     return head.ljust(236, b"\0") + b"\x63\x82\x53\x63\x35\x01\x02\xff"
 
 
+# --- repaired, and said
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        pytest.param("ovs-ofctl del-flows br-tun table=20", "flows", id="flows-of-br-tun"),
+        pytest.param("ovs-ofctl del-flows br-int", "flows", id="flows-of-br-int"),
+        pytest.param("ovs-vsctl del-port TUNNEL", "ovs_ports", id="tunnel"),
+    ],
+)
+def test_what_is_deleted_by_hand_is_put_back_within_seconds_and_said(
+    overlay_lab: Lab, red: LabNetwork, trio: dict[str, Vm], words: str, kind: str
+) -> None:
+    """cmp3 has a full look every 300 s only."""
+    lab, vm = overlay_lab, trio["vm3"]
+    deleted = words.replace("TUNNEL", tunnel_to(lab, dhcp_host(lab, red)))
+    check_repair(lab, "cmp3", kind, deleted.split())
+    assert vm.dhcp(timeout_s=20).address == vm.state.assigned
+
+
+def test_a_namespace_that_is_deleted_by_hand_is_put_back_within_seconds_and_said(
+    overlay_lab: Lab, red: LabNetwork, trio: dict[str, Vm]
+) -> None:
+    """Its dnsmasq still runs, in a namespace that has no name any more."""
+    lab, vm = overlay_lab, trio["vm3"]
+    check_repair(lab, dhcp_host(lab, red), "namespaces", f"ip netns del qdhcp-{red.id}".split())
+    assert vm.dhcp(timeout_s=20).address == vm.state.assigned
+
+
+def check_repair(lab: Lab, host: str, kind: str, words: list[str]) -> None:
+    def said() -> int:
+        lines = lab.node(host).log("agent").read_text().splitlines()
+        return sum("put back" in line and f"kind={kind}" in line for line in lines)
+
+    before = said(), put_back(lab, host)
+    lab.exec(host, *words)
+    lab.wait_for(lambda: said() > before[0], timeout_s=15, what=f"{kind} are put back on {host}")
+    lab.wait_for(lambda: put_back(lab, host) > before[1], timeout_s=15, what="the server knows")
+
+
+def put_back(lab: Lab, host: str) -> int:
+    return int(lab.api.find("hosts", host)["counts"]["put_back"])
+
+
 # --- 16
 
 

@@ -16,7 +16,7 @@ import structlog
 from lessor.agent.follow import Follower
 from lessor.agent.leasebook import LeaseBook
 from lessor.agent.overlay import Plans
-from lessor.agent.reconcile import Kind, Outcome, Problem, Reconciler
+from lessor.agent.reconcile import Kind, Outcome, Problem, Reconciler, put_back
 from lessor.agent.reporter import Reporter, Status
 from lessor.agent.retry import Retry
 from lessor.agent.whereabouts import Whereabouts
@@ -81,6 +81,7 @@ class Agent:
         self._suspects: set[str] = set()
         self._found: tuple[str, ...] = ()
         self._retry = Retry()
+        self._put_back = 0
         self._warned: dict[tuple[str, str], str] = {}
         self._log = structlog.get_logger().bind(host=settings.host)
 
@@ -144,6 +145,9 @@ class Agent:
                 deleted=len(changes.delete),
                 took_ms=round(took_s * 1000),
             )
+        for kind, names in put_back(outcome):
+            self._put_back += 1
+            self._log.warning("put back", kind=kind, names=names, why="somebody else changed it")
         standing = {(p.kind, p.key): p for p in outcome.problems}
         for key, problem in standing.items():
             if self._warned.get(key) != problem.message:
@@ -191,6 +195,7 @@ class Agent:
                 "ports": len(desired.state.taps),
                 "dhcp_servers": len(actual("dhcp_servers")),
                 "leases": self._book.count(),
+                "put_back": self._put_back,
             },
         )
 

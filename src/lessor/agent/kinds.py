@@ -39,9 +39,11 @@ class Drivers:
     overlay: Overlay | None = None
 
     def verify(self) -> None:
-        """Have what is believed of files, processes and rules compared at the next look."""
+        """Have what is believed of files, processes, rules and flows compared at the next look."""
         self.dhcp.verify()
         self.rulesets.verify()
+        if self.overlay:
+            self.overlay.verify()
 
 
 def make(

@@ -29,7 +29,7 @@ from lessor.agent.inspect import Inspector
 from lessor.agent.kinds import Drivers, make
 from lessor.agent.leasebook import LeaseBook
 from lessor.agent.leases import LeaseForwarder
-from lessor.agent.overlay import DEVICE_KINDS, OVS_KINDS, Plans, learn
+from lessor.agent.overlay import DEVICE_KINDS, OVS_KINDS, Plans, learn, watch_namespaces
 from lessor.agent.reconcile import Reconciler
 from lessor.agent.reporter import Reporter
 from lessor.agent.spool import Spool
@@ -182,6 +182,7 @@ class _Run:
         if overlay:
             tasks.append(lambda: learn(drivers.dhcp.shares, lambda: agent.look(*DHCP_KINDS)))
             tasks.append(lambda: overlay.watch(lambda: agent.look(*OVS_KINDS)))
+            tasks.append(lambda: watch_namespaces(lambda: agent.look(*DEVICE_KINDS)))
         await self._until(ended, tasks)
 
     async def _until(self, ended: asyncio.Event, tasks: list[Callable[[], Any]]) -> None:

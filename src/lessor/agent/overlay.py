@@ -19,9 +19,11 @@ from lessor.agent.drivers.ovs_ports import OvsPortDriver
 from lessor.agent.ovs import Ovsdb, kernel_datapath, rundir
 from lessor.agent.ovs_watch import OvsWatch
 from lessor.agent.run import run
+from lessor.agent.wake import GONE, FolderWatch
 from lessor.core.desired import Desired, Planner
 from lessor.errors import LessorError
 from lessor.model import View
+from lessor.netns import FOLDER
 from lessor.settings import AgentSettings
 
 LEARN_S = 2.0  # between looks at what other DHCP servers of our networks gave
@@ -41,14 +43,20 @@ class Overlay:
         bridges = (settings.integration_bridge, settings.tunnel_bridge)
         sockets = rundir(settings.ovsdb_connection)
         self._db = Ovsdb(settings.ovsdb_connection)
-        self._watch = OvsWatch(self._db, Path(sockets, f"{settings.integration_bridge}.mgmt"))
         self._ports = OvsPortDriver(self._db, run)
+        ports = self._ports
+        record = folder / "flows.json"
+        self._flows = FlowDriver(
+            run, record, sockets, bridges, names=ports.names, numbers=ports.numbers
+        )
+        switches = [Path(sockets, f"{bridge}.mgmt") for bridge in bridges]
+        self._watch = OvsWatch(self._db, switches, self._flows.doubt)
         self.drivers: dict[str, Driver[Any]] = {
             "namespaces": NamespaceDriver(run),
             "ovs_bridges": OvsBridgeDriver(self._db, bridges),
             "dhcp_devices": DhcpDeviceDriver(run),
             "ovs_ports": self._ports,
-            "flows": FlowDriver(run, folder / "flows.json", sockets, bridges, self._ports.names),
+            "flows": self._flows,
         }
 
     def vlans(self) -> dict[str, int]:
@@ -58,6 +66,10 @@ class Overlay:
             Unavailable: OVS does not answer.
         """
         return self._ports.vlans()
+
+    def verify(self) -> None:
+        """Compare flows with what the switch has at the next look."""
+        self._flows.doubt()
 
     async def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed`, in the event loop, after each change in OVS, until cancelled."""
@@ -104,3 +116,15 @@ async def learn(shares: Callable[[], bool], look: Callable[[], None]) -> None:
         await asyncio.sleep(LEARN_S)
         if shares():
             look()
+
+
+async def watch_namespaces(look: Callable[[], None]) -> None:
+    """Call `look` when a network namespace lost its name; what runs in it may go on unseen."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    names = FolderWatch(FOLDER, GONE)
+    try:
+        while True:
+            await names.changed()
+            look()
+    finally:
+        names.close()

@@ -1,4 +1,4 @@
-"""Tells that something changed in Open vSwitch: its database, or ovs-vswitchd was restarted.
+"""Tells that something changed in Open vSwitch: its database, flows of ours, or ovs-vswitchd ended.
 
 What changed isn't said: whoever is told looks again.
 """
@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lessor.agent import openflow
 from lessor.agent.ovs import Ovsdb
-
-HELLO, ECHO_REQUEST, ECHO_REPLY = 0, 2, 3  # OpenFlow Switch Specification 1.4, A.1
-VERSION = 5  # OpenFlow 1.4
-_HEAD = struct.Struct("!BBHI")  # version, type, length, transaction
 
 
 class OvsWatch:
@@ -23,17 +19,25 @@ class OvsWatch:
 
     Args:
         db: the database; it tells of changes from its first use on.
-        switch: a bridge's socket ("/run/openvswitch/br-int.mgmt"): it breaks off when ovs-vswitchd
-            ends.
+        switches: sockets of bridges ("/run/openvswitch/br-int.mgmt"): they tell of flows, and break
+            off when ovs-vswitchd ends.
+        doubt: called before `changed` when flows may be other ones.
         gather_s: how long a burst is gathered before the call.
         retry_s: how often ovs-vswitchd is looked for while it does not run.
     """
 
     def __init__(
-        self, db: Ovsdb, switch: Path, *, gather_s: float = 0.02, retry_s: float = 0.5
+        self,
+        db: Ovsdb,
+        switches: Sequence[Path],
+        doubt: Callable[[], None],
+        *,
+        gather_s: float = 0.02,
+        retry_s: float = 0.5,
     ) -> None:
         self._db = db
-        self._switch = switch
+        self._switches = tuple(switches)
+        self._doubt = doubt
         self._gather_s = gather_s
         self._retry_s = retry_s
 
@@ -49,7 +53,8 @@ class OvsWatch:
         self._db.subscribe(tell)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._watch_switch(some))
+                for switch in self._switches:
+                    tasks.create_task(self._watch_switch(switch, some))
                 while True:
                     await some.wait()
                     await asyncio.sleep(self._gather_s)
@@ -58,27 +63,21 @@ class OvsWatch:
         finally:
             self._db.unsubscribe(tell)
 
-    async def _watch_switch(self, some: asyncio.Event) -> None:
+    async def _watch_switch(self, switch: Path, some: asyncio.Event) -> None:
+        def other() -> None:
+            self._doubt()
+            some.set()
+
         while True:
             try:
-                reader, writer = await asyncio.open_unix_connection(self._switch)
+                reader, writer = await asyncio.open_unix_connection(switch)
             except OSError:
                 await asyncio.sleep(self._retry_s)
                 continue
-            some.set()
+            other()
             try:
-                await _listen(reader, writer)
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                    await openflow.follow(reader, writer, other)
             finally:
                 writer.close()
-            some.set()
-
-
-async def _listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Keep an OpenFlow connection until the other end closes it."""
-    writer.write(_HEAD.pack(VERSION, HELLO, _HEAD.size, 1))
-    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-        while True:
-            _, kind, length, transaction = _HEAD.unpack(await reader.readexactly(_HEAD.size))
-            body = await reader.readexactly(length - _HEAD.size)
-            if kind == ECHO_REQUEST:
-                writer.write(_HEAD.pack(VERSION, ECHO_REPLY, length, transaction) + body)
+            other()

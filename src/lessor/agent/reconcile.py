@@ -15,6 +15,9 @@ from lessor.core.diff import Changes, diff
 from lessor.core.state import HostState
 from lessor.errors import Pending
 
+# kinds of which nothing goes unless somebody takes it away
+LASTING = frozenset(("bridges", "namespaces", "ovs_bridges", "dhcp_devices", "ovs_ports", "flows"))
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -45,6 +48,7 @@ class Outcome:
 
     problems: list[Problem] = field(default_factory=list)
     changed: dict[str, Changes[Any]] = field(default_factory=dict)
+    put_back: dict[str, Changes[Any]] = field(default_factory=dict)  # somebody else had changed it
 
     def of(self, kind: str) -> list[Problem]:
         """Return the problems of one kind."""
@@ -57,6 +61,7 @@ class Reconciler:
     def __init__(self, kinds: Sequence[Kind]) -> None:
         self._kinds = kinds
         self._settled: dict[str, Mapping[str, Any]] = {}  # what each kind was brought to
+        self._reached: dict[str, Mapping[str, Any]] = {}  # the same, also of those under suspicion
         self._actual: dict[str, Mapping[str, Any]] = {}
 
     def suspect(self, kinds: Sequence[str] = ()) -> None:
@@ -127,14 +132,30 @@ class Reconciler:
         """Remember what was reached; look again next time at a kind that has a problem."""
         wanted = getattr(desired, kind.field)
         if not outcome.of(kind.field):
-            self._settled[kind.field] = wanted
+            if kind.field in outcome.changed and self._reached.get(kind.field) == wanted:
+                outcome.put_back[kind.field] = outcome.changed[kind.field]
+            self._settled[kind.field] = self._reached[kind.field] = wanted
             self._actual[kind.field] = wanted
             return
         self._settled.pop(kind.field, None)
+        self._reached.pop(kind.field, None)
         try:
             self._actual[kind.field] = kind.driver.observe()
         except Exception as error:  # noqa: BLE001 - said like any other
             outcome.problems += _problems(kind.field, error)
+
+
+def put_back(outcome: Outcome) -> Iterator[tuple[str, list[str]]]:
+    """Yield kinds with the names of what a pass put back though nothing else was desired.
+
+    Not what comes and goes by itself: taps with their VMs, what DHCP servers have loaded.
+    """
+    for kind, changes in outcome.put_back.items():
+        every = (*changes.create, *changes.replace, *changes.delete)
+        lasting = [value for value in every if getattr(value, "kind", "") != "vif"]
+        follows = kind == "flows" and "ovs_ports" in outcome.changed
+        if kind in LASTING and lasting and not follows:
+            yield kind, [str(getattr(v, "name", "") or getattr(v, "bridge", "")) for v in lasting]
 
 
 def _problems(kind: str, error: Exception) -> Iterator[Problem]:

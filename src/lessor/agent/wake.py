@@ -7,19 +7,20 @@ import ctypes
 import os
 from pathlib import Path
 
-CLOSE_WRITE = 0x08  # sys/inotify.h
+CLOSE_WRITE, MOVED_FROM, DELETE = 0x08, 0x40, 0x200  # sys/inotify.h
+GONE = MOVED_FROM | DELETE
 _READ = 65536
 
 
 class FolderWatch:
-    """Tells when a file in a folder was written and closed (inotify(7))."""
+    """Tells when a file in a folder was written and closed, or what else is asked for (inotify(7))."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, events: int = CLOSE_WRITE) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         self._file: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._file < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1: can't watch a folder")
-        if libc.inotify_add_watch(self._file, os.fsencode(folder), CLOSE_WRITE) < 0:
+        if libc.inotify_add_watch(self._file, os.fsencode(folder), events) < 0:
             number = ctypes.get_errno()
             self.close()
             raise OSError(number, os.strerror(number), str(folder))

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lessor.agent.drivers.flows import FlowDriver
-from lessor.agent.ovs import rundir
+from lessor.agent.drivers.ovs_ports import OvsPortDriver
+from lessor.agent.ovs import Ovsdb, rundir
 from lessor.agent.run import run
 from lessor.core.diff import Changes, diff
 from lessor.core.flow_bundle import COOKIE
@@ -185,10 +186,41 @@ def test_a_port_goes_by_the_name_it_was_given(ovs: Ovs, bridge: None, tmp_path: 
     lines = tuple(sorted(line.replace("tap1", "tap-wanted") for line in LINES))
     names = {"tap-wanted": "tap1"}
     driver = FlowDriver(
-        run, tmp_path / "flows.json", rundir(ovs.connection), ("br-int",), lambda: names
+        run, tmp_path / "flows.json", rundir(ovs.connection), ("br-int",), names=lambda: names
     )
     assert bring(driver, Flows("br-int", lines))
     assert not bring(driver, Flows("br-int", lines))
+
+
+def test_what_was_compared_is_believed_until_somebody_doubts_or_a_port_has_another_number(
+    ovs: Ovs, bridge: None, db: Ovsdb, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def counting(*argv: str, stdin: str | None = None, timeout_s: float = 30) -> str:
+        asked.append(argv[-1] if stdin is None else "bundle")
+        return run(*argv, stdin=stdin, timeout_s=timeout_s)
+
+    ports = OvsPortDriver(db, run)
+    sockets = rundir(ovs.connection)
+    driver = FlowDriver(
+        counting, tmp_path / "flows.json", sockets, ("br-int",), numbers=ports.numbers
+    )
+    assert bring(driver, FLOWS)
+    asked.clear()
+    assert not bring(driver, FLOWS)
+    assert asked == []
+    less = Flows("br-int", LINES[1:])
+    assert bring(driver, less)
+    assert len(asked) == 2, "the change, and what is there then"
+    ovs("ovs-ofctl", "-O", "OpenFlow14", "del-flows", "br-int", "table=4")
+    assert not bring(driver, less)
+    driver.doubt()
+    assert bring(driver, less)
+    ovs("ovs-vsctl", "set", "Interface", "vxlan-0a", "ofport_request=78")
+    ovs.wait(lambda: ports.numbers()["br-int"].get("vxlan-0a") == 78)
+    assert bring(driver, less)
+    assert "output:78" in "".join(dump(ovs, "table=22"))
 
 
 def test_a_lost_record_costs_one_more_apply(

@@ -68,7 +68,7 @@ class Host:
         ports = OvsPortDriver(db, run)
         sockets, names = rundir(ovs.connection), [bridge.name for bridge in BRIDGES]
         bridges = {bridge.name: bridge for bridge in BRIDGES}
-        flows = FlowDriver(run, folder / "flows.json", sockets, names, ports.names)
+        flows = FlowDriver(run, folder / "flows.json", sockets, names, names=ports.names)
         self.kinds: tuple[tuple[Driver[Any], Mapping[str, Any]], ...] = (
             (OvsBridgeDriver(db, names), bridges),
             (ports, {port.name: port for port in PORTS}),

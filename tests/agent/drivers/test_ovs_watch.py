@@ -6,6 +6,7 @@ import pytest
 
 from lessor.agent.ovs import Ovsdb
 from lessor.agent.ovs_watch import OvsWatch
+from lessor.core.flow_bundle import COOKIE
 from tests.agent.drivers.ovs_daemons import Ovs
 
 pytestmark = pytest.mark.lab
@@ -17,12 +18,15 @@ class Calls:
     """Counts calls; `after(act)` waits for one that comes after `act` was done."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.doubts = 0
         self._some = asyncio.Event()
 
     def __call__(self) -> None:
         self.count += 1
         self._some.set()
+
+    def doubt(self) -> None:
+        self.doubts += 1
 
     async def after(self, act: Callable[[], object]) -> None:
         self._some.clear()
@@ -40,7 +44,7 @@ class Calls:
 def watched(ovs: Ovs, db: Ovsdb, story: Callable[[Calls], Awaitable[None]]) -> None:
     async def play() -> None:
         calls = Calls()
-        watch = OvsWatch(db, ovs.folder / "br-int.mgmt", retry_s=0.05)
+        watch = OvsWatch(db, [ovs.folder / "br-int.mgmt"], calls.doubt, retry_s=0.05)
         running = asyncio.create_task(watch.run(calls))
         while not db._listeners:
             await asyncio.sleep(0)
@@ -89,5 +93,30 @@ def test_it_tells_when_the_database_goes_and_when_it_is_back(ovs: Ovs, db: Ovsdb
         await calls.after(lambda: ovs.kill("ovsdb-server"))
         await calls.quiet(0.2)
         await calls.after(ovs.start_database)
+
+    watched(ovs, db, story)
+
+
+def test_it_tells_when_a_flow_of_ours_is_removed_or_modified_and_of_no_other(
+    ovs: Ovs, db: Ovsdb
+) -> None:
+    def ofctl(order: str, *words: str) -> None:
+        ovs("ovs-ofctl", "-O", "OpenFlow14", order, "br-int", *words)
+
+    async def story(calls: Calls) -> None:
+        ovs("ovs-vsctl", "add-br", "br-int", "--", "set", "Bridge", "br-int",
+            "datapath_type=netdev", "fail_mode=secure", "protocols=OpenFlow10,OpenFlow14")  # fmt: skip
+        await calls.after(lambda: ofctl("add-flow", f"cookie={COOKIE},table=5,actions=drop"))
+        await calls.quiet(0.2)
+        ofctl("add-flow", "cookie=0x7,table=6,actions=drop")
+        before = calls.doubts
+        ofctl("del-flows", "table=6")
+        await calls.quiet(0.2)
+        assert calls.doubts == before
+        await calls.after(lambda: ofctl("mod-flows", "table=5,actions=NORMAL"))
+        await calls.quiet(0.2)
+        assert calls.doubts == before + 1
+        await calls.after(lambda: ofctl("del-flows"))
+        assert calls.doubts == before + 2
 
     watched(ovs, db, story)

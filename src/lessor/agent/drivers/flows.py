@@ -7,6 +7,8 @@ ovs-ofctl prints flows in its own form, so what was applied is remembered in a f
 of what it printed afterwards, ports by name: a flow that was deleted, a restart of ovs-vswitchd
 (it forgets all flows) and a port that was made anew all change it. If the file is lost, the flows
 are applied once more.
+
+What was once compared is believed until somebody calls `doubt()` or a port has another number.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ class FlowDriver:
         bridges: those that may have flows of ours.
         names: tells what ports are called, by the name they go by in flows, where it differs
             (`OvsPortDriver.names`).
+        numbers: tells the number of each port, by bridge and what it is called
+            (`OvsPortDriver.numbers`). None: the switch is asked, and nothing is believed.
     """
 
     def __init__(
@@ -53,14 +57,23 @@ class FlowDriver:
         record: Path,
         sockets: str,
         bridges: Collection[str],
+        *,
         names: Callable[[], Mapping[str, str]] = dict,
+        numbers: Callable[[], Mapping[str, Mapping[str, int]]] | None = None,
     ) -> None:
         self._run = run
         self._record = record
         self._sockets = sockets
         self._bridges = tuple(bridges)
         self._names = names
+        self._numbers = numbers
         self._known: dict[str, _Known] | None = None
+        self._doubts = 0
+        self._believed: dict[str, tuple[int, dict[str, int]]] = {}  # at which doubt, and numbers
+
+    def doubt(self) -> None:
+        """Compare with what the switch has at the next `observe()`. May be called by any thread."""
+        self._doubts += 1
 
     def observe(self) -> dict[str, Flows]:
         """Return our flows by bridge; no lines if they aren't as we left them.
@@ -70,11 +83,17 @@ class FlowDriver:
         found = {}
         back = {real: name for name, real in self._names().items()}
         for bridge in self._bridges:
+            known = self._load().get(bridge, _Known((), ""))
+            if self._is_believed(bridge):
+                found[bridge] = Flows(bridge, flow_bundle.renamed(known.lines, back))
+                continue
+            doubts, numbers = self._doubts, self._numbers_of(bridge)
             digest = self._digest(bridge)
             if digest:
-                known = self._load().get(bridge, _Known((), ""))
                 lines = known.lines if known.digest == digest else ()
                 found[bridge] = Flows(bridge, flow_bundle.renamed(lines, back))
+                if lines and self._numbers:
+                    self._believed[bridge] = doubts, numbers
         return found
 
     def apply(self, changes: Changes[Flows]) -> None:
@@ -95,7 +114,8 @@ class FlowDriver:
         asked = flow_bundle.renamed(flows.lines, self._names())
         lines, missing = flow_bundle.resolvable(asked, self._ports(bridge))
         known = self._load().get(bridge)
-        if known is None or known.digest != self._digest(bridge):
+        believed = self._is_believed(bridge)
+        if known is None or not (believed or known.digest == self._digest(bridge)):
             self._replace(bridge, lines)
         elif known.lines != lines:
             self._change(bridge, known.lines, lines)
@@ -128,10 +148,21 @@ class FlowDriver:
     def _target(self, bridge: str) -> str:
         return f"unix:{self._sockets}/{bridge}.mgmt"
 
+    def _is_believed(self, bridge: str) -> bool:
+        """Tell whether nothing can have changed since flows were compared: nobody said so."""
+        doubts, numbers = self._believed.get(bridge, (-1, {}))
+        return doubts == self._doubts and numbers.items() <= self._numbers_of(bridge).items()
+
+    def _numbers_of(self, bridge: str) -> dict[str, int]:
+        return dict(self._numbers().get(bridge, {})) if self._numbers else {}
+
     def _load_bundle(self, bridge: str, bundle: str) -> None:
+        self._believed.pop(bridge, None)
         self._run(*OFCTL, "--bundle", "add-flows", self._target(bridge), "-", stdin=bundle)
 
     def _ports(self, bridge: str) -> set[str]:
+        if self._numbers:
+            return set(self._numbers_of(bridge))
         return set(_PORT.findall(self._run(*OFCTL, "dump-ports-desc", self._target(bridge))))
 
     def _digest(self, bridge: str) -> str:
@@ -152,8 +183,11 @@ class FlowDriver:
         return self._known
 
     def _remember(self, bridge: str, lines: tuple[str, ...]) -> None:
+        doubts, numbers = self._doubts, self._numbers_of(bridge)
         self._load()[bridge] = _Known(lines, self._digest(bridge))
         self._write()
+        if lines and self._numbers:
+            self._believed[bridge] = doubts, numbers
 
     def _forget(self, bridge: str) -> None:
         if self._load().pop(bridge, None):

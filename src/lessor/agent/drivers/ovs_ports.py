@@ -97,6 +97,17 @@ class OvsPortDriver:
         ours = (row for row in self._db.ports().values() if row.ours)
         return {_key(row): row.name for row in ours if _key(row) != row.name}
 
+    def numbers(self) -> dict[str, dict[str, int]]:
+        """Return the OpenFlow numbers of all ports that have one, by bridge and name.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        return {
+            bridge.name: {p.name: p.ofport for p in bridge.ports if p.ofport and p.ofport > 0}
+            for bridge in self._db.bridges().values()
+        }
+
     def apply(self, changes: Changes[OvsPort]) -> None:
         """Make every change that can be made, then raise one group of those that could not."""
         seen = self._seen()
