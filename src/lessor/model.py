@@ -41,6 +41,19 @@ class Network:
     updated_at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RbacPolicy:
+    """Something is shared with a project, or with all ("*")."""
+
+    id: str
+    project_id: str = ""
+    object_type: str
+    object_id: str
+    action: str
+    target_project: str
+    created_at: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """A span of addresses that automatic choice may take from, both ends included."""

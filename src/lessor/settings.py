@@ -6,7 +6,8 @@ nova.conf's where nova-network has the flag (semantics.md A2), ours where it has
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -21,6 +22,17 @@ class FlatMapping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """How a listener proves who it is, and how its clients do."""
+
+    cert_file: Path
+    key_file: Path
+    ca_file: Path | None = (
+        None  # clients have a certificate of this authority; None: they need none
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """Of `lessor server`."""
 
@@ -30,6 +42,15 @@ class ServerSettings:
     insecure_listen: bool = False
     connection: str = ""  # SQLAlchemy URL; "" is SQLite in state_dir
     debug: bool = False
+    # who may do what
+    auth_strategy: str = "noauth"  # or "http_basic", "keystone"
+    http_basic_auth_user_file: Path | None = None
+    http_basic_auth_roles_file: Path | None = None  # None: every user is an administrator
+    auth_cache_time: int = 300  # seconds for which a credential, once verified, is believed
+    policy_file: Path | None = None
+    keystone_authtoken: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: Tls | None = None  # of the API
+    agent_tls: Tls | None = None
     # defaults of new networks
     flat_mappings: tuple[FlatMapping, ...] = ()  # physnet1 is flat_network_bridge
     multi_host: bool = False
@@ -70,6 +91,10 @@ class AgentSettings:
     my_ip: IPv4Address
     server_url: str = "http://127.0.0.1:9697"
     token_file: Path = Path("/var/lib/lessor/agent-token")
+    server_cafile: Path | None = None  # None: the system's authorities
+    server_certfile: Path | None = None  # our own certificate, if the server asks for one
+    server_keyfile: Path | None = None
+    server_insecure: bool = False
     debug: bool = False
     network_host: bool = True  # may own single-host networks: network_host is unset or names us
     report_interval: float = 4.0

@@ -214,7 +214,7 @@ def test_an_option_of_another_section_is_said_with_its_section(tmp_path: Path) -
 
 
 def test_the_api_listens_beyond_loopback_only_if_told_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="loopback only; --insecure-listen"):
+    with pytest.raises(ConfigError, match="loopback only; set auth_strategy, or --insecure-listen"):
         load_server(written(tmp_path, ""), {"listen": "192.0.2.1:9696"})
     told = {"listen": "192.0.2.1:9696", "insecure_listen": True}
     assert load_server(written(tmp_path, ""), told).listen == ("192.0.2.1", 9696)

@@ -11,8 +11,9 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from lessor.api import bodies
+from lessor.api.access import access
 from lessor.api.fields import Field, Resource, address, as_text, as_time, mac, text
-from lessor.api.routes import Calls, json_body, one, route, routes, typed
+from lessor.api.routes import AnyRequest, Calls, json_body, one, route, routes, typed
 from lessor.errors import NotFound
 from lessor.model import AddressInfo, AddressState
 from lessor.store.store import Store
@@ -57,17 +58,17 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     calls = Calls(rows=store.addresses, marker=_marker)
     listed = routes(RESOURCE, calls)
 
-    def reserve(data: Struct) -> dict[str, Any]:
+    def reserve(data: Struct, request: AnyRequest) -> dict[str, Any]:
         values = bodies.values(RESOURCE, getattr(data, RESOURCE.singular))
         row = store.reserve_address(values["network_id"], values["address"])
-        return one(RESOURCE, calls, row)
+        return one(RESOURCE, calls, row, access(request))
 
     body = json_body(bodies.single_body(RESOURCE))
     typed(
         "reserve_address",
         "Reserve an address: no port gets it.",
         reserve,
-        **{"data": body, "return": bodies.one_body(RESOURCE)},
+        **{"data": body, "request": AnyRequest, "return": bodies.one_body(RESOURCE)},
     )
 
     def unreserve(network_id: str, key: str) -> None:
@@ -81,8 +82,14 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     )
     return [
         *listed,
-        route(post, "/v2.0/addresses", reserve, RESOURCE),
-        route(delete, "/v2.0/addresses/{network_id:str}/{key:str}", unreserve, RESOURCE),
+        route(post, "/v2.0/addresses", reserve, RESOURCE, "create_address"),
+        route(
+            delete,
+            "/v2.0/addresses/{network_id:str}/{key:str}",
+            unreserve,
+            RESOURCE,
+            "delete_address",
+        ),
     ]
 
 

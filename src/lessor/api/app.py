@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from litestar import Litestar, Response, get
+from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp
@@ -21,9 +23,13 @@ from lessor.api import (
     networks,
     ports,
     problems,
+    rbac,
     subnetpools,
     subnets,
 )
+from lessor.api.access import Access, guard
+from lessor.api.authentication import authentication
+from lessor.api.caller import Caller, identified
 from lessor.api.metrics import CONTENT_TYPE, Metrics
 from lessor.settings import ServerSettings
 from lessor.store.query import Query
@@ -38,8 +44,23 @@ OPENAPI = OpenAPIConfig(
 
 
 def users_app(store: Store, settings: ServerSettings) -> ASGIApp:
-    """Return the API that users call, on `settings.listen`."""
+    """Return the API that users call, on `settings.listen`.
+
+    Raises:
+        ConfigError: callers can't be known as the settings say.
+    """
     metrics = Metrics(store)
+    rules, authenticate = authentication(settings)
+
+    named: dict[str, Callable[[Query], Sequence[Any]]] = {
+        "network_id": store.networks,
+        "subnetpool_id": store.subnetpools,
+        "address_scope_id": store.address_scopes,
+    }
+
+    def access(caller: Caller) -> Access:
+        return Access(caller, rules, named)
+
     app = Litestar(
         route_handlers=[
             *extensions.HANDLERS,
@@ -54,8 +75,11 @@ def users_app(store: Store, settings: ServerSettings) -> ASGIApp:
             *hosts.handlers(store),
             *agents.handlers(store),
             *dhcp_agents.handlers(store, settings),
+            *rbac.handlers(store),
             *_health(store, metrics),
         ],
+        guards=[guard],
+        state=State({"access": access}),
         openapi_config=OPENAPI,
         exception_handlers=problems.HANDLERS,
         request_max_body_size=settings.max_body_bytes,
@@ -63,17 +87,17 @@ def users_app(store: Store, settings: ServerSettings) -> ASGIApp:
         pdb_on_exception=False,
         debug=False,
     )
-    return metrics.around(app)
+    return metrics.around(identified(app, authenticate))
 
 
 def _health(store: Store, metrics: Metrics) -> list[HTTPRouteHandler]:
-    @get("/healthz", sync_to_thread=True)
+    @get("/healthz", sync_to_thread=True, opt=extensions.ANYBODY)
     def healthz() -> dict[str, str]:
         """Say whether the store answers."""
         store.networks(Query(limit=1))
         return {"status": "ok"}
 
-    @get("/metrics", sync_to_thread=True, media_type=CONTENT_TYPE)
+    @get("/metrics", sync_to_thread=True, media_type=CONTENT_TYPE, opt={"rule": "get_metrics"})
     def prometheus() -> Response[Any]:
         """Tell Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)

@@ -10,7 +10,8 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from lessor.api import agents, bodies, networks
-from lessor.api.routes import Answer, json_body, route, typed
+from lessor.api.access import access
+from lessor.api.routes import Answer, AnyRequest, json_body, route, typed
 from lessor.api.routes import shown as rendered
 from lessor.settings import ServerSettings
 from lessor.store.store import Store
@@ -30,9 +31,10 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
     def of_network(key: str) -> Answer:
         return {"agents": bodies.shown(agents.RESOURCE, store.dhcp_hosts(key), None)}
 
-    def of_agent(key: str) -> Answer:
+    def of_agent(key: str, request: AnyRequest) -> Answer:
         rows = store.dhcp_networks(agents.agent(store, key).name)
-        return {"networks": rendered(networks.RESOURCE, networks.calls(store, settings), rows)}
+        found = networks.calls(store, settings)
+        return {"networks": rendered(networks.RESOURCE, found, rows, access(request))}
 
     def add(key: str, data: DhcpNetwork) -> dict[str, Any]:
         store.add_dhcp_host(data.network_id, agents.agent(store, key).name)
@@ -52,7 +54,7 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
         "list_dhcp_networks",
         "List the networks that an agent serves DHCP on.",
         of_agent,
-        **key | {"return": shown},
+        **key | {"request": AnyRequest, "return": shown},
     )
     typed(
         "add_dhcp_network",
@@ -68,8 +70,8 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
     )
     by_network = "/v2.0/networks/{key:str}/dhcp-agents"
     return [
-        route(get, by_network, of_network, agents.RESOURCE),
-        route(get, under, of_agent, networks.RESOURCE),
-        route(post, under, add, networks.RESOURCE),
-        route(delete, f"{under}/{{network:str}}", remove, networks.RESOURCE),
+        route(get, by_network, of_network, agents.RESOURCE, "get_dhcp-agents"),
+        route(get, under, of_agent, networks.RESOURCE, "get_dhcp-networks"),
+        route(post, under, add, networks.RESOURCE, "create_dhcp-network"),
+        route(delete, f"{under}/{{network:str}}", remove, networks.RESOURCE, "delete_dhcp-network"),
     ]

@@ -31,6 +31,7 @@ KNOWN: Mapping[str, tuple[str, str]] = {
     "port-security": ("Port Security", "Protection of ports can be switched off"),
     "project-id": ("project_id field enabled", "project_id means the same as tenant_id"),
     "provider": ("Provider Network", "The physical network behind a network"),
+    "rbac-policies": ("RBAC Policies", "Networks shared with single projects"),
     "sorting": ("Sorting support", "sort_key and sort_dir"),
     "standard-attr-description": ("standard-attr-description", "Descriptions"),
     "standard-attr-revisions": ("Resource revision numbers", "revision_number"),
@@ -51,11 +52,13 @@ NOUNS = (
     "address-scopes",
     "ports",
     "agents",
+    "rbac-policies",
     "extensions",
 )
 OWN_NOUNS = ("leases", "addresses", "instances", "hosts")
 
 AnyRequest = Request[Any, Any, Any]
+ANYBODY = {"rule": None}
 
 
 def _extension(alias: str) -> dict[str, Any]:
@@ -69,13 +72,13 @@ def _extension(alias: str) -> dict[str, Any]:
     }
 
 
-@get("/v2.0/extensions", sync_to_thread=False)
+@get("/v2.0/extensions", sync_to_thread=False, opt=ANYBODY)
 def list_extensions() -> dict[str, list[dict[str, Any]]]:
     """List what this server can beyond the bare API."""
     return {"extensions": [_extension(alias) for alias in KNOWN]}
 
 
-@get("/v2.0/extensions/{alias:str}", sync_to_thread=False)
+@get("/v2.0/extensions/{alias:str}", sync_to_thread=False, opt=ANYBODY)
 def show_extension(alias: FromPath[str]) -> dict[str, dict[str, Any]]:
     """Show an extension."""
     if alias not in KNOWN:
@@ -83,14 +86,14 @@ def show_extension(alias: FromPath[str]) -> dict[str, dict[str, Any]]:
     return {"extension": _extension(alias)}
 
 
-@get("/", sync_to_thread=False)
+@get("/", sync_to_thread=False, opt=ANYBODY)
 def list_versions(request: AnyRequest) -> dict[str, list[dict[str, Any]]]:
     """List the versions of the API."""
     links = [{"rel": "self", "href": f"{_base(request)}/v2.0/"}]
     return {"versions": [{"id": "v2.0", "status": "CURRENT", "links": links}]}
 
 
-@get("/v2.0", sync_to_thread=False)
+@get("/v2.0", sync_to_thread=False, opt=ANYBODY)
 def list_resources(request: AnyRequest) -> dict[str, list[dict[str, Any]]]:
     """List the resources of the API."""
     base = f"{_base(request)}/v2.0"

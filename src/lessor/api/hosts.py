@@ -9,8 +9,9 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from lessor.api import bodies
+from lessor.api.access import access
 from lessor.api.fields import Field, Resource, as_text, as_time, flag, text
-from lessor.api.routes import Calls, json_body, one, route, routes, typed
+from lessor.api.routes import AnyRequest, Calls, json_body, one, route, routes, typed
 from lessor.model import Host
 from lessor.store.store import Store
 
@@ -50,19 +51,19 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of hosts."""
     calls = Calls(rows=store.hosts, row=store.host, delete=store.delete_host, marker=_by_name)
 
-    def create(data: Struct) -> dict[str, Any]:
+    def create(data: Struct, request: AnyRequest) -> dict[str, Any]:
         values = bodies.values(RESOURCE, getattr(data, RESOURCE.singular))
         row, token = store.create_host(values["name"])
-        return one(MADE, Calls(rows=store.hosts, facts=lambda _: token), row)
+        return one(MADE, Calls(rows=store.hosts, facts=lambda _: token), row, access(request))
 
     body = json_body(bodies.single_body(RESOURCE))
     typed(
         "create_host",
         "Make a host; its token is in this answer only.",
         create,
-        **{"data": body, "return": bodies.one_body(MADE)},
+        **{"data": body, "request": AnyRequest, "return": bodies.one_body(MADE)},
     )
     return [
         *routes(RESOURCE, calls),
-        route(post, "/v2.0/hosts", create, RESOURCE),
+        route(post, "/v2.0/hosts", create, RESOURCE, "create_host"),
     ]

@@ -46,10 +46,16 @@ def _answer(status: int, type_: str, message: str) -> Response[dict[str, Any]]:
     return Response(body(type_, message), status_code=status, media_type="application/json")
 
 
+def answer_of(error: LessorError) -> tuple[int, dict[str, Any]]:
+    """Return the status and the body that say one of our own errors."""
+    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    return status, body(error.type, str(error))
+
+
 def of_ours(_: AnyRequest, error: LessorError) -> Response[dict[str, Any]]:
     """Answer with one of our own errors."""
-    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
-    answer = _answer(status, error.type, str(error))
+    status, said = answer_of(error)
+    answer = Response(said, status_code=status, media_type="application/json")
     if isinstance(error, Unauthorized):
         answer.headers["WWW-Authenticate"] = "Bearer"
     return answer

@@ -15,6 +15,7 @@ from litestar.params import BodyKwarg, FromPath
 from msgspec import Struct
 
 from lessor.api import bodies
+from lessor.api.access import Access, access
 from lessor.api.fields import Resource
 from lessor.api.openapi import PROBLEMS, listing
 from lessor.api.queries import Asked, asked, links
@@ -63,15 +64,24 @@ def routes(resource: Resource, calls: Calls, path: str = "") -> list[HTTPRouteHa
     """Return the handlers of a resource under /v2.0, at `path` where it isn't its plural."""
     many = f"/v2.0/{path or resource.plural}"
     one = f"{many}/{{key:str}}"
-    made = [route(get, many, _list(resource, calls), resource, operation_class=listing(resource))]
+    made = [
+        route(
+            get,
+            many,
+            _list(resource, calls),
+            resource,
+            rule=None,
+            operation_class=listing(resource),
+        )
+    ]
     if calls.row is not None:
-        made.append(route(get, one, _show(resource, calls), resource))
+        made.append(route(get, one, _show(resource, calls), resource, rule=None))
     if calls.create is not None:
-        made.append(route(post, many, _create(resource, calls), resource))
+        made.append(route(post, many, _create(resource, calls), resource, rule=None))
     if calls.update is not None:
-        made.append(route(put, one, _update(resource, calls), resource))
+        made.append(route(put, one, _update(resource, calls), resource, rule=None))
     if calls.delete is not None:
-        made.append(route(delete, one, _delete(resource, calls), resource))
+        made.append(route(delete, one, _delete(resource, calls), resource, rule=None))
     return made
 
 
@@ -80,9 +90,12 @@ def route(
     path: str,
     function: Callable[..., Any],
     resource: Resource,
+    rule: str | None = "default",
     **more: Any,
 ) -> HTTPRouteHandler:
     """Return a handler that runs in a thread, since calls of the store wait.
+
+    A rule (`rules`) says who is let in; None: the handler asks the rules itself.
 
     The framework has `sync_to_thread` for this, but it wraps a handler anew for each further
     method of its path, and then answers with a coroutine (litestar 2.25).
@@ -95,7 +108,7 @@ def route(
     made: HTTPRouteHandler = method(
         path,
         operation_id=function.__name__,
-        opt={"resource": resource},
+        opt={"resource": resource, "rule": rule},
         summary=function.__doc__,
         tags=[resource.plural],
         responses=PROBLEMS,
@@ -134,10 +147,12 @@ def _list(resource: Resource, calls: Calls) -> Callable[..., Any]:
 
 def page(resource: Resource, calls: Calls, request: AnyRequest) -> Answer:
     """Answer a list: read the query string, ask, render, link."""
+    may = access(request)
     pairs = list(request.query_params.multi_items())
+    may.check_query(resource, pairs)
     wanted: Asked = asked(resource, pairs)
-    rows = [] if wanted.nothing else calls.rows(wanted.query)
-    answer: Answer = {resource.plural: shown(resource, calls, rows, wanted.only)}
+    rows = [] if wanted.nothing else may.rows(resource, calls.rows, wanted.query)
+    answer: Answer = {resource.plural: shown(resource, calls, rows, may, wanted.only)}
     url = f"{request.base_url}".rstrip("/") + request.scope["path"]
     if found := links(url, pairs, wanted, [calls.marker(row) for row in rows]):
         answer[f"{resource.plural}_links"] = found
@@ -146,10 +161,9 @@ def page(resource: Resource, calls: Calls, request: AnyRequest) -> Answer:
 
 def _show(resource: Resource, calls: Calls) -> Callable[..., Any]:
     def handler(key: str, request: AnyRequest) -> Answer:
-        assert calls.row is not None
+        may = access(request)
         only = asked(resource, list(request.query_params.multi_items())).only
-        row = calls.row(key)
-        return one(resource, calls, row, only)
+        return one(resource, calls, visible(may, resource, calls, key), may, only)
 
     return typed(
         f"show_{resource.singular}",
@@ -159,20 +173,34 @@ def _show(resource: Resource, calls: Calls) -> Callable[..., Any]:
     )
 
 
-def one(resource: Resource, calls: Calls, row: Any, only: frozenset[str] = frozenset()) -> Answer:
+def visible(may: Access, resource: Resource, calls: Calls, key: str) -> Any:
+    """Return a row by its id, or raise NotFound: there is none, or the caller may not see it."""
+    assert calls.row is not None
+    return may.row(resource, calls.rows, calls.row, key)
+
+
+def one(
+    resource: Resource,
+    calls: Calls,
+    row: Any,
+    may: Access,
+    only: frozenset[str] = frozenset(),
+) -> Answer:
     """Answer with one row."""
-    return {resource.singular: shown(resource, calls, [row], only)[0]}
+    return {resource.singular: shown(resource, calls, [row], may, only)[0]}
 
 
 def shown(
     resource: Resource,
     calls: Calls,
     rows: Sequence[Any],
+    may: Access,
     only: Collection[str] = (),
+    *,
     tags: Tagged | None = None,
 ) -> list[Answer]:
     """Return rows as JSON-ready dicts, with their tags; `tags`: what they are, if it is known."""
-    found = bodies.shown(resource, rows, calls.facts(rows), only)
+    found = may.shown(resource, rows, calls.facts(rows), only)
     if calls.tags is None or (only and "tags" not in only):
         return found
     if tags is None:
@@ -184,30 +212,39 @@ def shown(
 
 
 def _create(resource: Resource, calls: Calls) -> Callable[..., Any]:
-    def handler(data: Struct) -> Answer:
+    def handler(data: Struct, request: AnyRequest) -> Answer:
         assert calls.create is not None
+        may = access(request)
         wanted, several = bodies.given(resource, data)
-        values = [calls.complete(bodies.values(resource, item)) for item in wanted]
+        allowed = [may.creation(resource, item, bodies.values(resource, item)) for item in wanted]
+        values = [calls.complete(its) for its in allowed]
         rows = calls.create(values)
         pairs = zip(rows, values, strict=True) if resource.tagged else ()
         tags = {row.id: sorted(given["tags"]) for row, given in pairs if "tags" in given}
-        made = shown(resource, calls, rows, tags=tags)
+        made = shown(resource, calls, rows, may, tags=tags)
         return {resource.plural: made} if several else {resource.singular: made[0]}
 
     return typed(
         f"create_{resource.plural}",
         f"Make a {resource.singular}, or several: all or none.",
         handler,
-        **{"data": json_body(bodies.create_body(resource)), "return": bodies.one_body(resource)},
+        **{
+            "data": json_body(bodies.create_body(resource)),
+            "request": AnyRequest,
+            "return": bodies.one_body(resource),
+        },
     )
 
 
 def _update(resource: Resource, calls: Calls) -> Callable[..., Any]:
-    def handler(key: str, data: Struct) -> Answer:
+    def handler(key: str, data: Struct, request: AnyRequest) -> Answer:
         assert calls.update is not None
+        may = access(request)
         struct = getattr(data, resource.singular)
+        if may.checked:
+            may.change(resource, visible(may, resource, calls, key), struct)
         row = calls.update(key, calls.complete(bodies.values(resource, struct)))
-        return one(resource, calls, row)
+        return one(resource, calls, may.again(resource, calls.rows, row), may)
 
     return typed(
         f"update_{resource.singular}",
@@ -216,19 +253,23 @@ def _update(resource: Resource, calls: Calls) -> Callable[..., Any]:
         **{
             "key": FromPath[str],
             "data": json_body(bodies.update_body(resource)),
+            "request": AnyRequest,
             "return": bodies.one_body(resource),
         },
     )
 
 
 def _delete(resource: Resource, calls: Calls) -> Callable[..., Any]:
-    def handler(key: str) -> None:
+    def handler(key: str, request: AnyRequest) -> None:
         assert calls.delete is not None
+        may = access(request)
+        if may.checked:
+            may.deletion(resource, visible(may, resource, calls, key))
         calls.delete(key)
 
     return typed(
         f"delete_{resource.singular}",
         f"Delete a {resource.singular}.",
         handler,
-        **{"key": FromPath[str], "return": None},
+        **{"key": FromPath[str], "request": AnyRequest, "return": None},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from lessor.api.agent_app import agents_app
 from lessor.api.app import users_app
 from lessor.api.notifier import Notifier
 from lessor.errors import ConfigError
-from lessor.settings import ServerSettings
+from lessor.settings import ServerSettings, Tls
 from lessor.store.store import Store
 
 HOUSEKEEPING_S = 10.0
@@ -51,18 +52,18 @@ def serve(settings: ServerSettings) -> None:
 
 
 def check_listen(settings: ServerSettings) -> None:
-    """Keep the API, which asks nobody who they are, to this machine.
+    """Keep an API that asks nobody who they are to this machine.
 
     Raises:
         ConfigError: `listen` is reachable from elsewhere and `insecure_listen` does not allow it.
     """
     host, port = settings.listen
-    if _is_loopback(host):
+    if settings.auth_strategy != "noauth" or _is_loopback(host):
         return
     if not settings.insecure_listen:
         raise ConfigError(
-            f"listen={host}:{port}: the API has no authentication, so it listens on this machine "
-            "only (127.0.0.1); --insecure-listen allows other addresses"
+            f"listen={host}:{port}: with auth_strategy=noauth the API listens on this machine only "
+            "(127.0.0.1); --insecure-listen allows other addresses"
         )
     log.warning("anybody who reaches this address controls the networks", listen=f"{host}:{port}")
 
@@ -110,8 +111,8 @@ async def run(
     store.subscribe(notifier.tell)
     users, agents = sockets
     listeners = [
-        (_listener(users_app(store, settings)), users),
-        (_listener(agents_app(store, notifier)), agents),
+        (_listener(users_app(store, settings), settings.tls), users),
+        (_listener(agents_app(store, notifier), settings.agent_tls), agents),
     ]
     async with asyncio.TaskGroup() as tasks:
         for listener, bound in listeners:
@@ -144,7 +145,7 @@ class _Listener(uvicorn.Server):
         yield
 
 
-def _listener(app: ASGIApp) -> _Listener:
+def _listener(app: ASGIApp, tls: Tls | None) -> _Listener:
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -157,7 +158,15 @@ def _listener(app: ASGIApp) -> _Listener:
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
+        ssl_certfile=tls.cert_file if tls else None,
+        ssl_keyfile=tls.key_file if tls else None,
+        ssl_ca_certs=str(tls.ca_file) if tls and tls.ca_file else None,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.ca_file else ssl.CERT_NONE,
     )
+    try:
+        config.load()
+    except (OSError, ValueError) as error:  # ssl's errors are OSErrors
+        raise ConfigError(f"[ssl] the certificate or its key can't be used: {error}") from error
     return _Listener(config)
 
 

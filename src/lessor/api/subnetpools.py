@@ -12,6 +12,7 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from lessor.api import tags
+from lessor.api.access import access
 from lessor.api.fields import (
     DESCRIPTION,
     ID,
@@ -26,7 +27,7 @@ from lessor.api.fields import (
     flag,
     text,
 )
-from lessor.api.routes import Answer, Calls, json_body, route, routes, typed
+from lessor.api.routes import Answer, AnyRequest, Calls, json_body, route, routes, typed, visible
 from lessor.api.subnets import PrefixLength
 from lessor.errors import Invalid
 from lessor.model import SubnetPool
@@ -117,21 +118,26 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     return [
         *routes(RESOURCE, calls),
         *tags.routes(RESOURCE, calls, store),
-        _prefix_route("add_prefixes", "Add blocks to a subnet pool.", store.add_prefixes),
+        _prefix_route("add_prefixes", "Add blocks to a subnet pool.", calls, store.add_prefixes),
         _prefix_route(
-            "remove_prefixes", "Take unused blocks from a subnet pool.", store.remove_prefixes
+            "remove_prefixes",
+            "Take unused blocks from a subnet pool.",
+            calls,
+            store.remove_prefixes,
         ),
     ]
 
 
 def _prefix_route(
-    name: str, doc: str, call: Callable[[str, Sequence[IPv4Network]], SubnetPool]
+    name: str, doc: str, calls: Calls, call: Callable[[str, Sequence[IPv4Network]], SubnetPool]
 ) -> HTTPRouteHandler:
-    def handler(key: str, data: PrefixesBody) -> Answer:
+    def handler(key: str, data: PrefixesBody, request: AnyRequest) -> Answer:
         try:
             blocks = _prefixes(data.prefixes)
         except ValueError as error:
             raise Invalid(f"invalid input for prefixes: {error}") from error
+        may = access(request)
+        may.rewriting(RESOURCE, visible(may, RESOURCE, calls, key))
         return {"prefixes": _show_prefixes(call(key, blocks), None)}
 
     return route(
@@ -141,7 +147,13 @@ def _prefix_route(
             f"{name}_of_subnetpool",
             doc,
             handler,
-            **{"key": FromPath[str], "data": json_body(PrefixesBody), "return": PrefixesBody},
+            **{
+                "key": FromPath[str],
+                "data": json_body(PrefixesBody),
+                "request": AnyRequest,
+                "return": PrefixesBody,
+            },
         ),
         RESOURCE,
+        rule=None,
     )

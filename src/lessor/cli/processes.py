@@ -48,7 +48,7 @@ InsecureListen = Annotated[
     bool,
     typer.Option(
         "--insecure-listen",
-        help="Let the API, which asks nobody who he is, listen beyond loopback.",
+        help="Let an API that asks nobody who he is listen beyond loopback.",
     ),
 ]
 

@@ -18,7 +18,7 @@ import structlog
 
 from lessor.config.read import read
 from lessor.errors import ConfigError
-from lessor.settings import AgentSettings, FlatMapping, ServerSettings
+from lessor.settings import AgentSettings, FlatMapping, ServerSettings, Tls
 
 FIRST_PHYSICAL_NETWORK = "physnet1"  # the one of flat_network_bridge and flat_interface
 RENAMED = {("quota", "fixed_ips"): "fixed_ips_quota"}  # where a field isn't named as its option
@@ -46,6 +46,8 @@ def load_server(
         ConfigError: a file can't be read or values are wrong; lists all of them, a line each.
     """
     facts = _facts(config_files, overrides or {}, _server_wrong, warn=warn)
+    facts["tls"] = _tls(facts, "ca_file")
+    facts["agent_tls"] = _tls(facts, "agent_ca_file")
     return ServerSettings(**_fields(ServerSettings, facts))
 
 
@@ -85,6 +87,7 @@ def _facts(
     found = read(files, overrides)
     facts = {RENAMED.get(key, key[1]): value for key, value in found.values.items()}
     facts["flat_mappings"] = _mappings(facts)
+    facts |= found.passed_on
     ignored = [*found.ignored, *_novas_own(facts)]
     wrong = [*found.wrong, *_mappings_wrong(facts["flat_mappings"]), *check(facts)]
     if wrong:
@@ -92,6 +95,13 @@ def _facts(
     if ignored and warn:
         structlog.get_logger().warning("options ignored", options=", ".join(ignored))
     return facts
+
+
+def _tls(facts: Facts, ca_file: str) -> Tls | None:
+    if not facts["cert_file"]:
+        return None
+    files = (facts["cert_file"], facts["key_file"], facts[ca_file])
+    return Tls(cert_file=files[0], key_file=files[1], ca_file=files[2])
 
 
 def _fields(kind: Any, facts: Facts) -> Facts:
@@ -140,15 +150,31 @@ def _mappings_wrong(mappings: Sequence[FlatMapping]) -> Iterator[str]:
 
 def _server_wrong(facts: Facts) -> Iterator[str]:
     listen, insecure = facts.get("listen"), facts.get("insecure_listen")
-    if listen and not insecure and not IPv4Address(listen[0]).is_loopback:
+    open_to_all = facts.get("auth_strategy") == "noauth" and not insecure
+    if listen and open_to_all and not IPv4Address(listen[0]).is_loopback:
         yield (
             f"listen='{listen[0]}:{listen[1]}': the API asks nobody who he is, so it listens on "
-            "loopback only; --insecure-listen lets it"
+            "loopback only; set auth_strategy, or --insecure-listen lets it"
         )
+    yield from _auth_wrong(facts)
     yield from _ranges_wrong(facts.get("vni_ranges", ()))
     scheme, separator, _ = facts.get("connection", "").partition(":")
     if separator and scheme.partition("+")[0] not in ("sqlite", "postgresql"):
         yield f"[database] connection: no driver for {scheme}; sqlite and postgresql are known"
+
+
+def _auth_wrong(facts: Facts) -> Iterator[str]:
+    strategy, section = facts.get("auth_strategy"), facts["keystone_authtoken"]
+    if strategy == "http_basic" and not facts.get("http_basic_auth_user_file"):
+        yield "auth_strategy='http_basic': needs http_basic_auth_user_file"
+    if strategy == "keystone" and not section.get("auth_type"):
+        yield "auth_strategy='keystone': needs [keystone_authtoken] with auth_type, auth_url, ..."
+    certificate = [bool(facts.get(name)) for name in ("cert_file", "key_file")]
+    if any(certificate) and not all(certificate):
+        yield "[ssl] cert_file and key_file: one needs the other"
+    for name in ("ca_file", "agent_ca_file"):
+        if facts.get(name) and not any(certificate):
+            yield f"[ssl] {name}: needs cert_file and key_file; without them there is no TLS"
 
 
 def _ranges_wrong(ranges: Sequence[tuple[int, int]]) -> Iterator[str]:

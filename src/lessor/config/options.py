@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from lessor.config import agent, dhcp, flat, gateway, metadata, overlay, process, server
+from lessor.config import agent, auth, dhcp, flat, gateway, metadata, overlay, process, server
 
 # (topic, what it is about, section, options); Any: oslo.config has no types
 TOPICS: tuple[tuple[str, str, list[Any]], ...] = (
     ("Every process", "DEFAULT", process.OPTIONS),
     ("Server", "DEFAULT", server.OPTIONS),
+    ("Who may do what", "DEFAULT", auth.OPTIONS),
+    ("Who may do what: rules", "oslo_policy", auth.POLICY_OPTIONS),
+    ("TLS", "ssl", auth.SSL_OPTIONS),
     ("Database", "database", server.DATABASE_OPTIONS),
     ("Quotas", "quota", server.QUOTA_OPTIONS),
     ("Agent", "DEFAULT", agent.OPTIONS),
+    ("Agent: TLS", "DEFAULT", auth.AGENT_OPTIONS),
     ("Flat networks", "DEFAULT", flat.OPTIONS),
     ("DHCP and leases", "DEFAULT", dhcp.OPTIONS),
     ("Overlay networks", "DEFAULT", overlay.OPTIONS),

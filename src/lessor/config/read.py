@@ -9,6 +9,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from lessor.config.auth import PASSED_ON
 from lessor.config.options import NOVA_ONLY, TOPICS, by_key
 from lessor.errors import ConfigError
 
@@ -22,12 +23,14 @@ class Values:
     """What the files say.
 
     `values` are by (section, name), less the wrong ones; `wrong` has a line for each of those;
-    `ignored` names the options that are not ours.
+    `ignored` names the options that are not ours; `passed_on` has the sections that a library
+    reads, as texts.
     """
 
     values: dict[Key, Any]
     wrong: tuple[str, ...]
     ignored: tuple[str, ...]
+    passed_on: dict[str, dict[str, str]]
 
 
 def read(files: Sequence[Path], overrides: Mapping[str, object]) -> Values:
@@ -44,7 +47,8 @@ def read(files: Sequence[Path], overrides: Mapping[str, object]) -> Values:
     found = list(files) or [file for file in (DEFAULT_FILE,) if file.is_file()]
     said = _parse(found)
     conf = _options(found)
-    wrong = _override(conf, overrides)
+    passed_on = _passed_on(said, overrides)
+    wrong = _override(conf, {k: v for k, v in overrides.items() if _section(k) not in PASSED_ON})
     values = {}
     for key in by_key():
         try:
@@ -53,7 +57,26 @@ def read(files: Sequence[Path], overrides: Mapping[str, object]) -> Values:
             origin = _origin(said, key)
             if origin:  # else a default that mentions a wrong value: that one is listed
                 wrong.append(f"{_label(key)}{origin}: {_reason(error)}")
-    return Values(values, tuple(wrong), tuple(_ignored(said)))
+    return Values(values, tuple(wrong), tuple(_ignored(said)), passed_on)
+
+
+def _section(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _passed_on(
+    said: Mapping[Key, list[tuple[Path, str]]], overrides: Mapping[str, object]
+) -> dict[str, dict[str, str]]:
+    """Return the sections that a library reads; of an option said more than once, the last."""
+    found: dict[str, dict[str, str]] = {section: {} for section in PASSED_ON}
+    for (section, name), lines in said.items():
+        if section in found:
+            found[section][name] = lines[-1][1]
+    for key, value in overrides.items():
+        section, _, name = key.rpartition(".")
+        if section in found and value is not None:
+            found[section][name] = str(value)
+    return found
 
 
 def _parse(files: Iterable[Path]) -> dict[Key, list[tuple[Path, str]]]:
@@ -149,4 +172,5 @@ def _ignored(said: Iterable[Key]) -> list[str]:
     return [
         _label(key) + (f" ({NOVA_ONLY[key[1]]})" if key[1] in NOVA_ONLY else "")
         for key in sorted(set(said) - ours)
+        if key[0] not in PASSED_ON
     ]

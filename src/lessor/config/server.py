@@ -11,7 +11,7 @@ OPTIONS = [
         "listen",
         type=types.listener,
         default="127.0.0.1:9696",
-        help="Address and port of the OpenStack Networking API. It has no authentication: any "
+        help="Address and port of the OpenStack Networking API. With auth_strategy=noauth any "
         "address that is not loopback needs insecure_listen.",
     ),
     cfg.Opt(
@@ -23,7 +23,8 @@ OPTIONS = [
     cfg.BoolOpt(
         "insecure_listen",
         default=False,
-        help="Let the API, which asks nobody who he is, listen on other addresses than loopback.",
+        help="Let an API that asks nobody who he is (auth_strategy=noauth) listen on other "
+        "addresses than loopback.",
     ),
     cfg.IntOpt(
         "agent_down_time",

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Text, case, cast, delete, func, select, updat
 
 from lessor.errors import Conflict, NotFound
 from lessor.model import AddressInfo, AddressState
+from lessor.store import visible
 from lessor.store.allocation import free
 from lessor.store.dialect import insert
 from lessor.store.ground import ground
@@ -89,6 +90,7 @@ LISTING = Listing(
         "updated_at": addresses.c.updated_at,
     },
     nullable={"port_id": "", "mac_address": "", "host": "", "leased_until": 0.0},
+    visible=visible.address,
 )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from lessor.errors import InUse, Invalid, NotFound
 from lessor.model import AddressScope
+from lessor.store import visible
 from lessor.store.listing import Listing
 from lessor.store.query import Query
 from lessor.store.tables import address_scopes, subnetpools, subnets
@@ -20,7 +21,11 @@ from lessor.store.writer import Tx
 _COLUMNS = tuple(address_scopes.c)
 _SELECT = select(*_COLUMNS)
 LISTING = Listing(
-    "address scope", _SELECT, address_scopes.c.id, {column.name: column for column in _COLUMNS}
+    "address scope",
+    _SELECT,
+    address_scopes.c.id,
+    {column.name: column for column in _COLUMNS},
+    visible=visible.address_scope,
 )
 _ONE = _SELECT.where(address_scopes.c.id == bindparam("key"))
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, or_, select, updat
 
 from lessor.errors import Conflict, Invalid, NotFound
 from lessor.model import Instance, MetadataFacts, Port
-from lessor.store import portrows, serving
+from lessor.store import portrows, serving, visible
 from lessor.store import subnets as subnet_rows
 from lessor.store.listing import Listing
 from lessor.store.query import Query
@@ -28,6 +28,7 @@ LISTING = Listing(
     instances.c.id,
     {c.name: c for c in INSTANCE if c.name not in {"public_keys", "metadata", "password"}},
     nullable={"user_data": ""},
+    visible=visible.instance,
 )
 _MAPS = ("public_keys", "metadata")
 
@@ -151,14 +152,24 @@ def metadata_facts(
     found = _of_vm(conn, port)
     ids = {each.network_id for each in found}
     rows = conn.execute(select(*NETWORK).where(networks.c.id.in_(ids)))
-    instance = conn.execute(_ONE, {"key": port.device_id}).first() if port.device_id else None
+    instance = _instance_of(conn, port)
     return MetadataFacts(
         port=port,
-        instance=None if instance is None else instance_of(instance),
+        instance=instance,
         ports=tuple(found),
         networks={net.id: net for net in map(network_of, rows)},
         subnets=subnet_rows.facts(conn, ids),
     )
+
+
+def _instance_of(conn: Connection, port: Port) -> Instance | None:
+    """Return the instance of a port, unless it is another project's.
+
+    Whoever makes a port may write any id into it, and would read another's user data.
+    """
+    row = conn.execute(_ONE, {"key": port.device_id}).first() if port.device_id else None
+    found = None if row is None else instance_of(row)
+    return found if found and found.project_id in {"", port.project_id} else None
 
 
 def _of_vm(conn: Connection, port: Port) -> list[Port]:

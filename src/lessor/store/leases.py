@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from lessor.errors import Invalid, NotFound
 from lessor.model import Lease, LeaseBatch, LeaseEvent
+from lessor.store import visible
 from lessor.store.allocation import free
 from lessor.store.dialect import insert
 from lessor.store.ground import hosts_taking_part
@@ -43,6 +44,7 @@ def _listing(now: float) -> Listing:
             "live": lambda values: or_(*(alive if value else ~alive for value in values)),
         },
         nullable={"port_id": "", "expires_at": 1e18, "ended_at": 1e18},
+        visible=visible.lease,
     )
 
 

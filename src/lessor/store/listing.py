@@ -37,6 +37,7 @@ class Listing:
         fields: what a list can be filtered by and sorted by.
         conditions: filters that aren't "column has one of the values".
         nullable: fields that sort as "" where they are NULL, on every database.
+        visible: what a project may see (`visible`); None: nothing.
     """
 
     noun: str
@@ -45,6 +46,7 @@ class Listing:
     fields: Mapping[str, ColumnElement[Any]]
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     nullable: Mapping[str, Any] = field(default_factory=dict)
+    visible: Callable[[str], ColumnElement[bool]] | None = None
 
     def rows(self, conn: Connection, query: Query) -> list[Row[Any]]:
         """Return the rows of a list in its order.
@@ -53,17 +55,23 @@ class Listing:
             Invalid: there is no such filter or sort key.
             NotFound: the marker is no row's.
         """
-        statement = self.base.where(*self._where(query.filters))
+        base = self._seen_by(query.visible_to)
+        statement = base.where(*self._where(query.filters))
         order = self._order(query.sort)
         if query.page_reverse:
             order = [(column, not descending) for column, descending in order]
         if query.marker is not None:
-            statement = statement.where(self._after(conn, query.marker, order))
+            statement = statement.where(self._after(conn, base, query.marker, order))
         statement = statement.order_by(*(c.desc() if down else c.asc() for c, down in order))
         if query.limit is not None:
             statement = statement.limit(query.limit)
         rows = list(conn.execute(statement).all())
         return rows[::-1] if query.page_reverse else rows
+
+    def _seen_by(self, project_id: str | None) -> Select[Any]:
+        if project_id is None:
+            return self.base
+        return self.base.where(self.visible(project_id) if self.visible else false())
 
     def _where(self, filters: Mapping[str, tuple[Any, ...]]) -> list[ColumnElement[bool]]:
         return [self._condition(name, values) for name, values in filters.items()]
@@ -87,11 +95,15 @@ class Listing:
         return func.coalesce(column, self.nullable[name]) if name in self.nullable else column
 
     def _after(
-        self, conn: Connection, marker: str, order: list[tuple[ColumnElement[Any], bool]]
+        self,
+        conn: Connection,
+        base: Select[Any],
+        marker: str,
+        order: list[tuple[ColumnElement[Any], bool]],
     ) -> ColumnElement[bool]:
         """Return the condition for rows that come after the marker in this order."""
         columns = [column for column, _ in order]
-        at = conn.execute(self.base.with_only_columns(*columns).where(self.key == marker)).first()
+        at = conn.execute(base.with_only_columns(*columns).where(self.key == marker)).first()
         if at is None:
             raise NotFound(
                 f"there is no {self.noun} {marker} to go on from; its id may have been deleted",

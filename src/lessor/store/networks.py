@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, InUse, Invalid
 from lessor.model import DHCP_OWNER, Network
 from lessor.settings import ServerSettings
-from lessor.store import overlay, vnis
+from lessor.store import overlay, rbac, visible, vnis
 from lessor.store.allocation import hold
 from lessor.store.dialect import attempt
 from lessor.store.ground import hosts_taking_part, network_not_found
@@ -34,6 +35,7 @@ LISTING = Listing(
     networks.c.id,
     {column.name: column for column in NETWORK},
     nullable={"physical_network": "", "segmentation_id": 0, "host": ""},
+    visible=visible.network,
 )
 _ONE = _SELECT.where(networks.c.id == bindparam("key"))
 _SUBNET_IDS = (
@@ -52,8 +54,15 @@ def get(conn: Connection, network_id: str) -> Network:
 
 
 def find(conn: Connection, query: Query) -> list[Network]:
-    """Return the networks that a query asks for."""
-    return [network_of(row) for row in LISTING.rows(conn, query)]
+    """Return the networks that a query asks for; what is shared with who asks is `shared`."""
+    project_id = query.visible_to
+    if project_id is None:
+        return [network_of(row) for row in LISTING.rows(conn, query)]
+    mine = visible.shared_with(visible.NETWORK, networks.c.id, project_id)
+    listing = replace(LISTING, fields={**LISTING.fields, "shared": or_(networks.c.shared, mine)})
+    found = [network_of(row) for row in listing.rows(conn, query)]
+    ids = rbac.targeted(conn, visible.NETWORK, project_id)
+    return [replace(row, shared=True) if row.id in ids else row for row in found]
 
 
 def subnet_ids(conn: Connection, network_ids: Collection[str]) -> dict[str, list[str]]:
@@ -97,6 +106,8 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
             tx.conn.execute(insert(networks), {c.name: getattr(network, c.name) for c in NETWORK})
     except IntegrityError as error:
         raise vnis.in_use(tx, network.segmentation_id, error) from error
+    if network.shared:
+        rbac.share(tx, network.id, shared=True)
     tx.touch("form", network.id)
     tx.concerns([network.host])
     return network
@@ -270,6 +281,8 @@ def _check_fixed(before: Network, changes: dict[str, Any]) -> None:
 
 def _write(tx: Tx, network_id: str, changes: dict[str, Any]) -> None:
     tx.conn.execute(update(networks).where(networks.c.id == network_id).values(**changes))
+    if "shared" in changes:
+        rbac.share(tx, network_id, shared=changes["shared"])
 
 
 def _hold_all(tx: Tx, network_id: str, host: str) -> None:
@@ -317,6 +330,7 @@ def delete_one(tx: Tx, network_id: str) -> None:
     inside = select(subnets.c.id).where(subnets.c.network_id == network_id)
     tx.conn.execute(delete(pools).where(pools.c.subnet_id.in_(inside)))
     tx.conn.execute(delete(subnets).where(subnets.c.network_id == network_id))
+    rbac.forget(tx, network_id)
     tx.conn.execute(delete(networks).where(networks.c.id == network_id))
 
 

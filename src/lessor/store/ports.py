@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from lessor.errors import Conflict, InUse, Invalid
 from lessor.model import FixedIp, Port
 from lessor.store import networks as network_rows
-from lessor.store import overlay, portrows, servers, serving
+from lessor.store import overlay, portrows, servers, serving, visible
 from lessor.store.allocation import Owner, claim, hold, let_go
 from lessor.store.dialect import attempt
 from lessor.store.ground import Ground, ground
@@ -59,6 +59,7 @@ LISTING = Listing(
         ),
     },
     nullable={"binding_host": ""},
+    visible=visible.port,
 )
 
 

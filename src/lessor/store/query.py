@@ -19,6 +19,8 @@ class Query:
         limit: rows at most; None: all.
         marker: the id of the row before the page (after it, with `page_reverse`).
         page_reverse: the page before the marker instead of the one after it.
+        visible_to: only what this project may see: its own, what is on its networks, what is shared
+            with it (`visible`); None: all.
     """
 
     filters: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
@@ -26,3 +28,4 @@ class Query:
     limit: int | None = None
     marker: str | None = None
     page_reverse: bool = False
+    visible_to: str | None = None

@@ -25,6 +25,7 @@ from lessor.model import (
     MetadataFacts,
     Network,
     Port,
+    RbacPolicy,
     Report,
     Subnet,
     SubnetPool,
@@ -46,6 +47,7 @@ from lessor.store import (
     networks,
     portrows,
     ports,
+    rbac,
     subnetpools,
     subnets,
     tagrows,
@@ -58,6 +60,7 @@ from lessor.store.values import (
     InstanceValues,
     NetworkValues,
     PortValues,
+    RbacValues,
     SubnetPoolValues,
     SubnetValues,
 )
@@ -189,6 +192,28 @@ class Store:
     def subnet_ids(self, network_ids: Collection[str]) -> dict[str, list[str]]:
         """Return the subnets of each of these networks, oldest first."""
         return self._read(networks.subnet_ids, network_ids)
+
+    # --- sharing ----------------------------------------------------------------------------------
+
+    def create_rbac_policies(self, many: Sequence[RbacValues]) -> list[RbacPolicy]:
+        """Share things; see `rbac`."""
+        return self._write(rbac.create_many, many).value
+
+    def update_rbac_policy(self, row_id: str, values: RbacValues) -> RbacPolicy:
+        """Share something with another project instead; see `rbac.update_one`."""
+        return self._write(rbac.update_one, row_id, values).value
+
+    def delete_rbac_policy(self, row_id: str) -> None:
+        """Share something no more; see `rbac.delete_one`."""
+        self._write(rbac.delete_one, row_id)
+
+    def rbac_policy(self, row_id: str) -> RbacPolicy:
+        """Return an RBAC policy, or raise NotFound."""
+        return self._read(rbac.get, row_id)
+
+    def rbac_policies(self, query: Query = ALL) -> list[RbacPolicy]:
+        """Return the RBAC policies that a query asks for."""
+        return self._read(rbac.find, query)
 
     # --- subnets ----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 
 from lessor.errors import Invalid, NotFound
 from lessor.model import SubnetPool
+from lessor.store import visible
 from lessor.store.listing import Listing
 from lessor.store.poolrules import DEFAULT, MOST_PREFIXLEN, check, check_networks
 from lessor.store.prefixes import Extent, blocks_of, compacted, extent, gaps
@@ -32,6 +33,7 @@ LISTING = Listing(
     subnetpools.c.id,
     {column.name: column for column in _COLUMNS},
     nullable={"address_scope_id": "", "default_quota": -1},
+    visible=visible.subnetpool,
 )
 _ONE = _SELECT.where(subnetpools.c.id == bindparam("key"))
 _PREFIXES = (

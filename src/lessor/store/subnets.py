@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import Network, Pool, Subnet
-from lessor.store import delegation, overlay, servers
+from lessor.store import delegation, overlay, servers, visible
 from lessor.store import networks as network_rows
 from lessor.store.dialect import insert as insert_unless
 from lessor.store.ground import hosts_taking_part
@@ -49,6 +49,7 @@ LISTING = Listing(
     | {"cidr": subnets.c.first},
     {"cidr": _by_cidr},
     nullable={"gateway_ip": 0, "dhcp_server": 0, "subnetpool_id": ""},
+    visible=visible.subnet,
 )
 _ONE = _SELECT.where(subnets.c.id == bindparam("key"))
 _ADD = insert_unless(addresses).on_conflict_do_nothing()

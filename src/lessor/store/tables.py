@@ -170,6 +170,28 @@ prefixes = Table(
     _number("last"),
 )
 
+# What is shared with whom. `networks.shared` is whether a row here shares it with everybody ("*").
+rbac_policies = Table(
+    "rbac_policies",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("project_id"),
+    Column("object_type", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target_project", Text, nullable=False),
+    _time("created_at"),
+    Index(
+        "uq_rbac_policies_object_id",
+        "object_id",
+        "object_type",
+        "action",
+        "target_project",
+        unique=True,
+    ),
+    Index("ix_rbac_policies_target_project", "target_project", "object_type"),
+)
+
 subnets = Table(
     "subnets",
     metadata,
@@ -249,6 +271,7 @@ ports = Table(
         postgresql_where=text("server_of IS NOT NULL"),
     ),
     Index("ix_ports_network_revision", "network_id", "revision"),
+    Index("ix_ports_project_id", "project_id"),
     Index("ix_ports_binding_host", "binding_host", "network_id", "revision"),
     Index(
         "ix_ports_device_id",

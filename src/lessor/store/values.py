@@ -72,6 +72,16 @@ class SubnetPoolValues(TypedDict, total=False):
     tags: Sequence[str]
 
 
+class RbacValues(TypedDict, total=False):
+    """Of an RBAC policy. Only `target_project` can change later."""
+
+    project_id: str
+    object_type: str
+    object_id: str
+    action: str
+    target_project: str
+
+
 class SubnetValues(TypedDict, total=False):
     """Of a subnet. `network_id` is required at creation, and can't change later; neither can `cidr`.
 

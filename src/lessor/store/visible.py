@@ -1,0 +1,82 @@
+"""What a project may see: conditions for the rows of each noun (`Query.visible_to`)."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, or_, select
+
+from lessor.store.tables import (
+    address_scopes,
+    addresses,
+    instances,
+    leases,
+    networks,
+    ports,
+    rbac_policies,
+    subnetpools,
+    subnets,
+)
+
+EVERYBODY = "*"  # the target of an RBAC entry that shares with all projects
+NETWORK, AS_SHARED = "network", "access_as_shared"
+
+
+def shared_with(
+    object_type: str, column: ColumnElement[str], project_id: str
+) -> ColumnElement[bool]:
+    """Return the condition that an RBAC entry shares the thing of a column with a project."""
+    entries = select(rbac_policies.c.object_id).where(
+        rbac_policies.c.target_project.in_((project_id, EVERYBODY)),
+        rbac_policies.c.object_type == object_type,
+        rbac_policies.c.action == AS_SHARED,
+    )
+    return column.in_(entries)
+
+
+def network(project_id: str) -> ColumnElement[bool]:
+    """Its own networks, and those shared with it."""
+    return or_(networks.c.project_id == project_id, shared_with(NETWORK, networks.c.id, project_id))
+
+
+def _on_own_network(column: ColumnElement[str], project_id: str) -> ColumnElement[bool]:
+    return column.in_(select(networks.c.id).where(networks.c.project_id == project_id))
+
+
+def subnet(project_id: str) -> ColumnElement[bool]:
+    """Its own subnets, and those of networks that it sees."""
+    return or_(
+        subnets.c.project_id == project_id,
+        _on_own_network(subnets.c.network_id, project_id),
+        shared_with(NETWORK, subnets.c.network_id, project_id),
+    )
+
+
+def port(project_id: str) -> ColumnElement[bool]:
+    """Its own ports, and those on its own networks, whoever has them."""
+    return or_(ports.c.project_id == project_id, _on_own_network(ports.c.network_id, project_id))
+
+
+def lease(project_id: str) -> ColumnElement[bool]:
+    """The leases of its ports, and those on its networks."""
+    own = select(ports.c.id).where(ports.c.project_id == project_id)
+    return or_(leases.c.port_id.in_(own), _on_own_network(leases.c.network_id, project_id))
+
+
+def address(project_id: str) -> ColumnElement[bool]:
+    """The addresses of its ports, and those of its networks."""
+    own = select(ports.c.id).where(ports.c.project_id == project_id)
+    return or_(addresses.c.port_id.in_(own), _on_own_network(addresses.c.network_id, project_id))
+
+
+def subnetpool(project_id: str) -> ColumnElement[bool]:
+    """Its own subnet pools, and shared ones."""
+    return or_(subnetpools.c.project_id == project_id, subnetpools.c.shared)
+
+
+def address_scope(project_id: str) -> ColumnElement[bool]:
+    """Its own address scopes, and shared ones."""
+    return or_(address_scopes.c.project_id == project_id, address_scopes.c.shared)
+
+
+def instance(project_id: str) -> ColumnElement[bool]:
+    """Its own instances."""
+    return instances.c.project_id == project_id
