@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
-PLAIN = {"model", "errors", "settings", "wire", "logs"}  # values and words: anyone may know them
+PLAIN = {
+    "model",
+    "errors",
+    "settings",
+    "wire",
+    "logs",
+    "tls",
+}  # values and words: anyone may know them
 
 # layer -> the layers it may import, besides itself. A module of `lessor` itself is its own layer.
 MAY_IMPORT = {
@@ -18,6 +25,7 @@ MAY_IMPORT = {
     "settings": set[str](),
     "wire": {"errors"},
     "logs": set[str](),
+    "tls": {"errors"},
     "netns": set[str](),
     "systemd": set[str](),
     "core": {"model", "errors", "settings"},

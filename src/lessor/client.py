@@ -5,6 +5,7 @@ A row is the JSON object of a resource, unchanged: what a newer server says more
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +35,7 @@ SINGULAR = {
     "subnets": "subnet",
     "subnetpools": "subnetpool",
     "address_scopes": "address_scope",
+    "rbac_policies": "rbac_policy",
 }
 ERRORS: Mapping[int, type[LessorError]] = {
     400: Invalid,
@@ -45,7 +47,10 @@ ERRORS: Mapping[int, type[LessorError]] = {
     503: Unavailable,
 }
 
-PATHS = {"address_scopes": "address-scopes"}  # where a resource isn't at its plural
+PATHS = {
+    "address_scopes": "address-scopes",
+    "rbac_policies": "rbac-policies",
+}  # where a resource isn't at its plural
 
 Row = dict[str, Any]
 
@@ -57,6 +62,8 @@ class Client:
         url: where its API is, without "/v2.0".
         timeout_s: for each request, in seconds.
         transport: another way to it than the network, for tests.
+        headers: sent with each request: who asks.
+        verify: how the server's certificate is looked at.
 
     All calls raise `Unavailable` if nobody answers, and the server's refusals as our errors.
     """
@@ -67,11 +74,18 @@ class Client:
         *,
         timeout_s: float = 60,
         transport: httpx.BaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
         self.url = url.rstrip("/")
         try:
             self._http = httpx.Client(
-                base_url=self.url, timeout=timeout_s, transport=transport, trust_env=False
+                base_url=self.url,
+                timeout=timeout_s,
+                transport=transport,
+                headers=headers,
+                verify=verify,
+                trust_env=False,
             )
         except httpx.InvalidURL as error:
             raise Invalid(f"{url!r} is no server's address: {error}") from error

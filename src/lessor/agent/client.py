@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -32,12 +33,21 @@ REFUSALS: dict[int, type[LessorError]] = {
 
 
 class Client:
-    """Calls the agent listener of one server with this host's token."""
+    """Calls the agent listener of one server with this host's token.
 
-    def __init__(self, server_url: str, token_file: Path) -> None:
+    Args:
+        server_url: where it is.
+        token_file: has the token.
+        verify: how the server's certificate is looked at.
+    """
+
+    def __init__(
+        self, server_url: str, token_file: Path, verify: ssl.SSLContext | bool = True
+    ) -> None:
+        self._verify = verify
         self._url = server_url.rstrip("/")
         self._token_file = token_file
-        self._http = httpx.AsyncClient(timeout=CALL_S, trust_env=False)
+        self._http = httpx.AsyncClient(timeout=CALL_S, verify=verify, trust_env=False)
         self._away_until = float("-inf")
 
     async def view(self, request: ViewRequest) -> ViewAnswer:
@@ -93,7 +103,7 @@ class Client:
     def reachable(self) -> bool:
         """Tell whether the server answers now; waits 2 s at most. For threads."""
         try:
-            with httpx.Client(timeout=2, trust_env=False) as http:
+            with httpx.Client(timeout=2, verify=self._verify, trust_env=False) as http:
                 return http.get(f"{self._url}/agent/v1/ping", headers=self._headers()).is_success
         except (httpx.HTTPError, LessorError):
             return False
@@ -126,7 +136,7 @@ class Client:
 
     @cached_property
     def _quick(self) -> httpx.Client:
-        return httpx.Client(timeout=QUICK_S, trust_env=False)
+        return httpx.Client(timeout=QUICK_S, verify=self._verify, trust_env=False)
 
     def _headers(self) -> dict[str, str]:
         try:

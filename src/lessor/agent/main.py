@@ -43,6 +43,7 @@ from lessor.metadata.app import MetadataApp
 from lessor.metadata.listeners import MetadataListeners
 from lessor.model import Report
 from lessor.settings import AgentSettings
+from lessor.tls import trust
 
 
 def folder(settings: AgentSettings) -> Path:
@@ -82,7 +83,7 @@ def plan(settings: AgentSettings) -> str:
         spool=spool,
         book=LeaseBook(place / "leases", spool),
         metadata=Nowhere(),
-        reachable=Client(settings.server_url, settings.token_file).reachable,
+        reachable=_client(settings).reachable,
     )
     kinds = [kind for kind in drivers.kinds if kind.field != "metadata"]
     changes = Reconciler(kinds).plan(Plans(settings, drivers.overlay).desired(kept.view).state)
@@ -99,6 +100,15 @@ def accept(settings: AgentSettings) -> str:
     if epoch is None:
         raise NotFound("no other store was offered: the agent follows the one it knows")
     return epoch
+
+
+def _client(settings: AgentSettings) -> Client:
+    """Return the line to the server."""
+    url, token = settings.server_url, settings.token_file
+    if not url.startswith("https:"):
+        return Client(url, token)
+    files = (settings.server_cafile, settings.server_certfile, settings.server_keyfile)
+    return Client(url, token, trust(*files, insecure=settings.server_insecure))
 
 
 class Nowhere:
@@ -119,7 +129,7 @@ class _Run:
         self._settings = settings
         self._folder = folder(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lessor-host")
-        self._client = Client(settings.server_url, settings.token_file)
+        self._client = _client(settings)
         self._spool = Spool(self._folder / "spool")
         self._book = LeaseBook(self._folder / "leases", self._spool)
         self._where = Whereabouts(self._folder / "blocks.json")

@@ -29,7 +29,18 @@ from lessor.errors import ConfigError, Forbidden, Unauthorized, Unavailable
 
 GROUP = "keystone_authtoken"
 NEEDED = ("auth_type", "auth_url")
+CACHE = "lessor.no_cache"  # where auth_token looks for a cache of ours
 log = structlog.get_logger("lessor.api.keystone")
+
+
+class _NoCache:
+    """Keeps nothing. Without one auth_token keeps tokens in memory, and warns that it does."""
+
+    def get(self, _: str) -> None:
+        """Know nothing."""
+
+    def set(self, *_: Any, **_more: Any) -> None:
+        """Forget it."""
 
 
 class Keystone:
@@ -81,6 +92,7 @@ class Keystone:
         request: Any = _request._AuthTokenRequest.blank(  # noqa: SLF001 - as its filter makes it
             quote(asked["path"]), method=asked["method"], headers=headers
         )
+        request.environ[CACHE] = _NoCache()
         try:
             self._filter.process_request(request)
         except webob.exc.HTTPUnauthorized:
@@ -136,4 +148,4 @@ def _fill(conf: Any, section: Mapping[str, str]) -> None:
     if unknown:
         log.warning("options ignored", section=GROUP, options=", ".join(unknown))
     if not section.get("memcached_servers"):
-        conf.set_override("token_cache_time", -1, GROUP)  # we remember by ourselves, and hash
+        conf.set_override("cache", CACHE, GROUP)  # we remember by ourselves, and hash

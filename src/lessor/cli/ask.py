@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsons
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,10 +29,16 @@ DEFAULT_SERVER = "http://127.0.0.1:9696"
 
 
 def client(server: str) -> Client:
-    """Return a client of the server; see `lessor.client`."""
+    """Return a client of the server, with the credentials of the environment.
+
+    Where no server is named, it is the one that Keystone or OS_ENDPOINT tells.
+    """
+    from lessor.cli.credentials import credentials  # noqa: PLC0415 - as the next
     from lessor.client import Client  # noqa: PLC0415 - see above
 
-    return Client(server)
+    known = credentials(os.environ)
+    url = known.endpoint if known.endpoint and server == DEFAULT_SERVER else server
+    return Client(url, headers=known.headers, verify=known.verify)
 
 
 def print_json(value: object) -> None:

@@ -38,7 +38,7 @@ def up(  # noqa: PLR0917 - typer makes the options of the arguments
         state_dir, set_, debug=debug, host=host, listen=listen, agent_listen=agent_listen
     )
     server = processes.server_settings(config_file, said, warn=False)
-    said["server_url"] = "http://{}:{}".format(*server.agent_listen)
+    said |= own_server(server)
     agent = processes.agent_settings(config_file, said, warn=False)
     ensure_token(server, agent)
     options = [f"--config-file={file}" for file in config_file or ()]
@@ -52,10 +52,21 @@ def up(  # noqa: PLR0917 - typer makes the options of the arguments
         raise LessorError(ended)
 
 
+def own_server(server: ServerSettings) -> dict[str, object]:
+    """Return the agent's settings for the server beside it.
+
+    What listens there is on this machine, whatever name is in its certificate.
+    """
+    address, port = server.agent_listen
+    if server.agent_tls is None:
+        return {"server_url": f"http://{address}:{port}"}
+    return {"server_url": f"https://{address}:{port}", "server_insecure": True}
+
+
 def introduction(server: ServerSettings, agent: AgentSettings) -> str:
     """Say where everything is."""
     address, port = server.listen
-    url = f"http://{address}:{port}"
+    url = f"http{'s' if server.tls else ''}://{address}:{port}"
     lines = [f"lessor on {agent.host}: API at {url}, state in {server.state_dir}"]
     lines += [
         f"{m.physical_network}: bridge {m.bridge}"
