@@ -98,6 +98,28 @@ def test_a_vxlan_port_is_plugged_into_open_vswitch(server: Server) -> None:
     assert port["lessor:pending"] == waits
 
 
+def test_a_vxlan_network_has_no_one_address_of_its_dhcp_servers(server: Server) -> None:
+    network = server.make("network", **{"provider:network_type": "vxlan"})
+    body = {"network_id": network["id"], "cidr": "10.0.0.0/24", "lessor:dhcp_server": "10.0.0.9"}
+    answer = server.api.post("/v2.0/subnets", json={"subnet": body})
+    assert answer.status_code == 400
+    assert "10.0.0.9" in answer.json()["NeutronError"]["message"]
+    assert server.api.get("/v2.0/subnets").json() == {"subnets": []}
+
+
+def test_a_dhcp_servers_own_port_keeps_what_it_is(server: Server) -> None:
+    add_host(server, "h1", "192.0.2.1", dhcp=True)
+    query = {"network_id": vxlan(server)["id"], "device_owner": "network:dhcp"}
+    [port] = server.api.get("/v2.0/ports", params=query).json()["ports"]
+    path = f"/v2.0/ports/{port['id']}"
+    for change in ({"device_id": "x"}, {"fixed_ips": []}, {"mac_address": "fa:16:3e:00:00:09"}):
+        answer = server.api.put(path, json={"port": change})
+        assert (answer.status_code, answer.json()["NeutronError"]["type"]) == (409, "PortInUse")
+    gone = server.api.delete(path)
+    assert (gone.status_code, gone.json()["NeutronError"]["type"]) == (409, "PortInUse")
+    assert server.api.get(path).json() == {"port": port}
+
+
 def test_dhcp_agents_are_listed_added_and_removed(server: Server) -> None:
     for n, name in enumerate(("h1", "h2"), 1):
         add_host(server, name, f"192.0.2.{n}", dhcp=True)
