@@ -98,6 +98,9 @@ def test_a_name_of_70_characters_still_gets_a_lease(lab: Lab) -> None:
     network = lab.network("long", "10.32.0.0/24")
     vm = booted(lab, "long-vm", "net1", network, name="x" * 70, dns_name="")
     assert known_lease(lab, vm)["address"] == str(vm.state.assigned)
+    lease = vm.lease()
+    assert lease is not None
+    assert lease.hostname == f"xx-{'x' * 60}"
 
 
 def test_a_killed_dnsmasq_comes_back_and_vms_renew(lab: Lab) -> None:

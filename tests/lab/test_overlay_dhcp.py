@@ -332,7 +332,7 @@ def test_d3_16_a_hostname_of_70_characters_still_gets_a_lease(
     vm = booted(overlay_lab, "n" * 70, "cmp1", red)
     lease = vm.last_lease()
     assert lease is not None
-    assert lease.address == vm.state.assigned
+    assert (lease.address, lease.hostname) == (vm.state.assigned, f"nn-{'n' * 60}")
 
 
 def test_vms_of_one_network_reach_each_other_over_tcp(
