@@ -54,7 +54,7 @@ def test_d3_14_both_servers_offer_and_none_refuses(
             offered.update(one.source for one in seen if one.message.type == OFFER)
             return offered == macs
 
-        pair_lab.wait_for(both_offered, timeout_s=20, what="both servers offer")
+        pair_lab.wait_for(both_offered, timeout_s=40, what="both servers offer")
     lease = vm.lease()
     assert lease is not None
     assert lease.address == vm.state.assigned
@@ -77,8 +77,11 @@ def test_a_client_whose_server_died_renews_at_the_other(
     )
     seen = len(vm.events())
     pair_lab.power_off(dead)
-    renew(vm)  # in vain at the dead one, then at the other, before udhcpc gives up
-    now = vm.lease()
+    try:
+        renew(vm)  # in vain at the dead one, then at the other, before udhcpc gives up
+        now = vm.lease()
+    finally:
+        pair_lab.power_on(dead)  # the other tests need both, in whatever order
     assert now is not None
     assert now.address == vm.state.assigned
     assert not {"deconfig", "nak"} & set(vm.events()[seen:])
