@@ -123,6 +123,9 @@ def test_a_multi_host_network_has_no_host(cloud: Cloud) -> None:
     assert cloud.network(multi_host=True).host is None
     with pytest.raises(Invalid, match="not owned by one host"):
         cloud.network("10.1.0.0/24", multi_host=True, host="h1")
+    with pytest.raises(Invalid, match="not owned by one host"):
+        cloud.store.update_network(cloud.store.networks()[0].id, {"host": "h1"})
+    assert cloud.store.networks()[0].host is None
 
 
 def test_multi_host_can_only_change_without_ports(cloud: Cloud) -> None:

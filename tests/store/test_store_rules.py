@@ -13,7 +13,7 @@ from lessor.settings import ServerSettings
 from lessor.store.firstnetworks import cut
 from lessor.store.macs import new_mac, parsed_mac
 from lessor.store.options import check_dns_name, check_options
-from lessor.store.pools import checked_pools, default_pools, reserved_addresses
+from lessor.store.pools import checked_pools, default_pools, first_host, reserved_addresses
 from tests.store.store_cloud import settings_in
 
 BLOCK = IPv4Network("10.0.0.0/24")
@@ -76,6 +76,13 @@ def test_wrong_pools_are_refused(pools: list[str], error: type[LessorError], nam
 
 def test_given_pools_come_in_order() -> None:
     assert shown(checked_pools(BLOCK, [pool("9-12"), pool("3-8")], None, None)) == ["3-8", "9-12"]
+
+
+def test_a_block_of_one_host_has_none_beside_it() -> None:
+    only = IPv4Network("10.0.0.7/32")
+    assert first_host(only) == IPv4Address("10.0.0.7")
+    with pytest.raises(Conflict, match=r"10\.0\.0\.7/32 has no host address but 10\.0\.0\.7"):
+        first_host(only, without=IPv4Address("10.0.0.7"))
 
 
 def test_ends_gateway_and_server_are_reserved() -> None:
