@@ -112,7 +112,12 @@ def test_a_dhcp_servers_own_port_keeps_what_it_is(server: Server) -> None:
     query = {"network_id": vxlan(server)["id"], "device_owner": "network:dhcp"}
     [port] = server.api.get("/v2.0/ports", params=query).json()["ports"]
     path = f"/v2.0/ports/{port['id']}"
-    for change in ({"device_id": "x"}, {"fixed_ips": []}, {"mac_address": "fa:16:3e:00:00:09"}):
+    changes: list[Json] = [
+        {"device_id": "x"},
+        {"fixed_ips": []},
+        {"mac_address": "fa:16:3e:00:00:09"},
+    ]
+    for change in changes:
         answer = server.api.put(path, json={"port": change})
         assert (answer.status_code, answer.json()["NeutronError"]["type"]) == (409, "PortInUse")
     gone = server.api.delete(path)
