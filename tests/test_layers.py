@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "errors": set[str](),
     "model": set[str](),
     "settings": set[str](),
-    "wire": {"errors"},
+    "wire": {"errors", "model"},
     "logs": set[str](),
     "tls": {"errors"},
     "netns": set[str](),

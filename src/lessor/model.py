@@ -7,9 +7,24 @@ the store's counter at the row's last change (see docs/design/revisions.md).
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    TunnelEnd = IPv4Address | IPv6Address
+else:
+
+    class TunnelEnd(ABC):  # noqa: B024 - made for `register`, nothing derives from it
+        """Where a host's tunnels end: an address of either version.
+
+        A class, since msgspec reads no union of two types that are not its own.
+        """
+
+    TunnelEnd.register(IPv4Address)
+    TunnelEnd.register(IPv6Address)
 
 METADATA_ADDRESS = IPv4Address("169.254.169.254")
 DHCP_OWNER = (
@@ -36,6 +51,7 @@ class Network:
     multi_host: bool = False  # every host with a port is gateway and DHCP server of its own VMs
     share_address: bool = False  # with multi_host: all hosts carry the same gateway address
     host: str | None = None  # single-host: the network host; None until a host claims it
+    availability_zone_hints: tuple[str, ...] = ()  # where its DHCP servers shall be; (): anywhere
     revision: int = 0
     created_at: float = 0.0
     updated_at: float = 0.0
@@ -274,7 +290,8 @@ class Host:
     version: str = ""
     physical_networks: tuple[str, ...] = ()  # that the agent has a bridge for
     network_host: bool = False  # may own single-host networks, and serve DHCP on overlays
-    local_ip: IPv4Address | None = None  # its end of tunnels (VTEP); None: it takes no part in them
+    local_ip: TunnelEnd | None = None  # its end of tunnels (VTEP); None: it takes no part in them
+    availability_zone: str = "nova"
     in_sync: bool = False
     problems: tuple[str, ...] = ()  # what is pending or failing there, a line each
     counts: dict[str, int] = field(default_factory=dict)  # networks, ports, leases, dhcp_servers
@@ -302,7 +319,7 @@ class ScopeChange:
     ports: tuple[Port, ...] = ()
     gone_subnets: tuple[str, ...] = ()
     gone_ports: tuple[str, ...] = ()
-    peers: dict[str, IPv4Address] | None = None  # overlay: see Scope; None: as before
+    peers: dict[str, TunnelEnd] | None = None  # overlay: see Scope; None: as before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,7 +344,7 @@ class Scope:
     network: Network
     subnets: dict[str, Subnet] = field(default_factory=dict)
     ports: dict[str, Port] = field(default_factory=dict)
-    peers: dict[str, IPv4Address] = field(default_factory=dict)
+    peers: dict[str, TunnelEnd] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,7 +384,8 @@ class Report:
     version: str = ""
     physical_networks: tuple[str, ...] = ()
     network_host: bool = False
-    local_ip: IPv4Address | None = None
+    local_ip: TunnelEnd | None = None
+    availability_zone: str = "nova"
     in_sync: bool = False
     ports: dict[str, PortReport] = field(default_factory=dict)
     applied: dict[str, int] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 
 
@@ -98,6 +98,7 @@ class AgentSettings:
     debug: bool = False
     network_host: bool = True  # may own single-host networks: network_host is unset or names us
     report_interval: float = 4.0
+    availability_zone: str = "nova"
     resync_interval: float = 30.0  # a full look at the host although nothing happened
     # flat
     flat_mappings: tuple[FlatMapping, ...] = ()
@@ -114,7 +115,7 @@ class AgentSettings:
     dhcpbridge: str = ""  # "": the one that comes with Lessor
     force_dhcp_release: bool = True
     # overlay
-    local_ip: IPv4Address | None = None  # None: this host takes no part in overlay networks
+    local_ip: IPv4Address | IPv6Address | None = None  # None: no part in overlay networks
     integration_bridge: str = "br-int"
     tunnel_bridge: str = "br-tun"
     datapath_type: str = ""  # "": system where the kernel has the module, else netdev

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Any, TypeVar
 
 import msgspec
 
 from lessor.errors import Invalid
+from lessor.model import TunnelEnd
 
 T = TypeVar("T")
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, IPv4Address | IPv4Network):
+    if isinstance(value, IPv4Address | IPv4Network | IPv6Address):
         return str(value)
     raise NotImplementedError(f"{type(value).__name__} has no JSON form")
 
@@ -21,6 +22,8 @@ def _plain(value: Any) -> Any:
 def _parsed(kind: type, value: Any) -> Any:
     if kind in (IPv4Address, IPv4Network) and isinstance(value, str):
         return kind(value)
+    if kind is TunnelEnd and isinstance(value, str):  # type: ignore[comparison-overlap] # a class at run time
+        return ip_address(value)
     raise NotImplementedError(f"{kind.__name__} can't be read from JSON")
 
 

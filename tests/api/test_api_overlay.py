@@ -226,3 +226,17 @@ def test_a_dead_dhcp_host_is_replaced_by_itself(serve: Callable[..., Server]) ->
         assert time.monotonic() < deadline, "the DHCP server of h1 is not on h2 after 40 s"
         server.agents.post("/agent/v1/report", content=beat, headers=living)
         time.sleep(0.1)
+
+
+def test_zones_are_listed_asked_for_and_shown(server: Server) -> None:
+    add_host(server, "h1", "192.0.2.1", dhcp=True)
+    zones = server.api.get("/v2.0/availability_zones").json()["availability_zones"]
+    assert zones == [{"name": "nova", "state": "available", "resource": "network"}]
+    network = vxlan(server, availability_zone_hints=["nova"])
+    assert network["availability_zone_hints"] == network["availability_zones"] == ["nova"]
+    body = {"network": {"availability_zone_hints": ["mars"]}}
+    answer = server.api.post("/v2.0/networks", json=body)
+    assert answer.status_code == 404
+    assert answer.json()["NeutronError"]["type"] == "AvailabilityZoneNotFound"
+    agents = server.api.get("/v2.0/agents", params={"availability_zone": "nova"}).json()["agents"]
+    assert [agent["availability_zone"] for agent in agents] == ["nova"]

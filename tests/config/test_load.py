@@ -302,6 +302,16 @@ def test_options_of_overlay_networks_are_neutrons(tmp_path: Path) -> None:
     )
 
 
+def test_neutrons_spelling_of_the_section_of_agents_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lessor.conf"
+    file.write_text("[AGENT]\navailability_zone = east\n[ovs]\nlocal_ip = 2001:db8::4\n")
+    agent = load_agent([file])
+    assert (agent.availability_zone, str(agent.local_ip)) == ("east", "2001:db8::4")
+    assert "ignored" not in "".join(capsys.readouterr())
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -312,7 +322,8 @@ def test_options_of_overlay_networks_are_neutrons(tmp_path: Path) -> None:
         ("[ml2_type_vxlan]\nvni_ranges = 1:9,9:20", "overlap"),
         ("[ml2]\nproject_network_types = vlan", "flat, vxlan"),
         ("[ovs]\nlocal_ip = 127.0.0.1", "network between hosts"),
-        ("[ovs]\nlocal_ip = 2001:db8::1", "IPv4"),
+        ("[ovs]\nlocal_ip = fe80::1", "network between hosts"),
+        ("[ovs]\nlocal_ip = 192.0.2", "IPv4 or IPv6"),
         ("[ovs]\ndatapath_type = kernel", "system or netdev"),
         ("dhcp_agents_per_network = 0", "dhcp_agents_per_network"),
         ("[agent]\nvxlan_udp_port = 65536", "vxlan_udp_port"),

@@ -1,12 +1,12 @@
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 
 import pytest
 
 from lessor.core.desired import Planner
 from lessor.core.int_flows import int_flows
-from lessor.core.overlay import OverlayPart
+from lessor.core.overlay import OverlayPart, tunnel_name
 from lessor.core.ready import Found, PortReports
 from lessor.core.tun_flows import tun_flows
 from lessor.core.vlans import local_vlans
@@ -173,3 +173,17 @@ def test_a_network_keeps_its_local_vlan_and_a_new_one_takes_the_lowest_free() ->
     assert local_vlans({"a": 7, "b": 7}, ["a", "b"]) == {"a": 7, "b": 1}
     with pytest.raises(Exhausted, match="all 4094 are in use"):
         local_vlans({}, [str(number) for number in range(4095)])
+
+
+def test_a_tunnel_to_an_ipv6_end_is_named_after_a_digest_of_it() -> None:
+    """As Neutron names it: base 32 of SHA-1 of the address as text (sha1sum, base32 say so)."""
+    assert tunnel_name(IPv6Address("2001:db8::7")) == "vxlan-4cclnb2dy"
+
+
+def test_ends_of_two_ip_versions_have_no_tunnel_and_it_is_said() -> None:
+    other = replace(scope(*ALL), peers={**PEERS, "b": IPv6Address("2001:db8::b")})
+    desired = Planner(settings("a")).desired(View(epoch="e", scopes={"blue": other}))
+    assert [dict(one.options)["remote_ip"] for one in desired.overlay[0].tunnels] == [
+        str(PEERS["net"])
+    ]
+    assert desired.problems[0].startswith("network blue: no tunnel leads to b, whose local_ip")

@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
 
 from lessor.errors import ConfigError, Unavailable
 from lessor.store import database
@@ -108,3 +110,22 @@ def test_another_program_may_read_while_we_write(cloud: Cloud) -> None:
         cloud.network("10.1.0.0/24")
         assert other.execute("SELECT count(*) FROM networks").fetchone() == (1,)
     other.close()
+
+
+def test_tunnel_ends_of_an_older_database_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "lessor.sqlite"
+    config = Config()
+    config.set_main_option("script_location", str(database.FOLDER))
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0002")
+        conn.exec_driver_sql(
+            "INSERT INTO hosts (name, id, token_hash, local_ip) VALUES "
+            "('h', 'i', 't', 3221225991), ('g', 'j', 'u', NULL)"
+        )
+    engine.dispose()
+    store = Store.open(settings_in(tmp_path))
+    ends = {host.name: str(host.local_ip) for host in store.hosts()}
+    assert ends == {"h": "192.0.2.7", "g": "None"}
+    store.close()

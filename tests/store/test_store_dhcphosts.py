@@ -469,3 +469,47 @@ def test_a_dhcp_host_may_ask_who_a_vm_of_another_host_is(fleet: Fleet) -> None:
     assert found is not None
     assert found.port.id == port.id
     assert fleet.cloud.store.metadata_facts("n2", [network.id], ip_of(port)) is None
+
+
+# --- availability zones ---------------------------------------------------------------------------
+
+
+def zoned(fleet: Fleet, **zones: str) -> None:
+    """Add hosts, each in its zone; they go on saying so."""
+    beat = fleet.beat
+    fleet.beat = lambda host, **more: beat(host, availability_zone=zones[host], **more)  # type: ignore[method-assign]
+    fleet.add(*zones)
+
+
+def test_servers_are_in_the_zones_that_a_network_asks_for(fleet: Fleet) -> None:
+    zoned(fleet, n1="east", n2="west", n3="west")
+    made = [fleet.network(availability_zone_hints=("west",)) for _ in range(3)]
+    assert [fleet.on(network) for network in made] == [["n2"], ["n3"], ["n2"]]
+    found = fleet.cloud.store.zones_of([network.id for network in made])
+    assert found == {network.id: ["west"] for network in made}
+
+
+def test_a_server_moves_within_its_zones_or_not_at_all(fleet: Fleet) -> None:
+    zoned(fleet, n1="east", n2="west", n3="west")
+    network = fleet.network(availability_zone_hints=("west",))
+    fleet.run(DOWN_S + 2)
+    fleet.alive -= {"n2"}
+    fleet.run(DOWN_S + 2)
+    assert fleet.on(network) == ["n3"]
+    fleet.alive -= {"n3"}
+    fleet.run(DOWN_S + 2)
+    assert fleet.on(network) == ["n3"]
+
+
+def test_two_servers_are_in_two_zones_if_they_can(two_each: Fleet) -> None:
+    zoned(two_each, n1="east", n2="east", n3="west")
+    assert two_each.on(two_each.network()) == ["n1", "n3"]
+    assert two_each.on(two_each.network(availability_zone_hints=("east",))) == ["n1", "n2"]
+
+
+def test_a_zone_without_hosts_is_refused(fleet: Fleet) -> None:
+    zoned(fleet, n1="east")
+    with pytest.raises(NotFound, match="availability zone 'north' has no host.*east") as caught:
+        fleet.network(availability_zone_hints=("north",))
+    assert caught.value.type == "AvailabilityZoneNotFound"
+    assert fleet.cloud.store.networks() == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any
 
 import pytest
@@ -356,3 +356,27 @@ def test_a_deleted_network_takes_its_dhcp_ports_along(fleet: Cloud) -> None:
     fleet.store.delete_network(network.id)
     assert fleet.store.ports() == []
     assert agent.poll().scopes == {}
+
+
+# --- IPv6 underlay --------------------------------------------------------------------------------
+
+
+def test_an_ipv6_tunnel_end_is_kept_told_to_peers_and_one_hosts_only(fleet: Cloud) -> None:
+    ends = {name: ip_address(f"2001:db8::{n}") for n, name in enumerate(ENDS, 1)}
+    for name, end in ends.items():
+        tunnel(fleet, name, local_ip=end)
+    assert fleet.store.host("h1").local_ip == ends["h1"]
+    network = vxlan(fleet)
+    fleet.port(network, "h1")
+    view = merge(View(), fleet.store.view("h1", request(View(), 0)))
+    assert view.scopes[network.id].peers == {name: ends[name] for name in ("net", "h1")}
+    with pytest.raises(Conflict, match="host h2 reports local_ip 2001:db8::2"):
+        tunnel(fleet, "h2", local_ip=ends["h1"])
+
+
+def test_over_ipv6_a_tunnel_takes_20_bytes_more(fleet: Cloud) -> None:
+    assert vxlan(fleet).mtu == 1450
+    tunnel(fleet, "h2", local_ip=ip_address("2001:db8::2"))
+    assert vxlan(fleet, "10.1.0.0/24").mtu == 1430
+    with pytest.raises(Invalid, match="it takes 70 bytes"):
+        vxlan(fleet, "10.2.0.0/24", mtu=1450)

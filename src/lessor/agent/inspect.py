@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from socket import AF_INET
+from socket import AF_INET, AF_INET6
 
 from pyroute2 import IPRoute
 
@@ -58,9 +58,12 @@ class Inspector:
 
     def _local_ip(self) -> Iterator[str]:
         """Say that tunnels have no end here."""
-        local_ip = str(self._settings.local_ip) if self._settings.local_ip else None
+        local_ip = self._settings.local_ip
+        if local_ip is None:
+            return
         self._ip = self._ip or IPRoute()
-        if local_ip and all(one.local != local_ip for one in addresses(self._ip, family=AF_INET)):
+        family = AF_INET if local_ip.version == 4 else AF_INET6  # noqa: PLR2004 - IPv4
+        if all(one.local != str(local_ip) for one in addresses(self._ip, family=family)):
             yield (
                 f"local_ip {local_ip} is on no interface of this host; its overlay networks reach "
                 "no other host until it is: give it to an interface, or set local_ip to one's"

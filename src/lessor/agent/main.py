@@ -258,6 +258,7 @@ class _Run:
             physical_networks=tuple(mapping.physical_network for mapping in mappings),
             network_host=self._settings.network_host and bool(mappings or self._settings.local_ip),
             local_ip=self._settings.local_ip,
+            availability_zone=self._settings.availability_zone,
         )
 
 

@@ -53,7 +53,7 @@ RESOURCE = Resource(
         Field(name="admin_state_up", kind=bool, show=constant(True), fixed="true"),
         Field(name="alive", kind=bool, query=flag),
         Field(name="resources_synced", kind=bool, attr="in_sync"),
-        Field(name="availability_zone", show=constant("nova")),
+        Field(name="availability_zone", query=text),
         Field(name="description", show=constant("")),
         Field(name="configurations", kind=dict[str, Any], show=_configurations),
         Field(name="created_at", show=_time("created_at"), sort=True),

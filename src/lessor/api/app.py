@@ -26,6 +26,7 @@ from lessor.api import (
     rbac,
     subnetpools,
     subnets,
+    zones,
 )
 from lessor.api.access import Access, guard
 from lessor.api.authentication import authentication
@@ -76,6 +77,7 @@ def users_app(store: Store, settings: ServerSettings) -> ASGIApp:
             *agents.handlers(store),
             *dhcp_agents.handlers(store, settings),
             *rbac.handlers(store),
+            *zones.handlers(store),
             *_health(store, metrics),
         ],
         guards=[guard],

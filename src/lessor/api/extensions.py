@@ -17,6 +17,7 @@ KNOWN: Mapping[str, tuple[str, str]] = {
     "address-scope": ("Address scope", "Subnet pools that don't overlap"),
     "agent": ("agent", "The agents that serve networks"),
     "allowed-address-pairs": ("Allowed Address Pairs", "Further addresses a port may send with"),
+    "availability_zone": ("Availability Zone", "Which zones hosts are in"),
     "binding": ("Port Binding", "The host of a port, and how it is plugged there"),
     "default-subnetpools": ("Default Subnetpools", "One pool may be the default"),
     "dhcp_agent_scheduler": ("DHCP Agent Scheduler", "Which agents serve DHCP on a network"),
@@ -27,6 +28,10 @@ KNOWN: Mapping[str, tuple[str, str]] = {
     "lessor": ("Lessor", "Leases, addresses, instances and hosts; lessor: attributes"),
     "net-mtu": ("Network MTU", "The MTU of a network"),
     "net-mtu-writable": ("Network MTU (writable)", "A network's MTU can be set"),
+    "network_availability_zone": (
+        "Network Availability Zone",
+        "Zones that a network's DHCP servers shall be in, and are in",
+    ),
     "pagination": ("Pagination support", "limit, marker and page_reverse"),
     "port-security": ("Port Security", "Protection of ports can be switched off"),
     "project-id": ("project_id field enabled", "project_id means the same as tenant_id"),
@@ -53,6 +58,7 @@ NOUNS = (
     "ports",
     "agents",
     "rbac-policies",
+    "availability_zones",
     "extensions",
 )
 OWN_NOUNS = ("leases", "addresses", "instances", "hosts")

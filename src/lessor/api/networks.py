@@ -42,6 +42,7 @@ class Facts:
 
     subnets: Mapping[str, Sequence[str]]
     scopes: Mapping[str, str]
+    zones: Mapping[str, Sequence[str]]
     mappings: Mapping[str | None, FlatMapping]
 
     def bridge(self, network: Network) -> str | None:
@@ -91,6 +92,18 @@ RESOURCE = Resource(
         ),
         Field(name="port_security_enabled", kind=bool, on="cu", query=flag),
         Field(name="dns_domain", on="cu", accept=domain, query=text),
+        Field(
+            name="availability_zone_hints",
+            kind=list[Name],
+            on="c",
+            accept=lambda names: tuple(dict.fromkeys(names)),
+            show=lambda row, _: [*row.availability_zone_hints],
+        ),
+        Field(
+            name="availability_zones",
+            kind=list[str],
+            show=lambda row, facts: [*facts.zones.get(row.id, ())],
+        ),
         Field(name="lessor:multi_host", attr="multi_host", kind=bool, on="cu", query=flag),
         Field(name="lessor:share_address", attr="share_address", kind=bool, on="cu", query=flag),
         Field(name="lessor:host", attr="host", kind=Name | None, on="cu", query=text),
@@ -119,6 +132,7 @@ def facts(store: Store, settings: ServerSettings, rows: Sequence[Network]) -> Fa
     return Facts(
         {row.id: found.get(row.id, []) for row in rows},
         store.scopes_of_networks([row.id for row in rows]),
+        store.zones_of([row.id for row in rows]),
         {mapping.physical_network: mapping for mapping in settings.flat_mappings},
     )
 

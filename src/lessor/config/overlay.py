@@ -46,8 +46,8 @@ OVS_OPTIONS = [
     cfg.Opt(
         "local_ip",
         type=types.optional(types.tunnel_end),
-        help="Address of this host, on one of its interfaces, at which its tunnels end. Unset: it "
-        "takes no part in overlay networks.",
+        help="IPv4 or IPv6 address of this host, on one of its interfaces, at which its tunnels "
+        "end. Unset: it takes no part in overlay networks.",
     ),
     cfg.Opt(
         "integration_bridge",
@@ -76,6 +76,12 @@ OVS_OPTIONS = [
 ]
 
 AGENT_OPTIONS = [
+    cfg.StrOpt(
+        "availability_zone",
+        default="nova",
+        max_length=255,
+        help="Zone that this host is in: networks may ask for DHCP servers in certain zones.",
+    ),
     cfg.PortOpt(
         "vxlan_udp_port",
         default=4789,

@@ -93,7 +93,7 @@ def _parse(files: Iterable[Path]) -> dict[Key, list[tuple[Path, str]]]:
         except cfg.ParseError as error:
             raise ConfigError(f"settings file {error}") from error
         for section, assignments in sections.items():
-            group = section if section.upper() != "DEFAULT" else "DEFAULT"
+            group = section.lower() if section.upper() != "DEFAULT" else "DEFAULT"
             for name, texts in assignments.items():
                 key = (group, name.replace("-", "_"))
                 said.setdefault(key, []).extend((file, text) for text in texts)

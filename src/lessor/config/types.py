@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 
+from lessor.model import TunnelEnd
 from lessor.settings import FlatMapping
 
 MAX_PORT = 65535
@@ -141,10 +142,17 @@ def words(text: object) -> str:
     return str(text).strip()
 
 
-def tunnel_end(text: object) -> IPv4Address:
-    """Read the address at which a host's tunnels end: one that packets can be sent to."""
-    address = ipv4(text)
-    if address.is_multicast or address.is_unspecified or address.is_loopback:
+def tunnel_end(text: object) -> TunnelEnd:
+    """Read the address at which a host's tunnels end: one that packets can be sent to.
+
+    Not a link-local one: Open vSwitch takes no interface with it.
+    """
+    try:
+        address = ip_address(str(text).strip())
+    except ValueError:
+        raise ValueError("must be an IPv4 or IPv6 address") from None
+    usable = not (address.is_multicast or address.is_unspecified or address.is_loopback)
+    if not usable or (address.version == 6 and address.is_link_local):  # noqa: PLR2004 - IPv6
         raise ValueError("must be this host's address on the network between hosts")
     return address
 

@@ -81,7 +81,8 @@ class Planner:
         state = self._join(parts)
         if overlay:
             state = with_overlay(state, overlay, self._settings, self._datapath)
-        said = tuple(problem for problem in problems.values() if problem)
+        apart = (self._overlay.unreachable(scope) for scope in tunnelled.values())
+        said = tuple(problem for problem in (*problems.values(), *apart) if problem)
         return Desired(state, tuple(parts), tuple(overlay), said)
 
     @property

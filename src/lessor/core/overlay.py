@@ -8,6 +8,8 @@ Source: semantics.md B5 to B8, B15 to B17, B20.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -25,7 +27,7 @@ from lessor.core.state import (
     Tap,
 )
 from lessor.core.vmport import Sources, allowed, is_vm, tap_name, tap_of
-from lessor.model import METADATA_ADDRESS, Network, Port, Scope, Subnet
+from lessor.model import METADATA_ADDRESS, Network, Port, Scope, Subnet, TunnelEnd
 from lessor.settings import AgentSettings
 
 HTTP = 80
@@ -97,9 +99,16 @@ def namespace_name(network_id: str) -> str:
     return f"qdhcp-{network_id}"
 
 
-def tunnel_name(remote: IPv4Address) -> str:
-    """Name a tunnel after its far end: 192.0.2.7 is "vxlan-c0000207" (semantics.md B16)."""
-    return f"vxlan-{int(remote):08x}"
+def tunnel_name(remote: TunnelEnd) -> str:
+    """Name a tunnel after its far end: 192.0.2.7 is "vxlan-c0000207" (semantics.md B16).
+
+    An IPv6 address doesn't fit into a name; of that it is a digest, as in Neutron: SHA-1 of the
+    address as text, in base 32, cut to what 15 characters leave.
+    """
+    if isinstance(remote, IPv4Address):
+        return f"vxlan-{int(remote):08x}"
+    digest = hashlib.sha1(str(remote).encode(), usedforsecurity=False).digest()
+    return f"vxlan-{base64.b32encode(digest).decode().lower()}"[:LONGEST_NAME]
 
 
 class OverlayPlanner:
@@ -180,10 +189,33 @@ class OverlayPlanner:
         if self._settings.vxlan_udp_port != 4789:  # noqa: PLR2004 - VXLAN's own (RFC 7348)
             yield ("dst_port", str(self._settings.vxlan_udp_port))
 
-    def _remotes(self, scope: Scope) -> dict[str, IPv4Address]:
-        """Return the tunnel ends of the other hosts, by host name."""
+    def _remotes(self, scope: Scope) -> dict[str, TunnelEnd]:
+        """Return the tunnel ends of the other hosts, by host name.
+
+        A tunnel has both ends in one IP version: others can't be reached (`unreachable`).
+        """
         own = self._settings.local_ip
-        return {host: ip for host, ip in sorted(scope.peers.items()) if ip != own}
+        return {
+            host: ip
+            for host, ip in sorted(scope.peers.items())
+            if own is not None and ip != own and ip.version == own.version
+        }
+
+    def unreachable(self, scope: Scope) -> str:
+        """Say which hosts of a network no tunnel leads to from here; "": there are none."""
+        own = self._settings.local_ip
+        others = [
+            host
+            for host, ip in sorted(scope.peers.items())
+            if own is not None and ip.version != own.version
+        ]
+        if own is None or not others:
+            return ""
+        return (
+            f"network {scope.network.name or scope.network.id}: no tunnel leads to "
+            f"{', '.join(others)}, whose local_ip is not of IPv{own.version} as this host's {own}; "
+            "give all hosts a local_ip of one IP version"
+        )
 
     # --- what the flows are made from
 

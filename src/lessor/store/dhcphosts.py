@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, exists, func, literal, select, union, update
 
 from lessor.errors import Conflict, NotFound
-from lessor.store import overlay, servers, serving
+from lessor.store import overlay, servers, serving, zones
 from lessor.store.dialect import insert
 from lessor.store.fleet import HOSTS, Fleet
 from lessor.store.ground import Ground, dhcp_hosts, ground, hosts_taking_part, network_not_found
@@ -70,9 +70,9 @@ def fill(tx: Tx, found: Fleet) -> int:
 
 
 def _complete(tx: Tx, land: Ground, found: Fleet) -> int:
-    here = [*land.dhcp_hosts]
+    here, hints = [*land.dhcp_hosts], zones.hints(tx.conn, land.id)
     while len(here) < tx.settings.dhcp_agents_per_network:
-        host = found.choose(here)
+        host = found.choose(here, hints)
         if host is None:
             break
         _place(tx, land, host)
@@ -140,7 +140,8 @@ def fail_over(tx: Tx, found: Fleet) -> list[Move]:
     lost = {"hosts": [host for host in found.lost if host in found.load]}
     moves: list[Move] = []
     for port_id, network_id, source in tx.conn.execute(_SERVERS, lost).all():
-        target = found.choose(dhcp_hosts(tx.conn, network_id))
+        others = [host for host in dhcp_hosts(tx.conn, network_id) if host != source]
+        target = found.choose(others, zones.hints(tx.conn, network_id))
         if target is not None:
             _move(tx, port_id, Move(network_id, source, target))
             moves.append(Move(network_id, source, target))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, select
 
@@ -41,24 +41,37 @@ class Fleet:
         able: alive, with a tunnel end, and network hosts: they may be given servers.
         lost: dead, or not able to serve any more by what they say of themselves.
         load: how many DHCP servers each host has.
+        zones: the availability zone of each host.
     """
 
     able: frozenset[str]
     lost: frozenset[str]
     load: dict[str, int]
+    zones: dict[str, str] = field(default_factory=dict)
 
-    def choose(self, besides: Collection[str]) -> str | None:
-        """Return the able host with the fewest servers, and count one more for it."""
-        rest = self.able.difference(besides)
+    def choose(self, besides: Collection[str], hints: Collection[str] = ()) -> str | None:
+        """Return the able host with the fewest servers, and count one more for it.
+
+        It is in one of the zones `hints`, if there are any, and if possible in another zone than
+        the servers that the network has (semantics.md B13).
+        """
+        wanted = (h for h in self.able if not hints or self.zones.get(h) in hints)
+        rest = [host for host in wanted if host not in besides]
         if not rest:
             return None
-        chosen = min(rest, key=lambda host: (self.load.get(host, 0), host))
+        used = {self.zones.get(host) for host in besides}
+        chosen = min(rest, key=lambda h: (self.zones.get(h) in used, self.load.get(h, 0), h))
         self.load[chosen] = self.load.get(chosen, 0) + 1
         return chosen
 
 
 HOSTS = select(
-    hosts.c.name, hosts.c.heartbeat_at, hosts.c.started_at, hosts.c.network_host, hosts.c.local_ip
+    hosts.c.name,
+    hosts.c.heartbeat_at,
+    hosts.c.started_at,
+    hosts.c.network_host,
+    hosts.c.local_ip,
+    hosts.c.availability_zone,
 )
 _LOAD = (
     select(ports.c.server_of, func.count())
@@ -73,7 +86,9 @@ def read(conn: Connection, beats: Beats, now: float, down_s: float) -> Fleet:
     known = beats.known()
     able: set[str] = set()
     lost: set[str] = set()
+    zones: dict[str, str] = {}
     for row in conn.execute(HOSTS):
+        zones[row.name] = row.availability_zone
         beat = max(row.heartbeat_at or 0.0, known.get(row.name, 0.0))
         start = min(row.started_at or 0.0, beat) + START_S * load.get(row.name, 0)
         if beat + down_s > now:
@@ -81,4 +96,4 @@ def read(conn: Connection, beats: Beats, now: float, down_s: float) -> Fleet:
             (able if fit else lost).add(row.name)
         elif start + down_s <= now:
             lost.add(row.name)
-    return Fleet(frozenset(able), frozenset(lost), load)
+    return Fleet(frozenset(able), frozenset(lost), load, zones)

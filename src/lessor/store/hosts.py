@@ -13,13 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, or_, select, update
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
-from lessor.model import Host, PortReport, Report
+from lessor.model import Host, PortReport, Report, TunnelEnd
 from lessor.store import overlay, serving
 from lessor.store.allocation import free
 from lessor.store.ground import hosts_taking_part
 from lessor.store.listing import Listing
 from lessor.store.query import Query
-from lessor.store.rows import HOST, host_of, number_of, packed
+from lessor.store.rows import HOST, host_of, packed
 from lessor.store.tables import holds, hosts, networks, ports
 from lessor.store.writer import Tx
 
@@ -177,7 +177,7 @@ def report(tx: Tx, host: str, said: Report, beats: Beats) -> None:
     last = max(row.heartbeat_at or 0.0, beats.known().get(host, 0.0))
     if row.run_id and row.run_id not in {said.run_id, said.previous_run_id}:
         _check_silent(host, tx.now - last, tx.now - beats.alive_since(tx.now))
-    if row.local_ip != number_of(said.local_ip):
+    if row.local_ip != _text(said.local_ip):
         overlay.check_end(tx.conn, host, said.local_ip)
         _moved_end(tx, host)
     tx.conn.execute(update(hosts).where(hosts.c.name == host).values(**_columns(said, tx.now)))
@@ -191,6 +191,10 @@ def _moved_end(tx: Tx, host: str) -> None:
     for network_id in overlay.networks_of(tx.conn, host):
         tx.touch("networks", network_id)
         tx.concerns(hosts_taking_part(tx.conn, network_id))
+
+
+def _text(end: TunnelEnd | None) -> str | None:
+    return None if end is None else str(end)
 
 
 def _check_silent(host: str, ago_s: float, down_s: float) -> None:
@@ -210,7 +214,8 @@ def _columns(said: Report, now: float) -> dict[str, Any]:
         "version": said.version,
         "physical_networks": packed(said.physical_networks),
         "network_host": said.network_host,
-        "local_ip": number_of(said.local_ip),
+        "local_ip": _text(said.local_ip),
+        "availability_zone": said.availability_zone,
         "in_sync": said.in_sync,
         "counts": packed(said.counts),
     }

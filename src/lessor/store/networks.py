@@ -13,13 +13,13 @@ from sqlalchemy.exc import IntegrityError
 from lessor.errors import Conflict, InUse, Invalid
 from lessor.model import DHCP_OWNER, Network
 from lessor.settings import ServerSettings
-from lessor.store import overlay, rbac, visible, vnis
+from lessor.store import overlay, rbac, visible, vnis, zones
 from lessor.store.allocation import hold
 from lessor.store.dialect import attempt
 from lessor.store.ground import hosts_taking_part, network_not_found
 from lessor.store.listing import Listing
 from lessor.store.query import Query
-from lessor.store.rows import NETWORK, address_of, network_of
+from lessor.store.rows import NETWORK, address_of, network_of, packed
 from lessor.store.tables import addresses, holds, hosts, networks, pools, ports, subnets, tombstones
 from lessor.store.tagrows import forget_network
 from lessor.store.values import NetworkValues
@@ -82,12 +82,14 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
         alive: hosts that can own it.
 
     Raises:
+        NotFound: a zone that is asked for has no host.
         Invalid: there is no such type, the physical network of a flat one has no bridge, or a
             value is out of range.
         Conflict: its VNI is in use.
         Exhausted: no VNI is free.
     """
     kind = overlay.type_of(tx, values)
+    zones.check(tx.conn, values.get("availability_zone_hints", ()))
     own = overlay.shape(tx, values) if kind == overlay.VXLAN else _flat(tx, values, alive)
     network = Network(
         **cast(Any, _plain(values))
@@ -103,7 +105,7 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
         raise Conflict(f"there is a network {network.id} already")
     try:
         with attempt(tx.conn):
-            tx.conn.execute(insert(networks), {c.name: getattr(network, c.name) for c in NETWORK})
+            tx.conn.execute(insert(networks), _row(network))
     except IntegrityError as error:
         raise vnis.in_use(tx, network.segmentation_id, error) from error
     if network.shared:
@@ -113,10 +115,15 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
     return network
 
 
+def _row(network: Network) -> dict[str, Any]:
+    row = {column.name: getattr(network, column.name) for column in NETWORK}
+    return row | {"availability_zone_hints": packed(network.availability_zone_hints)}
+
+
 def _plain(values: NetworkValues) -> dict[str, Any]:
     names = (
         "name", "project_id", "description", "admin_state_up", "shared", "port_security_enabled",
-        "dns_domain",
+        "dns_domain", "availability_zone_hints",
     )  # fmt: skip
     return {name: value for name, value in values.items() if name in names}
 
@@ -245,7 +252,7 @@ def update_one(tx: Tx, network_id: str, values: NetworkValues) -> Network:
     changes = {k: v for k, v in values.items() if getattr(before, k) != v}
     _check_fixed(before, changes)
     if before.network_type == overlay.VXLAN:
-        overlay.check_change(tx.settings, network_id, changes)
+        overlay.check_change(tx, network_id, changes)
     elif "mtu" in changes:
         _mtu(cast(int, changes["mtu"]))
     if changes.keys() & {"multi_host", "share_address"}:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, exists, select
 
 from lessor.errors import Conflict, Invalid
-from lessor.model import DHCP_OWNER
-from lessor.settings import ServerSettings
+from lessor.model import DHCP_OWNER, TunnelEnd
 from lessor.store import vnis
 from lessor.store.ground import Ground
 from lessor.store.tables import hosts, networks, ports
@@ -18,7 +17,7 @@ from lessor.store.values import NetworkValues
 from lessor.store.writer import Tx
 
 FLAT, VXLAN = "flat", vnis.VXLAN
-OVERHEAD = 50  # bytes that a tunnel over IPv4 takes of each packet (semantics.md B22)
+OVERHEAD = {4: 50, 6: 70}  # bytes that a tunnel over each IP takes of a packet (B22)
 LEAST_MTU = 68  # RFC 791 section 3.2
 
 # What only flat networks have: asking for one of these is asking for a flat network.
@@ -75,13 +74,13 @@ def shape(tx: Tx, values: NetworkValues) -> dict[str, Any]:
         )
     return {
         "segmentation_id": vnis.vni(tx, values.get("segmentation_id")),
-        "mtu": mtu(tx.settings, values.get("mtu")),
+        "mtu": mtu(tx, values.get("mtu")),
         "multi_host": False,
         "share_address": False,
     }
 
 
-def check_change(settings: ServerSettings, network_id: str, changes: Mapping[str, Any]) -> None:
+def check_change(tx: Tx, network_id: str, changes: Mapping[str, Any]) -> None:
     """Check what is to change of a vxlan network.
 
     Raises:
@@ -90,27 +89,37 @@ def check_change(settings: ServerSettings, network_id: str, changes: Mapping[str
     if wrong := [name for name in _OF_FLAT if changes.get(name)]:
         raise Invalid(f"network {network_id} is a vxlan network: those have no {wrong[0]}")
     if "mtu" in changes:
-        mtu(settings, changes["mtu"])
+        mtu(tx, changes["mtu"])
 
 
 # --- MTU ------------------------------------------------------------------------------------------
 
 
-def mtu(settings: ServerSettings, asked: int | None) -> int:
+def mtu(tx: Tx, asked: int | None) -> int:
     """Return the MTU of an overlay network: what the underlay leaves, or less if asked.
+
+    Where any host's tunnels end at an IPv6 address, packets are to fit behind its longer header.
 
     Raises:
         Invalid: the underlay can't carry as much, or IPv4 allows no such MTU.
     """
-    most = settings.global_physnet_mtu - OVERHEAD
+    most = tx.settings.global_physnet_mtu - (takes := overhead(tx.conn))
     if asked is None:
         asked = most
     if not LEAST_MTU <= asked <= most:
         raise Invalid(
             f"mtu {asked} is not between {LEAST_MTU} and {most}, which global_physnet_mtu="
-            f"{settings.global_physnet_mtu} leaves to a vxlan network (it takes {OVERHEAD} bytes)"
+            f"{tx.settings.global_physnet_mtu} leaves to a vxlan network (it takes {takes} bytes)"
         )
     return asked
+
+
+_END6 = select(1).where(hosts.c.local_ip.like("%:%")).limit(1)
+
+
+def overhead(conn: Connection) -> int:
+    """Return how many bytes of a packet on the underlay are not a VM's."""
+    return OVERHEAD[6 if conn.execute(_END6).first() else 4]
 
 
 # --- ports ----------------------------------------------------------------------------------------
@@ -155,15 +164,15 @@ _OF_HOST = (
 )
 
 
-def peers(conn: Connection, ids: list[str]) -> dict[str, dict[str, IPv4Address]]:
+def peers(conn: Connection, ids: list[str]) -> dict[str, dict[str, TunnelEnd]]:
     """Return for each network the tunnel ends of the hosts that have a port of it."""
-    found: dict[str, dict[str, IPv4Address]] = {network_id: {} for network_id in ids}
+    found: dict[str, dict[str, TunnelEnd]] = {network_id: {} for network_id in ids}
     for network_id, host, end in conn.execute(_PEERS, {"ids": ids}) if ids else ():
-        found[network_id][host] = IPv4Address(end)
+        found[network_id][host] = ip_address(end)
     return found
 
 
-def check_end(conn: Connection, host: str, end: IPv4Address | None) -> None:
+def check_end(conn: Connection, host: str, end: TunnelEnd | None) -> None:
     """Refuse a tunnel end that another host has: their packets would come to one of them.
 
     Raises:
@@ -171,7 +180,7 @@ def check_end(conn: Connection, host: str, end: IPv4Address | None) -> None:
     """
     if end is None:
         return
-    other = conn.execute(_ENDS, {"end": int(end), "host_name": host}).scalar()
+    other = conn.execute(_ENDS, {"end": str(end), "host_name": host}).scalar()
     if other is not None:
         raise Conflict(
             f"host {host} reports local_ip {end}, which is host {other}'s: two hosts can't have "

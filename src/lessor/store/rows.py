@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +21,7 @@ from lessor.model import (
     Pool,
     Port,
     Subnet,
+    TunnelEnd,
 )
 from lessor.store.tables import addresses, hosts, instances, leases, networks, ports, subnets
 
@@ -64,6 +65,11 @@ def _mapped(text: str, decode: Any) -> Any:
     return {} if text == "{}" else decode(text)
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """Return the value of a column with a list of texts."""
+    return tuple(_listed(text, _TEXTS))
+
+
 def address_of(number: int | None) -> IPv4Address | None:
     """Return an address column's value, None for NULL."""
     return None if number is None else IPv4Address(number)
@@ -74,6 +80,11 @@ def number_of(address: IPv4Address | None) -> int | None:
     return None if address is None else int(address)
 
 
+def end_of(text: str | None) -> TunnelEnd | None:
+    """Return the value of a column with the end of a tunnel, None for NULL."""
+    return None if text is None else ip_address(text)
+
+
 # --- networks -------------------------------------------------------------------------------------
 
 NETWORK = tuple(
@@ -81,7 +92,8 @@ NETWORK = tuple(
     for name in (
         "id", "name", "project_id", "description", "admin_state_up", "network_type",
         "physical_network", "segmentation_id", "mtu", "shared", "port_security_enabled",
-        "dns_domain", "multi_host", "share_address", "host", "revision", "created_at", "updated_at",
+        "dns_domain", "multi_host", "share_address", "host", "availability_zone_hints", "revision",
+        "created_at", "updated_at",
     )
 )  # fmt: skip
 _NETWORK_NAMES = tuple(column.name for column in NETWORK)
@@ -89,7 +101,9 @@ _NETWORK_NAMES = tuple(column.name for column in NETWORK)
 
 def network_of(row: Row[Any]) -> Network:
     """Read a row of `NETWORK`."""
-    return Network(**dict(zip(_NETWORK_NAMES, row, strict=False)))
+    values: dict[str, Any] = dict(zip(_NETWORK_NAMES, row, strict=False))
+    values["availability_zone_hints"] = listed(values["availability_zone_hints"])
+    return Network(**values)
 
 
 # --- subnets --------------------------------------------------------------------------------------
@@ -252,7 +266,7 @@ HOST = tuple(
     hosts.c[name]
     for name in (
         "name", "id", "created_at", "started_at", "heartbeat_at", "version", "physical_networks",
-        "network_host", "local_ip", "in_sync", "problems", "counts",
+        "network_host", "local_ip", "availability_zone", "in_sync", "problems", "counts",
     )
 )  # fmt: skip
 
@@ -270,7 +284,7 @@ def host_of(row: Row[Any], beats: Mapping[str, float], alive_since: float) -> Ho
     values |= {
         "heartbeat_at": beat or None,
         "alive": beat > alive_since,
-        "local_ip": address_of(values["local_ip"]),
+        "local_ip": end_of(values["local_ip"]),
         "physical_networks": _TEXTS(values["physical_networks"]),
         "problems": _TEXTS(values["problems"]),
         "counts": _COUNTS(values["counts"]),

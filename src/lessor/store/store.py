@@ -53,6 +53,7 @@ from lessor.store import (
     tagrows,
     tags,
     views,
+    zones,
 )
 from lessor.store.query import Query
 from lessor.store.values import (
@@ -214,6 +215,14 @@ class Store:
     def rbac_policies(self, query: Query = ALL) -> list[RbacPolicy]:
         """Return the RBAC policies that a query asks for."""
         return self._read(rbac.find, query)
+
+    def zones(self) -> list[str]:
+        """Return the availability zones that hosts are in; see `zones`."""
+        return self._read(zones.known)
+
+    def zones_of(self, network_ids: Collection[str]) -> dict[str, list[str]]:
+        """Return the availability zones in which networks are served; see `zones`."""
+        return self._read(zones.of_networks, network_ids)
 
     # --- subnets ----------------------------------------------------------------------------------
 

@@ -79,7 +79,8 @@ hosts = Table(
     _text("version"),
     _json("physical_networks", "[]"),
     _flag("network_host"),
-    Column("local_ip", BigInteger),  # its end of tunnels
+    Column("local_ip", Text),  # its end of tunnels, as ipaddress writes it
+    Column("availability_zone", Text, nullable=False, server_default="nova"),
     _flag("in_sync"),
     _json("problems", "[]"),
     _json("counts", "{}"),
@@ -106,6 +107,7 @@ networks = Table(
     _text("dns_domain"),
     _flag("multi_host"),
     _flag("share_address"),
+    _json("availability_zone_hints", "[]"),
     Column("host", Text, ForeignKey("hosts.name")),
     _number("revision"),
     _number("form_revision"),  # when it last changed which rows which host has to know
@@ -290,6 +292,18 @@ serving = Table(
     Column("host", Text, primary_key=True),
     _flag("served"),
     _text("pending"),
+)
+
+# Hosts that are asked how a network is there (`lessor network tour`), until they have answered.
+tours = Table(
+    "tours",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("network_id", Text, nullable=False),
+    Column("answer", Text),
+    _time("asked_at"),
+    Index("ix_tours_host", "host"),
 )
 
 _FREE = text("freed_seq IS NOT NULL")

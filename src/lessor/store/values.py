@@ -43,6 +43,7 @@ class NetworkValues(TypedDict, total=False):
     share_address: bool
     host: str | None
     tags: Sequence[str]
+    availability_zone_hints: Sequence[str]  # can't change later
 
 
 class AddressScopeValues(TypedDict, total=False):
