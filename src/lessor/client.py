@@ -121,6 +121,11 @@ class Client:
         """Change one."""
         return self._one(plural, self._ask("PUT", [plural, key], json={SINGULAR[plural]: body}))
 
+    def tour(self, network_id: str) -> Row:
+        """Ask a network's hosts how it is there."""
+        row: Row = self._ask("GET", ["networks", network_id, "tour"])["tour"]
+        return row
+
     def delete(self, plural: str, *key: str) -> None:
         """Delete one; an address's key is its network's id and itself."""
         self._ask("DELETE", [plural, *key])

@@ -307,6 +307,7 @@ class ViewRequest:
     epoch: str = ""
     cursors: dict[str, int] = field(default_factory=dict)
     wait_s: float = 0.0  # long poll: answer at a change, or empty after so long
+    tours: tuple[str, ...] = ()  # ids of those it has taken up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +331,7 @@ class ViewAnswer:
     revision: int
     scopes: dict[str, ScopeChange] = field(default_factory=dict)  # by network id
     left: tuple[str, ...] = ()  # networks that no longer concern the host
+    tours: dict[str, str] = field(default_factory=dict)  # asked of the host: id, network's id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,6 +393,32 @@ class Report:
     applied: dict[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] | None = None  # None: as before
     counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One thing that a network needs on a host: what should be there, and what is."""
+
+    what: str  # "namespace", "tap", "dnsmasq", "flow" …
+    name: str
+    should: str
+    found: str  # in words; "nothing" if it isn't there
+    ok: bool
+    command: str  # what shows it on the host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostTour:
+    """What a host says of a network; `silent` says why it says nothing."""
+
+    host: str
+    pieces: tuple[Piece, ...] = ()
+    silent: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing there, as far as is known."""
+        return not self.silent and all(piece.ok for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,7 @@ class Agent:
         self._planner = planner
         self._port_reports = PortReports()
         self._reconciler = Reconciler(kinds)
+        self.desired: Desired | None = None  # what the last pass wanted
         self._look = asyncio.Event()
         self._suspects: set[str] = set()
         self._found: tuple[str, ...] = ()
@@ -123,7 +124,7 @@ class Agent:
         return self._retry.after(outcome.problems, self._settings.resync_interval)
 
     def _pass(self, view: View, suspects: set[str], full: bool) -> tuple[Desired, Outcome]:
-        desired = self._planner.desired(view)
+        desired = self.desired = self._planner.desired(view)
         self._where.learn(desired.state.dhcp_servers.values())
         if full:
             self._verify()

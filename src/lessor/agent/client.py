@@ -15,7 +15,7 @@ import msgspec
 
 from lessor.core.leases import LiveLease
 from lessor.errors import Conflict, Invalid, LessorError, NotFound, Unauthorized, Unavailable
-from lessor.model import Lease, LeaseBatch, MetadataFacts, Report, ViewAnswer, ViewRequest
+from lessor.model import Lease, LeaseBatch, MetadataFacts, Piece, Report, ViewAnswer, ViewRequest
 from lessor.wire import decode, encode
 
 T = TypeVar("T")
@@ -62,6 +62,14 @@ class Client:
             Conflict: another live agent has this host's name.
         """
         await self._call("POST", "report", report)
+
+    async def tour(self, tour_id: str, pieces: Sequence[Piece]) -> None:
+        """Say how a network is here.
+
+        Raises:
+            NotFound: nobody waits for it any more.
+        """
+        await self._call("POST", f"tours/{tour_id}", list(pieces))
 
     async def leases(self, batch: LeaseBatch) -> int:
         """Send lease events; return the last sequence number that the server has applied."""

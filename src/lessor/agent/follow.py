@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ WAIT_S = 30.0
 LONGEST_RETRY_S = 15.0
 LOOK_S = 0.5  # between looks for an operator's word
 MOST_LOST = 0.5
+MOST_TOURS = 100  # that are remembered: they live for seconds
 
 
 class Source(Protocol):
@@ -40,12 +41,15 @@ class Follower:
         kept: the view, or None as long as there never was one.
         problem: why the view may be old, in words; "" if it is not.
         changed: called when one of them changed.
+        asked: called with a tour's id and its network's, once for each.
     """
 
     def __init__(self, source: Source, store: ViewStore) -> None:
         self._source = source
         self._store = store
         self.changed: Callable[[], None] = _nobody
+        self.asked: Callable[[str, str], None] = lambda _tour, _network: None
+        self._tours: tuple[str, ...] = ()
         self._log = structlog.get_logger()
         self._offered, self._accepted = _words(store.folder)
         self.kept: Kept | None = store.load()
@@ -59,16 +63,23 @@ class Follower:
         failures = 0
         while True:
             try:
-                answer = await self._source.view(request(self._view, self._wait_s))
+                answer = await self._source.view(request(self._view, self._wait_s, self._tours))
             except LessorError as error:
                 failures += 1
                 await self._away(str(error), failures)
                 continue
             failures = 0
+            self._pass_on(answer.tours)
             if self._believed(answer):
                 self._take(answer)
             else:
                 await self._word(answer.epoch)
+
+    def _pass_on(self, tours: Mapping[str, str]) -> None:
+        """Hand new tours over; the server names each until it is told that we have it."""
+        for tour_id, network_id in tours.items():
+            self._tours = (*self._tours, tour_id)[-MOST_TOURS:]
+            self.asked(tour_id, network_id)
 
     @property
     def _view(self) -> View:

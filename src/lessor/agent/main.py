@@ -24,16 +24,26 @@ from lessor.agent.agent import DHCP_KINDS, NETLINK_KINDS, Agent
 from lessor.agent.client import Client
 from lessor.agent.deaths import DeathWatch
 from lessor.agent.follow import Follower
+from lessor.agent.guide import Guide, Known
 from lessor.agent.identity import RunId, claim
 from lessor.agent.inspect import Inspector
 from lessor.agent.kinds import Drivers, make
 from lessor.agent.leasebook import LeaseBook
 from lessor.agent.leases import LeaseForwarder
-from lessor.agent.overlay import DEVICE_KINDS, OVS_KINDS, Plans, learn, watch_namespaces
+from lessor.agent.overlay import (
+    DEVICE_KINDS,
+    OVS_KINDS,
+    Overlay,
+    Plans,
+    learn,
+    watch_namespaces,
+)
 from lessor.agent.reconcile import Reconciler
 from lessor.agent.reporter import Reporter
+from lessor.agent.run import run
 from lessor.agent.spool import Spool
-from lessor.agent.viewstore import ViewStore
+from lessor.agent.tour import tour
+from lessor.agent.viewstore import Kept, ViewStore
 from lessor.agent.wake import FolderWatch
 from lessor.agent.watch import NetlinkWatch
 from lessor.agent.whereabouts import Whereabouts
@@ -41,7 +51,7 @@ from lessor.core.diff import Changes
 from lessor.errors import Conflict, LessorError, NotFound
 from lessor.metadata.app import MetadataApp
 from lessor.metadata.listeners import MetadataListeners
-from lessor.model import Report
+from lessor.model import HostTour, Report
 from lessor.settings import AgentSettings
 from lessor.tls import trust
 
@@ -73,9 +83,7 @@ def plan(settings: AgentSettings) -> str:
         NotFound: this host never had a view.
     """
     place = folder(settings)
-    kept = ViewStore(place).load()
-    if kept is None:
-        raise NotFound(f"no view in {place}: the agent has not had an answer of the server yet")
+    kept = _kept(place)
     spool = Spool(place / "spool")
     drivers = make(
         settings,
@@ -88,6 +96,37 @@ def plan(settings: AgentSettings) -> str:
     kinds = [kind for kind in drivers.kinds if kind.field != "metadata"]
     changes = Reconciler(kinds).plan(Plans(settings, drivers.overlay).desired(kept.view).state)
     return "\n".join(line for kind, found in changes.items() for line in _lines(kind, found))
+
+
+def look_around(settings: AgentSettings, network: str) -> HostTour:
+    """Return how a network is on this host, by the last view; the agent needn't run.
+
+    Args:
+        settings: of the agent.
+        network: its id or name.
+
+    Raises:
+        NotFound: this host never had a view, or it doesn't have the network.
+    """
+    place = folder(settings)
+    kept = _kept(place)
+    found = [key for key, scope in kept.view.scopes.items() if network in {key, scope.network.name}]
+    if len(found) != 1:
+        many = f"; {len(found)} have that name, give an id" if found else ""
+        raise NotFound(f"this host's view has no one network {network}{many}")
+    overlay = Overlay(settings, place) if settings.local_ip else None
+    desired = Plans(settings, overlay).desired(kept.view)
+    pieces = tour(found[0], kept.view, desired, settings, run)
+    if overlay:
+        overlay.close()
+    return HostTour(host=settings.host, pieces=pieces)
+
+
+def _kept(place: Path) -> Kept:
+    kept = ViewStore(place).load()
+    if kept is None:
+        raise NotFound(f"no view in {place}: the agent has not had an answer of the server yet")
+    return kept
 
 
 def accept(settings: AgentSettings) -> str:
@@ -178,6 +217,8 @@ class _Run:
             thread=self._thread,
         )
         follower.changed = agent.look
+        guide = Guide(self._client, self._settings, lambda: _known(follower, agent))
+        follower.asked = guide.ask
         overlay = drivers.overlay
         device_kinds = DEVICE_KINDS if overlay else ()
         tasks = [
@@ -185,6 +226,7 @@ class _Run:
             agent.run,
             reporter.run,
             forwarder.run,
+            guide.run,
             NetlinkWatch(lambda: agent.look(*NETLINK_KINDS, *device_kinds)).run,
             DeathWatch(drivers.dhcp.pidfds, lambda: agent.look(*DHCP_KINDS)).run,
             lambda: self._watch_spool(forwarder),
@@ -260,6 +302,12 @@ class _Run:
             local_ip=self._settings.local_ip,
             availability_zone=self._settings.availability_zone,
         )
+
+
+def _known(follower: Follower, agent: Agent) -> Known | None:
+    if follower.kept is None or agent.desired is None:
+        return None
+    return follower.kept.view, agent.desired
 
 
 def _lines(kind: str, changes: Changes[Any]) -> Iterable[str]:

@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 from litestar import Litestar, Request, Response, get, post
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromQuery, RawBody
+from litestar.params import FromPath, FromQuery, RawBody
 from msgspec import Struct
 
 from lessor import wire
 from lessor.api import problems
 from lessor.api.notifier import Notifier
 from lessor.errors import Conflict, Invalid, NotFound, Unauthorized
-from lessor.model import LeaseBatch, MetadataFacts, Report, ViewAnswer, ViewRequest
+from lessor.model import LeaseBatch, MetadataFacts, Piece, Report, ViewAnswer, ViewRequest
 from lessor.store.store import Store
 
 LONGEST_WAIT_S = 60.0
@@ -59,6 +59,11 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         store.report(request.state.host, wire.decode(body, Report))
         return _json({})
 
+    @post("/agent/v1/tours/{key:str}", status_code=204, sync_to_thread=True)
+    def tour(request: AnyRequest, key: FromPath[str], body: RawBody) -> None:
+        """Take what a host says of a network."""
+        store.answer_tour(request.state.host, key, wire.decode(body, list[Piece]))
+
     @get("/agent/v1/metadata", sync_to_thread=True)
     def metadata(
         request: AnyRequest,
@@ -82,7 +87,7 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         return _json({"host": request.state.host, "epoch": store.epoch})
 
     return Litestar(
-        route_handlers=[view, report, *_leases(store), metadata, password, ping],
+        route_handlers=[view, report, tour, *_leases(store), metadata, password, ping],
         guards=[known],
         openapi_config=None,
         exception_handlers=problems.HANDLERS,
@@ -138,7 +143,7 @@ def _look(
 
 
 def _tells(answer: ViewAnswer, asked: ViewRequest) -> bool:
-    return bool(answer.scopes or answer.left or answer.epoch != asked.epoch)
+    return bool(answer.scopes or answer.left or answer.tours or answer.epoch != asked.epoch)
 
 
 def _facts(store: Store, host: str, networks: list[str], address: str) -> MetadataFacts:

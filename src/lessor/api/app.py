@@ -26,6 +26,7 @@ from lessor.api import (
     rbac,
     subnetpools,
     subnets,
+    tours,
     zones,
 )
 from lessor.api.access import Access, guard
@@ -78,6 +79,7 @@ def users_app(store: Store, settings: ServerSettings) -> ASGIApp:
             *dhcp_agents.handlers(store, settings),
             *rbac.handlers(store),
             *zones.handlers(store),
+            *tours.handlers(store),
             *_health(store, metrics),
         ],
         guards=[guard],

@@ -10,6 +10,7 @@ import typer
 from lessor.cli import ask, kinds
 from lessor.cli.layout import Column, Row, by_name
 from lessor.cli.nova import Subnets
+from lessor.cli.tour import tour_text
 
 if TYPE_CHECKING:
     from lessor.client import Client
@@ -201,6 +202,24 @@ def show(network: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Js
     with ask.client(server) as api:
         row = api.find("networks", network)
     ask.print_row(row, json=json)
+
+
+@app.command()
+def tour(network: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
+    """Walk through a network on all its hosts: what should be there, and whether it is.
+
+    Exit status 1 if a piece is missing, or a host doesn't answer.
+    """
+    with ask.client(server) as api:
+        row = api.find("networks", network)
+        with ask.working(f"asking the hosts of {row['name'] or row['id']}"):
+            found = api.tour(str(row["id"]))
+    if json:
+        ask.print_json(found)
+    else:
+        print(tour_text(row, found))
+    if not found["ok"]:
+        raise typer.Exit(1)
 
 
 @app.command("set")

@@ -5,12 +5,15 @@ What a process needs is imported when it starts: an agent loads nothing of the s
 
 from __future__ import annotations
 
+import json as jsons
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lessor.cli import kinds
+from lessor.cli.tour import host_text
 
 if TYPE_CHECKING:
     from lessor.settings import AgentSettings, ServerSettings
@@ -161,6 +164,32 @@ def plan(  # noqa: PLR0917 - as server
     from lessor.agent.main import plan as planned  # noqa: PLC0415 - see the module's words
 
     print(planned(settings) or "nothing: this host is as it should be")
+
+
+@agent_app.command()
+def tour(  # noqa: PLR0917 - as server
+    context: typer.Context,
+    network: Annotated[str, typer.Argument(help="Name or id.")],
+    config_file: ConfigFile = None,
+    state_dir: StateDir = None,
+    set_: Set = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Walk through a network on this host: what should be there, and whether it is.
+
+    It needs neither the server nor a running agent. Exit status 1 if a piece is missing.
+    """
+    files, before = context.obj
+    said = before | overrides(state_dir, set_, debug=debug)
+    settings = agent_settings([*files, *(config_file or [])], said, warn=False)
+    from lessor.agent.main import look_around  # noqa: PLC0415 - see the module's words
+
+    found = look_around(settings, network)
+    row = {"ok": found.ok, **asdict(found)}
+    print(jsons.dumps(row, indent=2) if json else host_text(row))
+    if not found.ok:
+        raise typer.Exit(1)
 
 
 @agent_app.command()

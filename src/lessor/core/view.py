@@ -45,10 +45,10 @@ def _scope(known: Scope | None, change: ScopeChange, revision: int) -> Scope | N
     )
 
 
-def request(view: View, wait_s: float) -> ViewRequest:
-    """Return what to ask the server for: all that is newer than this view."""
+def request(view: View, wait_s: float, tours: tuple[str, ...] = ()) -> ViewRequest:
+    """Return what to ask the server for: all that is newer than this view, and new tours."""
     cursors = {key: scope.revision for key, scope in view.scopes.items()}
-    return ViewRequest(epoch=view.epoch, cursors=cursors, wait_s=wait_s)
+    return ViewRequest(epoch=view.epoch, cursors=cursors, wait_s=wait_s, tours=tours)
 
 
 def share_lost(view: View, newer: View) -> float:

@@ -19,11 +19,13 @@ from lessor.model import (
     AddressInfo,
     AddressScope,
     Host,
+    HostTour,
     Instance,
     Lease,
     LeaseBatch,
     MetadataFacts,
     Network,
+    Piece,
     Port,
     RbacPolicy,
     Report,
@@ -52,6 +54,7 @@ from lessor.store import (
     subnets,
     tagrows,
     tags,
+    tours,
     views,
     zones,
 )
@@ -542,6 +545,25 @@ class Store:
             NotFound: there is no such network, or the host takes no part in it.
         """
         return self._read(leases.live, host, network_id, self._clock())
+
+    # --- tours ------------------------------------------------------------------------------------
+
+    def ask_tour(self, network_id: str) -> tours.Asked:
+        """Ask the hosts of a network how it is there; see `tours.ask`."""
+        alive = [host.name for host in self.hosts(Query(filters={"alive": (True,)}))]
+        return self._write(tours.ask, network_id, alive).value
+
+    def answer_tour(self, host: str, tour_id: str, pieces: Collection[Piece]) -> None:
+        """Keep what a host says; see `tours.answer`."""
+        self._write(tours.answer, host, tour_id, pieces)
+
+    def tour_answers(self, tour_id: str) -> dict[str, HostTour]:
+        """Return what hosts have said so far, by name."""
+        return self._read(tours.answers, tour_id)
+
+    def end_tour(self, tour_id: str) -> None:
+        """Forget a tour."""
+        self._write(tours.end, tour_id)
 
     # --- time -------------------------------------------------------------------------------------
 

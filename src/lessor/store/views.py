@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, or_, select, union
 
 from lessor.model import Network, Port, ScopeChange, Subnet, ViewAnswer, ViewRequest
-from lessor.store import overlay, portrows
+from lessor.store import overlay, portrows, tours
 from lessor.store import subnets as subnet_rows
 from lessor.store.rows import NETWORK, SUBNET, network_of
 from lessor.store.tables import counter, networks, ports, subnets, tombstones
@@ -106,7 +106,9 @@ def view(
                 scopes[network_id] = change
     left = tuple(sorted(request.cursors.keys() - set(part)))
     _add_peers(conn, scopes, {row.id for row in forms if row.network_type == overlay.VXLAN})
-    return ViewAnswer(epoch=epoch, revision=revision, scopes=scopes, left=left)
+    asked = tours.open_for(conn, host)
+    fresh = {key: asked[key] for key in sorted(asked.keys() - set(request.tours))}
+    return ViewAnswer(epoch=epoch, revision=revision, scopes=scopes, left=left, tours=fresh)
 
 
 def _add_peers(conn: Connection, scopes: dict[str, ScopeChange], tunnelled: set[str]) -> None:

@@ -1,0 +1,63 @@
+"""Lays a tour of a network out: host by host, piece by piece, what should be there and what is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lessor.cli.layout import Row
+
+MARKS = {True: "ok  ", False: "MISS"}
+
+
+def tour_text(network: Row, tour: Row) -> str:
+    """Return a tour as text. A piece that isn't as it should be says how to look at it.
+
+    Args:
+        network: as the API shows it.
+        tour: the API's answer.
+    """
+    return "\n".join([*_head(network, tour), "", *_hosts(tour)])
+
+
+def host_text(host: Row) -> str:
+    """Return what one host says, as text."""
+    return "\n".join(_host(host))
+
+
+def _head(network: Row, tour: Row) -> Iterator[str]:
+    kind, vni = network["provider:network_type"], network["provider:segmentation_id"]
+    number = f", VNI {vni}" if vni is not None else ""
+    yield f"network {network['name'] or network['id']} ({network['id']}): {kind}{number}"
+    yield f"DHCP on: {', '.join(tour['dhcp_hosts']) or 'no host'}"
+    yield from (f"MISS  {problem}" for problem in tour["problems"])
+    yield "all there" if tour["ok"] else f"missing or wrong: {_count(tour)}"
+
+
+def _count(tour: Row) -> int:
+    pieces = [piece for host in tour["hosts"] for piece in host["pieces"]]
+    silent = sum(bool(host["silent"]) for host in tour["hosts"])
+    return sum(not piece["ok"] for piece in pieces) + silent + len(tour["problems"])
+
+
+def _hosts(tour: Row) -> Iterator[str]:
+    for n, host in enumerate(tour["hosts"]):
+        if n:
+            yield ""
+        yield from _host(host)
+
+
+def _host(host: Row) -> Iterator[str]:
+    yield f"host {host['host']}"
+    if host["silent"]:
+        yield f"  MISS  {host['silent']}"
+    width = max((len(piece["what"]) for piece in host["pieces"]), default=0)
+    for piece in host["pieces"]:
+        yield f"  {MARKS[piece['ok']]}  {piece['what']:<{width}}  {piece['name']}: {_said(piece)}"
+        if not piece["ok"]:
+            yield f"        {'':<{width}}  look: {piece['command']}"
+
+
+def _said(piece: Row) -> str:
+    if piece["ok"]:
+        return str(piece["found"])
+    return f"should be {piece['should']}; is {piece['found']}"

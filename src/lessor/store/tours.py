@@ -1,0 +1,86 @@
+"""Questions to hosts how a network is there, and their answers (`lessor network tour`).
+
+They are in the database so that any server can ask a host that polls another one. A question is
+gone as soon as its asker has the answers; what a server that died left behind goes with the next.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from lessor.errors import NotFound
+from lessor.model import HostTour, Piece
+from lessor.store.dhcphosts import serving_hosts
+from lessor.store.ground import hosts_taking_part
+from lessor.store.rows import packed
+from lessor.store.tables import tours
+from lessor.store.writer import Tx
+
+STALE_S = 300.0
+_PIECES = msgspec.json.Decoder(tuple[Piece, ...])
+
+_OPEN = select(tours.c.id, tours.c.network_id).where(
+    tours.c.host == bindparam("host_name"), tours.c.answer.is_(None)
+)
+_ANSWERS = select(tours.c.host, tours.c.answer).where(
+    tours.c.id == bindparam("tour"), tours.c.answer.is_not(None)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A tour that has begun: its id, and the hosts that are asked."""
+
+    id: str
+    hosts: tuple[str, ...]
+
+
+def ask(tx: Tx, network_id: str, alive: Collection[str]) -> Asked:
+    """Ask the hosts that take part in a network, as far as they are alive.
+
+    Raises:
+        NotFound: there is no such network.
+    """
+    hosts = {*serving_hosts(tx.conn, network_id), *hosts_taking_part(tx.conn, network_id)}
+    asked = Asked(str(uuid.uuid4()), tuple(sorted(hosts)))
+    living = sorted(hosts & set(alive))
+    common = {"id": asked.id, "network_id": network_id, "asked_at": tx.now}
+    tx.conn.execute(delete(tours).where(tours.c.asked_at < tx.now - STALE_S))
+    if living:
+        tx.conn.execute(insert(tours), [common | {"host": host} for host in living])
+    tx.concerns(living)
+    return asked
+
+
+def open_for(conn: Connection, host: str) -> dict[str, str]:
+    """Return the questions that a host has not answered: networks by the tour's id."""
+    return {row[0]: row[1] for row in conn.execute(_OPEN, {"host_name": host})}
+
+
+def answer(tx: Tx, host: str, tour_id: str, pieces: Collection[Piece]) -> None:
+    """Keep what a host says.
+
+    Raises:
+        NotFound: nobody asks it any more.
+    """
+    here = (tours.c.id == tour_id, tours.c.host == host)
+    done = tx.conn.execute(update(tours).where(*here).values(answer=packed(list(pieces))))
+    if not done.rowcount:
+        raise NotFound(f"nobody waits for tour {tour_id} of host {host} any more")
+
+
+def answers(conn: Connection, tour_id: str) -> dict[str, HostTour]:
+    """Return what hosts have said so far, by name."""
+    rows: Any = conn.execute(_ANSWERS, {"tour": tour_id})
+    return {host: HostTour(host=host, pieces=_PIECES.decode(text)) for host, text in rows}
+
+
+def end(tx: Tx, tour_id: str) -> None:
+    """Forget a tour."""
+    tx.conn.execute(delete(tours).where(tours.c.id == tour_id))
