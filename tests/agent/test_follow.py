@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,16 +33,18 @@ def whole(epoch: str, *keys: str) -> ViewAnswer:
     return ViewAnswer(epoch=epoch, revision=7, scopes={"n": change})
 
 
-def follow(server: Server, folder: Path) -> Follower:
+def follow(server: Server, folder: Path, **listeners: Callable[..., None]) -> Follower:
     """Run a follower until the server has nothing more to say."""
     follower = Follower(server, ViewStore(folder))
+    for name, listener in listeners.items():
+        setattr(follower, name, listener)
 
     async def main() -> None:
         task = asyncio.create_task(follower.run())
         async with asyncio.timeout(30):
             while server.answers:
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -112,3 +115,18 @@ def test_an_accepted_store_is_taken_soon(tmp_path: Path) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(main())
+
+
+def test_ports_of_a_network_that_comes_whole_again_are_renewed_once(tmp_path: Path) -> None:
+    renewed: list[str] = []
+    answer = whole("e", "a", "b")
+    follow(Server(answer, answer), tmp_path, renewed=renewed.extend)
+    assert renewed == ["a", "b"]
+
+
+def test_a_tour_is_passed_on_and_named_in_the_next_request(tmp_path: Path) -> None:
+    server = Server(ViewAnswer(epoch="e", revision=1, tours={"t": "n"}))
+    asked: list[tuple[str, str]] = []
+    follow(server, tmp_path, asked=lambda tour_id, network_id: asked.append((tour_id, network_id)))
+    assert asked == [("t", "n")]
+    assert server.asked[1].tours == ("t",)

@@ -131,3 +131,20 @@ def test_a_host_name_taken_by_another_ends_the_run() -> None:
                 await case.task
 
     asyncio.run(main())
+
+
+def test_what_the_server_has_forgotten_is_said_again_even_if_that_fails_once() -> None:
+    async def main() -> None:
+        async with Case() as case:
+            both = Status(epoch="e", ports={"a": WIRED, "b": WIRED})
+            await case.say(both, 1)
+            case.server.fails.append(Unavailable("away"))
+            case.reporter.forget(["a"])
+            await case.until(lambda: not case.server.fails)
+            case.reporter.nudge()  # the next heartbeat
+            await case.until(lambda: len(case.server.reports) >= 2)
+            assert case.server.reports[1].ports == {"a": WIRED}
+            await case.say(Status(epoch="e", ports={"a": WIRED, "b": WIRED}, problems=("x",)), 3)
+            assert case.server.reports[2].ports == {}
+
+    asyncio.run(main())

@@ -11,6 +11,7 @@ from lessor.lab.underlay import Underlay
 
 WHOLE = """
 underlay_mtu = 1500
+underlay_ip = 6
 [[host]]
 name = "net"
 kind = "network"
@@ -35,7 +36,7 @@ def test_a_layout_names_hosts_and_wire(tmp_path: Path) -> None:
         HostSpec(name="net2", network_host=True, overlay=True),
         HostSpec(name="old", flags={"report_interval": "2"}),
     )
-    assert layout.underlay == Underlay(mtu=1500)
+    assert layout.underlay == Underlay(mtu=1500, ip_version=6)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
@@ -173,6 +174,6 @@ def reaches(lab: Lab, host: str, peer: str) -> bool:
         pytest.param({"delay_ms": -1}, "delay_ms -1", id="delay"),
     ],
 )
-def test_an_underlay_that_cannot_be_is_refused(wish: dict[str, int], why: str) -> None:
+def test_an_underlay_that_cannot_be_is_refused(wish: dict[str, Any], why: str) -> None:
     with pytest.raises(Invalid, match=why):
         Underlay(**wish)

@@ -50,7 +50,7 @@ def test_a_host_in_use_stays(cloud: Cloud) -> None:
     cloud.host("h1")
     network = cloud.network(host="h1")
     cloud.port(network, "h1")
-    with pytest.raises(InUse, match="1 networks and 1 ports"):
+    with pytest.raises(InUse, match="1 network and 1 port;"):
         cloud.store.delete_host("h1")
     with pytest.raises(NotFound):
         cloud.store.delete_host("h2")

@@ -78,6 +78,7 @@ class Agent:
         self._port_reports = PortReports()
         self._reconciler = Reconciler(kinds)
         self.desired: Desired | None = None  # what the last pass wanted
+        self.narrow: Callable[[], Iterable[str]] = list  # paths between tunnel ends, in words
         self._look = asyncio.Event()
         self._suspects: set[str] = set()
         self._found: tuple[str, ...] = ()
@@ -183,6 +184,7 @@ class Agent:
             *((self._follower.problem,) if self._follower.problem else ()),
             *desired.problems,
             *self._found,
+            *self.narrow(),
             *(problem.message for problem in outcome.problems),
         )
         return Status(

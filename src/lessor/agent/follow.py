@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +41,8 @@ class Follower:
         kept: the view, or None as long as there never was one.
         problem: why the view may be old, in words; "" if it is not.
         changed: called when one of them changed.
+        renewed: called with the ports of a network that came whole although we had it: who owns it
+            changed, maybe there and back, and the server has forgotten what it was told of them.
         asked: called with a tour's id and its network's, once for each.
     """
 
@@ -49,6 +51,7 @@ class Follower:
         self._store = store
         self.changed: Callable[[], None] = _nobody
         self.asked: Callable[[str, str], None] = lambda _tour, _network: None
+        self.renewed: Callable[[Iterable[str]], None] = lambda _ports: None
         self._tours: tuple[str, ...] = ()
         self._log = structlog.get_logger()
         self._offered, self._accepted = _words(store.folder)
@@ -130,9 +133,16 @@ class Follower:
         if before is None or answer.scopes or answer.left or answer.epoch != before.view.epoch:
             self._store.append(answer, self.kept)
             self._offered.unlink(missing_ok=True)
+            self._renew(before, answer)
             self.changed()
         elif fresh:
             self.changed()
+
+    def _renew(self, before: Kept | None, answer: ViewAnswer) -> None:
+        known = before.view.scopes if before else {}
+        whole = [change for key, change in answer.scopes.items() if change.whole and key in known]
+        if whole:
+            self.renewed([port.id for change in whole for port in change.ports])
 
     def settle(self, networks: set[str]) -> None:
         """Forget that these networks were left: the server knows that they are done here."""

@@ -38,6 +38,7 @@ from lessor.agent.overlay import (
     learn,
     watch_namespaces,
 )
+from lessor.agent.paths import PathProbe
 from lessor.agent.reconcile import Reconciler
 from lessor.agent.reporter import Reporter
 from lessor.agent.run import run
@@ -51,7 +52,7 @@ from lessor.core.diff import Changes
 from lessor.errors import Conflict, LessorError, NotFound
 from lessor.metadata.app import MetadataApp
 from lessor.metadata.listeners import MetadataListeners
-from lessor.model import HostTour, Report
+from lessor.model import HostTour, Report, View
 from lessor.settings import AgentSettings
 from lessor.tls import trust
 
@@ -203,6 +204,7 @@ class _Run:
             told=follower.settle,
         )
         forwarder.sent = reporter.nudge
+        follower.renewed = reporter.forget
         await self._introduce(reporter)
         agent = Agent(
             self._settings,
@@ -232,10 +234,23 @@ class _Run:
             lambda: self._watch_spool(forwarder),
         ]
         if overlay:
+            tasks.append(self._probe(follower, agent).run)
             tasks.append(lambda: learn(drivers.dhcp.shares, lambda: agent.look(*DHCP_KINDS)))
             tasks.append(lambda: overlay.watch(lambda: agent.look(*OVS_KINDS)))
             tasks.append(lambda: watch_namespaces(lambda: agent.look(*DEVICE_KINDS)))
         await self._until(ended, tasks)
+
+    def _probe(self, follower: Follower, agent: Agent) -> PathProbe:
+        """Return what probes the paths of tunnels; the agent says what it finds."""
+        own = self._settings.local_ip
+        assert own is not None
+
+        def view() -> View | None:
+            return follower.kept.view if follower.kept else None
+
+        probe = PathProbe(own, view, agent.look)
+        agent.narrow = probe.problems
+        return probe
 
     async def _until(self, ended: asyncio.Event, tasks: list[Callable[[], Any]]) -> None:
         try:

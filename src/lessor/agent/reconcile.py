@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lessor.agent.drivers import Driver
+from lessor.agent.drivers import Driver, Recalling
 from lessor.core.diff import Changes, diff
 from lessor.core.state import HostState
 from lessor.errors import Pending
@@ -77,6 +77,8 @@ class Reconciler:
         """Return what a pass would do, and do nothing. Every kind is observed."""
         plans = {}
         for kind in self._kinds:
+            if isinstance(kind.driver, Recalling):
+                kind.driver.recall(getattr(desired, kind.field))
             changes = self._difference(kind, getattr(desired, kind.field))
             if changes:
                 plans[kind.field] = changes

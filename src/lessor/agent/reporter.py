@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -63,12 +63,18 @@ class Reporter:
         self._told = told
         self._status = Status()
         self._said = Status(problems=None)
+        self._forgotten: set[str] = set()
         self._wake = asyncio.Event()
         self._log = structlog.get_logger()
 
     def say(self, status: Status) -> None:
         """Set what there is to say, and send what is new of it soon."""
         self._status = status
+        self._wake.set()
+
+    def forget(self, ports: Iterable[str]) -> None:
+        """Say of these ports again how they are: the server has forgotten what it was told."""
+        self._forgotten.update(ports)
         self._wake.set()
 
     def nudge(self) -> None:
@@ -115,22 +121,27 @@ class Reporter:
     async def _send(self, status: Status) -> None:
         if status.epoch != self._said.epoch:
             self._said = Status(epoch=status.epoch, problems=None)
-        ports = news(self._said.ports, status.ports)
+        forgotten, self._forgotten = self._forgotten, set()
+        said = {k: v for k, v in self._said.ports.items() if k not in forgotten}
+        ports = news(said if forgotten else self._said.ports, status.ports)
         applied = {
             key: revision
             for key, revision in status.applied.items()
             if self._said.applied.get(key) != revision and self._events_sent()
         }
-        await self._sink.report(
-            replace(
-                self._identity,
-                in_sync=status.in_sync,
-                ports=ports,
-                applied=applied,
-                problems=None if self._said.problems == status.problems else status.problems,
-                counts=dict(status.counts),
-            )
+        report = replace(
+            self._identity,
+            in_sync=status.in_sync,
+            ports=ports,
+            applied=applied,
+            problems=None if self._said.problems == status.problems else status.problems,
+            counts=dict(status.counts),
         )
+        try:
+            await self._sink.report(report)
+        except LessorError:
+            self._forgotten |= forgotten
+            raise
         kept = {key: at for key, at in self._said.applied.items() if key in status.applied}
         self._said = replace(status, applied=kept | applied)
         if applied:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from collections.abc import Collection, Sequence
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any
 
 import typer
@@ -12,15 +13,50 @@ from lessor.cli.layout import Column, Row
 
 app = typer.Typer(no_args_is_help=True, help="Subnets: blocks of addresses on networks.")
 
+MOST_SERVERS = 3  # that are listed by address
 COLUMNS = (
     Column("ID", "id"),
     Column("NAME", "name"),
     Column("CIDR", "cidr"),
     Column("GATEWAY", "gateway_ip"),
-    Column("DHCP SERVER", lambda row: row["lessor:dhcp_server"] or row["gateway_ip"]),
+    Column("DHCP SERVER", "served_at"),
     Column("DHCP", "enable_dhcp"),
     Column("NETWORK", "network_id"),
 )
+
+
+def with_servers(
+    subnets: Sequence[Row], networks: Sequence[Row], ports: Sequence[Row]
+) -> list[dict[str, Any]]:
+    """Return subnets with the addresses at which their DHCP servers answer.
+
+    Args:
+        subnets: as the API shows them.
+        networks: all of them.
+        ports: those of DHCP servers. Each has an address of its own on overlay networks, and on
+            multi-host ones unless they share the gateway's.
+    """
+    own = {
+        row["id"]
+        for row in networks
+        if row["provider:network_type"] == "vxlan"
+        or (row["lessor:multi_host"] and not row["lessor:share_address"])
+    }
+    there: dict[str, list[str]] = {}
+    for port in ports:
+        for ip in port["fixed_ips"]:
+            there.setdefault(ip["subnet_id"], []).append(ip["ip_address"])
+    return [{**row, "served_at": _served_at(row, own, there.get(row["id"], []))} for row in subnets]
+
+
+def _served_at(row: Row, own: Collection[str], there: Sequence[str]) -> str | None:
+    if not row["enable_dhcp"]:
+        return None
+    if row["network_id"] not in own:
+        return str(row["lessor:dhcp_server"] or row["gateway_ip"])
+    if len(there) > MOST_SERVERS:
+        return f"{len(there)} hosts' own"
+    return ", ".join(sorted(there, key=IPv4Address)) or None
 
 
 def by_block(row: Row) -> tuple[IPv4Network, str]:
@@ -126,6 +162,9 @@ def list_(
     """List subnets."""
     with ask.client(server) as api:
         rows = api.list("subnets", {"network_id": ask.network_id(api, network)})
+        if not json:
+            ports = api.list("ports", {"device_owner": "network:dhcp"})
+            rows = with_servers(rows, api.list("networks"), ports)
     ask.print_rows(rows, COLUMNS, json=json, order=by_block)
 
 

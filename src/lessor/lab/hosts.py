@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address
 
 from lessor.lab import cabling, ovs
 from lessor.lab.node import Node
@@ -12,6 +11,7 @@ from lessor.lab.process import Process
 from lessor.lab.state import LabState, NodeState
 from lessor.lab.underlay import NIC, Underlay
 from lessor.lab.wait import wait_for
+from lessor.model import TunnelEnd
 
 UNPLUGGED_TIMEOUT_S = 10
 
@@ -61,6 +61,6 @@ def start_ovs_part(state: LabState, node: Node, what: str) -> Process:
     return process
 
 
-def _others(state: LabState, own: IPv4Address) -> list[IPv4Address]:
+def _others(state: LabState, own: TunnelEnd) -> list[TunnelEnd]:
     addresses = [node.tunnel_address for node in state.nodes.values()]
     return [address for address in addresses if address and address != own]

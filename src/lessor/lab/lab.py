@@ -130,7 +130,7 @@ class Lab:
             progress("fabric")
             fabric = self._make(state, NodeState(name=FABRIC, index=-1))
             cabling.lay_fabric(fabric, underlay)
-            for plan in _plan(specs):
+            for plan in _plan(specs, underlay):
                 progress(f"node {plan.name}")
                 node = self._make(state, plan)
                 hosts.connect(fabric, node, plan, underlay)
@@ -470,7 +470,7 @@ class Lab:
         return wait_for(condition, timeout_s, what)
 
 
-def _plan(specs: Sequence[HostSpec]) -> Iterator[NodeState]:
+def _plan(specs: Sequence[HostSpec], underlay: Underlay) -> Iterator[NodeState]:
     yield NodeState(name=OUTSIDE, index=0, address=cabling.OUTSIDE)
     yield NodeState(name=SERVER, index=1, address=cabling.SERVER)
     for number, spec in enumerate(specs):
@@ -480,7 +480,7 @@ def _plan(specs: Sequence[HostSpec]) -> Iterator[NodeState]:
             address=cabling.host_address(number),
             network_host=spec.network_host,
             agent=True,
-            tunnel_address=tunnel_address(number) if spec.overlay else None,
+            tunnel_address=(tunnel_address(number, underlay.ip_version) if spec.overlay else None),
         )
 
 

@@ -2,6 +2,7 @@
 
 underlay_mtu = 1600   # bytes, of the wire between tunnel ends
 delay_ms = 0          # one way, on that wire
+underlay_ip = 4       # version of the addresses of tunnel ends
 
 [[host]]
 name = "net"          # with a number: net1, net2
@@ -47,6 +48,7 @@ class LayoutFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     host: Annotated[tuple[HostEntry, ...], msgspec.Meta(min_length=1)]
     underlay_mtu: int = 1600
     delay_ms: float = 0
+    underlay_ip: Literal[4, 6] = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ def read_layout(path: Path) -> Layout:
     except msgspec.DecodeError as error:
         raise Invalid(f"lab layout {path}: {error}") from error
     hosts = tuple(spec for entry in said.host for spec in _specs(entry))
-    return Layout(hosts, Underlay(mtu=said.underlay_mtu, delay_ms=said.delay_ms))
+    wire = Underlay(mtu=said.underlay_mtu, delay_ms=said.delay_ms, ip_version=said.underlay_ip)
+    return Layout(hosts, wire)
 
 
 def _specs(entry: HostEntry) -> Iterator[HostSpec]:

@@ -14,12 +14,12 @@ The database is in the host's state folder and outlives the host, as on a real m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address
 
 from lessor.lab.node import Node
 from lessor.lab.process import Process
-from lessor.lab.underlay import NIC, WIRE, tunnel_mac
+from lessor.lab.underlay import NIC, WIRES, tunnel_mac
 from lessor.lab.wait import wait_for
+from lessor.model import TunnelEnd
 
 SERVER, SWITCH = "ovsdb-server", "ovs-vswitchd"
 DAEMONS = (SERVER, SWITCH)
@@ -48,12 +48,12 @@ ovs-vsctl --timeout={TIMEOUT_S} --may-exist add-br {BRIDGE} \\
   -- --may-exist add-port {BRIDGE} {NIC} -- set Interface {BRIDGE} mtu_request=$mtu
 """
 UNDERLAY = f"""
-address=$1
+address=$1 options=$2
 nft "table netdev lab_{NIC} {{ chain in {{ type filter hook ingress device {NIC} priority 0; policy drop; }}; }}"
 echo 1 >/proc/sys/net/ipv6/conf/{NIC}/disable_ipv6
 ethtool -K {BRIDGE} tx off >/dev/null
 ip link set {NIC} up
-ip addr replace $address/{WIRE.prefixlen} dev {BRIDGE}
+ip addr replace $address dev {BRIDGE} $options
 ip link set {BRIDGE} up
 # a daemon that has just started doesn't know the command yet
 until ovs-appctl tnl/neigh/aging {NEIGHBOUR_AGE_S} >/dev/null 2>&1; do sleep 0.05; done
@@ -77,7 +77,7 @@ def start_switch(node: Node) -> Process:
     return node.spawn(SWITCH, SWITCH, database, f"--pidfile={RUN}/{SWITCH}.pid", *LOG)
 
 
-def lay_underlay(node: Node, address: IPv4Address, peers: Sequence[IPv4Address], mtu: int) -> None:
+def lay_underlay(node: Node, address: TunnelEnd, peers: Sequence[TunnelEnd], mtu: int) -> None:
     """Give the host its tunnel address, on a bridge, and tell OVS the other ends' MACs.
 
     May be done again: ovs-vswitchd makes br-phy's device anew whenever it starts.
@@ -85,7 +85,9 @@ def lay_underlay(node: Node, address: IPv4Address, peers: Sequence[IPv4Address],
     node.exec("sh", "-ec", PORTS, "sh", tunnel_mac(address), str(mtu))
     device = node.root / "sys/class/net" / BRIDGE
     wait_for(device.exists, TIMEOUT_S, f"{BRIDGE} is there on {node.name}")
-    node.exec("sh", "-ec", UNDERLAY, "sh", str(address))
+    at = f"{address}/{WIRES[address.version].prefixlen}"
+    # an IPv6 address is usable at once only if nobody is asked whether he has it
+    node.exec("sh", "-ec", UNDERLAY, "sh", at, "nodad" if address.version == 6 else "")  # noqa: PLR2004 - IPv6
     known = "\n".join(
         f"ovs-appctl tnl/neigh/set {BRIDGE} {peer} {tunnel_mac(peer)} >/dev/null" for peer in peers
     )

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 
 from lessor.lab.cabling import SERVER
 from lessor.lab.state import HostSpec
+from lessor.model import TunnelEnd
 
 API_PORT, AGENT_PORT = 9696, 9697
 STATE_DIR = "/var/lib/lessor"
@@ -40,7 +41,7 @@ def agent_flags(
     spec: HostSpec,
     address: IPv4Address,
     owners: Sequence[str],
-    tunnel_address: IPv4Address | None = None,
+    tunnel_address: TunnelEnd | None = None,
 ) -> dict[str, str]:
     """Return what only one host's agent is told.
 

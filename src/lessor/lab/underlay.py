@@ -7,12 +7,17 @@ fabric  tunnel ──┬── host eth2 203.0.113.11 (on br-phy, see lessor.lab
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
 
 from lessor.errors import CommandError, Invalid
 from lessor.lab.node import Node
+from lessor.model import TunnelEnd
 
-WIRE = IPv4Network("203.0.113.0/24")
+WIRES: dict[int, IPv4Network | IPv6Network] = {  # RFC 5737, RFC 3849
+    4: IPv4Network("203.0.113.0/24"),
+    6: IPv6Network("2001:db8:113::/64"),
+}
 NIC, BRIDGE = "eth2", "tunnel"
 FIRST_HOST = 11
 LEAST_MTU, MOST_MTU = 576, 9216  # RFC 791's every host; the usual jumbo frames
@@ -24,6 +29,7 @@ class Underlay:
 
     mtu: int = 1600  # bytes; 1550 carry a VM's 1500
     delay_ms: float = 0  # one way
+    ip_version: Literal[4, 6] = 4  # of the tunnels' ends
 
     def __post_init__(self) -> None:
         if not LEAST_MTU <= self.mtu <= MOST_MTU:
@@ -32,14 +38,14 @@ class Underlay:
             raise Invalid(f"delay_ms {self.delay_ms:g}: least is 0")
 
 
-def tunnel_address(index: int) -> IPv4Address:
+def tunnel_address(index: int, version: Literal[4, 6] = 4) -> TunnelEnd:
     """Return the tunnel address of the lab's host number `index`, from 0."""
-    return WIRE[FIRST_HOST + index]
+    return WIRES[version][FIRST_HOST + index]
 
 
-def tunnel_mac(address: IPv4Address) -> str:
+def tunnel_mac(address: TunnelEnd) -> str:
     """Return the MAC of a tunnel address: known before the host is there."""
-    return f"02:00:{address.packed.hex(':')}"
+    return f"02:00:{address.packed[-4:].hex(':')}"
 
 
 def fabric_lines(underlay: Underlay) -> str:

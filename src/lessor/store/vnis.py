@@ -68,9 +68,11 @@ def vni(tx: Tx, asked: int | None) -> int:
 def lowest_free(tx: Tx) -> int | None:
     """Return the lowest VNI of the ranges that no network has; None: all are in use."""
     for low, high in sorted(tx.settings.vni_ranges):
-        free = [row[0] for row in tx.conn.execute(_GAP, {"low": low, "high": high}) if row[0]]
+        start = tx.no_vni_below.get(low, low)  # else many networks at once would walk it for each
+        free = [row[0] for row in tx.conn.execute(_GAP, {"low": start, "high": high}) if row[0]]
         if free:
-            return int(min(free))
+            tx.no_vni_below[low] = int(min(free))
+            return tx.no_vni_below[low]
     return None
 
 

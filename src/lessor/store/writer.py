@@ -44,6 +44,8 @@ class Tx:
         self.graves: list[dict[str, Any]] = []
         self.hosts: set[str] = set()
         self.held = False
+        # by a range's first number: below it, this job saw none free
+        self.no_vni_below: dict[int, int] = {}
 
     def touch(self, kind: str, row_id: str) -> None:
         """Give a row of a table that has one (`_STAMP`) a new revision.

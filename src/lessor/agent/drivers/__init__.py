@@ -7,7 +7,7 @@ in the first lines of its module, and never lists or touches anything without it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from lessor.core.diff import Changes
 
@@ -27,3 +27,11 @@ class Driver(Protocol[V]):
             ExceptionGroup: of `Pending` (waits for somebody else) and other errors, one a thing
                 that is not as it should be; each names the thing. All others were done.
         """
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A driver that knows some things only since it was asked for them: an operator's own."""
+
+    def recall(self, wanted: Mapping[str, Any]) -> None:
+        """Take these as asked for and found there, as far as they are there."""

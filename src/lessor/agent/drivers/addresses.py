@@ -7,7 +7,7 @@ the kernel drop others; they are noted in a journal before, and put back whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -76,6 +76,14 @@ class AddressDriver:
             elif address.scope < LINK_SCOPE:
                 behind.add(address.device)
         return found
+
+    def recall(self, wanted: Mapping[str, Address]) -> None:
+        """Know what an agent has asked for, in a process that has not asked for it itself."""
+        names = {device.index: device.name for device in links(self._ip).values()}
+        present = addresses(self._ip, family=AF_INET)
+        keys = {_key(names.get(a.device, ""), a) for a in present if not a.ours}
+        self._theirs |= keys & wanted.keys()
+        self._unordered |= {key for key, address in wanted.items() if not address.first}
 
     def apply(self, changes: Changes[Address]) -> None:
         """Make every change that can be made, then raise one group of those that could not."""

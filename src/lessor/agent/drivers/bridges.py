@@ -9,7 +9,7 @@ put back if somebody deletes that bridge.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -67,6 +67,10 @@ class BridgeDriver:
             for name, device in devices.items()
             if device.kind == "bridge" and (_is_ours(device) or name in self._wanted)
         }
+
+    def recall(self, wanted: Mapping[str, Bridge]) -> None:
+        """Know what an agent has asked for, in a process that has not asked for it itself."""
+        self._wanted |= wanted
 
     def apply(self, changes: Changes[Bridge]) -> None:
         """Make every change that can be made, then raise one group of those that could not."""

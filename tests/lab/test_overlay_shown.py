@@ -1,4 +1,4 @@
-"""`lessor network tour`: what it shows of a whole network, and of one with a piece missing."""
+"""What shows how an overlay network is: `lessor network tour`, and narrow paths in `lessor status`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from lessor.lab.cabling import cable_name
 from lessor.lab.cloud import LabNetwork
-from lessor.lab.lab import Lab
+from lessor.lab.lab import FABRIC, Lab
 from lessor.lab.services import LESSOR, SERVER
+from lessor.lab.state import HostSpec
 from lessor.lab.vm import Vm
 
 pytestmark = pytest.mark.lab
@@ -19,14 +21,29 @@ pytestmark = pytest.mark.lab
 Tour = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def red(overlay_lab: Lab) -> LabNetwork:
-    return overlay_lab.network("red", "10.30.0.0/24", kind="vxlan")
+HOSTS = [
+    HostSpec(name="net1", network_host=True, overlay=True),
+    *(HostSpec(name=name, overlay=True) for name in ("cmp1", "cmp2")),
+]
 
 
 @pytest.fixture(scope="module")
-def vm(overlay_lab: Lab, red: LabNetwork) -> Vm:
-    return booted(overlay_lab, "vm1", "cmp1", red)
+def shown_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Hosts whose agents may be away for long: no DHCP server moves."""
+    flags = {"dhcp_down_time": "600"}
+    lab = Lab.up(tmp_path_factory.mktemp("shown") / "lab", HOSTS, flags)
+    yield lab
+    lab.down()
+
+
+@pytest.fixture(scope="module")
+def red(shown_lab: Lab) -> LabNetwork:
+    return shown_lab.network("red", "10.30.0.0/24", kind="vxlan")
+
+
+@pytest.fixture(scope="module")
+def vm(shown_lab: Lab, red: LabNetwork) -> Vm:
+    return booted(shown_lab, "vm1", "cmp1", red)
 
 
 def booted(lab: Lab, name: str, on: str, network: LabNetwork) -> Vm:
@@ -47,8 +64,10 @@ def toured_on(lab: Lab, host: str, network: LabNetwork) -> tuple[int, Tour]:
 
 
 def walked(lab: Lab, node: str, *command: str) -> tuple[int, Tour]:
-    said = lab.exec(node, "sh", "-c", f'{" ".join(command)}; echo "#$?"', timeout_s=60)
-    text, _, status = said.rpartition("#")
+    words = f"{' '.join(command)} 2>/tmp/said; echo '#'$?; cat /tmp/said"
+    text, _, rest = lab.exec(node, "sh", "-c", words, timeout_s=60).rpartition("\n#")
+    status, _, said = rest.partition("\n")
+    assert text, said
     return int(status), json.loads(text)
 
 
@@ -82,8 +101,9 @@ def unrepaired(lab: Lab, host: str) -> Iterator[None]:
         lab.start(host, "agent")
 
 
-def test_a_tour_shows_all_that_a_discover_meets(overlay_lab: Lab, red: LabNetwork, vm: Vm) -> None:
-    lab = overlay_lab
+def test_a_tour_shows_all_that_a_discover_meets(shown_lab: Lab, red: LabNetwork, vm: Vm) -> None:
+    lab = shown_lab
+    vm.dhcp(timeout_s=20)  # counters begin anew when an agent repairs flows
     status, tour = toured(lab, red)
     assert (status, missing(tour)) == (0, set())
     [server] = tour["dhcp_hosts"]
@@ -118,9 +138,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_piece_that_was_taken_out_by_hand_is_named(
-    overlay_lab: Lab, red: LabNetwork, vm: Vm, what: str
+    shown_lab: Lab, red: LabNetwork, vm: Vm, what: str
 ) -> None:
-    lab = overlay_lab
+    lab = shown_lab
     assert vm.state.host == "cmp1"
     _, before = toured(lab, red)
     [server] = before["dhcp_hosts"]
@@ -136,8 +156,8 @@ def test_a_piece_that_was_taken_out_by_hand_is_named(
     lab.wait_for(lambda: toured(lab, red)[0] == 0, timeout_s=30, what="the agent has repaired it")
 
 
-def test_a_host_whose_agent_is_away_is_named(overlay_lab: Lab, red: LabNetwork, vm: Vm) -> None:
-    lab = overlay_lab
+def test_a_host_whose_agent_is_away_is_named(shown_lab: Lab, red: LabNetwork, vm: Vm) -> None:
+    lab = shown_lab
     with unrepaired(lab, "cmp1"):
         status, tour = toured(lab, red)
     [silent] = [host for host in tour["hosts"] if host["silent"]]
@@ -145,8 +165,8 @@ def test_a_host_whose_agent_is_away_is_named(overlay_lab: Lab, red: LabNetwork, 
     assert "did not answer within" in silent["silent"]
 
 
-def test_a_flat_network_is_toured_as_well(overlay_lab: Lab) -> None:
-    lab = overlay_lab
+def test_a_flat_network_is_toured_as_well(shown_lab: Lab) -> None:
+    lab = shown_lab
     network = lab.network("flat", "10.40.0.0/24")
     vm = booted(lab, "flat1", "cmp2", network)
     status, tour = toured(lab, network)
@@ -160,3 +180,43 @@ def test_a_flat_network_is_toured_as_well(overlay_lab: Lab) -> None:
         status, found = toured_on(lab, "cmp2", network)
         assert status == 1
         assert [one["what"] for one in found["pieces"] if not one["ok"]] == ["rules"]
+
+
+# --- paths ----------------------------------------------------------------------------------------
+
+
+def set_wire_mtu(lab: Lab, host: str, mtu: int) -> None:
+    """Let a host's cable of the underlay carry packets of this size, and no larger."""
+    cable = cable_name(lab.host_state(host).index, "eth2")
+    lab.node(FABRIC).exec_here("ip", "link", "set", cable, "mtu", str(mtu))
+
+
+def narrow(lab: Lab) -> set[tuple[str, str]]:
+    """Return (from, to) of the paths that `lessor status` calls too narrow."""
+    said = json.loads(lab.exec(SERVER, LESSOR, "status", "--json", timeout_s=60))["pending"]
+    words = [line.split() for line in said if "doesn't carry packets of 1500 bytes" in line]
+    return {(line[1].rstrip(":"), line[line.index("path") + 3]) for line in words}
+
+
+def test_a_path_that_does_not_carry_tunnels_is_shown_with_both_its_ends(
+    shown_lab: Lab, red: LabNetwork, vm: Vm
+) -> None:
+    lab = shown_lab
+    assert vm.state.host == "cmp1"
+    second = booted(lab, "vm2", "cmp2", red)
+    assert narrow(lab) == set()
+    set_wire_mtu(lab, "cmp2", 1400)
+    try:
+        for host in ("cmp1", "cmp2"):  # a restarted agent looks at once; others within 30 s
+            lab.kill(host, "agent")
+            lab.start(host, "agent")
+        lab.wait_for(
+            lambda: {("cmp1", "cmp2"), ("cmp2", "cmp1")} <= narrow(lab),
+            timeout_s=60,
+            what="status shows the path",
+        )
+        assert ("cmp1", "net1") not in narrow(lab)
+    finally:
+        set_wire_mtu(lab, "cmp2", 1600)
+    lab.wait_for(lambda: not narrow(lab), timeout_s=60, what="the path is wide again")
+    lab.delete_vm(second.state.name)
