@@ -79,7 +79,7 @@ class AddressDriver:
 
     def recall(self, wanted: Mapping[str, Address]) -> None:
         """Know what an agent has asked for, in a process that has not asked for it itself."""
-        names = {device.index: device.name for device in links(self._ip).values()}
+        names = {device.index: device.name for device in links().values()}
         present = addresses(self._ip, family=AF_INET)
         keys = {_key(names.get(a.device, ""), a) for a in present if not a.ours}
         self._theirs |= keys & wanted.keys()
