@@ -102,6 +102,14 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
     ] = None,
     mtu: kinds.Mtu = None,
     host: Annotated[str | None, typer.Option(help="The network host.")] = None,
+    availability_zone_hint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--availability-zone-hint",
+            metavar="ZONE",
+            help="Where DHCP servers of a vxlan network shall be; repeatable.",
+        ),
+    ] = None,
     project_id: Annotated[str | None, typer.Option("--project-id")] = None,
     shared: Annotated[bool | None, typer.Option("--shared/--not-shared")] = None,
     dns_domain: kinds.Text = None,
@@ -124,6 +132,7 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
         project_id=project_id,
         shared=shared,
         dns_domain=dns_domain,
+        availability_zone_hints=availability_zone_hint or None,
     )
     subnets = Subnets(
         count=num_networks,

@@ -160,6 +160,21 @@ def test_an_operators_own_counts_and_stays(make: Make, sh: Shell, br100: str) ->
     assert order(sh) == ["10.0.0.1/24", "192.0.2.10/24"]
 
 
+def test_another_process_that_recalls_what_was_wanted_sees_no_difference(
+    make: Make, sh: Shell, br100: str
+) -> None:
+    sh("ip addr add 10.0.0.1/24 dev br100")
+    further = Address("br100", IPv4Interface("169.254.169.254/32"))
+    wanted = {address.key: address for address in (GATEWAY, further)}
+    bring(make(), *wanted.values())
+    assert diff(wanted, make().observe())
+    other = make()
+    other.recall(wanted)
+    assert not diff(wanted, other.observe())
+    sh("ip addr del 10.0.0.1/24 dev br100")
+    assert diff(wanted, other.observe())
+
+
 def test_foreign_addresses_are_not_touched_without_need(make: Make, sh: Shell, br100: str) -> None:
     sh("ip addr add 192.0.2.10/24 dev br100; ip route add default via 192.0.2.1")
     before = sh("ip addr show br100; ip route")

@@ -247,6 +247,19 @@ def test_operators_bridge_is_used_as_it_is_and_never_deleted(
     assert everything(sh) == before
 
 
+def test_another_process_that_recalls_what_was_wanted_sees_no_difference(
+    make: Make, sh: Shell
+) -> None:
+    sh("ip link add br100 type bridge; ip link set br100 up")
+    mapping = FlatMapping(physical_network="p", bridge="br100", interface=None)
+    wanted = Bridge("br100", None, tx_checksum=False)
+    bring(make(mappings=[mapping]), wanted)
+    other = make(mappings=[mapping])
+    assert diff({"br100": wanted}, other.observe())
+    other.recall({"br100": wanted})
+    assert not diff({"br100": wanted}, other.observe())
+
+
 def test_interface_joins_an_operators_bridge(make: Make, sh: Shell, eth1: str) -> None:
     sh("ip link add br100 type bridge; ip link set br100 up; ip addr add 172.16.0.1/24 dev br100")
     before = held(sh, "eth1")
