@@ -119,7 +119,7 @@ ACTIONS: dict[str, tuple[str, str, Any, str]] = {
 }  # fmt: skip
 NO_ID = "00000000-0000-0000-0000-000000000000"
 # Lists, and what is not here yet: each has a test of its own or no route.
-NO_ROUTE = {"update_agent", "delete_agent", "get_address"}
+NO_ROUTE = {"update_agent", "delete_agent", "get_address", "get_availability_zone"}
 
 
 def test_each_action_of_the_table_is_tried() -> None:

@@ -155,6 +155,7 @@ FLEET = (
     Rule("create_dhcp-network", ADMIN),
     Rule("delete_dhcp-network", ADMIN),
     Rule("get_dhcp-agents", ADMIN, "of a network"),
+    Rule("get_availability_zone", READER),
     Rule("get_metrics", ADMIN, "/metrics"),
 )
 TABLE = (*BASE, *NETWORKS, *SUBNETS, *PORTS, *POOLS, *SHARING, *OWN, *FLEET)
