@@ -1,7 +1,8 @@
-"""The users' API: how fast ports are made, listed, shown and deleted, with few and with many there.
+"""The API: how fast ports are made, listed, shown and deleted, with few and with many there.
 
 The client and the server share the machine, as a compute service and Lessor may. A create is
-answered when it is on disk, so the disk's own time stands beside it.
+answered when it is on disk, so the disk's own time stands beside it. Then, agents that wait
+(`bench.polls`). Neutron's figures are of one measurement, on a machine of this kind.
 """
 
 from __future__ import annotations
@@ -14,52 +15,133 @@ from pathlib import Path
 
 import msgspec
 
-from bench import cloud, server
+from bench import cloud, polls, server
+from bench.databases import DATABASES
 from bench.figure import Figure, Limit, Peer, of_repeats, p50_p99
 from bench.http1 import Connection, burst, request
-from bench.processes import cpu_s
+from bench.processes import cpu_s, mapped_mib, memory_mib
 from bench.server import Server
+from lessor.store.database import FILE
 
-NEUTRON_CREATES = Peer("Neutron, MariaDB", 9.4)  # a second, 8 clients, a machine like this one
-NEUTRON_LIST = Peer("Neutron, MariaDB", 3100.0)  # ms, 1,000 ports
-CREATES = Limit(400, least=True)
+NEUTRON = "Neutron, MariaDB"
+NEUTRON_CREATE = Peer(NEUTRON, 240)  # ms, p50, one after the other
+NEUTRON_CREATES = Peer(NEUTRON, 9.4)  # a second, 8 clients
+NEUTRON_LIST = Peer(NEUTRON, 3100)  # ms, 1,000 ports
+NEUTRON_BULK = Peer(NEUTRON, 23_000)  # ms, 100 ports
+NEUTRON_MEMORY = Peer(NEUTRON, 1083)  # MiB, proportional, of all its processes
+CREATE, BULK, LIST = Limit(4), Limit(60), Limit(60)  # ms
+CREATES = {"SQLite": Limit(400, least=True), "PostgreSQL": Limit(250, least=True)}
+MEMORY = Limit(114)  # MiB: 120 MB
+COST = "  processor time of the server for one of these"
 CLIENTS = 8
 PAGE = 1000
+A_BULK = 100
 
 
 def measure(quick: bool) -> Iterator[Figure]:
     """Yield the figures of the API, and of the disk below it."""
     yield from disk()
     for present in [1000] if quick else [1000, 20000]:
-        with server.running() as running:
-            yield from _with(running, present, quick=quick)
+        for database, opened in DATABASES.items():
+            if quick or database == "SQLite" or present > PAGE:
+                with opened() as connection, server.running(connection) as running:
+                    yield from _with(running, database, present, quick=quick)
+    with server.running() as running:
+        yield from polls.measure(running, quick=quick)
 
 
-def _with(running: Server, present: int, *, quick: bool) -> Iterator[Figure]:
+def _with(running: Server, database: str, present: int, *, quick: bool) -> Iterator[Figure]:
     api = Connection(running.connect)
     cloud.add_host(api, "h1")
     ground = cloud.flat(api, "h1")
-    started = time.perf_counter()
     ports = cloud.fill(api, ground, present)
-    label = f"{present:,} ports present"
-    rate = present / (time.perf_counter() - started)
-    yield Figure(
-        what=f"port create in bulks of {cloud.A_BULK}, up to {label}",
-        value=rate,
-        unit="ports/s",
-        n=present,
-    )
+    label = f"{database}, {present:,} ports present"
     events = 100 if quick else 400
     creates = cloud.create_requests(ground, events)
-    yield from p50_p99(f"port create, one after the other, {label}", _timed(api, creates))
-    yield from _eight(running, ground, 2 if quick else 5, 2 * events, label)
-    listing = request("GET", f"/v2.0/ports?limit={PAGE}")
-    taken = [one * 1000 for one in _timed(api, [listing] * (5 if quick else 15))]
-    yield of_repeats(
-        f"port list, {PAGE:,} of them, {label}", taken, "ms", len(taken), peer=NEUTRON_LIST
+    yield from p50_p99(
+        f"port create, one after the other, {label}",
+        _timed(api, creates),
+        expected_p50=CREATE,
+        peer_p50=NEUTRON_CREATE,
     )
+    least = CREATES[database]
+    yield from _eight(running, ground, 2 if quick else 5, 2 * events, label, least=least)
+    repeats = 5 if quick else 15
+    yield from _bulks(running.pid, api, ground, repeats, label)
+    yield from _lists(running.pid, api, ground, repeats, label)
     shows = [request("GET", f"/v2.0/ports/{port['id']}") for port in ports[:events]]
     yield from p50_p99(f"port show, {label}", _timed(api, shows))
+    _, proportional = memory_mib(running.pid)
+    pages = mapped_mib(running.pid, FILE)
+    what = f"memory of the server after all that, {label}"
+    size = proportional - pages
+    yield Figure(what=what, value=size, unit="MiB", n=1, peer=NEUTRON_MEMORY, expected=MEMORY)
+    if pages:
+        yield Figure(what="  pages of the database's file besides", value=pages, unit="MiB", n=1)
+
+
+def _bulks(
+    pid: int, api: Connection, ground: cloud.Ground, repeats: int, label: str
+) -> Iterator[Figure]:
+    """Make a hundred ports in a request, several times."""
+    asked = [
+        request(
+            "POST",
+            "/v2.0/ports",
+            {"ports": [ground.fields(f"b{turn}-{at}") for at in range(A_BULK)]},
+        )
+        for turn in range(repeats)
+    ]
+    what = f"port create, {A_BULK} in a request, {label}"
+    yield from _costing(pid, api, what, asked, peer=NEUTRON_BULK, expected=BULK)
+
+
+def _costing(
+    pid: int, api: Connection, what: str, asked: list[bytes], *, peer: Peer, expected: Limit
+) -> Iterator[Figure]:
+    """Yield how long these take, one after the other, and what each costs the server."""
+    before = cpu_s(pid)
+    taken = [one * 1000 for one in _timed(api, asked)]
+    spent = (cpu_s(pid) - before) / len(asked) * 1000
+    yield of_repeats(what, taken, "ms", len(asked), peer=peer, expected=expected)
+    yield Figure(what=COST, value=spent, unit="ms", n=len(asked))
+
+
+def _lists(
+    pid: int, api: Connection, ground: cloud.Ground, repeats: int, label: str
+) -> Iterator[Figure]:
+    """List a thousand ports in the ways of clients: all in one, some attributes, pages, a filter."""
+    whole = [request("GET", f"/v2.0/ports?limit={PAGE}")] * repeats
+    what = f"port list, {PAGE:,} of them, {label}"
+    yield from _costing(pid, api, what, whole, peer=NEUTRON_LIST, expected=LIST)
+    only = "&".join(f"fields={name}" for name in ("id", "mac_address", "fixed_ips"))
+    lists = {
+        f"port list, {PAGE:,} of them, 3 attributes": f"limit={PAGE}&{only}",
+        f"port list, {PAGE:,} of them sorted by name": f"limit={PAGE}&sort_key=name",
+        "port list of one device": "device_id=vm-old7",
+        "port list of one address": "fixed_ips=ip_address%3D10.64.0.9",
+        "port list by a part of an address": "fixed_ips=ip_address_substr%3D.0.99",
+    }
+    for what, query in lists.items():
+        asked = [request("GET", f"/v2.0/ports?{query}")] * repeats
+        taken = [one * 1000 for one in _timed(api, asked)]
+        yield of_repeats(f"{what}, {label}", taken, "ms", repeats)
+    taken = [
+        _in_pages(api, f"/v2.0/ports?network_id={ground.network_id}&limit=100")
+        for _ in range(repeats)
+    ]
+    yield of_repeats(f"port list, {PAGE:,} of them in pages of 100, {label}", taken, "ms", repeats)
+
+
+def _in_pages(api: Connection, path: str) -> float:
+    """Return how long a thousand rows take, page by page, in milliseconds."""
+    started = time.perf_counter()
+    rows, marker = 0, ""
+    while rows < PAGE:
+        page = msgspec.json.decode(api.call(request("GET", path + marker)))["ports"]
+        rows += len(page)
+        marker = f"&marker={page[-1]['id']}"
+    return (time.perf_counter() - started) * 1000
 
 
 def _timed(api: Connection, asked: list[bytes]) -> list[float]:
@@ -73,7 +155,7 @@ def _timed(api: Connection, asked: list[bytes]) -> list[float]:
 
 
 def _eight(
-    running: Server, ground: cloud.Ground, repeats: int, each: int, label: str
+    running: Server, ground: cloud.Ground, repeats: int, each: int, label: str, *, least: Limit
 ) -> Iterator[Figure]:
     """Make ports and delete them, several times, eight clients at once."""
     made, deleted, spent = [], [], []
@@ -87,8 +169,8 @@ def _eight(
         deleted.append(burst(running.connect, CLIENTS, deletes).rate)
     n = repeats * each
     what = f"port create, {CLIENTS} clients, {label}"
-    yield of_repeats(what, made, "creates/s", n, peer=NEUTRON_CREATES, expected=CREATES)
-    yield of_repeats("  processor time of the server for one of these", spent, "ms", n)
+    yield of_repeats(what, made, "creates/s", n, peer=NEUTRON_CREATES, expected=least)
+    yield of_repeats(COST, spent, "ms", n)
     yield of_repeats(f"port delete, {CLIENTS} clients, {label}", deleted, "deletes/s", n)
 
 

@@ -90,11 +90,21 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def p50_p99(
-    what: str, seconds: Sequence[float], *, expected_p99: Limit | None = None
+    what: str,
+    seconds: Sequence[float],
+    *,
+    expected_p50: Limit | None = None,
+    expected_p99: Limit | None = None,
+    peer_p50: Peer | None = None,
 ) -> Iterator[Figure]:
     """Yield the median and the 99th percentile of durations, in milliseconds."""
-    for name, share, expected in (("p50", 0.5, None), ("p99", 0.99, expected_p99)):
-        value = quantile(seconds, share) * 1000
+    shares = (("p50", 0.5, expected_p50, peer_p50), ("p99", 0.99, expected_p99, None))
+    for name, share, expected, peer in shares:
         yield Figure(
-            what=f"{what}, {name}", value=value, unit="ms", n=len(seconds), expected=expected
+            what=f"{what}, {name}",
+            value=quantile(seconds, share) * 1000,
+            unit="ms",
+            n=len(seconds),
+            peer=peer,
+            expected=expected,
         )

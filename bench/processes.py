@@ -30,6 +30,21 @@ def memory_mib(pid: int, proc: Path = PROC) -> tuple[float, float]:
     return sizes["Rss"], sizes["Pss"]
 
 
+def mapped_mib(pid: int, name: str, proc: Path = PROC) -> float:
+    """Return how much of the proportional size is pages of files of this name, mapped, in MiB.
+
+    They are the page cache's: the kernel takes them back when it needs memory.
+    """
+    size, ours = 0, False
+    for line in (proc / str(pid) / "smaps").read_text().splitlines():
+        first, _, rest = line.partition(" ")
+        if not first.endswith(":"):
+            ours = name in rest.rpartition("/")[2]
+        elif ours and first == "Pss:":
+            size += int(rest.split()[0])
+    return size / 1024
+
+
 def waited_s(proc: Path = PROC) -> float:
     """Return for how long, since boot, anything on the machine had to wait for a processor.
 

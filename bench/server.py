@@ -25,12 +25,16 @@ class Server:
 
     pid: int
     connect: Connect
+    connect_agent: Connect
     folder: Path
 
 
 @contextmanager
-def running() -> Iterator[Server]:
+def running(connection: str = "") -> Iterator[Server]:
     """Start a server on an empty store and end it behind us.
+
+    Args:
+        connection: URL of the database; "" is SQLite in a folder that goes with the server.
 
     Raises:
         RuntimeError: it ended at once; the message has its words.
@@ -41,9 +45,12 @@ def running() -> Iterator[Server]:
         argv = [LESSOR, "server", "--state-dir", str(folder / "state")]
         argv += ["--listen", f"127.0.0.1:{api}", "--agent-listen", f"127.0.0.1:{agents}"]
         argv += ["--set", "flat_network_bridge=br100", "--set", "flat_interface=eth1"]
+        if connection:
+            argv += ["--set", f"database.connection={connection}"]
         with (folder / "log").open("wb") as log, subprocess.Popen(argv, stderr=log) as process:
             try:
-                server = Server(process.pid, tcp(("127.0.0.1", api)), folder)
+                users, hosts = (tcp(("127.0.0.1", port)) for port in (api, agents))
+                server = Server(process.pid, users, hosts, folder)
                 wait_for(lambda: process.poll() is not None or healthy(server.connect), START_S)
                 if process.poll() is not None:
                     raise RuntimeError(f"lessor server ended: {(folder / 'log').read_text()}")

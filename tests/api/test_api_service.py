@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from lessor.api.server import _allow_connections
 
 Server = Any  # tests/api/conftest.py
 PROCESS = """
@@ -35,8 +38,8 @@ def test_the_version_documents_lead_to_the_resources(shared: Server) -> None:
     assert (version["id"], version["status"]) == ("v2.0", "CURRENT")
     (link,) = version["links"]
     document = shared.api.get(link["href"]).json()
-    for resource in document["resources"]:
-        assert shared.api.get(resource["links"][0]["href"]).status_code == 200, resource
+    for noun in document["resources"]:
+        assert shared.api.get(noun["links"][0]["href"]).status_code == 200, noun
 
 
 def test_each_extension_has_its_page(shared: Server) -> None:
@@ -58,6 +61,16 @@ def test_the_openapi_page_knows_each_field_and_filter(shared: Server) -> None:
     names = {p["name"] for p in page["paths"]["/v2.0/ports"]["get"]["parameters"]}
     assert {"fixed_ips", "binding:host_id", "limit", "sort_key"} <= names
     assert shared.api.get("/schema").status_code == 200
+
+
+def test_the_server_takes_all_the_connections_that_it_may_have() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        _allow_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_metrics_count_requests_by_route(server: Server) -> None:

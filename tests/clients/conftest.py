@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from tests.clients.started import Openstack, Program, clear, server
+from tests.clients.started import DATABASES, Openstack, Program, clear, server
+from tests.postgres import Cluster
 
 
 @pytest.fixture(scope="session")
@@ -16,11 +18,23 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     made.close()
 
 
+@pytest.fixture(scope="session", params=DATABASES)
+def database(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def running(
+    database: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[str]:
     """One server for all tests that need no settings of their own."""
-    with server(tmp_path_factory.mktemp("server")) as address:
-        yield address
+    with ExitStack() as opened:
+        flags: tuple[str, ...] = ()
+        if database == "postgresql":
+            cluster: Cluster = request.getfixturevalue("postgres")
+            url = cluster.url(opened.enter_context(cluster.database()))
+            flags = ("--set", f"database.connection={url}")
+        yield opened.enter_context(server(tmp_path_factory.mktemp("server"), *flags))
 
 
 @pytest.fixture

@@ -26,6 +26,20 @@ LESSOR = str(Path(sys.executable).with_name("lessor"))
 ANY_PORT = "127.0.0.1:0"
 PATIENCE_S = 60
 
+# a process of the test suite has one server on each, which takes a second to start
+DATABASES = [
+    pytest.param(name, marks=pytest.mark.xdist_group(f"clients-{name}"))
+    for name in ("sqlite", "postgresql")
+]
+SECOND_IS_LONG = pytest.mark.parametrize(
+    "database",
+    [
+        DATABASES[0],
+        pytest.param("postgresql", marks=[*DATABASES[1].marks, pytest.mark.long]),
+    ],
+    indirect=True,
+    scope="session",
+)
 needs_clients = pytest.mark.skipif(
     not (CLIENTS / "openstack").exists(), reason="scripts/setup makes .venv-clients"
 )
@@ -58,7 +72,7 @@ def _address(lines: Any, said: list[str]) -> str:
 
 
 # in an order in which nothing is deleted that something else needs
-NOUNS = ("ports", "subnets", "networks", "instances", "hosts")
+NOUNS = ("ports", "subnets", "subnetpools", "address-scopes", "networks", "instances", "hosts")
 
 
 def clear(endpoint: str) -> None:
@@ -66,7 +80,7 @@ def clear(endpoint: str) -> None:
     with httpx.Client(base_url=endpoint, trust_env=False) as api:
         for noun in NOUNS:
             key = "name" if noun == "hosts" else "id"
-            for row in api.get(f"/v2.0/{noun}").json()[noun]:
+            for row in api.get(f"/v2.0/{noun}").json()[noun.replace("-", "_")]:
                 answer = api.delete(f"/v2.0/{noun}/{row[key]}")
                 assert answer.status_code in {204, 404}, answer.text
 

@@ -97,3 +97,65 @@ def test_what_the_client_asks_of_the_server_itself_is_answered(openstack: Openst
 def test_refusals_reach_the_user_as_sentences(openstack: Openstack) -> None:
     assert "eth9" in openstack.refusal("network create x --provider-physical-network eth9")
     assert "No Network found for nothing" in openstack.refusal("network show nothing")
+
+
+def test_tags_are_set_shown_filtered_by_and_taken_away(openstack: Openstack) -> None:
+    openstack("network create blue --tag web --tag prod")
+    openstack("network create red --tag web")
+    openstack("network create grey")
+    assert sorted(openstack("network show blue")["tags"]) == ["prod", "web"]
+    assert names(openstack("network list --tags web,prod")) == ["blue"]
+    assert names(openstack("network list --any-tags web,prod")) == ["blue", "red"]
+    assert names(openstack("network list --not-tags web,prod")) == ["grey", "red"]
+    assert names(openstack("network list --not-any-tags web,prod")) == ["grey"]
+    openstack.run("network", "unset", "--tag", "web", "blue")
+    openstack.run("network", "set", "--tag", "night", "blue")
+    assert sorted(openstack("network show blue")["tags"]) == ["night", "prod"]
+    openstack.run("network", "unset", "--all-tag", "blue")
+    assert openstack("network show blue")["tags"] == []
+    subnet = openstack("subnet create s --network red --subnet-range 10.0.0.0/24 --tag a")
+    port = openstack("port create p --network red --tag b")
+    assert (subnet["tags"], port["tags"]) == (["a"], ["b"])
+
+
+def test_prefixes_come_from_pools_of_an_address_scope(openstack: Openstack) -> None:
+    scope = openstack("address scope create lan --ip-version 4")
+    pool = openstack(
+        "subnet pool create big --pool-prefix 10.8.0.0/16 --pool-prefix 10.10.0.0/16"
+        " --default-prefix-length 26 --min-prefix-length 24 --address-scope lan"
+    )
+    assert pool["address_scope_id"] == scope["id"]
+    assert (pool["default_prefixlen"], pool["min_prefixlen"]) == (26, 24)
+    openstack("network create blue")
+    first = openstack("subnet create one --network blue --subnet-pool big")
+    second = openstack("subnet create two --network blue --subnet-pool big --prefix-length 24")
+    assert [first["subnetpool_id"], second["subnetpool_id"]] == [pool["id"], pool["id"]]
+    assert first["cidr"].endswith("/26")
+    assert second["cidr"].endswith("/24")
+    assert names(openstack("subnet list --subnet-pool big")) == ["one", "two"]
+    assert "23" in openstack.refusal(
+        "subnet create three --network blue --subnet-pool big --prefix-length 23"
+    )
+    openstack.run(
+        "subnet", "pool", "set", "big", "--name", "large", "--pool-prefix", "10.12.0.0/16"
+    )
+    assert "10.12.0.0/16" in openstack("subnet pool show large")["prefixes"]
+    assert [row["Name"] for row in openstack("subnet pool list")] == ["large"]
+    assert [row["Name"] for row in openstack("address scope list")] == ["lan"]
+    openstack.run("address", "scope", "set", "lan", "--name", "wan")
+    assert "lan" in openstack.refusal("address scope show lan")
+    openstack.run("subnet", "delete", "one", "two")
+    openstack.run("subnet", "pool", "delete", "large")
+    openstack.run("address", "scope", "delete", "wan")
+
+
+def test_agents_and_the_networks_they_serve_are_shown(endpoint: str, openstack: Openstack) -> None:
+    make_host(endpoint, "h1")
+    (agent,) = openstack("network agent list")
+    assert (agent["Host"], agent["Agent Type"]) == ("h1", "DHCP agent")
+    assert openstack(f"network agent show {agent['ID']}")["host"] == "h1"
+    assert openstack("network agent list --agent-type dhcp --host h1") == [agent]
+    assert openstack("network agent list --host h2") == []
+    openstack("network create blue --provider-network-type vxlan")
+    assert openstack("network agent list --network blue") == []
+    assert openstack(f"network list --agent {agent['ID']}") == []

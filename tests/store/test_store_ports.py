@@ -12,7 +12,7 @@ from lessor.errors import Conflict, Exhausted, Invalid, LessorError, NotFound, U
 from lessor.model import AddressPair, AddressState, DhcpOption
 from lessor.store.query import Query
 from lessor.store.values import FixedIpRequest
-from tests.store.store_cloud import Cloud, by, ip_of, ips_of
+from tests.store.store_cloud import SQLITE, Cloud, by, ip_of, ips_of
 
 ANY = FixedIpRequest()
 
@@ -38,6 +38,27 @@ def test_a_port_reads_back_as_it_was_made(cloud: Cloud) -> None:
     assert cloud.store.port(made.id) == made
     assert made.mac_address == "fa:16:3e:00:00:0a"
     assert made.allowed_address_pairs[0].mac == "fa:16:3e:00:00:0b"
+
+
+@SQLITE
+def test_a_device_s_ports_are_found_by_an_index(cloud: Cloud) -> None:
+    network = cloud.network()
+    made = cloud.port(network, device_id="vm-1")
+    none = cloud.port(network)
+    said: list[tuple[str, Any]] = []
+    event.listen(
+        cloud.store._engine,
+        "before_cursor_execute",
+        lambda _conn, _cursor, text, values, *_: said.append((text, values)),
+    )
+    assert cloud.store.ports(Query(filters={"device_id": ("vm-1",)})) == [made]
+    text, values = next(one for one in said if "mac_address" in one[0])
+    with cloud.store._engine.connect() as conn:
+        plan = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
+    assert any("ix_ports_device_id" in step[3] for step in plan), plan
+    assert cloud.store.ports(Query(filters={"device_id": ("",)})) == [none]
+    both = cloud.store.ports(Query(filters={"device_id": ("", "vm-1")}))
+    assert {port.id for port in both} == {made.id, none.id}
 
 
 def test_a_mac_is_made_from_the_base(make_cloud: Callable[..., Cloud]) -> None:

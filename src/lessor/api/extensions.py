@@ -9,6 +9,7 @@ from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from lessor.api.openapi import PROBLEMS
 from lessor.errors import NotFound
 
 UPDATED = "2026-11-22T00:00:00-00:00"
@@ -84,7 +85,7 @@ def list_extensions() -> dict[str, list[dict[str, Any]]]:
     return {"extensions": [_extension(alias) for alias in KNOWN]}
 
 
-@get("/v2.0/extensions/{alias:str}", sync_to_thread=False, opt=ANYBODY)
+@get("/v2.0/extensions/{alias:str}", sync_to_thread=False, opt=ANYBODY, responses=PROBLEMS)
 def show_extension(alias: FromPath[str]) -> dict[str, dict[str, Any]]:
     """Show an extension."""
     if alias not in KNOWN:

@@ -75,6 +75,7 @@ class Resource:
     plural: str
     fields: tuple[Field, ...]
     doc: str = ""
+    title: str = ""  # on the OpenAPI page, where another resource has the same noun
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
@@ -103,14 +104,15 @@ class Resource:
 
     @cached_property
     def show_struct(self) -> type[Struct]:
-        """What an answer has, for the OpenAPI page."""
-        fields = [(f.python, f.kind) for f in self.fields if not f.write_only]
+        """What an answer has, for the OpenAPI page: all of it, unless `fields=` asks for less."""
+        shown = (f for f in self.fields if not f.write_only)
+        fields = [(f.python, f.kind | UnsetType, UNSET) for f in shown]
         rename = {f.python: f.name for f in self.fields}
         return msgspec.defstruct(self._title, fields, rename=rename, kw_only=True)
 
     @property
     def _title(self) -> str:
-        return self.singular.title().replace("_", "")
+        return self.title or self.singular.title().replace("_", "")
 
     def _struct(self, suffix: str, when: str, *, forbid: bool) -> type[Struct]:
         fields: list[Any] = []

@@ -41,6 +41,7 @@ MADE = Resource(
     "hosts",
     (*RESOURCE.fields, Field(name="token", show=lambda _, token: token)),
     doc="A host just made, with its token.",
+    title="HostMade",
 )
 
 

@@ -73,7 +73,7 @@ RESOURCE = Resource(
             kind=str | None,
             show=lambda row, facts: facts.scopes.get(row.id),
         ),
-        Field(name="ipv6_address_scope", kind=None, show=constant(None)),
+        Field(name="ipv6_address_scope", kind=str | None, show=constant(None)),
         Field(name="mtu", kind=Mtu, on="cu", query=int, sort=True),
         Field(name="provider:network_type", attr="network_type", on="c", query=text),
         Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 import ssl
@@ -41,6 +42,7 @@ def serve(settings: ServerSettings) -> None:
         ConfigError: an address can't be listened on, or may not be (`check_listen`).
     """
     check_listen(settings)
+    _allow_connections()
     sockets = [_bound(settings.listen), _bound(settings.agent_listen)]
     store = Store.open(settings)
     try:
@@ -49,6 +51,15 @@ def serve(settings: ServerSettings) -> None:
         store.close()
         for bound in sockets:
             bound.close()
+
+
+def _allow_connections() -> None:
+    """Take all the open files that we may have: each agent waits on a connection of its own.
+
+    A process is given 1,024 and may have many more (setrlimit(2); systemd says 524,288).
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def check_listen(settings: ServerSettings) -> None:

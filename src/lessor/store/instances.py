@@ -132,7 +132,7 @@ _ASKING = (
     .limit(1)
 )
 _SIBLINGS = (
-    portrows.SELECT.where(ports.c.device_id == bindparam("device"))
+    portrows.SELECT.where(ports.c.device_id == bindparam("device"), portrows.HAS_DEVICE)
     .where(ports.c.project_id == bindparam("project"))
     .order_by(ports.c.created_at, ports.c.id)
 )

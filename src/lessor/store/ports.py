@@ -44,6 +44,12 @@ def _has(condition: Any) -> Any:
     return ports.c.id.in_(having)
 
 
+def _of_device(values: tuple[Any, ...]) -> Any:
+    """Say what the index of devices is restricted to: without it, each row is looked at."""
+    found = one_of(ports.c.device_id, values)
+    return found if "" in values else found & portrows.HAS_DEVICE
+
+
 LISTING = Listing(
     "port",
     portrows.SELECT,
@@ -53,6 +59,7 @@ LISTING = Listing(
         "ip_address": lambda values: _has(
             addresses.c.address.in_([int(IPv4Address(value)) for value in values])
         ),
+        "device_id": _of_device,
         "subnet_id": lambda values: _has(one_of(addresses.c.subnet_id, values)),
         "ip_address_substr": lambda values: _has(
             or_(*(_dotted().contains(str(value), autoescape=True) for value in values))

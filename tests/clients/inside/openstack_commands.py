@@ -12,9 +12,8 @@ import sys
 import traceback
 from contextlib import redirect_stderr, redirect_stdout
 
-from openstackclient.common.clientmanager import ClientManager
 from openstackclient.shell import OpenStackShell
-from osc_lib.clientmanager import ClientCache
+from osc_lib.clientmanager import ClientCache, ClientManager
 
 
 def forget() -> None:

@@ -107,15 +107,11 @@ def test_many_ports_are_made_at_once_and_read_page_by_page(network: Any, blue: A
     wanted = [{"network_id": blue.id, "name": f"p{at}"} for at in range(MANY)]
     made = list(network.create_ports(wanted[:50]))
     assert sorted(port.name for port in made) == sorted(port["name"] for port in wanted[:50])
-    for start in range(50, MANY, 500):  # the library takes 5 ms to make an object of a port
+    for start in range(50, MANY, 500):  # the library takes 3 ms to make an object of a port
         answer = network.post("/ports", json={"ports": wanted[start : start + 500]})
         assert answer.status_code == 201, answer.text
-    paged = [port.name for port in network.ports(network_id=blue.id, limit=100)]
-    assert len(paged) == MANY
-    assert len(set(paged)) == MANY
-    assert len(list(network.ports(network_id=blue.id))) == MANY
-    by_name = [p.name for p in network.ports(network_id=blue.id, limit=300, sort_key="name")]
-    assert by_name == sorted(by_name)
+    paged = [p.name for p in network.ports(network_id=blue.id, limit=100, sort_key="name")]
+    assert paged == sorted(port["name"] for port in wanted)
 
 
 def test_a_bulk_with_one_wrong_port_makes_none(network: Any, blue: Any) -> None:
