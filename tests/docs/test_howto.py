@@ -22,6 +22,7 @@ from tests.docs.terminal import Terminal
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs/how-to"
 CLIENTS = ROOT / ".venv-clients/bin"
+ANSIBLE = ROOT / ".venv-ansible/bin"
 SETTINGS = """mkdir /etc/lessor
 cat > /etc/lessor/lessor.conf <<END
 [DEFAULT]
@@ -34,6 +35,11 @@ git clone -q file:///mnt/repository /opt/lessor
 cd /opt/lessor
 ln -s /mnt/repository/.venv .
 ln -s {ROOT}/.venv/bin/lessor /usr/bin/lessor"""
+WITH_A_CLIENT = [
+    pytest.mark.long,
+    pytest.mark.clients,
+    pytest.mark.skipif(not ANSIBLE.exists(), reason="scripts/setup makes it"),
+]
 
 pytestmark = pytest.mark.lab
 
@@ -56,7 +62,7 @@ def in_the_lab(lab: Lab) -> Iterator[Reader]:
         def terminal(name: str) -> Terminal:
             node = lab.node("server" if name == FIRST else name)
             environment = node.env()
-            environment |= {"PATH": f"{CLIENTS}:{environment['PATH']}", "TERM": "xterm"}
+            environment |= {"PATH": f"{CLIENTS}:{ANSIBLE}:{environment['PATH']}", "TERM": "xterm"}
             shell = ("setsid", "--ctty", "bash", "--norc", "--noprofile", "--noediting")
             made = Terminal((*node.entering(), *shell), environment)
             opened.callback(made.close)
@@ -86,14 +92,9 @@ def on_a_machine() -> Iterator[Reader]:
     [
         "behind-a-router.md",
         "single-host-or-multi-host.md",
-        pytest.param(
-            "use-the-openstack-cli.md",
-            marks=[
-                pytest.mark.long,
-                pytest.mark.clients,
-                pytest.mark.skipif(not CLIENTS.exists(), reason="scripts/setup makes it"),
-            ],
-        ),
+        pytest.param("use-ansible.md", marks=WITH_A_CLIENT),
+        pytest.param("use-python.md", marks=WITH_A_CLIENT),
+        pytest.param("use-the-openstack-cli.md", marks=WITH_A_CLIENT),
         "why-has-my-vm-no-address.md",
     ],
 )
