@@ -21,8 +21,11 @@ class Server:
         self.applied: list[tuple[int, str]] = []
         self.fails: list[LessorError] = []
         self.answers = True
+        self.meanwhile: list[Callable[[], None]] = []  # steps while a batch is on its way
 
     async def leases(self, batch: LeaseBatch) -> int:
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
         if self.fails:
             raise self.fails.pop(0)
         last = self.applied[-1][0] if self.applied else 0
@@ -89,6 +92,14 @@ def test_events_reach_the_table_and_the_server_and_leave_the_spool(tmp_path: Pat
     case.add("add", "old", "del")
     case.until(lambda: not case.forwarder.pending())
     assert case.server.applied == [(1, "add"), (2, "old"), (3, "del")]
+    assert case.table.noted == [1, 2, 3]
+
+
+def test_what_comes_while_others_are_sent_is_in_the_table_before_it_is_cut(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+    case.server.meanwhile = [lambda: case.add("old"), lambda: case.add("del")]
+    case.add("add")
+    case.until(lambda: len(case.server.applied) == 3 and not case.forwarder.pending())
     assert case.table.noted == [1, 2, 3]
 
 

@@ -7,6 +7,7 @@ server, and only then cut from the spool. Server away: the table goes on, the sp
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -20,6 +21,8 @@ from lessor.model import LeaseBatch, LeaseEvent
 
 MOST = 1000  # events in one batch
 LONGEST_RETRY_S = 15.0
+REST = 4.0  # times as long as the table takes, to gather more: it is written whole each time
+LONGEST_REST_S = 1.0
 
 
 class Sink(Protocol):
@@ -82,7 +85,6 @@ class LeaseForwarder:
         while True:
             self._wake.clear()
             try:
-                await asyncio.to_thread(self._table.catch_up)
                 while await self._send():
                     failures = 0
                 self.problem = ""
@@ -106,12 +108,16 @@ class LeaseForwarder:
         events = await asyncio.to_thread(self._spool.read, MOST)
         if not events:
             return False
-        last = events[-1].seq
+        last, started = events[-1].seq, time.monotonic()
+        # after the reading: what is cut below is in the table, however fast more comes
+        await asyncio.to_thread(self._table.catch_up)
+        kept_s = time.monotonic() - started
         batch = LeaseBatch(epoch=self._spool.epoch, events=self._wire(events))
         if batch.events:
             await self._sink.leases(batch)
         await asyncio.to_thread(self._spool.cut, last)
         self.sent()
+        await asyncio.sleep(min(LONGEST_REST_S, kept_s * REST))
         return True
 
     def _wire(self, events: Sequence[SpooledEvent]) -> tuple[LeaseEvent, ...]:
