@@ -12,7 +12,6 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from lessor.store.query import Query
 from lessor.store.store import Store
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds
@@ -79,14 +78,13 @@ class _StoreGauges(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Return the gauges."""
-        hosts = self._store.hosts()
-        yield _gauge("lessor_hosts", "Hosts known", len(hosts))
-        yield _gauge("lessor_hosts_alive", "Hosts alive", sum(h.alive for h in hosts))
-        yield _gauge("lessor_hosts_in_sync", "Hosts in sync", sum(h.in_sync for h in hosts))
-        networks = self._store.networks()
-        yield _gauge("lessor_networks", "Networks", len(networks))
-        live = self._store.leases(Query(filters={"live": (True,)}))
-        yield _gauge("lessor_leases_live", "Leases alive", len(live))
+        there = self._store.census()
+        yield _gauge("lessor_hosts", "Hosts known", there.hosts)
+        yield _gauge("lessor_hosts_alive", "Hosts alive", there.hosts_alive)
+        yield _gauge("lessor_hosts_in_sync", "Hosts in sync", there.hosts_in_sync)
+        yield _gauge("lessor_networks", "Networks", there.networks)
+        yield _gauge("lessor_ports", "Ports", there.ports)
+        yield _gauge("lessor_leases_live", "Leases alive", there.leases_live)
 
 
 def _gauge(name: str, doc: str, value: float) -> GaugeMetricFamily:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
 
 from lessor.errors import Invalid, NotFound
 from lessor.model import Lease, LeaseBatch, LeaseEvent
@@ -32,8 +32,13 @@ def _live_at(time: float) -> Any:
     )
 
 
+def alive_at(now: float) -> ColumnElement[bool]:
+    """Return the condition that a lease is alive now."""
+    return and_(_ALIVE, or_(leases.c.expires_at.is_(None), leases.c.expires_at > now))
+
+
 def _listing(now: float) -> Listing:
-    alive = and_(_ALIVE, or_(leases.c.expires_at.is_(None), leases.c.expires_at > now))
+    alive = alive_at(now)
     return Listing(
         "lease",
         select(*LEASE),

@@ -38,6 +38,7 @@ from lessor.settings import ServerSettings
 from lessor.store import (
     addresses,
     addressscopes,
+    census,
     database,
     dhcphosts,
     firstnetworks,
@@ -58,6 +59,7 @@ from lessor.store import (
     views,
     zones,
 )
+from lessor.store.census import Census
 from lessor.store.query import Query
 from lessor.store.values import (
     AddressScopeValues,
@@ -440,6 +442,12 @@ class Store:
     def hosts(self, query: Query = ALL) -> list[Host]:
         """Return the hosts that a query asks for."""
         return self._read(hosts.find, query, self._beats, self._clock())
+
+    def census(self) -> Census:
+        """Return how much of everything there is: see `census.take`."""
+        now = self._clock()
+        known, since = self._beats.known(), self._beats.alive_since(now)
+        return self._read(census.take, known, since, now)
 
     def authenticate(self, token: str) -> str | None:
         """Return the host that a token is of, or None."""

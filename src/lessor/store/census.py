@@ -1,0 +1,48 @@
+"""How much of everything there is, for who watches the server: counted, never read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from lessor.store.leases import alive_at
+from lessor.store.tables import hosts, leases, networks, ports
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Numbers of rows. `hosts_in_sync` are those that said so at their last report."""
+
+    hosts: int
+    hosts_alive: int
+    hosts_in_sync: int
+    networks: int
+    ports: int
+    leases_live: int
+
+
+def take(conn: Connection, beats: Mapping[str, float], since: float, now: float) -> Census:
+    """Count.
+
+    Args:
+        conn: a connection that sees one state of the database.
+        beats: the heartbeats that may not be in the database yet, by host.
+        since: hosts without a heartbeat after it are dead.
+        now: the time.
+    """
+    fresh = {name for name, at in beats.items() if at > since}
+    told = conn.execute(select(hosts.c.name, hosts.c.heartbeat_at > since)).all()
+    return Census(
+        hosts=len(told),
+        hosts_alive=sum(bool(late) or name in fresh for name, late in told),
+        hosts_in_sync=_count(conn, hosts.c.name, hosts.c.in_sync),
+        networks=_count(conn, networks.c.id),
+        ports=_count(conn, ports.c.id),
+        leases_live=_count(conn, leases.c.id, alive_at(now)),
+    )
+
+
+def _count(conn: Connection, column: ColumnElement[str], *where: ColumnElement[bool]) -> int:
+    return conn.execute(select(func.count(column)).where(*where)).scalar_one()
