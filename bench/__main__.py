@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import traceback
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -27,7 +28,13 @@ def main() -> int:
     if unknown := sorted(set(asked.names) - set(NAMES)):
         parser.error(f"no measurement {', '.join(unknown)}; there are {', '.join(NAMES)}")
     figures: list[Figure] = []
-    broken = [name for name in asked.names or NAMES if not _measured(name, asked.quick, figures)]
+    names, broken = asked.names or NAMES, []
+    for at, name in enumerate(names, 1):
+        print(
+            f"bench: {name} ({at} of {len(names)}), load {os.getloadavg()[0]:.1f}", file=sys.stderr
+        )
+        if not _measured(name, asked.quick, figures):
+            broken.append(name)
     print(table.text(figures))
     if asked.json:
         asked.json.write_text(table.as_json(figures))
@@ -42,7 +49,7 @@ def _measured(name: str, quick: bool, figures: list[Figure]) -> bool:
     measure: Measure = import_module(f"bench.{name}").measure
     try:
         for figure in measure(quick):
-            figures.append(figure)
+            figures.append(replace(figure, load=round(os.getloadavg()[0], 1)))
             print(
                 f"bench: {figure.what}: {table.number(figure.value)} {figure.unit}", file=sys.stderr
             )

@@ -29,7 +29,8 @@ class Figure:
     """One line of the table.
 
     `n` is the number of single events behind it; `low` and `high` are the extremes of its repeats,
-    where it is the median of some.
+    where it is the median of some. `load` is the machine's mean number of running and waiting
+    threads in the minute before it was done (getloadavg(3)).
     """
 
     what: str
@@ -40,6 +41,7 @@ class Figure:
     high: float | None = None
     peer: Peer | None = None
     expected: Limit | None = None
+    load: float | None = None
 
     @property
     def ratio(self) -> float | None:

@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 from bench.figure import Figure, Limit
 
-HEADS = ("what", "figure", "n", "peer", "ratio", "expected")
-LEFT = {0, 3, 5}  # columns of words
+HEADS = ("what", "figure", "n", "peer", "ratio", "load", "expected")
+LEFT = {0, 3, 6}  # columns of words
 
 
 def text(figures: Iterable[Figure]) -> str:
@@ -46,6 +46,7 @@ def _row(figure: Figure) -> tuple[str, ...]:
         f"{figure.n:,}",
         f"{number(peer.value)} {figure.unit} ({peer.name})" if peer else "",
         f"{number(figure.ratio)}x" if figure.ratio is not None else "",
+        f"{figure.load:.1f}" if figure.load is not None else "",
         _expectation(figure, figure.expected) if figure.expected else "",
     )
 

@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import time
+from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Protocol
@@ -147,6 +148,22 @@ def dora(wire: Wire, mac: str, wanted: IPv4Address, server: IPv4Address) -> floa
         if not _heard(wire, xid, kind, wanted, 1.0):
             raise Silence(f"DHCP message of {mac}: answer {kind} did not come within 1 s")
     return time.perf_counter() - started
+
+
+def until_acked(
+    wire: Wire, mac: str, wanted: IPv4Address, server: IPv4Address, *, within_s: float
+) -> None:
+    """Go from DISCOVER to ACK, anew if an answer doesn't come.
+
+    Raises:
+        Silence: there was no ACK within `within_s`.
+    """
+    end = time.perf_counter() + within_s
+    while time.perf_counter() < end:
+        with suppress(Silence):
+            dora(wire, mac, wanted, server)
+            return
+    dora(wire, mac, wanted, server)
 
 
 def _heard(wire: Wire, xid: int, kind: int, wanted: IPv4Address, within_s: float) -> bool:
