@@ -48,6 +48,7 @@ def kinds(given: AgentSettings, folder: Path) -> list[str]:
     spool = Spool(folder / "spool")
     book = LeaseBook(folder / "leases", spool)
     made = make(given, folder, spool=spool, book=book, metadata=Nowhere(), reachable=lambda: False)
+    made.close()
     return [kind.field for kind in made.kinds]
 
 
@@ -121,6 +122,5 @@ def test_a_local_ip_that_is_on_no_interface_is_said(
     tmp_path: Path, local_ip: IPv4Address | None, words: list[str]
 ) -> None:
     inspector = Inspector(settings(tmp_path, local_ip=local_ip), None, None)  # type: ignore[arg-type] # unused here
-    with IPRoute() as inspector._ip:
-        said = [problem.split(";")[0] for problem in inspector._local_ip()]
+    said = [problem.split(";")[0] for problem in inspector._local_ip()]
     assert said == words

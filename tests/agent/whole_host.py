@@ -28,6 +28,7 @@ from lessor.agent.drivers.dhcp import HOOK
 from lessor.agent.drivers.dnsmasq import DnsmasqDriver
 from lessor.agent.drivers.dnsmasq_process import Process, find_all
 from lessor.agent.leasebook import LeaseBook
+from lessor.agent.nft import Nft
 from lessor.agent.reconcile import Outcome, Reconciler
 from lessor.agent.run import run
 from lessor.agent.spool import Spool
@@ -118,6 +119,18 @@ class Netlink:
         return act(command, **arguments)
 
 
+class SteppedNft(Nft):
+    """An Nft whose calls are steps."""
+
+    def __init__(self, steps: Steps) -> None:
+        super().__init__()
+        self._stepped = steps.around("nft", super().__call__, lambda: CommandError("injected"))
+
+    def __call__(self, *argv: str, stdin: str | None = None, timeout_s: float = 30) -> str:
+        answer: str = self._stepped(*argv, stdin=stdin, timeout_s=timeout_s)
+        return answer
+
+
 def inject(steps: Steps, patch: pytest.MonkeyPatch) -> None:
     """Make steps of all that drivers do: netlink, programs, files, signals, taps, sockets."""
     ioctl = fcntl.ioctl
@@ -127,6 +140,7 @@ def inject(steps: Steps, patch: pytest.MonkeyPatch) -> None:
     )
     full = partial(OSError, 28, "No space left on device (injected)")
     patch.setattr(kinds, "IPRoute", lambda: Netlink(steps))
+    patch.setattr(kinds, "Nft", lambda: SteppedNft(steps))
     patch.setattr(kinds, "run", steps.around("run", run, lambda: CommandError("injected")))
     patch.setattr(listeners, "bound", steps.around("bound", listeners.bound, full))
     for owner, name in (
@@ -178,6 +192,7 @@ class Host:
             metadata=self._metadata,
             reachable=lambda: True,
         )
+        self._drivers = made
         self._ip = made.kinds[1].driver._ip  # type: ignore[attr-defined]
         self._planner = Planner(self.settings)
         self._reconciler = Reconciler(made.kinds)
@@ -187,6 +202,7 @@ class Host:
         if self._metadata:
             self._metadata.close()
             self._ip.close()
+            self._drivers.close()
             self._metadata = None
 
     def once(self, view: View) -> Outcome:

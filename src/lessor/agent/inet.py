@@ -6,7 +6,9 @@ They are plain data: what is written to a journal and read again is equal.
 from __future__ import annotations
 
 import errno
+import struct
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from socket import AF_INET, AF_INET6
 from typing import Any
 
@@ -16,6 +18,8 @@ from pyroute2.netlink import NLM_F_REQUEST as REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTM_DELADDR, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE
 
+from lessor.agent import netdump
+from lessor.agent.netdump import Head, NetDump, attributes, number, text
 from lessor.agent.netlink import OUR_PROTO, dump
 
 GLOBAL, LINK_SCOPE = 0, 253  # RT_SCOPE_UNIVERSE, RT_SCOPE_LINK
@@ -36,6 +40,12 @@ KEPT_ATTRIBUTES = (
     "RTA_MULTIPATH", "RTA_FLOW", "RTA_ENCAP_TYPE", "RTA_ENCAP", "RTA_PREF", "RTA_OIF", "RTA_TABLE",
 )  # fmt: skip
 HEADER = ("family", "dst_len", "src_len", "tos", "proto", "scope", "type")
+IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST = 1, 2, 3, 4
+IFA_CACHEINFO, IFA_FLAGS, IFA_RT_PRIORITY, IFA_PROTO = 6, 8, 9, 11
+_TIMES = struct.Struct("=II")  # of ifa_cacheinfo: preferred, valid
+RTA_CACHEINFO = 12
+_Attributes = list[tuple[int, bytes]]
+Surroundings = tuple[list[tuple[Head, _Attributes]], list[tuple[bytes, _Attributes]]]
 GONE = (errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENODEV)
 
 
@@ -117,10 +127,31 @@ class Route:
         return self.header == other.header and self.attributes == other.attributes
 
 
-def addresses(ip: IPRoute, device: int | None = None, family: int = 0) -> list[HostAddress]:
+def addresses(device: int | None = None, family: int = 0) -> list[HostAddress]:
     """Return the addresses of a device (None: of all) in the kernel's order."""
-    match = {} if device is None else {"index": device}
-    return [_address(m) for m in dump(lambda: ip.get_addr(family=family, **match))]
+    with NetDump() as dump:
+        return [_address(head, told) for head, told in dump.addresses(device or 0, family)]
+
+
+def surroundings() -> Surroundings:
+    """Return what tells whether any address or route was changed, lifetimes aside.
+
+    It costs far less than to read them.
+    """
+    with NetDump() as dump:
+        given = [
+            (head, sorted((k, v) for k, v in told.items() if k != IFA_CACHEINFO))
+            for head, told in dump.addresses(0, 0)
+        ]
+        ways = [
+            (
+                body[: netdump.ROUTE_SIZE],
+                sorted((k, v) for k, v in told.items() if k != RTA_CACHEINFO),
+            )
+            for body in dump.routes()
+            for told in (attributes(body, netdump.ROUTE_SIZE),)
+        ]
+    return given, ways
 
 
 def routes(ip: IPRoute) -> list[Route]:
@@ -199,25 +230,30 @@ def delete_route(ip: IPRoute, route: Route) -> None:
             raise
 
 
-def _address(message: Any) -> HostAddress:
-    times = message.get_attr("IFA_CACHEINFO") or {}
-    peer = message.get_attr("IFA_ADDRESS")
-    flags = message.get_attr("IFA_FLAGS")
+def _address(head: Head, told: dict[int, bytes]) -> HostAddress:
+    peer = _text_of(told.get(IFA_ADDRESS))
+    preferred, valid = FOREVER, FOREVER
+    if IFA_CACHEINFO in told:
+        preferred, valid = _TIMES.unpack_from(told[IFA_CACHEINFO])
     return HostAddress(
-        device=message["index"],
-        family=message["family"],
-        local=message.get_attr("IFA_LOCAL") or peer,
+        device=head.device,
+        family=head.family,
+        local=_text_of(told.get(IFA_LOCAL)) or peer,
         peer=peer,
-        prefixlen=message["prefixlen"],
-        scope=message["scope"],
-        flags=message["flags"] if flags is None else flags,
-        label=message.get_attr("IFA_LABEL") or "",
-        broadcast=message.get_attr("IFA_BROADCAST") or "",
-        valid=times.get("ifa_valid", FOREVER),
-        preferred=times.get("ifa_preferred", FOREVER),
-        proto=message.get_attr("IFA_PROTO") or 0,
-        priority=message.get_attr("IFA_RT_PRIORITY") or 0,
+        prefixlen=head.prefixlen,
+        scope=head.scope,
+        flags=number(told[IFA_FLAGS]) if IFA_FLAGS in told else head.flags,
+        label=text(told.get(IFA_LABEL, b"")),
+        broadcast=_text_of(told.get(IFA_BROADCAST)),
+        valid=valid,
+        preferred=preferred,
+        proto=number(told.get(IFA_PROTO)),
+        priority=number(told.get(IFA_RT_PRIORITY)),
     )
+
+
+def _text_of(address: bytes | None) -> str:
+    return str(ip_address(address)) if address else ""
 
 
 def _address_fields(address: HostAddress) -> dict[str, Any]:

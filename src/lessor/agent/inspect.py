@@ -8,8 +8,6 @@ import shutil
 from collections.abc import Iterator
 from socket import AF_INET, AF_INET6
 
-from pyroute2 import IPRoute
-
 from lessor.agent.drivers.addresses import vm_addresses_on
 from lessor.agent.foreign import foreign_drops
 from lessor.agent.inet import addresses
@@ -30,7 +28,6 @@ class Inspector:
         self._settings = settings
         self._forwarder = forwarder
         self._spool = spool
-        self._ip: IPRoute | None = None
 
     def problems(self, desired: Desired) -> Iterator[str]:
         """Yield what is wrong, a sentence each, and what would help."""
@@ -61,9 +58,8 @@ class Inspector:
         local_ip = self._settings.local_ip
         if local_ip is None:
             return
-        self._ip = self._ip or IPRoute()
         family = AF_INET if local_ip.version == 4 else AF_INET6  # noqa: PLR2004 - IPv4
-        if all(one.local != str(local_ip) for one in addresses(self._ip, family=family)):
+        if all(one.local != str(local_ip) for one in addresses(family=family)):
             yield (
                 f"local_ip {local_ip} is on no interface of this host; its overlay networks reach "
                 "no other host until it is: give it to an interface, or set local_ip to one's"
@@ -71,10 +67,9 @@ class Inspector:
 
     def _addresses(self, desired: Desired) -> Iterator[str]:
         """Prove that a compute host has no address on the VM network (A6.3)."""
-        self._ip = self._ip or IPRoute()
         for part in desired.parts:
             blocks = () if part.gateways else part.blocks
-            for address in vm_addresses_on(self._ip, part.bridge.name, blocks):
+            for address in vm_addresses_on(part.bridge.name, blocks):
                 yield (
                     f"{part.bridge.name} has the address {address} on the VM network "
                     f"{part.network.name or part.network.id}, though this host is not its gateway: "

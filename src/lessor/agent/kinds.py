@@ -18,6 +18,7 @@ from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.agent.drivers.sysctls import SysctlDriver
 from lessor.agent.drivers.taps import TapDriver
 from lessor.agent.leasebook import LeaseBook
+from lessor.agent.netlink import Devices
 from lessor.agent.nft import Nft
 from lessor.agent.overlay import Overlay
 from lessor.agent.reconcile import Kind
@@ -36,6 +37,8 @@ class Drivers:
     kinds: list[Kind]
     dhcp: DhcpDriver
     rulesets: RulesetDriver
+    bridges: BridgeDriver
+    nft: Nft | None = None
     overlay: Overlay | None = None
 
     def verify(self) -> None:
@@ -44,6 +47,14 @@ class Drivers:
         self.rulesets.verify()
         if self.overlay:
             self.overlay.verify()
+        self.bridges.verify()
+
+    def close(self) -> None:
+        """Give up connections; what was made goes on."""
+        if self.overlay:
+            self.overlay.close()
+        if self.nft:
+            self.nft.close()
 
 
 def make(
@@ -86,21 +97,24 @@ def make(
         bottom_regex=settings.iptables_bottom_regex,
         generation=nft.generation if nft else str,
     )
-    bridges = BridgeDriver(ip, reachable, folder / "bridges.json", settings.flat_mappings)
+    devices = Devices()
+    bridges = BridgeDriver(
+        ip, reachable, folder / "bridges.json", settings.flat_mappings, devices=devices
+    )
     overlay = Overlay(settings, folder) if settings.local_ip else None
     drivers: dict[str, Driver[Any]] = {
         "sysctls": SysctlDriver(SYSCTLS),
         "bridges": bridges,
         "rulesets": rulesets,
-        "addresses": AddressDriver(ip, folder / "addresses.json", announced),
+        "addresses": AddressDriver(ip, folder / "addresses.json", announced, devices=devices),
         "dhcp_servers": dhcp,
         "metadata": metadata,
-        "taps": TapDriver(ip),
+        "taps": TapDriver(ip, devices=devices),
         **(overlay.drivers if overlay else {}),
     }
     order = [one.name for one in fields(HostState) if one.name in drivers]
     kinds = [Kind(name, drivers[name], deletes=name != "sysctls") for name in order]
-    return Drivers(kinds, dhcp, rulesets, overlay)
+    return Drivers(kinds, dhcp, rulesets, bridges, nft, overlay)
 
 
 def _nft() -> Nft | None:

@@ -96,6 +96,7 @@ def plan(settings: AgentSettings) -> str:
     )
     kinds = [kind for kind in drivers.kinds if kind.field != "metadata"]
     changes = Reconciler(kinds).plan(Plans(settings, drivers.overlay).desired(kept.view).state)
+    drivers.close()
     return "\n".join(line for kind, found in changes.items() for line in _lines(kind, found))
 
 
@@ -192,6 +193,7 @@ class _Run:
             if drivers.overlay:
                 drivers.overlay.close()
             self._thread.shutdown(wait=True)
+            drivers.close()
 
     async def _serve(self, drivers: Drivers, ended: asyncio.Event) -> None:
         forwarder = LeaseForwarder(self._client, self._spool, self._book, self._where.network_of)

@@ -58,7 +58,7 @@ class Belongings:
 
 def belongings(ip: IPRoute, device: Link) -> Belongings:
     """Return what would move with `device`."""
-    present = addresses(ip, device.index)
+    present = addresses(device.index)
     return Belongings(
         tuple(address for address in present if is_movable(address)),
         tuple(movable_routes(routes(ip), device.index, present)),

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
-from typing import Self
+from typing import NamedTuple, Self
 
 GET_LINK, GET_ADDR, GET_ROUTE = 18, 22, 26  # RTM_*
 REQUEST, REQUEST_DUMP = 0x1, 0x301  # NLM_F_REQUEST; with NLM_F_DUMP
@@ -25,7 +25,7 @@ ERROR, DONE = 2, 3
 UP = 1  # IFF_UP
 MAIN_TABLE = 254
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
-IFLA_LINKINFO, IFLA_IFALIAS, IFLA_EXT_MASK = 18, 20, 29
+IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_EXT_MASK = 18, 20, 26, 29
 SKIP_STATS = 8  # RTEXT_FILTER_SKIP_STATS: counters are more than half of a message
 IFA_LOCAL = 2
 RTA_OIF, RTA_GATEWAY = 4, 5
@@ -35,6 +35,7 @@ _HEAD = struct.Struct("=IHHII")  # nlmsghdr
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg
 _ADDR = struct.Struct("=BBBBI")  # ifaddrmsg
 _ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg
+ROUTE_SIZE = _ROUTE.size  # after which a route's attributes begin
 _ATTRIBUTE = struct.Struct("=HH")
 _NUMBER = struct.Struct("=I")
 _NESTED = 0x3FFF  # without the bits that say how an attribute is written
@@ -76,6 +77,16 @@ class Told:
         return text(self.attributes[IFLA_IFNAME])
 
 
+class Head(NamedTuple):
+    """The fixed part of what the kernel says of an address (ifaddrmsg)."""
+
+    family: int
+    prefixlen: int
+    flags: int
+    scope: int
+    device: int
+
+
 class NetDump:
     """A socket of the namespace that the thread is in now; to be closed, or used by `with`."""
 
@@ -93,12 +104,27 @@ class NetDump:
     def devices(self) -> dict[str, Device]:
         """Return all devices, by name."""
         addresses = self._addresses()
-        return {one.name: _device(one, addresses.get(one.index, ())) for one in self.links()}
+        told = map(told_of, self.links())
+        return {one.name: _device(one, addresses.get(one.index, ())) for one in told}
 
-    def links(self) -> list[Told]:
-        """Return what the kernel says of all devices, without counters."""
+    def links(self) -> list[bytes]:
+        """Return what the kernel says of all devices, for `told_of`, without counters."""
         asked = _LINK.pack(0, 0, 0, 0, 0) + _attribute(IFLA_EXT_MASK, _NUMBER.pack(SKIP_STATS))
-        return [_told(body) for body in self._dump(GET_LINK, asked)]
+        return self._dump(GET_LINK, asked)
+
+    def addresses(self, device: int, family: int) -> list[tuple[Head, dict[int, bytes]]]:
+        """Return header and attributes (IFA_*) of all addresses, or of one device's (not 0)."""
+        asked = _ADDR.pack(family, 0, 0, 0, device)
+        found = ((_ADDR.unpack_from(b), b) for b in self._dump(GET_ADDR, asked))
+        return [
+            (Head(*head), attributes(body, _ADDR.size))
+            for head, body in found
+            if device in (0, head[4])  # the kernel tells all, unless it is asked strictly
+        ]
+
+    def routes(self) -> list[bytes]:
+        """Return what the kernel says of all routes: to be compared, no more."""
+        return self._dump(GET_ROUTE, _ROUTE.pack(*[0] * 9))
 
     def link(self, name: str) -> Told | None:
         """Return what the kernel says of a device; None: there is none of that name."""
@@ -106,7 +132,7 @@ class NetDump:
         asked += _attribute(IFLA_IFNAME, name.encode() + b"\0")
         try:
             self._ask(GET_LINK, REQUEST, asked)
-            return next(_told(body) for _, body in self._messages())
+            return next(told_of(body) for _, body in self._messages())
         except OSError as error:
             if error.errno in {errno.ENODEV, errno.EINVAL, errno.ERANGE}:  # no name for a device
                 return None
@@ -126,11 +152,10 @@ class NetDump:
 
     def _addresses(self) -> dict[int, list[IPv4Interface]]:
         found: dict[int, list[IPv4Interface]] = {}
-        for body in self._dump(GET_ADDR, _ADDR.pack(socket.AF_INET, 0, 0, 0, 0)):
-            _, length, _, _, index = _ADDR.unpack_from(body)
-            local = attributes(body, _ADDR.size).get(IFA_LOCAL)
-            if local:
-                found.setdefault(index, []).append(IPv4Interface((local, length)))
+        for head, told in self.addresses(0, socket.AF_INET):
+            if IFA_LOCAL in told:
+                one = IPv4Interface((told[IFA_LOCAL], head.prefixlen))
+                found.setdefault(head.device, []).append(one)
         return found
 
     def _dump(self, kind: int, body: bytes) -> list[bytes]:
@@ -189,7 +214,8 @@ def number(data: bytes | None) -> int:
     return int.from_bytes(data, sys.byteorder) if data else 0
 
 
-def _told(body: bytes) -> Told:
+def told_of(body: bytes) -> Told:
+    """Read what the kernel says of a device."""
     _, _, index, flags, _ = _LINK.unpack_from(body)
     return Told(index, flags, attributes(body, _LINK.size))
 

@@ -245,5 +245,5 @@ def test_neighbours_hear_of_a_new_address(make: Make, ip: IPRoute, sh: Shell, br
 def test_addresses_on_the_vms_network_are_found(ip: IPRoute, sh: Shell, br100: str) -> None:
     sh("ip addr add 192.0.2.10/24 dev br100; ip addr add 10.0.0.9/24 dev br100")
     networks = [IPv4Network("10.0.0.0/24"), IPv4Network("10.5.0.0/16")]
-    assert vm_addresses_on(ip, "br100", networks) == [IPv4Interface("10.0.0.9/24")]
-    assert vm_addresses_on(ip, "br999", networks) == []
+    assert vm_addresses_on("br100", networks) == [IPv4Interface("10.0.0.9/24")]
+    assert vm_addresses_on("br999", networks) == []

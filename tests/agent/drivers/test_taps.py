@@ -7,7 +7,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from lessor.agent.drivers.taps import TapDriver
-from lessor.agent.netlink import Link, links
+from lessor.agent.netlink import Devices, Link
 from lessor.agent.tun import new_tap
 from lessor.core.diff import Changes, diff
 from lessor.core.state import Tap
@@ -153,12 +153,14 @@ def test_a_tap_of_another_switch_is_refused(
 ) -> None:
     sh(f"ip link add ovs type bridge; ip link set {plugged} master ovs")
 
-    def with_ovs() -> dict[str, Link]:
+    real = Devices.links
+
+    def with_ovs(devices: Devices) -> dict[str, Link]:
         """The host's devices, one of them an OVS datapath: not every kernel can make one."""
-        found = links()
+        found = real(devices)
         return {**found, "ovs": replace(found["ovs"], kind="openvswitch")}
 
-    monkeypatch.setattr("lessor.agent.drivers.taps.links", with_ovs)
+    monkeypatch.setattr(Devices, "links", with_ovs)
     with pytest.raises(ExceptionGroup) as caught:
         bring(TapDriver(ip), THEIRS)
     assert caught.group_contains(Conflict, match="ovs, which is no Linux bridge but openvswitch")
@@ -272,12 +274,14 @@ def test_a_tap_that_ovs_holds_stays_with_it(
 ) -> None:
     sh(f"ip link add ovs type bridge; ip link set {plugged} master ovs")
 
-    def with_ovs() -> dict[str, Link]:
+    real = Devices.links
+
+    def with_ovs(devices: Devices) -> dict[str, Link]:
         """The host's devices, one of them an OVS datapath: not every kernel can make one."""
-        found = links()
+        found = real(devices)
         return {**found, "ovs": replace(found["ovs"], kind="openvswitch")}
 
-    monkeypatch.setattr("lessor.agent.drivers.taps.links", with_ovs)
+    monkeypatch.setattr(Devices, "links", with_ovs)
     driver, wanted = TapDriver(ip), replace(THEIRS, bridge="")
     bring(driver, wanted)
     assert shown(sh, plugged)["master"] == "ovs"

@@ -31,7 +31,7 @@ from lessor.agent.inet import (
 )
 from lessor.agent.journal import Journal
 from lessor.agent.move import Belongings, put, read_belongings
-from lessor.agent.netlink import OUR_PROTO, Link, link, links
+from lessor.agent.netlink import OUR_PROTO, Devices, Link, link
 from lessor.core.diff import Changes
 from lessor.core.state import Address
 from lessor.errors import LessorError, Pending
@@ -47,10 +47,19 @@ class AddressDriver:
         ip: an open socket.
         journal: file for what is being reordered, in the agent's state folder.
         announce_count: gratuitous ARPs after an address was added.
+        devices: reads the host's devices; drivers of one thread may share it.
     """
 
-    def __init__(self, ip: IPRoute, journal: Path, announce_count: int = 0) -> None:
+    def __init__(
+        self,
+        ip: IPRoute,
+        journal: Path,
+        announce_count: int = 0,
+        *,
+        devices: Devices | None = None,
+    ) -> None:
         self._ip = ip
+        self._devices = devices or Devices()
         self._journal = Journal(journal)
         self._announce_count = announce_count
         self._theirs: set[str] = set()  # keys of wanted addresses that are an operator's
@@ -62,11 +71,11 @@ class AddressDriver:
         A device whose addresses were being reordered when the agent ended has one more entry,
         which nobody wants: so there is a difference, and the next apply() puts them back.
         """
-        names = {device.index: device.name for device in links().values()}
+        names = {device.index: device.name for device in self._devices.links().values()}
         found = {name: Address(name, NOBODY) for name in self._journal.read()}
         found = {f"{name} (to be put back)": address for name, address in found.items()}
         behind: set[int] = set()  # devices of which an operator's address was seen
-        for address in addresses(self._ip, family=AF_INET):
+        for address in addresses(family=AF_INET):
             name = names.get(address.device, "")
             key = _key(name, address)
             if self._is_served(name, address):
@@ -79,8 +88,8 @@ class AddressDriver:
 
     def recall(self, wanted: Mapping[str, Address]) -> None:
         """Know what an agent has asked for, in a process that has not asked for it itself."""
-        names = {device.index: device.name for device in links().values()}
-        present = addresses(self._ip, family=AF_INET)
+        names = {device.index: device.name for device in self._devices.links().values()}
+        present = addresses(family=AF_INET)
         keys = {_key(names.get(a.device, ""), a) for a in present if not a.ours}
         self._theirs |= keys & wanted.keys()
         self._unordered |= {key for key, address in wanted.items() if not address.first}
@@ -101,7 +110,7 @@ class AddressDriver:
         return address.ours or _key(device, address) in self._theirs
 
     def _on(self, device: Link) -> list[HostAddress]:
-        return addresses(self._ip, device.index, AF_INET)
+        return addresses(device.index, AF_INET)
 
     # --- making it
 
@@ -213,15 +222,13 @@ class AddressDriver:
         self._journal.clear(name)
 
 
-def vm_addresses_on(
-    ip: IPRoute, device: str, networks: Iterable[IPv4Network]
-) -> list[IPv4Interface]:
+def vm_addresses_on(device: str, networks: Iterable[IPv4Network]) -> list[IPv4Interface]:
     """Return the addresses of a device that lie in one of the networks, whoever put them there.
 
     A compute host must have none on its VMs' network (A6.3).
     """
     found = link(device)
-    present = addresses(ip, found.index, AF_INET) if found else []
+    present = addresses(found.index, AF_INET) if found else []
     blocks = tuple(networks)
     interfaces = [_interface(address) for address in present]
     return [i for i in interfaces if any(i.ip in block for block in blocks)]

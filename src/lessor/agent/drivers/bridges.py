@@ -11,14 +11,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from lessor.agent.held import Held
-from lessor.agent.inet import addresses, is_movable
+from lessor.agent.inet import Surroundings, addresses, is_movable, surroundings
 from lessor.agent.journal import Journal
-from lessor.agent.netlink import Link, link, links, ports_of
+from lessor.agent.netlink import Devices, Link, link, links, ports_of
 from lessor.agent.offload import set_tx_checksum, tx_checksum
 from lessor.agent.uplink import Uplink
 from lessor.core.diff import Changes
@@ -29,6 +30,15 @@ from lessor.settings import FlatMapping
 MARK = "lessor"
 NEW = "lessor-new"  # a bridge has this name until it has its mark and its settings
 AMISS = 0  # shown as MTU of a bridge with a fault that `Bridge` has no word for: never wanted
+
+
+class _Sight(NamedTuple):
+    """All that what is shown of a bridge depends on: the same again needs no closer look."""
+
+    bridge: Link
+    interface: Link | None
+    wanted: Bridge | None
+    around: Surroundings
 
 
 class BridgeDriver:
@@ -42,6 +52,7 @@ class BridgeDriver:
         mappings: the bridges that settings name. They are shown although they may be an
             operator's, with the interface that they should have.
         patience_s: how long the server may take to answer again after a move.
+        devices: reads the host's devices; drivers of one thread may share it.
     """
 
     def __init__(
@@ -51,8 +62,12 @@ class BridgeDriver:
         journal: Path,
         mappings: Iterable[FlatMapping] = (),
         patience_s: float = 5.0,
+        *,
+        devices: Devices | None = None,
     ) -> None:
         self._ip = ip
+        self._devices = devices or Devices()
+        self._seen: dict[str, tuple[_Sight, str | None, int | None]] = {}
         self._uplink = Uplink(ip, reachable, Journal(journal), patience_s)
         self._held = Held(ip, Journal(journal.with_name(f"held-{journal.name}")))
         # what was wanted of each: says which bridges of an operator's to show, and which port to
@@ -61,9 +76,10 @@ class BridgeDriver:
 
     def observe(self) -> dict[str, Bridge]:
         """Return our bridges, and an operator's that we were asked for, by name."""
-        devices = links()
+        around = surroundings()
+        devices = self._devices.links()
         return {
-            name: self._shown(device, devices)
+            name: self._shown(device, devices, around)
             for name, device in devices.items()
             if device.kind == "bridge" and (_is_ours(device) or name in self._wanted)
         }
@@ -72,8 +88,13 @@ class BridgeDriver:
         """Know what an agent has asked for, in a process that has not asked for it itself."""
         self._wanted |= wanted
 
+    def verify(self) -> None:
+        """Look at what is on each bridge at the next `observe()`, even if nothing seems changed."""
+        self._seen.clear()
+
     def apply(self, changes: Changes[Bridge]) -> None:
         """Make every change that can be made, then raise one group of those that could not."""
+        self._seen.clear()
         failures: list[Exception] = []
         for bridge in changes.create + changes.replace:
             self._wanted[bridge.name] = bridge
@@ -85,20 +106,31 @@ class BridgeDriver:
 
     # --- what is there
 
-    def _shown(self, device: Link, devices: dict[str, Link]) -> Bridge:
+    def _shown(self, device: Link, devices: dict[str, Link], around: Surroundings) -> Bridge:
         wanted = self._wanted.get(device.name)
-        ours = _is_ours(device)
         port = self._interface(device, devices)
+        sight = _Sight(device, port, wanted, around)
+        known = self._seen.get(device.name)
+        if known is None or known[0] != sight:
+            known = (sight, *self._looked_at(device, port, wanted))
+            self._seen[device.name] = known
+        offload = tx_checksum(device.name) or (
+            not _is_ours(device) and wanted is not None and wanted.tx_checksum
+        )
+        return Bridge(device.name, known[1], known[2], offload)
+
+    def _looked_at(
+        self, device: Link, port: Link | None, wanted: Bridge | None
+    ) -> tuple[str | None, int | None]:
+        """Return the interface that is settled there, and the MTU or `AMISS`; note what is held."""
+        ours = _is_ours(device)
         settled = port is not None and self._uplink.is_settled(device, port)
         mtu = device.mtu if wanted and wanted.mtu is not None else None
         if not device.up or (ours and self._is_amiss(device, port)):
             mtu = AMISS
         elif ours:
             self._held.note(device)
-        offload = tx_checksum(device.name) or (
-            not ours and wanted is not None and wanted.tx_checksum
-        )
-        return Bridge(device.name, port.name if port and settled else None, mtu, offload)
+        return port.name if port and settled else None, mtu
 
     def _is_amiss(self, device: Link, interface: Link | None) -> bool:
         pinned = interface is None or interface.mac == device.mac
@@ -217,7 +249,7 @@ class BridgeDriver:
         self._wanted.pop(former.name, None)
 
     def _check_bare(self, device: Link) -> None:
-        foreign = [a.local for a in addresses(self._ip, device.index) if is_movable(a)]
+        foreign = [a.local for a in addresses(device.index) if is_movable(a)]
         if foreign:
             raise Pending(
                 f"bridge {device.name} is no longer needed but has {', '.join(foreign)}, which is "

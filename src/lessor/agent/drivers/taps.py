@@ -16,7 +16,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from lessor.agent.drivers.sysctls import ROOT, sysctl_path
-from lessor.agent.netlink import Link, link, links
+from lessor.agent.netlink import Devices, Link, link, links
 from lessor.agent.tun import new_tap
 from lessor.core.diff import Changes
 from lessor.core.state import Tap
@@ -36,10 +36,14 @@ class TapDriver:
     Args:
         ip: an open socket.
         sysctls: where the kernel shows its settings.
+        devices: reads the host's devices; drivers of one thread may share it.
     """
 
-    def __init__(self, ip: IPRoute, sysctls: Path = ROOT) -> None:
+    def __init__(
+        self, ip: IPRoute, sysctls: Path = ROOT, *, devices: Devices | None = None
+    ) -> None:
         self._ip = ip
+        self._devices = devices or Devices()
         self._sysctls = sysctls
 
     def observe(self) -> dict[str, Tap]:
@@ -47,7 +51,7 @@ class TapDriver:
 
         One that is not on a bridge as it must be (no hairpin, IPv6 on) is shown as on `UNFIT`.
         """
-        devices = links()
+        devices = self._devices.links()
         bridges = {d.index: d.name for d in devices.values() if d.kind == "bridge"}
         return {
             name: self._shown(device, bridges)
@@ -68,7 +72,7 @@ class TapDriver:
     def _shown(self, device: Link, bridges: Mapping[int, str]) -> Tap:
         port_id = device.alias.removeprefix(MARK).removesuffix(MANAGED)
         bridge = bridges.get(device.master or 0, "")
-        if (bridge and not _is_set_up(device)) or not self._has_no_ipv6(device.name):
+        if (bridge and not _is_set_up(device)) or device.ipv6:
             bridge = UNFIT
         managed = device.alias.endswith(MANAGED)
         return Tap(device.name, port_id, bridge, device.mtu, managed, device.up)
@@ -156,12 +160,6 @@ class TapDriver:
         # a dot in a device's name is a slash in a sysctl's
         device = name.replace(".", "/")
         return sysctl_path(self._sysctls, f"net.ipv6.conf.{device}.disable_ipv6")
-
-    def _has_no_ipv6(self, name: str) -> bool:
-        try:
-            return self._ipv6(name).read_text().strip() == "1"
-        except OSError:  # a kernel without IPv6, or the tap has just gone
-            return True
 
     def _forbid_ipv6(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
