@@ -19,6 +19,7 @@ from lessor.errors import (
     Invalid,
     LessorError,
     NotFound,
+    Outdated,
     Unauthorized,
     Unavailable,
 )
@@ -43,6 +44,7 @@ ERRORS: Mapping[int, type[LessorError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    412: Outdated,
     413: Invalid,
     503: Unavailable,
 }

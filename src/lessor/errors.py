@@ -9,6 +9,7 @@
     ├── Conflict         can't be done as things are now                                409
     │   ├── InUse        something still depends on it
     │   └── Exhausted    nothing left to give: addresses, MACs, VNIs
+    ├── Outdated         the row has changed since the caller read it                   412
     ├── Unavailable      the store or the server can't answer now; try again            503
     ├── CommandError     a program we ran failed
     └── Pending          waits for somebody else (a tap, an interface) or for its time
@@ -75,6 +76,12 @@ class Exhausted(Conflict):
     """Nothing is left to give."""
 
     type = "IpAddressGenerationFailure"
+
+
+class Outdated(LessorError):
+    """The row has changed since the caller read it: its revision is another than he expects."""
+
+    type = "RevisionNumberConstraintFailed"
 
 
 class Unavailable(LessorError):

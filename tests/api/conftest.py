@@ -61,7 +61,7 @@ class Server:
     def make(self, noun: str, **fields: Any) -> Json:
         """Create one through the API and return it."""
         plural = PLURALS.get(noun, f"{noun}s")
-        answer = self.api.post(f"/v2.0/{plural}", json={noun: fields})
+        answer = self.api.post(f"/v2.0/{plural.replace('_', '-')}", json={noun: fields})
         assert answer.status_code == 201, answer.text
         made: Json = answer.json()[noun]
         return made

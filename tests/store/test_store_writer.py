@@ -47,10 +47,10 @@ def together(cloud: Cloud, jobs: list[Callable[[Tx], Any]]) -> list[Any]:
     return results
 
 
-def add_host(name: str) -> Callable[[Tx], str]:
+def add_host(name: str, row: str = "") -> Callable[[Tx], str]:
     def job(tx: Tx) -> str:
         tx.conn.execute(hosts.insert(), {"name": name, "id": name, "token_hash": name})
-        tx.touch("networks", "none")
+        tx.touch("networks", row or name)
         return name
 
     return job
@@ -74,6 +74,13 @@ def test_a_failing_job_takes_nothing_from_its_neighbours(cloud: Cloud) -> None:
 def test_jobs_that_wait_together_share_a_commit_and_a_revision(cloud: Cloud) -> None:
     results = together(cloud, [add_host(name) for name in "abcd"])
     assert len({result.revision for result in results}) == 1
+
+
+def test_jobs_that_touch_the_same_row_have_revisions_of_their_own(cloud: Cloud) -> None:
+    rows = ["x", "y", "x", "z", "x"]
+    results = together(cloud, [add_host(f"h{n}", row) for n, row in enumerate(rows)])
+    revisions = [result.revision for result in results]
+    assert revisions[0] == revisions[1] < revisions[2] == revisions[3] < revisions[4]
 
 
 def test_a_later_transaction_has_a_later_revision(cloud: Cloud) -> None:

@@ -38,6 +38,10 @@ KNOWN: Mapping[str, tuple[str, str]] = {
     "project-id": ("project_id field enabled", "project_id means the same as tenant_id"),
     "provider": ("Provider Network", "The physical network behind a network"),
     "rbac-policies": ("RBAC Policies", "Networks shared with single projects"),
+    "revision-if-match": (
+        "If-Match constraints based on revision_number",
+        "A change that is refused if the row has changed meanwhile",
+    ),
     "sorting": ("Sorting support", "sort_key and sort_dir"),
     "standard-attr-description": ("standard-attr-description", "Descriptions"),
     "standard-attr-revisions": ("Resource revision numbers", "revision_number"),

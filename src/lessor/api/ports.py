@@ -250,11 +250,11 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
                 values["extra_dhcp_opts"] = merged((), values["extra_dhcp_opts"])
         return store.create_ports(many)
 
-    def update(key: str, values: PortValues) -> Port:
+    def update(key: str, values: PortValues, expected: int | None = None) -> Port:
         if "extra_dhcp_opts" in values:
             present = store.port(key).extra_dhcp_opts
             values["extra_dhcp_opts"] = merged(present, values["extra_dhcp_opts"])
-        return store.update_port(key, values)
+        return store.update_port(key, values, expected)
 
     calls = Calls(
         rows=store.ports,

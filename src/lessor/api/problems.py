@@ -17,6 +17,7 @@ from lessor.errors import (
     Invalid,
     LessorError,
     NotFound,
+    Outdated,
     Unauthorized,
     Unavailable,
 )
@@ -29,6 +30,7 @@ STATUS: tuple[tuple[type[LessorError], int], ...] = (
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (Outdated, 412),
     (Unavailable, 503),
 )
 NAMES = {400: "HTTPBadRequest", 404: "HTTPNotFound", 405: "HTTPMethodNotAllowed"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -19,10 +20,12 @@ from lessor.api.access import Access, access
 from lessor.api.fields import Resource
 from lessor.api.openapi import PROBLEMS, listing
 from lessor.api.queries import Asked, asked, links
+from lessor.errors import Invalid
 from lessor.store.query import Query
 
 AnyRequest = Request[Any, Any, Any]
 Answer = dict[str, Any]
+IF_MATCH = re.compile(r'"?revision_number=([0-9]{1,18})"?')  # quoted, as RFC 9110 has it, or not
 Tagged = Mapping[str, Sequence[str]]
 
 
@@ -43,6 +46,8 @@ class Calls:
     """What a resource's routes call. A call that is None has no route.
 
     Args:
+        update: called with an id and values. `update` and `delete` also take `expected`, the
+            revision that the row must have, for a resource whose rows have one.
         facts: what the fields' `show` needs besides the rows, found once for all of them.
         complete: makes the store's values of a client's; raises Invalid.
         marker: the text by which a page's links name a row.
@@ -52,8 +57,8 @@ class Calls:
     rows: Callable[[Query], Sequence[Any]]
     row: Callable[[str], Any] | None = None
     create: Callable[[Sequence[Any]], Sequence[Any]] | None = None
-    update: Callable[[str, Any], Any] | None = None
-    delete: Callable[[str], None] | None = None
+    update: Callable[..., Any] | None = None
+    delete: Callable[..., None] | None = None
     facts: Callable[[Sequence[Any]], Any] = _no_facts
     complete: Callable[[bodies.Values], bodies.Values] = _as_given
     marker: Callable[[Any], str] = _id
@@ -243,7 +248,8 @@ def _update(resource: Resource, calls: Calls) -> Callable[..., Any]:
         struct = getattr(data, resource.singular)
         if may.checked:
             may.change(resource, visible(may, resource, calls, key), struct)
-        row = calls.update(key, calls.complete(bodies.values(resource, struct)))
+        values = calls.complete(bodies.values(resource, struct))
+        row = calls.update(key, values, **expected(resource, request))
         return one(resource, calls, may.again(resource, calls.rows, row), may)
 
     return typed(
@@ -265,7 +271,7 @@ def _delete(resource: Resource, calls: Calls) -> Callable[..., Any]:
         may = access(request)
         if may.checked:
             may.deletion(resource, visible(may, resource, calls, key))
-        calls.delete(key)
+        calls.delete(key, **expected(resource, request))
 
     return typed(
         f"delete_{resource.singular}",
@@ -273,3 +279,18 @@ def _delete(resource: Resource, calls: Calls) -> Callable[..., Any]:
         handler,
         **{"key": FromPath[str], "request": AnyRequest, "return": None},
     )
+
+
+def expected(resource: Resource, request: AnyRequest) -> dict[str, int]:
+    """Read `If-Match: revision_number=N`: what `Calls.update` and `delete` take of it, if it is there.
+
+    Raises:
+        Invalid: the header says something else.
+    """
+    text = request.headers.get("if-match")
+    if text is None or "revision_number" not in resource.by_name:
+        return {}
+    found = IF_MATCH.fullmatch(text)
+    if found is None:
+        raise Invalid(f"If-Match: {text}: write revision_number=NUMBER", type_="HTTPBadRequest")
+    return {"expected": int(found[1])}

@@ -68,7 +68,6 @@ class _Waiting:
     done: threading.Lock = field(default_factory=threading.Lock)
     tx: Tx | None = None
     value: Any = None
-    revision: int = 0
     error: BaseException | None = None
 
     def forget(self) -> None:
@@ -108,7 +107,8 @@ class GroupWriter:
         if waiting.error is not None:
             raise waiting.error
         touched = set().union(*waiting.tx.touched.values()) if waiting.tx else set()
-        return Written(cast(T, waiting.value), waiting.revision, touched)
+        revision = waiting.tx.revision if waiting.tx else 0
+        return Written(cast(T, waiting.value), revision, touched)
 
     def close(self) -> None:
         """End after the jobs that wait."""
@@ -145,10 +145,10 @@ class GroupWriter:
     def _run(self, batch: list[_Waiting]) -> None:
         """Run jobs until their transaction is either written or refused, and wake their callers."""
         whole: Tx | None = None
-        revision, attempt = 0, 0
+        attempt = 0
         while True:
             try:
-                whole, revision = self._transaction(batch)
+                whole = self._transaction(batch)
             except Lost as lost:
                 attempt += 1
                 if self._transactions.again(attempt):
@@ -158,7 +158,6 @@ class GroupWriter:
                 self._refuse(batch, error)
             break
         for waiting in batch:
-            waiting.revision = revision
             waiting.done.release()
         if whole is not None and whole.hosts:
             self._tell(frozenset(whole.hosts))
@@ -167,7 +166,7 @@ class GroupWriter:
         for waiting in batch:
             waiting.error = waiting.error or as_ours(error)
 
-    def _transaction(self, batch: list[_Waiting]) -> tuple[Tx, int]:
+    def _transaction(self, batch: list[_Waiting]) -> Tx:
         for waiting in batch:
             waiting.forget()
         try:
@@ -175,18 +174,19 @@ class GroupWriter:
             whole = Tx(conn, self._clock(), self._settings)
             for waiting in batch:
                 self._job(conn, whole, waiting, alone=len(batch) == 1)
-            revision = whole.finish()
+            whole.finish()
             self._transactions.commit(whole)
         except BaseException as error:
             self._transactions.roll_back()
             if self._transactions.lost(error):
                 raise Lost from error
             raise
-        return whole, revision
+        return whole
 
     def _job(self, conn: Connection, whole: Tx, waiting: _Waiting, *, alone: bool) -> None:
         """Run one job. Its own failure is its caller's alone, as long as the transaction lives."""
         tx = Tx(conn, self._clock(), self._settings)
+        tx.earlier = whole.ids
         if not alone:
             conn.exec_driver_sql("SAVEPOINT job")
         try:

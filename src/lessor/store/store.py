@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Self, TypeVar, cast
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table
 
 from lessor.errors import Unavailable
 from lessor.model import (
@@ -51,8 +51,10 @@ from lessor.store import (
     portrows,
     ports,
     rbac,
+    revisions,
     subnetpools,
     subnets,
+    tables,
     tagrows,
     tags,
     tours,
@@ -81,13 +83,15 @@ log = structlog.get_logger("lessor.store")
 
 
 R = TypeVar("R", Network, Subnet, Port, Instance, SubnetPool, AddressScope)
+Expected = tuple[Table, int | None]  # which revision the row to be changed is to have; None: any
 
 
 class Store:
     """Networks, subnets, ports, leases, hosts, on one database.
 
     Errors are those of `lessor.errors`, their `type` the name that Neutron has for them. Lists
-    given to `create_…` are made whole or not at all.
+    given to `create_…` are made whole or not at all. `expected` of a change is the revision that the
+    row must have; another one raises Outdated.
     """
 
     def __init__(
@@ -150,11 +154,18 @@ class Store:
         with self._reading() as conn:
             return function(conn, *args)
 
-    def _write(self, function: Callable[..., T], *args: Any) -> Written[T]:
-        return self._writer.run(lambda tx: function(tx, *args))
+    def _write(
+        self, function: Callable[..., T], *args: Any, only_if: Expected | None = None
+    ) -> Written[T]:
+        def job(tx: Tx) -> T:
+            if only_if is not None:
+                revisions.expect(tx, only_if[0], args[0], only_if[1])
+            return function(tx, *args)
 
-    def _one(self, function: Callable[..., R], *args: Any) -> R:
-        written = self._write(function, *args)
+        return self._writer.run(job)
+
+    def _one(self, function: Callable[..., R], *args: Any, only_if: Expected | None = None) -> R:
+        written = self._write(function, *args, only_if=only_if)
         return _stamped(written, written.value)
 
     def _many(self, make: Callable[[Tx, list[Any]], list[R]], many: Sequence[Any]) -> list[R]:
@@ -179,13 +190,15 @@ class Store:
 
         return self._many(job, many)
 
-    def update_network(self, row_id: str, values: NetworkValues) -> Network:
+    def update_network(
+        self, row_id: str, values: NetworkValues, expected: int | None = None
+    ) -> Network:
         """Change a network; see `networks.update_one`."""
-        return self._one(networks.update_one, row_id, values)
+        return self._one(networks.update_one, row_id, values, only_if=(tables.networks, expected))
 
-    def delete_network(self, row_id: str) -> None:
+    def delete_network(self, row_id: str, expected: int | None = None) -> None:
         """Delete a network without ports; see `networks.delete_one`."""
-        self._write(networks.delete_one, row_id)
+        self._write(networks.delete_one, row_id, only_if=(tables.networks, expected))
 
     def network(self, row_id: str) -> Network:
         """Return a network, or raise NotFound."""
@@ -241,22 +254,24 @@ class Store:
 
         return self._many(job, many)
 
-    def update_subnet(self, row_id: str, values: SubnetValues) -> Subnet:
+    def update_subnet(
+        self, row_id: str, values: SubnetValues, expected: int | None = None
+    ) -> Subnet:
         """Change a subnet; see `subnets.update_one`."""
 
-        def job(tx: Tx) -> Subnet:
+        def job(tx: Tx, row_id: str) -> Subnet:
             after = subnets.update_one(tx, row_id, values)
             self._settle(tx, [after])
             return after
 
-        return self._one(job)
+        return self._one(job, row_id, only_if=(tables.subnets, expected))
 
     def _settle(self, tx: Tx, changed: Sequence[Subnet]) -> None:
         dhcphosts.settle(tx, [subnet.network_id for subnet in changed], self._fleet(tx))
 
-    def delete_subnet(self, row_id: str) -> None:
+    def delete_subnet(self, row_id: str, expected: int | None = None) -> None:
         """Delete a subnet whose addresses no port has; see `subnets.delete_one`."""
-        self._write(subnets.delete_one, row_id)
+        self._write(subnets.delete_one, row_id, only_if=(tables.subnets, expected))
 
     def subnet(self, row_id: str) -> Subnet:
         """Return a subnet, or raise NotFound."""
@@ -272,9 +287,13 @@ class Store:
         """Make subnet pools; see `subnetpools`."""
         return self._many(subnetpools.create_many, many)
 
-    def update_subnetpool(self, row_id: str, values: SubnetPoolValues) -> SubnetPool:
+    def update_subnetpool(
+        self, row_id: str, values: SubnetPoolValues, expected: int | None = None
+    ) -> SubnetPool:
         """Change a subnet pool; see `subnetpools.update_one`."""
-        return self._one(subnetpools.update_one, row_id, values)
+        return self._one(
+            subnetpools.update_one, row_id, values, only_if=(tables.subnetpools, expected)
+        )
 
     def add_prefixes(self, row_id: str, blocks: Sequence[IPv4Network]) -> SubnetPool:
         """Add blocks to a subnet pool; see `subnetpools.add_prefixes`."""
@@ -284,9 +303,9 @@ class Store:
         """Take unused blocks from a subnet pool; see `subnetpools.remove_prefixes`."""
         return self._one(subnetpools.remove_prefixes, row_id, blocks)
 
-    def delete_subnetpool(self, row_id: str) -> None:
+    def delete_subnetpool(self, row_id: str, expected: int | None = None) -> None:
         """Delete a subnet pool that no subnet was cut from."""
-        self._write(subnetpools.delete_one, row_id)
+        self._write(subnetpools.delete_one, row_id, only_if=(tables.subnetpools, expected))
 
     def subnetpool(self, row_id: str) -> SubnetPool:
         """Return a subnet pool, or raise NotFound."""
@@ -300,13 +319,17 @@ class Store:
         """Make address scopes."""
         return self._many(addressscopes.create_many, many)
 
-    def update_address_scope(self, row_id: str, values: AddressScopeValues) -> AddressScope:
+    def update_address_scope(
+        self, row_id: str, values: AddressScopeValues, expected: int | None = None
+    ) -> AddressScope:
         """Change an address scope; see `addressscopes.update_one`."""
-        return self._one(addressscopes.update_one, row_id, values)
+        return self._one(
+            addressscopes.update_one, row_id, values, only_if=(tables.address_scopes, expected)
+        )
 
-    def delete_address_scope(self, row_id: str) -> None:
+    def delete_address_scope(self, row_id: str, expected: int | None = None) -> None:
         """Delete an address scope that no subnet pool is in."""
-        self._write(addressscopes.delete_one, row_id)
+        self._write(addressscopes.delete_one, row_id, only_if=(tables.address_scopes, expected))
 
     def address_scope(self, row_id: str) -> AddressScope:
         """Return an address scope, or raise NotFound."""
@@ -326,13 +349,13 @@ class Store:
         """Make ports, with addresses; see `ports`."""
         return self._many(ports.create_many, many)
 
-    def update_port(self, row_id: str, values: PortValues) -> Port:
+    def update_port(self, row_id: str, values: PortValues, expected: int | None = None) -> Port:
         """Change a port; see `ports.update_one`."""
-        return self._one(ports.update_one, row_id, values)
+        return self._one(ports.update_one, row_id, values, only_if=(tables.ports, expected))
 
-    def delete_port(self, row_id: str) -> None:
+    def delete_port(self, row_id: str, expected: int | None = None) -> None:
         """Delete a port; its addresses are freed once no lease of them can be alive."""
-        self._write(ports.delete_one, row_id)
+        self._write(ports.delete_one, row_id, only_if=(tables.ports, expected))
 
     def port(self, row_id: str) -> Port:
         """Return a port, or raise NotFound."""
@@ -396,13 +419,15 @@ class Store:
         """Make instances."""
         return self._many(instances.create_many, many)
 
-    def update_instance(self, row_id: str, values: InstanceValues) -> Instance:
+    def update_instance(
+        self, row_id: str, values: InstanceValues, expected: int | None = None
+    ) -> Instance:
         """Change an instance."""
-        return self._one(instances.update_one, row_id, values)
+        return self._one(instances.update_one, row_id, values, only_if=(tables.instances, expected))
 
-    def delete_instance(self, row_id: str) -> None:
+    def delete_instance(self, row_id: str, expected: int | None = None) -> None:
         """Delete an instance; its ports stay."""
-        self._write(instances.delete_one, row_id)
+        self._write(instances.delete_one, row_id, only_if=(tables.instances, expected))
 
     def instance(self, row_id: str) -> Instance:
         """Return an instance, or raise NotFound."""

@@ -46,6 +46,10 @@ class Tx:
         self.held = False
         # by a range's first number: below it, this job saw none free
         self.no_vni_below: dict[int, int] = {}
+        self.revision = 0  # of what it touched, once its transaction is finished
+        self.ids: set[str] = set()  # of what it touched, whatever kind it is
+        self.earlier: Collection[str] = ()  # `ids` of earlier jobs that have no revision yet
+        self._parts: list[Tx] = []
 
     def touch(self, kind: str, row_id: str) -> None:
         """Give a row of a table that has one (`_STAMP`) a new revision.
@@ -54,6 +58,7 @@ class Tx:
         will be sent whole.
         """
         self.touched.setdefault(kind, set()).add(row_id)
+        self.ids.add(row_id)
 
     def gone(self, kind: str, row_id: str, network_id: str, host: str | None = None) -> None:
         """Say that a `subnet` or `port` was deleted, or that `host` no longer has to know it."""
@@ -65,7 +70,15 @@ class Tx:
         self.hosts.update(host for host in hosts if host is not None)
 
     def absorb(self, other: Tx) -> None:
-        """Take over what another job of the same transaction touched."""
+        """Take over what another job of the same transaction touched.
+
+        Each change of a row is a revision of its own, so that `revisions.expect` knows them apart:
+        where two jobs touch the same row, what came before is finished first.
+        """
+        if not self.ids.isdisjoint(other.ids):
+            self.finish()
+        self._parts.append(other)
+        self.ids |= other.ids
         for kind, ids in other.touched.items():
             self.touched.setdefault(kind, set()).update(ids)
         self.graves += other.graves
@@ -73,9 +86,16 @@ class Tx:
         self.held |= other.held
 
     def finish(self) -> int:
-        """Give all that was touched the next revision; return it, or 0 if nothing was."""
-        if not (self.touched or self.graves or self.held):
-            return 0
+        """Give all that was touched the next revision; return the last one given, 0 if none was."""
+        if self.touched or self.graves or self.held:
+            self.revision = self._stamp()
+        for part in self._parts:
+            part.revision = self.revision
+        self._parts, self.touched, self.graves, self.held = [], {}, [], False
+        self.ids = set()
+        return self.revision
+
+    def _stamp(self) -> int:
         revision = cast(int, self.conn.execute(_NEXT).scalar_one())
         for kind, ids in self.touched.items():
             rows = [{"row": row_id, "revision": revision} for row_id in ids]
