@@ -15,6 +15,8 @@ def thing(server: Server, noun: str) -> tuple[str, dict[str, Any]]:
     """Make one, with nothing that stands in the way of its deletion; return its path too."""
     network = server.make("network", **{"lessor:bridge": "br100"})
     fields: dict[str, Any] = {"name": "vm1"}
+    if noun == "address_scope":
+        fields["ip_version"] = 4
     if noun == "subnetpool":
         fields["prefixes"] = ["10.0.0.0/8"]
     if noun in {"subnet", "port"}:
