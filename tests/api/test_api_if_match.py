@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 
 Server = Any  # tests/api/conftest.py
-NOUNS = ("network", "subnet", "port", "instance", "subnetpool", "address_scope")
+NOUNS = ("network", "subnet", "port", "instance", "subnetpool")
 
 
 def thing(server: Server, noun: str) -> tuple[str, dict[str, Any]]:
     """Make one, with nothing that stands in the way of its deletion; return its path too."""
     network = server.make("network", **{"lessor:bridge": "br100"})
     fields: dict[str, Any] = {"name": "vm1"}
-    if noun == "address_scope":
-        fields["ip_version"] = 4
     if noun == "subnetpool":
         fields["prefixes"] = ["10.0.0.0/8"]
     if noun in {"subnet", "port"}:
@@ -24,7 +22,7 @@ def thing(server: Server, noun: str) -> tuple[str, dict[str, Any]]:
     if noun == "subnet":
         fields["cidr"] = "10.0.0.0/24"
     row = network if noun == "network" else server.make(noun, **fields)
-    return f"/v2.0/{noun.replace('_', '-')}s/{row['id']}", row
+    return f"/v2.0/{noun}s/{row['id']}", row
 
 
 def match(revision: object) -> dict[str, str]:
