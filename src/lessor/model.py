@@ -11,7 +11,7 @@ from abc import ABC
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     TunnelEnd = IPv4Address | IPv6Address
@@ -183,7 +183,7 @@ class Port:
     device_id: str = ""
     device_owner: str = ""
     binding_host: str | None = None
-    binding_profile: dict[str, str] = field(default_factory=dict)
+    binding_profile: dict[str, Any] = field(default_factory=dict)  # JSON, for who binds
     vnic_type: str = "normal"
     port_security_enabled: bool = True
     allowed_address_pairs: tuple[AddressPair, ...] = ()

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from lessor.api import bodies
 from lessor.api.access import access
-from lessor.api.fields import Field, Resource, address, as_text, as_time, mac, text
+from lessor.api.fields import Field, Resource, address, as_text, as_time, mac, text, text_or_none
 from lessor.api.routes import AnyRequest, Calls, json_body, one, route, routes, typed
 from lessor.errors import NotFound
 from lessor.model import AddressInfo, AddressState
@@ -39,9 +39,9 @@ RESOURCE = Resource(
             sort=True,
         ),
         Field(name="state", show=as_text("state"), query=_state, sort=True),
-        Field(name="port_id", kind=str | None, query=text),
+        Field(name="port_id", kind=str | None, query=text_or_none),
         Field(name="mac_address", kind=str | None, query=mac),
-        Field(name="host", kind=str | None, query=text),
+        Field(name="host", kind=str | None, query=text_or_none),
         Field(name="leased_until", kind=str | None, show=as_time("leased_until")),
         Field(name="updated_at", show=as_time("updated_at"), sort=True),
     ),

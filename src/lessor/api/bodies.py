@@ -92,6 +92,8 @@ def values(resource: Resource, struct: Struct) -> Values:
         if value is UNSET:
             continue
         value = _accepted(field, value)
+        if field.said_only:
+            continue
         if found.setdefault(field.key, value) != value:
             raise Invalid(f"{field.name} {value!r} contradicts {found[field.key]!r}: give one")
     return found

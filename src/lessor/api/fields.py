@@ -42,6 +42,7 @@ class Field:
         fixed: every row has this value, in text, so a filter needs no store.
         sort: lists may be sorted by it.
         write_only: never shown.
+        said_only: what a client says of it is checked, and goes no further.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Field:
     fixed: str | None = None
     sort: bool = False
     write_only: bool = False
+    said_only: bool = False
 
     @property
     def key(self) -> str:
@@ -154,6 +156,29 @@ def constant(value: Any) -> Callable[[Any, Any], Any]:
     return lambda _row, _facts: value
 
 
+def unset(name: str, value: Any, kind: Any) -> Field:
+    """Return a field that always has one value, which a client may repeat and not change.
+
+    Clients say what they leave alone, too: "router:external": false. That is no reason to refuse.
+    """
+
+    def accept(given: Any) -> Any:
+        if (given if given is not None else value) != value:
+            raise Invalid(f"{given!r} is not supported; leave it out")
+        return value
+
+    says = "" if value is None or value == [] else str(value)
+    return Field(
+        name=name,
+        kind=kind,
+        on="cu",
+        accept=accept,
+        show=constant(value),
+        fixed=says,
+        said_only=True,
+    )
+
+
 def as_time(key: str) -> Callable[[Any, Any], Any]:
     """Show seconds since 1970 as OpenStack writes times: 2026-11-22T03:35:00Z."""
 
@@ -178,6 +203,16 @@ def iso_time(seconds: float | None) -> str | None:
 def text(value: str) -> str:
     """Read a filter's value as it is."""
     return value
+
+
+def text_or_none(value: str) -> str | None:
+    """Read a filter's value of something that may be null: nothing is null."""
+    return value or None
+
+
+def number_or_none(value: str) -> int | None:
+    """Read a number that may be null: nothing is null."""
+    return int(value) if value else None
 
 
 def split(value: str) -> list[str]:
@@ -233,6 +268,11 @@ def address(value: str) -> IPv4Address:
     return IPv4Address(value)
 
 
+def address_or_none(value: str) -> IPv4Address | None:
+    """Read an IPv4 address that may be null: nothing is null."""
+    return address(value) if value else None
+
+
 def block(value: str) -> IPv4Network:
     """Read an IPv4 block; an address with host bits set is one of its block's."""
     return IPv4Network(value, strict=False)
@@ -254,7 +294,9 @@ TAGS = (
         for name in ("tags-any", "not-tags", "not-tags-any")
     ),
 )  # shown by `routes.shown`: they are no part of a row
+CHANGED_SINCE = Field(name="changed_since", query=time, write_only=True)
 TIMES = (
+    CHANGED_SINCE,
     Field(name="created_at", kind=str, show=as_time("created_at"), sort=True),
     Field(name="updated_at", kind=str, show=as_time("updated_at"), sort=True),
     Field(name="revision_number", kind=int, attr="revision", query=int),

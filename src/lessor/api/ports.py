@@ -10,7 +10,6 @@ from typing import Any
 from litestar.handlers import HTTPRouteHandler
 
 from lessor.api import tags
-from lessor.api.bodies import Values
 from lessor.api.fields import (
     DESCRIPTION,
     ID,
@@ -26,6 +25,8 @@ from lessor.api.fields import (
     flag,
     mac,
     text,
+    text_or_none,
+    unset,
 )
 from lessor.api.port_parts import (
     DhcpOptionBody,
@@ -44,6 +45,7 @@ from lessor.errors import Invalid, NotFound
 from lessor.model import Network, Port
 from lessor.settings import ServerSettings
 from lessor.store.query import Query
+from lessor.store.rows import packed
 from lessor.store.store import Store
 from lessor.store.values import PortValues
 
@@ -98,6 +100,11 @@ class Facts:
         return found
 
 
+# What Nova asks of a port besides: Lessor reserves nothing for it anywhere.
+NOTHING = ("resource_request", "device_profile", "numa_affinity_policy", "data_plane_status")
+MOST_PROFILE = 4095  # characters; Neutron's column
+
+
 def _host(value: str | None) -> str | None:
     return value or None
 
@@ -119,8 +126,15 @@ def _no_groups(value: list[str] | None) -> tuple[()]:
     return ()
 
 
-def _profile(value: dict[str, str] | None) -> dict[str, str]:
+def _profile(value: dict[str, Any] | None) -> dict[str, Any]:
+    if (length := len(packed(value or {}))) > MOST_PROFILE:
+        raise Invalid(f"{length} characters of JSON; the most is {MOST_PROFILE}")
     return value or {}
+
+
+def _allocation(row: Port, _: Any) -> str:
+    """Say how addresses were given: none are deferred until the port's host is known."""
+    return "immediate" if row.fixed_ips else "none"
 
 
 def _fixed_ips_filter(value: str) -> tuple[str, object]:
@@ -163,9 +177,15 @@ RESOURCE = Resource(
             on="cu",
             accept=_host,
             show=lambda row, _: row.binding_host or "",
+            query=text_or_none,
+            sort=True,
+        ),
+        Field(
+            name="binding:vif_type",
+            attr="vif_type",
+            show=lambda row, facts: facts.vif_type(row),
             query=text,
         ),
-        Field(name="binding:vif_type", show=lambda row, facts: facts.vif_type(row)),
         Field(
             name="binding:vif_details",
             kind=dict[str, Any],
@@ -175,7 +195,7 @@ RESOURCE = Resource(
         Field(
             name="binding:profile",
             attr="binding_profile",
-            kind=dict[str, str] | None,
+            kind=dict[str, Any] | None,
             on="cu",
             accept=_profile,
         ),
@@ -186,6 +206,8 @@ RESOURCE = Resource(
             on="cu",
             accept=_no_groups,
             show=constant([]),  # Ansible reads it
+            fixed="",
+            said_only=True,
         ),
         Field(
             name="allowed_address_pairs",
@@ -207,6 +229,11 @@ RESOURCE = Resource(
             kind=list[dict[str, str]],
             show=lambda row, facts: facts.dns_assignment(row),
         ),
+        unset("dns_domain", value="", kind=str | None),
+        Field(name="ip_allocation", show=_allocation, query=text),
+        unset("qos_policy_id", value=None, kind=str | None),
+        unset("propagate_uplink_status", value=False, kind=bool),
+        *(Field(name=name, kind=None, show=constant(None)) for name in NOTHING),
         *TAGS,
         *TIMES,
     ),
@@ -240,10 +267,6 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
             settings.datapath_type or "system",
         )
 
-    def stored(values: Values) -> Values:
-        values.pop("security_groups", None)
-        return values
-
     def create(many: Sequence[PortValues]) -> list[Port]:
         for values in many:
             if "extra_dhcp_opts" in values:
@@ -264,6 +287,5 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
         delete=store.delete_port,
         facts=facts,
         tags=store.tags,
-        complete=stored,
     )
     return [*routes(RESOURCE, calls), *tags.routes(RESOURCE, calls, store)]

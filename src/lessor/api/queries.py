@@ -38,7 +38,7 @@ def asked(resource: Resource, pairs: Pairs) -> Asked:
         texts = [value for key, value in pairs if key == name]
         declared = _filter(resource, name)
         if declared.fixed is not None:
-            nothing |= declared.fixed.lower() not in {text.lower() for text in texts}
+            nothing |= declared.fixed.lower() not in {_as_said(declared, text) for text in texts}
             continue
         for key, value in (_condition(declared, text) for text in texts):
             filters[key] = (*filters.get(key, ()), value)
@@ -55,16 +55,21 @@ def asked(resource: Resource, pairs: Pairs) -> Asked:
 def _filter(resource: Resource, name: str) -> Field:
     declared = resource.by_name.get(name)
     if declared is None or (declared.query is None and declared.fixed is None):
-        known = ", ".join(f.name for f in resource.fields if f.query or f.fixed)
+        known = ", ".join(f.name for f in resource.fields if f.query or f.fixed is not None)
         raise Invalid(f"{resource.plural} can't be filtered by {name!r}; known filters: {known}")
     return declared
+
+
+def _as_said(declared: Field, text: str) -> str:
+    """Return a filter's text as `Field.fixed` has it: true and false are said in many ways."""
+    return str(flag(text)).lower() if declared.kind is bool else text.lower()
 
 
 def _condition(declared: Field, text: str) -> tuple[str, object]:
     assert declared.query is not None
     try:
         value = declared.query(text)
-    except (Invalid, ValueError) as error:
+    except (Invalid, ValueError, OverflowError) as error:
         raise Invalid(f"filter {declared.name}={text}: {error}") from error
     return value if isinstance(value, tuple) else (declared.key, value)
 
@@ -81,7 +86,9 @@ def _sort(resource: Resource, pairs: Pairs) -> tuple[tuple[str, bool], ...]:
             raise Invalid(f"{resource.plural} can't be sorted by {key!r}; known keys: {known}")
     turns = dirs or ["asc"] * len(keys)
     return tuple(
-        (resource.by_name[key].key, turn == "desc") for key, turn in zip(keys, turns, strict=True)
+        (resource.by_name[key].key, turn == "desc")
+        for key, turn in zip(keys, turns, strict=True)
+        if resource.by_name[key].fixed is None  # the same for all rows
     )
 
 

@@ -21,11 +21,14 @@ from lessor.api.fields import (
     Name,
     Resource,
     address,
+    address_or_none,
     as_text,
     block,
     constant,
     flag,
     text,
+    text_or_none,
+    unset,
 )
 from lessor.api.routes import Calls, routes
 from lessor.errors import Invalid
@@ -129,6 +132,7 @@ RESOURCE = Resource(
             accept=version,
             show=constant(4),
             fixed="4",
+            sort=True,
         ),
         Field(
             name="cidr",
@@ -142,7 +146,7 @@ RESOURCE = Resource(
             name="subnetpool_id",
             kind=Name | None,
             on="c",
-            query=text,
+            query=text_or_none,
             sort=True,
         ),
         Field(name="use_default_subnetpool", kind=bool, on="c", write_only=True),
@@ -153,7 +157,7 @@ RESOURCE = Resource(
             on="cu",
             accept=_optional,
             show=as_text("gateway_ip"),
-            query=address,
+            query=address_or_none,
             sort=True,
         ),
         Field(
@@ -179,6 +183,11 @@ RESOURCE = Resource(
             show=_show_routes,
         ),
         Field(name="enable_dhcp", kind=bool, on="cu", query=flag, sort=True),
+        unset("ipv6_ra_mode", value=None, kind=str | None),
+        unset("ipv6_address_mode", value=None, kind=str | None),
+        unset("service_types", value=[], kind=list[str] | None),
+        unset("segment_id", value=None, kind=str | None),
+        unset("dns_publish_fixed_ip", value=False, kind=bool),
         Field(
             name="lessor:dhcp_server",
             attr="dhcp_server",
@@ -186,7 +195,7 @@ RESOURCE = Resource(
             on="cu",
             accept=_optional,
             show=as_text("dhcp_server"),
-            query=address,
+            query=address_or_none,
         ),
         *TAGS,
         *TIMES,

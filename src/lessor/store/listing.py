@@ -79,6 +79,9 @@ class Listing:
     def _condition(self, name: str, values: tuple[Any, ...]) -> ColumnElement[bool]:
         if name in tagrows.FILTERS:
             return tagrows.condition(name, self.key, values)
+        if name == "changed_since":
+            since: ColumnElement[bool] = self.fields["updated_at"] >= min(values)
+            return since
         if name in self.conditions:
             return self.conditions[name](values)
         if name not in self.fields:

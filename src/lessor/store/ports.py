@@ -8,7 +8,18 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, delete, func, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Text,
+    cast,
+    delete,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, InUse, Invalid
@@ -23,7 +34,7 @@ from lessor.store.macs import parsed_mac
 from lessor.store.options import check_dns_name, check_options
 from lessor.store.query import Query
 from lessor.store.rows import PORT, awaited
-from lessor.store.tables import addresses, ports
+from lessor.store.tables import addresses, networks, ports
 from lessor.store.tagrows import forget as forget_tags
 from lessor.store.values import FixedIpRequest, PortValues
 from lessor.store.writer import Tx
@@ -50,6 +61,20 @@ def _of_device(values: tuple[Any, ...]) -> Any:
     return found if "" in values else found & portrows.HAS_DEVICE
 
 
+def _plugged(vif_type: str) -> Any:
+    tunnelled = ports.c.network_id.in_(
+        select(networks.c.id).where(networks.c.network_type == overlay.VXLAN)
+    )
+    bound = ports.c.binding_host.is_not(None)
+    known = {"unbound": ~bound, "ovs": bound & tunnelled, "bridge": bound & ~tunnelled}
+    return known.get(vif_type, false())
+
+
+def _given(allocation: str) -> Any:
+    known = {"immediate": _has(true()), "none": ~_has(true())}
+    return known.get(allocation, false())
+
+
 LISTING = Listing(
     "port",
     portrows.SELECT,
@@ -64,6 +89,8 @@ LISTING = Listing(
         "ip_address_substr": lambda values: _has(
             or_(*(_dotted().contains(str(value), autoescape=True) for value in values))
         ),
+        "vif_type": lambda values: or_(false(), *(_plugged(str(value)) for value in values)),
+        "ip_allocation": lambda values: or_(false(), *(_given(str(value)) for value in values)),
     },
     nullable={"binding_host": ""},
     visible=visible.port,

@@ -45,6 +45,7 @@ def _decoder(kind: Any) -> Any:
 
 _TEXTS = _decoder(tuple[str, ...])
 _MAP = _decoder(dict[str, str])
+_PROFILE = _decoder(dict[str, Any])
 _COUNTS = _decoder(dict[str, int])
 _SERVERS = _decoder(tuple[IPv4Address, ...])
 _ROUTES = _decoder(tuple[HostRoute, ...])
@@ -222,7 +223,7 @@ def port_of(row: Row[Any], fixed_ips: tuple[FixedIp, ...]) -> Port:
         device_id=device_id,
         device_owner=owner,
         binding_host=host,
-        binding_profile=_mapped(profile, _MAP),
+        binding_profile=_mapped(profile, _PROFILE),
         vnic_type=vnic_type,
         port_security_enabled=security,
         allowed_address_pairs=_listed(pairs, _PAIRS),

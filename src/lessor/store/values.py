@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from lessor.model import AddressPair, DhcpOption, HostRoute, Pool
 
@@ -125,7 +125,7 @@ class PortValues(TypedDict, total=False):
     device_id: str
     device_owner: str
     binding_host: str | None
-    binding_profile: Mapping[str, str]
+    binding_profile: Mapping[str, Any]
     vnic_type: str
     port_security_enabled: bool
     allowed_address_pairs: Sequence[AddressPair]
