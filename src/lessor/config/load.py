@@ -21,7 +21,10 @@ from lessor.errors import ConfigError
 from lessor.settings import AgentSettings, FlatMapping, ServerSettings, Tls
 
 FIRST_PHYSICAL_NETWORK = "physnet1"  # the one of flat_network_bridge and flat_interface
-RENAMED = {("quota", "fixed_ips"): "fixed_ips_quota"}  # where a field isn't named as its option
+RENAMED = {  # where a field isn't named as its option
+    ("quota", name): f"{name}_quota"
+    for name in ("fixed_ips", "network", "subnet", "port", "subnetpool")
+}
 
 Facts = dict[str, Any]  # values by the name of the settings' field
 

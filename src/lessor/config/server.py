@@ -85,4 +85,23 @@ QUOTA_OPTIONS = [
         deprecated_group="DEFAULT",
         help="How many addresses the ports of one project may have; -1 is unlimited.",
     ),
+    *(
+        cfg.IntOpt(
+            name,
+            min=-1,
+            deprecated_name=f"quota_{name}",
+            deprecated_group="quotas",
+            help=f"How many {name}s a project may have that no quota was set for; -1 is unlimited. "
+            f"None: {usual}, but unlimited with auth_strategy=noauth.",
+        )
+        for name, usual in (("network", 100), ("subnet", 100), ("port", 500))
+    ),
+    cfg.IntOpt(
+        "subnetpool",
+        default=-1,
+        min=-1,
+        deprecated_name="quota_subnetpool",
+        deprecated_group="quotas",
+        help="The same for subnet pools; -1 is unlimited.",
+    ),
 ]

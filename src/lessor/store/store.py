@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
@@ -39,6 +39,7 @@ from lessor.store import (
     addresses,
     addressscopes,
     census,
+    availability,
     database,
     dhcphosts,
     firstnetworks,
@@ -51,6 +52,7 @@ from lessor.store import (
     portrows,
     ports,
     rbac,
+    quotas,
     revisions,
     subnetpools,
     subnets,
@@ -62,6 +64,7 @@ from lessor.store import (
     zones,
 )
 from lessor.store.census import Census
+from lessor.store.availability import Room
 from lessor.store.query import Query
 from lessor.store.values import (
     AddressScopeValues,
@@ -175,6 +178,7 @@ class Store:
             made = make(tx, plain)
             for row, given in zip(made, words, strict=True):
                 tags.write_new(tx, row.id, given)
+            quotas.check(tx, made)
             return made
 
         written = self._writer.run(job)
@@ -394,6 +398,36 @@ class Store:
     def leases(self, query: Query = ALL) -> list[Lease]:
         """Return the leases that a query asks for, ended ones as well."""
         return self._read(leases.find, query, self._clock())
+
+    # --- quotas and room --------------------------------------------------------------------------
+
+    def quotas(self, project_id: str) -> dict[str, int]:
+        """Return how many of each thing a project may have; -1: any number."""
+        return self._read(quotas.limits, self._settings, project_id)
+
+    def default_quotas(self) -> dict[str, int]:
+        """Return the quotas of a project that nobody set some for."""
+        return quotas.defaults(self._settings)
+
+    def all_quotas(self) -> dict[str, dict[str, int]]:
+        """Return the quotas of the projects that somebody set some for."""
+        return self._read(quotas.projects, self._settings)
+
+    def quota_usage(self, project_id: str) -> dict[str, int]:
+        """Return how many of each thing a project has."""
+        return self._read(quotas.usage, project_id)
+
+    def set_quotas(self, project_id: str, values: Mapping[str, int]) -> dict[str, int]:
+        """Set some quotas of a project; return all."""
+        return self._write(quotas.set_limits, project_id, values).value
+
+    def reset_quotas(self, project_id: str) -> None:
+        """Give a project the default quotas again."""
+        self._write(quotas.reset, project_id)
+
+    def ip_availability(self, network_ids: Sequence[str]) -> dict[str, list[Room]]:
+        """Return how many addresses the subnets of these networks have, and have given."""
+        return self._read(availability.of_networks, network_ids)
 
     # --- tags -------------------------------------------------------------------------------------
 

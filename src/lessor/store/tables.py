@@ -418,6 +418,15 @@ leases = Table(
     Index("ix_leases_ended_at", "ended_at"),
 )
 
+# How many of each thing a project may have, where that isn't the default.
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("resource", Text, primary_key=True),
+    Column("most", Integer, nullable=False),
+)
+
 # Words that users hang on rows of any table: see `tags`. No foreign key: a tag has one of many.
 tags = Table(
     "tags",

@@ -1,0 +1,101 @@
+"""Quotas: how many of each thing a project may have.
+
+A project that nobody set quotas for has the defaults of the settings. Rows are checked in the
+transaction that makes them, after they are made: what is over is rolled back with the rest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, select
+
+from lessor.errors import Conflict
+from lessor.settings import ServerSettings
+from lessor.store.dialect import insert
+from lessor.store.tables import networks, ports, quotas, subnetpools, subnets
+from lessor.store.writer import Tx
+
+UNLIMITED = -1
+USUAL = {"network": 100, "subnet": 100, "port": 500, "subnetpool": UNLIMITED}  # Neutron's
+_PROJECT: Any = bindparam("project")
+_SET = select(quotas.c.resource, quotas.c.most).where(quotas.c.project_id == _PROJECT)
+_COUNTS = {
+    "network": select(func.count()).where(networks.c.project_id == _PROJECT),
+    "subnet": select(func.count()).where(subnets.c.project_id == _PROJECT),
+    "port": select(func.count()).where(
+        ports.c.project_id == _PROJECT,
+        ports.c.server_of.is_(None),  # DHCP servers' own are ours
+    ),
+    "subnetpool": select(func.count()).where(subnetpools.c.project_id == _PROJECT),
+}
+RESOURCES = tuple(_COUNTS)
+
+
+def defaults(settings: ServerSettings) -> dict[str, int]:
+    """Return how many of each thing a project may have that nobody set quotas for."""
+    found: dict[str, int | None] = {name: getattr(settings, f"{name}_quota") for name in RESOURCES}
+    known_to_all = getattr(settings, "auth_strategy", "noauth") == "noauth"
+    return {
+        name: most if most is not None else UNLIMITED if known_to_all else USUAL[name]
+        for name, most in found.items()
+    }
+
+
+def limits(conn: Connection, settings: ServerSettings, project_id: str) -> dict[str, int]:
+    """Return how many of each thing a project may have; -1: any number."""
+    rows = conn.execute(_SET, {"project": project_id}).all()
+    return defaults(settings) | {row.resource: row.most for row in rows}
+
+
+def usage(conn: Connection, project_id: str) -> dict[str, int]:
+    """Return how many of each thing a project has."""
+    key = {"project": project_id}
+    return {name: conn.execute(count, key).scalar_one() for name, count in _COUNTS.items()}
+
+
+def projects(conn: Connection, settings: ServerSettings) -> dict[str, dict[str, int]]:
+    """Return the quotas of the projects that somebody set some for."""
+    found: dict[str, dict[str, int]] = {}
+    rows = select(quotas.c.project_id, quotas.c.resource, quotas.c.most)
+    for project_id, name, most in conn.execute(rows.order_by(quotas.c.project_id)):
+        found.setdefault(project_id, defaults(settings))[name] = most
+    return found
+
+
+def set_limits(tx: Tx, project_id: str, values: Mapping[str, int]) -> dict[str, int]:
+    """Set quotas of a project; what isn't named stays. Fewer than there are only stops new ones."""
+    for name, most in values.items():
+        row = insert(quotas).values(project_id=project_id, resource=name, most=most)
+        key = [quotas.c.project_id, quotas.c.resource]
+        tx.conn.execute(row.on_conflict_do_update(index_elements=key, set_={"most": most}))
+    return limits(tx.conn, tx.settings, project_id)
+
+
+def reset(tx: Tx, project_id: str) -> None:
+    """Give a project the defaults again."""
+    tx.conn.execute(delete(quotas).where(quotas.c.project_id == project_id))
+
+
+def check(tx: Tx, made: Sequence[Any]) -> None:
+    """Check that rows just made are within their projects' quotas.
+
+    Raises:
+        Conflict: a project has more than it may.
+    """
+    name = type(made[0]).__name__.lower() if made else ""
+    if name not in _COUNTS:
+        return
+    for project_id, more in Counter(row.project_id for row in made).items():
+        most = limits(tx.conn, tx.settings, project_id)[name]
+        if most == UNLIMITED:
+            continue
+        used = tx.conn.execute(_COUNTS[name], {"project": project_id}).scalar_one()
+        if used > most:
+            raise Conflict(
+                f"quota exceeded for resources: ['{name}']: project {project_id!r} has "
+                f"{used - more} of {most} and asks for {more} more",
+                type_="OverQuota",
+            )
