@@ -19,6 +19,10 @@ KNOWN: Mapping[str, tuple[str, str]] = {
     "agent": ("agent", "The agents that serve networks"),
     "allowed-address-pairs": ("Allowed Address Pairs", "Further addresses a port may send with"),
     "availability_zone": ("Availability Zone", "Which zones hosts are in"),
+    "binding-extended": (
+        "Port Bindings Extended",
+        "Further bindings of a port, for live migration",
+    ),
     "binding": ("Port Binding", "The host of a port, and how it is plugged there"),
     "default-subnetpools": ("Default Subnetpools", "One pool may be the default"),
     "dhcp_agent_scheduler": ("DHCP Agent Scheduler", "Which agents serve DHCP on a network"),

@@ -109,7 +109,12 @@ def _host(value: str | None) -> str | None:
     return value or None
 
 
-def _normal(value: str) -> str:
+def normal(value: str) -> str:
+    """Read a type of NIC: there is one.
+
+    Raises:
+        Invalid: it is another.
+    """
     if value != "normal":
         raise Invalid(f"vnic type {value!r} can't be plugged; known types: normal")
     return value
@@ -126,7 +131,8 @@ def _no_groups(value: list[str] | None) -> tuple[()]:
     return ()
 
 
-def _profile(value: dict[str, Any] | None) -> dict[str, Any]:
+def profile(value: dict[str, Any] | None) -> dict[str, Any]:
+    """Read a binding's profile: any JSON object that is short enough."""
     if (length := len(packed(value or {}))) > MOST_PROFILE:
         raise Invalid(f"{length} characters of JSON; the most is {MOST_PROFILE}")
     return value or {}
@@ -191,13 +197,13 @@ RESOURCE = Resource(
             kind=dict[str, Any],
             show=lambda row, facts: facts.vif_details(row),
         ),
-        Field(name="binding:vnic_type", attr="vnic_type", on="cu", accept=_normal, query=text),
+        Field(name="binding:vnic_type", attr="vnic_type", on="cu", accept=normal, query=text),
         Field(
             name="binding:profile",
             attr="binding_profile",
             kind=dict[str, Any] | None,
             on="cu",
-            accept=_profile,
+            accept=profile,
         ),
         Field(name="port_security_enabled", kind=bool, on="cu", query=flag),
         Field(
@@ -253,6 +259,12 @@ def _networks(store: Store, ids: set[str]) -> list[Network]:
 
 def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
     """Return the routes of ports."""
+    called = calls(store, settings)
+    return [*routes(RESOURCE, called), *tags.routes(RESOURCE, called, store)]
+
+
+def calls(store: Store, settings: ServerSettings) -> Calls:
+    """Return what the routes of ports call."""
     bridges: dict[str | None, str] = {
         mapping.physical_network: mapping.bridge for mapping in settings.flat_mappings
     }
@@ -279,7 +291,7 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
             values["extra_dhcp_opts"] = merged(present, values["extra_dhcp_opts"])
         return store.update_port(key, values, expected)
 
-    calls = Calls(
+    return Calls(
         rows=store.ports,
         row=store.port,
         create=create,
@@ -288,4 +300,3 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
         facts=facts,
         tags=store.tags,
     )
-    return [*routes(RESOURCE, calls), *tags.routes(RESOURCE, calls, store)]

@@ -49,6 +49,7 @@ from lessor.store import (
     instances,
     leases,
     networks,
+    portbindings,
     portrows,
     ports,
     rbac,
@@ -65,6 +66,7 @@ from lessor.store import (
 )
 from lessor.store.census import Census
 from lessor.store.availability import Room
+from lessor.store.portbindings import Binding
 from lessor.store.query import Query
 from lessor.store.values import (
     AddressScopeValues,
@@ -398,6 +400,36 @@ class Store:
     def leases(self, query: Query = ALL) -> list[Lease]:
         """Return the leases that a query asks for, ended ones as well."""
         return self._read(leases.find, query, self._clock())
+
+    # --- bindings of ports beside the active one --------------------------------------------------
+
+    def port_bindings(self, port_id: str) -> list[Binding]:
+        """Return a port's bindings, the active one first; or raise NotFound."""
+        return self._read(portbindings.of_port, port_id)
+
+    def port_binding(self, port_id: str, host: str) -> Binding:
+        """Return a port's binding to a host, or raise NotFound."""
+        return self._read(portbindings.of_host, port_id, host)
+
+    def create_port_binding(self, port_id: str, values: Mapping[str, Any]) -> Binding:
+        """Prepare a port for a further host; see `portbindings.create`."""
+        return self._write(portbindings.create, port_id, values).value
+
+    def update_port_binding(self, port_id: str, host: str, values: Mapping[str, Any]) -> Binding:
+        """Change an inactive binding; see `portbindings.change`."""
+        return self._write(portbindings.change, port_id, host, values).value
+
+    def delete_port_binding(self, port_id: str, host: str) -> None:
+        """Take an inactive binding away; see `portbindings.remove`."""
+        self._write(portbindings.remove, port_id, host)
+
+    def activate_port_binding(self, port_id: str, host: str) -> Port:
+        """Bind a port to a host that it was prepared for; see `portbindings.swap`."""
+
+        def job(tx: Tx, row_id: str) -> Port:
+            return ports.update_one(tx, row_id, portbindings.swap(tx, row_id, host))
+
+        return self._one(job, port_id)
 
     # --- quotas and room --------------------------------------------------------------------------
 

@@ -418,6 +418,17 @@ leases = Table(
     Index("ix_leases_ended_at", "ended_at"),
 )
 
+# Hosts that a port is prepared for, besides the one it is bound to: see `portbindings`.
+bindings = Table(
+    "bindings",
+    metadata,
+    Column("port_id", Text, ForeignKey("ports.id", ondelete="CASCADE"), primary_key=True),
+    Column("host", Text, ForeignKey("hosts.name", ondelete="CASCADE"), primary_key=True),
+    Column("vnic_type", Text, nullable=False, server_default="normal"),
+    _json("profile", "{}"),
+    Index("ix_bindings_host", "host"),
+)
+
 # How many of each thing a project may have, where that isn't the default.
 quotas = Table(
     "quotas",
