@@ -85,6 +85,25 @@ ACTIONS: dict[str, tuple[str, str, Any, str]] = {
     "delete_address_scope": (
         "DELETE", "address-scopes/{scope}", None, "204 204 404 403 403 404 401",
     ),
+    "get_quota": ("GET", "quotas/p1", None, "200 200 403 200 403 403 401"),
+    "update_quota": (
+        "PUT", "quotas/p1", {"quota": {"port": 9999}}, "200 403 403 403 403 403 401",
+    ),
+    "delete_quota": ("DELETE", "quotas/p1", None, "204 403 403 403 403 403 401"),
+    "get_network_ip_availability": (
+        "GET", "network-ip-availabilities/{network}", None, "200 404 404 404 404 404 401",
+    ),
+    "get_port_binding": ("GET", "ports/{port}/bindings", None, "200 403 403 403 200 403 401"),
+    "create_port_binding": (
+        "POST", "ports/{port}/bindings", {"binding": {"host": "{host}"}},
+        "201 403 403 403 201 403 401",
+    ),
+    "update_port_binding": (
+        "PUT", "ports/{port}/bindings/none/activate", None, "404 403 403 403 404 403 401",
+    ),
+    "delete_port_binding": (
+        "DELETE", "ports/{port}/bindings/none", None, "404 403 403 403 404 403 401",
+    ),
     "create_instance": ("POST", "instances", {"instance": {}}, "201 201 201 403 403 403 401"),
     "get_instance": ("GET", "instances/{instance}", None, "200 200 404 200 200 404 401"),
     "update_instance": (

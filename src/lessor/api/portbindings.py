@@ -93,10 +93,10 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
     typed("activate_binding", "Bind a port to a host it is prepared for.", activate, **that | shown)
     typed("delete_binding", "Delete an inactive binding.", remove, **that | {"return": None})
     return [
-        route(get, many, of_port, RESOURCE),
-        route(get, one, of_host, RESOURCE),
-        route(post, many, create, RESOURCE),
-        route(put, one, update, RESOURCE),
-        route(put, f"{one}/activate", activate, RESOURCE),
-        route(delete, one, remove, RESOURCE),
+        route(get, many, of_port, RESOURCE, rule="get_port_binding"),
+        route(get, one, of_host, RESOURCE, rule="get_port_binding"),
+        route(post, many, create, RESOURCE, rule="create_port_binding"),
+        route(put, one, update, RESOURCE, rule="update_port_binding"),
+        route(put, f"{one}/activate", activate, RESOURCE, rule="update_port_binding"),
+        route(delete, one, remove, RESOURCE, rule="delete_port_binding"),
     ]

@@ -11,8 +11,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from lessor.api.access import access
 from lessor.api.fields import Field, Resource
-from lessor.api.routes import Answer, json_body, route, typed
+from lessor.api.routes import Answer, AnyRequest, json_body, route, typed
 from lessor.store.quotas import RESOURCES
 from lessor.store.store import Store
 
@@ -61,19 +62,22 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     def list_all() -> Answer:
         return {"quotas": [_shown(name, found) for name, found in store.all_quotas().items()]}
 
-    def show(project: str) -> Answer:
+    def show(project: str, request: AnyRequest) -> Answer:
+        access(request).require("get_quota", {"project_id": project})
         return {"quota": _shown(project, store.quotas(project))}
 
-    def default(project: str) -> Answer:
+    def default(project: str, request: AnyRequest) -> Answer:
+        access(request).require("get_quota", {"project_id": project})
         return {"quota": _shown(project, store.default_quotas())}
 
-    def details(project: str) -> Answer:
+    def details(project: str, request: AnyRequest) -> Answer:
+        access(request).require("get_quota", {"project_id": project})
         used, limits = store.quota_usage(project), store.quotas(project)
         found = {n: {"limit": limits[n], "used": used[n], "reserved": 0} for n in RESOURCES}
         return {"quota": found}
 
-    def more_details(project: str) -> Answer:
-        return details(project)
+    def more_details(project: str, request: AnyRequest) -> Answer:
+        return details(project, request)
 
     def update(project: str, data: Struct) -> Answer:
         given: Any = getattr(data, "quota")  # noqa: B009 - the type is made at run time
@@ -86,11 +90,12 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     made = msgspec.defstruct("QuotaOne", [("quota", RESOURCE.show_struct)])
     listed: Any = msgspec.defstruct("QuotaMany", [("quotas", list[RESOURCE.show_struct])])  # type: ignore[name-defined]  # as above
     of: dict[str, Any] = {"project": FromPath[str]}
+    seen = of | {"request": AnyRequest}
     typed("list_quotas", "List the quotas that were set.", list_all, **{"return": listed})
-    typed("show_quota", "Show a project's quotas.", show, **of | {"return": made})
-    typed("show_default_quota", "Show the quotas of others.", default, **of | {"return": made})
-    typed("show_quota_use", "Show a project's use.", details, **of | {"return": _detailed()})
-    typed("show_quota_details", "The same.", more_details, **of | {"return": _detailed()})
+    typed("show_quota", "Show a project's quotas.", show, **seen | {"return": made})
+    typed("show_default_quota", "Show the quotas of others.", default, **seen | {"return": made})
+    typed("show_quota_use", "Show a project's use.", details, **seen | {"return": _detailed()})
+    typed("show_quota_details", "The same.", more_details, **seen | {"return": _detailed()})
     typed(
         "update_quota",
         "Set quotas of a project.",
@@ -99,11 +104,11 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     )
     typed("reset_quota", "Give a project the default quotas.", reset, **of | {"return": None})
     return [
-        route(get, many, list_all, RESOURCE),
-        route(get, one, show, RESOURCE),
-        route(get, f"{one}/default", default, RESOURCE),
-        route(get, f"{one}/details", details, RESOURCE),
-        route(get, f"{one}/details.json", more_details, RESOURCE),
-        route(put, one, update, RESOURCE),
-        route(delete, one, reset, RESOURCE),
+        route(get, many, list_all, RESOURCE, rule="list_quotas"),
+        route(get, one, show, RESOURCE, rule=None),
+        route(get, f"{one}/default", default, RESOURCE, rule=None),
+        route(get, f"{one}/details", details, RESOURCE, rule=None),
+        route(get, f"{one}/details.json", more_details, RESOURCE, rule=None),
+        route(put, one, update, RESOURCE, rule="update_quota"),
+        route(delete, one, reset, RESOURCE, rule="delete_quota"),
     ]

@@ -144,6 +144,19 @@ OWN = (
     Rule("create_address", ADMIN),
     Rule("delete_address", ADMIN),
 )
+LIMITS = (
+    Rule("get_quota", f"{ADMIN} or rule:reader and project_id:%(project_id)s"),
+    Rule("list_quotas", ADMIN),
+    Rule("update_quota", ADMIN),
+    Rule("delete_quota", ADMIN),
+    Rule("get_network_ip_availability", ADMIN),
+)
+BINDINGS = (
+    Rule("get_port_binding", SERVICE),
+    Rule("create_port_binding", SERVICE),
+    Rule("update_port_binding", SERVICE, "activates it, too"),
+    Rule("delete_port_binding", SERVICE),
+)
 FLEET = (
     Rule("create_host", ADMIN),
     Rule("get_host", ADMIN),
@@ -158,7 +171,7 @@ FLEET = (
     Rule("get_availability_zone", READER),
     Rule("get_metrics", ADMIN, "/metrics"),
 )
-TABLE = (*BASE, *NETWORKS, *SUBNETS, *PORTS, *POOLS, *SHARING, *OWN, *FLEET)
+TABLE = (*BASE, *NETWORKS, *SUBNETS, *PORTS, *POOLS, *SHARING, *LIMITS, *BINDINGS, *OWN, *FLEET)
 
 
 class Rules:

@@ -37,7 +37,7 @@ RESOURCES = tuple(_COUNTS)
 def defaults(settings: ServerSettings) -> dict[str, int]:
     """Return how many of each thing a project may have that nobody set quotas for."""
     found: dict[str, int | None] = {name: getattr(settings, f"{name}_quota") for name in RESOURCES}
-    known_to_all = getattr(settings, "auth_strategy", "noauth") == "noauth"
+    known_to_all = settings.auth_strategy == "noauth"
     return {
         name: most if most is not None else UNLIMITED if known_to_all else USUAL[name]
         for name, most in found.items()

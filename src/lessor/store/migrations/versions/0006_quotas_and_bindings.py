@@ -1,10 +1,10 @@
-"""Quotas of projects, the index by which their ports are counted, further bindings of ports."""
+"""Quotas of projects, and further bindings of ports."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
@@ -33,11 +33,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("port_id", "host", name=op.f("pk_bindings")),
     )
     op.create_index("ix_bindings_host", "bindings", ["host"], unique=False)
-    op.create_index("ix_ports_project_id", "ports", ["project_id"], unique=False)
 
 
 def downgrade() -> None:
     """Bring the schema one step back."""
-    op.drop_index("ix_ports_project_id", "ports")
     op.drop_table("bindings")
     op.drop_table("quotas")
