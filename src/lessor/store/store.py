@@ -38,8 +38,8 @@ from lessor.settings import ServerSettings
 from lessor.store import (
     addresses,
     addressscopes,
-    census,
     availability,
+    census,
     database,
     dhcphosts,
     firstnetworks,
@@ -64,8 +64,8 @@ from lessor.store import (
     views,
     zones,
 )
-from lessor.store.census import Census
 from lessor.store.availability import Room
+from lessor.store.census import Census
 from lessor.store.portbindings import Binding
 from lessor.store.query import Query
 from lessor.store.values import (
