@@ -66,6 +66,8 @@ def _with(running: Server, database: str, present: int, *, quick: bool) -> Itera
     )
     least = CREATES[database]
     yield from _eight(running, ground, 2 if quick else 5, 2 * events, label, least=least)
+    api.close()
+    api = Connection(running.connect)  # the server has hung up on the first one by now, maybe
     repeats = 5 if quick else 15
     yield from _bulks(running.pid, api, ground, repeats, label)
     yield from _lists(running.pid, api, ground, repeats, label)
