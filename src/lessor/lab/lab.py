@@ -349,8 +349,12 @@ class Lab:
             state.nodes[name].processes.clear()
             state.vms = {key: vm for key, vm in state.vms.items() if vm.host != name}
 
-    def power_on(self, name: str) -> None:
+    def power_on(self, name: str, *, wait: bool = True) -> None:
         """Start a host again after `power_off`, with Open vSwitch and its agent if it had them.
+
+        Args:
+            name: of the host.
+            wait: until its agent is in sync, which needs a server.
 
         Raises:
             Conflict: it runs.
@@ -365,7 +369,8 @@ class Lab:
                 self._record(name, what, process)
         if (node.state_dir / TOKEN).exists():
             self._launch(name, AGENT)
-            self._wait_for_agents(name)
+            if wait:
+                self._wait_for_agents(name)
 
     def route_back(self, destination: IPv4Network, via: str) -> None:
         """Let the outside answer VMs that keep their own address (dmz_cidr), by way of a host."""
