@@ -1,6 +1,6 @@
 import pytest
 
-from lessor.core.flow_bundle import COOKIE, changes, renamed, replacement, resolvable
+from lessor.core.flow_bundle import COOKIE, changes, metered, renamed, replacement, resolvable
 
 LEARN = (
     "table=10,priority=1,actions=learn(table=20,hard_timeout=300,priority=1,cookie=0x4c0b,"
@@ -88,3 +88,22 @@ def test_no_change_is_no_bundle() -> None:
 def test_what_was_learned_goes_when_a_tunnels_network_changes(new: list[str]) -> None:
     assert "delete cookie=0x4c0b/-1" in changes([LEARN, VNI], new).splitlines()
     assert "0x4c0b/-1" not in changes([LEARN, VNI], [LEARN, VNI, CANARY])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text", "meters"),
+    [
+        pytest.param({"tap1": 7}, "actions=meter:7,output:tap1", {7}, id="a port with a number"),
+        pytest.param({}, "actions=output:tap1", set(), id="none"),
+    ],
+)
+def test_a_meter_has_the_number_of_its_port(
+    numbers: dict[str, int], text: str, meters: set[int]
+) -> None:
+    assert metered("actions=meter:tap1,output:tap1", numbers) == (text, meters)
+
+
+def test_meters_are_renamed_with_their_ports() -> None:
+    line = "table=60,in_port=tap1,actions=meter:tap1,output:tap2"
+    wanted = "table=60,in_port=vnet0,actions=meter:vnet0,output:tap2"
+    assert renamed([line], {"tap1": "vnet0"}) == (wanted,)

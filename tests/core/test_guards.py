@@ -43,11 +43,15 @@ def test_a_guarded_tap_is_in_the_sets_by_its_name() -> None:
         "blocks": f'{{ "{TAP}" . {MAC} . 10.9.0.0/16 }}',
         "dhcp_servers": f'{{ "{TAP}" . 10.0.0.1 }}',
         "rogues": f'{{ "{TAP}" : "rogue_dhcp_{TAP}" }}',
+        "floods": f'{{ "{TAP}" : "flood_dhcp_{TAP}" }}',
+        "limits": f'{{ "{TAP}" : "dhcp_{TAP}" }}',
     }
+    assert f"add limit bridge lessor dhcp_{TAP} {{ rate over 20/second" in ruleset.text
 
 
-def test_a_tap_without_port_security_is_marked_and_nothing_more() -> None:
-    assert elements(guard_ruleset([guard(macs=())], []).text).keys() == {"taps", "hairpins"}
+def test_a_tap_without_port_security_is_marked_and_limited_and_nothing_more() -> None:
+    sets = {"taps", "hairpins", "floods", "limits"}
+    assert elements(guard_ruleset([guard(macs=())], []).text).keys() == sets
 
 
 def test_number_of_rules_does_not_depend_on_the_taps() -> None:

@@ -73,7 +73,7 @@ def test_a_dhcp_broadcast_leaves_only_towards_the_hosts_that_serve() -> None:
     assert lines(int_flows([facts]), "in_port=tap00000005-5b,udp,dl_dst=ff") == [
         (
             "table=60,priority=100,in_port=tap00000005-5b,udp,dl_dst=ff:ff:ff:ff:ff:ff,tp_src=68,"
-            "tp_dst=67,actions=mod_vlan_vid:1,output:patch-tun"
+            "tp_dst=67,actions=meter:tap00000005-5b,mod_vlan_vid:1,output:patch-tun"
         )
     ]
     assert lines(tun_flows([facts]), "table=24,", "dl_vlan=1") == [
@@ -120,9 +120,21 @@ def test_a_vm_sends_as_itself_and_never_as_a_dhcp_server() -> None:
     assert lines(flows, f"arp,{tap},arp_sha=fa:16:3e:00:00:05,arp_spa=10.0.0.5/32")
 
 
-def test_without_port_security_only_the_way_of_dhcp_broadcasts_is_fixed() -> None:
+def test_without_port_security_only_the_way_and_the_rate_of_dhcp_requests_are_fixed() -> None:
     flows = int_flows([part("a", DHCP, replace(HERE, port_security_enabled=False)).facts])
-    assert [line.split(",")[0] for line in lines(flows, "tap00000005-5b")] == ["table=60"]
+    of_vm = lines(flows, "tap00000005-5b")
+    assert [line.split(",")[0] for line in of_vm] == ["table=60"] * 2
+    assert all("meter:tap00000005-5b," in line for line in of_vm)
+
+
+def test_a_renewal_goes_through_the_meter_too() -> None:
+    flows = int_flows([part("a", *ALL).facts])
+    assert lines(flows, "table=60,priority=99") == [
+        (
+            "table=60,priority=99,in_port=tap00000005-5b,udp,tp_src=68,tp_dst=67,"
+            "actions=meter:tap00000005-5b,NORMAL"
+        )
+    ]
 
 
 def test_the_dhcp_host_has_namespace_device_server_and_listener() -> None:

@@ -62,7 +62,8 @@ OVERLAY_HOSTS = [
         HostSpec(name=name, network_host=True, overlay=True, flags=RARELY)
         for name in ("net1", "net2")
     ),
-    *(HostSpec(name=name, overlay=True) for name in ("cmp1", "cmp2")),
+    HostSpec(name="cmp1", overlay=True),
+    HostSpec(name="cmp2", overlay=True, flags={"resync_interval": "2"}),  # counters are read then
     HostSpec(name="cmp3", overlay=True, flags=RARELY),
 ]
 

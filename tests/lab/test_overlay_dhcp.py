@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from bench.dhcp import discover
+from lessor.core.dhcp_limit import BURST, RATE
 from lessor.lab.capture import Capture, Sighting, discover_copies
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.lab import Lab
@@ -264,6 +268,46 @@ def test_a_vm_that_answers_dhcp_is_not_heard(
         assert rogue.state.assigned is not None
         assert trio["vm3"].ping(rogue.state.assigned)  # what it sent before would be here by now
         assert [one for one in arrived.sightings() if one.source == rogue.state.mac] == []
+    said_and_counted(lab, rogue, "answers DHCP", "dhcp_answers_dropped")
+
+
+def test_a_vm_that_floods_requests_is_limited_and_the_others_are_served(
+    overlay_lab: Lab, red: LabNetwork, trio: dict[str, Vm]
+) -> None:
+    lab, flooder, other = overlay_lab, trio["vm2"], trio["vm3"]
+    many = 20 * BURST
+    frame = discover(flooder.state.mac, 7)
+    flood = (
+        "import socket; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('eth0', 0));"
+        f"[s.send({frame!r}) for _ in range({many})]"
+    )
+    with lab.capture("cmp2", "eth2") as wire:
+        started = time.monotonic()
+        flooder.exec("/usr/bin/python3", "-c", flood)
+        assert other.dhcp(timeout_s=20).address == other.state.assigned
+        said_and_counted(lab, flooder, "DHCP requests a second", "dhcp_requests_dropped")
+        allowed = BURST + RATE * (time.monotonic() - started) + 1
+        passed = [
+            one for one in wire.sightings() if one.outgoing and one.message.mac == flooder.state.mac
+        ]
+    assert 0 < len(passed) <= min(allowed, many - 1)
+    lab.wait_for(lambda: flooder.dhcp(timeout_s=20), timeout_s=40, what="it is served again, too")
+
+
+def said_and_counted(lab: Lab, vm: Vm, words: str, count: str) -> None:
+    """An operator sees it in the host's counts, in status and in the port."""
+    host, port_id = vm.state.host, vm.state.port_id
+    lab.wait_for(lambda: lab.api.find("hosts", host)["counts"][count] > 0, timeout_s=15, what=count)
+    lab.wait_for(
+        lambda: any(
+            words in said and port_id in said for said in lab.api.find("hosts", host)["problems"]
+        ),
+        timeout_s=15,
+        what=f"{host} says so",
+    )
+    assert words in lab.exec("server", "lessor", "status")
+    shown = json.loads(lab.exec("server", "lessor", "port", "show", port_id, "--json"))
+    assert words in "".join(shown["problems"])
 
 
 def bytes_of_offer(mac: str) -> bytes:

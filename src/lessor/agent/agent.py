@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 
 import structlog
@@ -48,6 +48,7 @@ class Agent:
         reporter: Reporter,
         verify: Callable[[], None],
         inspect: Callable[[Desired], Iterable[str]],
+        counts: Callable[[], Mapping[str, int]],
         book: LeaseBook,
         where: Whereabouts,
         thread: Executor,
@@ -62,6 +63,7 @@ class Agent:
             reporter: takes the status.
             verify: has what drivers believe compared with what there is at the next look.
             inspect: finds what is wrong on the host beyond our own things, in words.
+            counts: what else is counted on this host.
             book: of leases.
             where: learns which network an address of a DHCP server belongs to.
             thread: the one thread in which drivers are called.
@@ -71,6 +73,7 @@ class Agent:
         self._reporter = reporter
         self._verify = verify
         self._inspect = inspect
+        self._counts = counts
         self._book = book
         self._where = where
         self._thread = thread
@@ -199,6 +202,7 @@ class Agent:
                 "dhcp_servers": len(actual("dhcp_servers")),
                 "leases": self._book.count(),
                 "put_back": self._put_back,
+                **self._counts(),
             },
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from socket import AF_INET, AF_INET6
 
 from lessor.agent.drivers.addresses import vm_addresses_on
@@ -24,8 +24,15 @@ LEAST_KERNEL = (5, 18)  # the first that keeps IFA_PROTO
 class Inspector:
     """Looks at the host now and then. Used in the one thread that drivers are used in."""
 
-    def __init__(self, settings: AgentSettings, forwarder: LeaseForwarder, spool: Spool) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        forwarder: LeaseForwarder,
+        spool: Spool,
+        dropped: Callable[[Desired], Iterable[str]] = lambda _: (),
+    ) -> None:
         self._settings = settings
+        self._dropped = dropped
         self._forwarder = forwarder
         self._spool = spool
 
@@ -37,6 +44,7 @@ class Inspector:
         yield from self._room()
         yield from self._local_ip()
         yield from self._addresses(desired)
+        yield from self._dropped(desired)
         gateways = {part.bridge.name for part in desired.parts if part.gateways}
         others = {part.bridge.name for part in desired.parts} - gateways
         if desired.parts:

@@ -23,6 +23,7 @@ from lessor.agent import follow
 from lessor.agent.agent import DHCP_KINDS, NETLINK_KINDS, Agent
 from lessor.agent.client import Client
 from lessor.agent.deaths import DeathWatch
+from lessor.agent.drops import DropWatch
 from lessor.agent.follow import Follower
 from lessor.agent.guide import Guide, Known
 from lessor.agent.identity import RunId, claim
@@ -208,6 +209,7 @@ class _Run:
         forwarder.sent = reporter.nudge
         follower.renewed = reporter.forget
         await self._introduce(reporter)
+        dropped = DropWatch(run, drivers.overlay)
         agent = Agent(
             self._settings,
             planner=Plans(self._settings, drivers.overlay),
@@ -215,7 +217,8 @@ class _Run:
             follower=follower,
             reporter=reporter,
             verify=drivers.verify,
-            inspect=Inspector(self._settings, forwarder, self._spool).problems,
+            inspect=Inspector(self._settings, forwarder, self._spool, dropped.problems).problems,
+            counts=dropped.counts,
             book=self._book,
             where=self._where,
             thread=self._thread,

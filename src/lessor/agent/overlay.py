@@ -21,6 +21,7 @@ from lessor.agent.ovs_watch import OvsWatch
 from lessor.agent.run import run
 from lessor.agent.wake import GONE, FolderWatch
 from lessor.core.desired import Desired, Planner
+from lessor.core.drops import Drops
 from lessor.errors import LessorError
 from lessor.model import View
 from lessor.netns import FOLDER
@@ -40,6 +41,7 @@ class Overlay:
     """
 
     def __init__(self, settings: AgentSettings, folder: Path) -> None:
+        self._settings = settings
         bridges = (settings.integration_bridge, settings.tunnel_bridge)
         sockets = rundir(settings.ovsdb_connection)
         self._db = Ovsdb(settings.ovsdb_connection)
@@ -66,6 +68,20 @@ class Overlay:
             Unavailable: OVS does not answer.
         """
         return self._ports.vlans()
+
+    def drops(self) -> Drops:
+        """Return what br-int dropped of VMs' DHCP, by the names that taps are wanted by.
+
+        Raises:
+            CommandError, Unavailable: OVS does not answer.
+        """
+        bridge = self._settings.integration_bridge
+        answers, requests = self._flows.dropped(bridge)
+        names = {real: name for name, real in self._ports.names().items()}
+        return Drops(
+            {names.get(tap, tap): many for tap, many in answers.items()},
+            {names.get(tap, tap): many for tap, many in requests.items()},
+        )
 
     def verify(self) -> None:
         """Compare flows with what the switch has at the next look."""

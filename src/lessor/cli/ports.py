@@ -170,10 +170,18 @@ def list_(  # noqa: PLR0917 - as create
 
 @app.command()
 def show(port: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
-    """Show a port, with what it waits for."""
+    """Show a port, with what it waits for, and what its host says of it."""
     with ask.client(server) as api:
         row = api.find("ports", port)
+        row |= {"problems": _said_by_host(api, row)}
     ask.print_row(row, json=json)
+
+
+def _said_by_host(api: Client, row: Row) -> list[str]:
+    """Return the problems of a port's host that name the port."""
+    host = row["binding:host_id"]
+    found = api.list("hosts", {"name": host}) if host else []
+    return [said for one in found for said in one["problems"] if row["id"] in said]
 
 
 @app.command("set")

@@ -20,6 +20,7 @@ RESERVED = frozenset(
 _IN_PORT = re.compile(r'\bin_port="?([A-Za-z_][\w.-]*+)"?(?!\[)')
 _OUTPUT = re.compile(r'\boutput:"?([A-Za-z_][\w.-]*+)"?(?!\[)')
 _LEARN = re.compile(r"\blearn\([^)]*\bcookie=(\w+)")
+_METER = re.compile(r"\bmeter:([A-Za-z_][\w.-]*+),?")
 _ACTIONS = "actions="
 
 
@@ -29,7 +30,30 @@ def renamed(lines: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
     def real(found: re.Match[str]) -> str:
         return found[0].replace(found[1], names.get(found[1], found[1]))
 
-    return tuple(_OUTPUT.sub(real, _IN_PORT.sub(real, line)) for line in lines)
+    patterns = (_IN_PORT, _OUTPUT, _METER)
+
+    def whole(line: str) -> str:
+        for pattern in patterns:
+            line = pattern.sub(real, line)
+        return line
+
+    return tuple(map(whole, lines))
+
+
+def metered(bundle: str, numbers: Mapping[str, int]) -> tuple[str, set[int]]:
+    """Return a bundle with the numbers of its meters, and these: a port's own is that of its meter.
+
+    A flow whose port has no number goes without a meter; so do all, if there are no numbers.
+    """
+    found: set[int] = set()
+
+    def number(meter: re.Match[str]) -> str:
+        if meter[1] not in numbers:
+            return ""
+        found.add(numbers[meter[1]])
+        return meter[0].replace(meter[1], str(numbers[meter[1]]))
+
+    return _METER.sub(number, bundle), found
 
 
 def resolvable(

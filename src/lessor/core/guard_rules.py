@@ -29,6 +29,16 @@ def rogue_counter(tap: str) -> str:
     return f"rogue_dhcp_{tap}"
 
 
+def flood_counter(tap: str) -> str:
+    """Name the counter of the DHCP requests of a tap that were too many."""
+    return f"flood_dhcp_{tap}"
+
+
+def request_limit(tap: str) -> str:
+    """Name the limit of a tap's DHCP requests."""
+    return f"dhcp_{tap}"
+
+
 COUNTERS = (
     "from_vlan",  # tagged frames
     "from_mac",  # another's MAC
@@ -55,6 +65,10 @@ CHAINS = (
             # LLDP's group comes here only from ports whose group_fwd_mask has 0x4000: from others
             # the kernel hands it to the host past every hook of the bridge.
             f"iifname @taps {_RESERVED} {_drop('host_reserved')}",
+            (
+                "udp sport 68 udp dport 67 limit name iifname map @limits"
+                " counter name iifname map @floods drop"
+            ),
             "iifname @guarded jump from_tap",
             f"iifname . arp daddr ip @isolated {_drop('wire_arp')}",
             f"iifname . arp saddr ip @isolated {_drop('wire_arp')}",

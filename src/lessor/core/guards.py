@@ -5,7 +5,7 @@ the same number of rules for one tap and for a thousand; the taps are elements o
 
 From a guarded tap come only frames of its own MACs: ARP that tells its own MAC and addresses, IPv4
 from its own addresses (or a DHCP client's 0.0.0.0), IPv6 from link-local ones; never a DHCP
-server's answer, never a router advertisement. To it go only frames for its own MACs, and DHCP
+server's answer, never a router advertisement; and no more DHCP requests than a client has need of. To it go only frames for its own MACs, and DHCP
 answers only of its own servers. The host's own stack hears VMs on IPv4 alone, and frames that come
 from a tap carry `VM_MARK`, by which `table inet lessor` knows them (INPUT).
 
@@ -21,7 +21,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, collapse_addresses
 
-from lessor.core.guard_rules import CHAINS, COUNTERS, TABLE, rogue_counter
+from lessor.core.dhcp_limit import BURST, RATE
+from lessor.core.guard_rules import (
+    CHAINS,
+    COUNTERS,
+    TABLE,
+    flood_counter,
+    request_limit,
+    rogue_counter,
+)
 from lessor.core.nft_script import NftSet, nft_table, quoted
 from lessor.core.state import Gateway, Guard, Ruleset
 from lessor.model import METADATA_ADDRESS
@@ -31,10 +39,11 @@ NAME = f"nft {TABLE}"
 
 @dataclass(frozen=True, slots=True)
 class DropCounts:
-    """Packets dropped so far: by kind of offence, and DHCP answers that came from a tap."""
+    """Packets dropped so far: by kind of offence, and by tap what it did to DHCP."""
 
     kinds: dict[str, int]
-    rogue_dhcp: dict[str, int]  # by tap
+    rogue_dhcp: dict[str, int]  # answers that a tap tried to give
+    flood_dhcp: dict[str, int]  # requests that were too many
 
 
 def guard_ruleset(
@@ -53,8 +62,14 @@ def guard_ruleset(
     taps, ranges = tuple(guards), tuple(gateways)
     guarded = tuple(guard for guard in taps if guard.macs)
     sets = (*_tap_sets(taps, guarded), *_wire_sets(taps, ranges), *_lift_sets(taps, ranges, lifted))
-    counters = (*COUNTERS, *(rogue_counter(guard.tap) for guard in guarded))
-    return Ruleset(NAME, nft_table(TABLE, counters, sets, CHAINS))
+    counters = (
+        *COUNTERS,
+        *(rogue_counter(guard.tap) for guard in guarded),
+        *(flood_counter(guard.tap) for guard in taps),
+    )
+    rate = f"rate over {RATE}/second burst {BURST} packets"
+    limits = {request_limit(guard.tap): rate for guard in taps}
+    return Ruleset(NAME, nft_table(TABLE, counters, sets, CHAINS, limits))
 
 
 def drop_counters(nft_json: str) -> DropCounts:
@@ -63,11 +78,15 @@ def drop_counters(nft_json: str) -> DropCounts:
     packets = {
         row["counter"]["name"]: row["counter"]["packets"] for row in rows if "counter" in row
     }
-    prefix = rogue_counter("")
     return DropCounts(
         kinds={name: packets[name] for name in COUNTERS if name in packets},
-        rogue_dhcp={n.removeprefix(prefix): c for n, c in packets.items() if n.startswith(prefix)},
+        rogue_dhcp=_by_tap(packets, rogue_counter("")),
+        flood_dhcp=_by_tap(packets, flood_counter("")),
     )
+
+
+def _by_tap(packets: dict[str, int], prefix: str) -> dict[str, int]:
+    return {n.removeprefix(prefix): c for n, c in packets.items() if n.startswith(prefix)}
 
 
 def _tap_sets(taps: Sequence[Guard], guarded: Sequence[Guard]) -> Iterator[NftSet]:
@@ -85,6 +104,10 @@ def _tap_sets(taps: Sequence[Guard], guarded: Sequence[Guard]) -> Iterator[NftSe
     yield NftSet("dhcp_servers", "ifname . ipv4_addr", servers)
     rogues = [f"{quoted(g.tap)} : {quoted(rogue_counter(g.tap))}" for g in guarded]
     yield NftSet("rogues", "ifname : counter", rogues)
+    floods = [f"{quoted(g.tap)} : {quoted(flood_counter(g.tap))}" for g in taps]
+    yield NftSet("floods", "ifname : counter", floods)
+    limits = [f"{quoted(g.tap)} : {quoted(request_limit(g.tap))}" for g in taps]
+    yield NftSet("limits", "ifname : limit", limits)
 
 
 def _spans(guard: Guard) -> Iterator[tuple[str, IPv4Network]]:

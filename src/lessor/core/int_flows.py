@@ -10,7 +10,8 @@
 | 71 | frames of VMs | never a DHCP answer or a router advertisement; own addresses to 60, else dropped |
 
 A frame of an access port has no tag in the pipeline, so what concerns one network's VMs goes by
-port.
+port. A VM's DHCP requests go through a meter of its own, which goes by the port's name here: see
+`lessor.core.dhcp_limit`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from lessor.core.overlay import NetworkFacts, VmFacts
 
 CLASSIFY, CANARY, ARP, MAC, SWITCH, EGRESS = 0, 23, 24, 25, 60, 71
 TABLES = (CLASSIFY, CANARY, ARP, MAC, SWITCH, EGRESS)
+EGRESS_DHCP = 90  # priority of what drops a VM's DHCP answers
 PATCH = "patch-tun"
 DEAD_VLAN = 4095
 
+_RENEWAL = "udp,tp_src=68,tp_dst=67"
 _REQUEST = "udp,dl_dst=ff:ff:ff:ff:ff:ff,tp_src=68,tp_dst=67"
 
 
@@ -54,8 +57,10 @@ def _dhcp(network: NetworkFacts) -> Iterator[str]:
     here = [f"output:{network.dhcp_here}"] if network.dhcp_here else []
     beyond = [f"mod_vlan_vid:{network.vlan}", f"output:{PATCH}"] if network.dhcp_tunnels else []
     for vm in network.vms:
-        actions = ",".join([*here, *beyond]) or "drop"
+        meter = f"meter:{vm.tap}"
+        actions = ",".join([meter, *here, *beyond]) if here or beyond else "drop"
         yield flow(SWITCH, 100, f"in_port={vm.tap},{_REQUEST}", actions)
+        yield flow(SWITCH, 99, f"in_port={vm.tap},{_RENEWAL}", f"{meter},NORMAL")
     arrived = f"strip_vlan,{here[0]}" if here else "drop"
     yield flow(SWITCH, 100, f"in_port={PATCH},dl_vlan={network.vlan},{_REQUEST}", arrived)
 
@@ -77,7 +82,7 @@ def _egress(port: str) -> Iterator[str]:
     yield flow(EGRESS, 95, f"arp,{port}", to(SWITCH))
     yield flow(EGRESS, 80, f"udp,{port},nw_src=0.0.0.0,tp_src=68,tp_dst=67", to(SWITCH))
     for answer in ("udp,{},tp_src=67", "udp,{},tp_dst=68", "udp6,{},tp_src=547"):
-        yield flow(EGRESS, 90, answer.format(port), "drop")
+        yield flow(EGRESS, EGRESS_DHCP, answer.format(port), "drop")
     for kind in (134, 137):  # router advertisement, redirect
         yield flow(EGRESS, 70, f"icmp6,{port},icmp_type={kind}", "drop")
     for source in ("fe80::/10", "::"):

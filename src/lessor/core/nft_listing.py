@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from typing import Any
 
 _RUNNING = frozenset(("handle", "packets", "bytes"))  # what changes by itself
-_DECLARED = re.compile(r"^add (counter|set|map|chain) \S+ \S+ (\S+)", re.MULTILINE)
-_REFERRING = ("chain", "map", "set", "counter")  # one kind may refer to those after it
+_DECLARED = re.compile(r"^add (counter|limit|set|map|chain) \S+ \S+ (\S+)", re.MULTILINE)
+_REFERRING = ("chain", "map", "set", "counter", "limit")  # one kind may refer to those after it
 
 
 def digest(nft_json: str, leave_out: Iterable[tuple[str, str]] = ()) -> str:

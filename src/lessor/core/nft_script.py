@@ -1,7 +1,7 @@
 """Writes a table of nftables as one script that replaces it whole.
 
-Named counters are added and never flushed, so that what they counted outlives every change of the
-rules. Sets, maps and chains are made if they are missing, emptied, and filled again: `nft -f` does
+Named counters and limits are added and never flushed, so that what they counted outlives every
+change of the rules. Sets, maps and chains are made if they are missing, emptied, and filled again: `nft -f` does
 all of it in one transaction. What a former script declared and this one doesn't is left in the
 table; `lessor.core.nft_listing` finds it.
 
@@ -10,7 +10,7 @@ Source: nft(8).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -43,13 +43,17 @@ def nft_table(
     counters: Iterable[str],
     sets: Sequence[NftSet],
     chains: Sequence[NftChain],
+    limits: Mapping[str, str] | None = None,
 ) -> str:
     """Return the script that makes `table` ("bridge lessor") hold just this.
 
-    Elements are written in sorted order, so that equal tables are equal texts.
+    `limits` are rates by name ("rate over 20/second"). Elements are written in sorted order, so
+    that equal tables are equal texts.
     """
     lines = [f"add table {table}"]
     lines += [f"add counter {table} {name}" for name in sorted(set(counters))]
+    rates = sorted((limits or {}).items())
+    lines += [f"add limit {table} {name} {{ {rate} ; }}" for name, rate in rates]
     for one in sets:
         lines += _set_lines(table, one)
     lines += [_chain_line(table, chain) for chain in chains]

@@ -19,6 +19,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import pytest
 
+from lessor.core.dhcp_limit import BURST
 from lessor.core.guard_rules import COUNTERS
 from lessor.core.guards import drop_counters, guard_ruleset
 from lessor.core.state import Gateway, Guard
@@ -418,9 +419,27 @@ def test_first_frame_of_a_new_tap_is_checked(loaded: Switch) -> None:
         loaded.host.ip("link del late")
 
 
+@pytest.mark.parametrize("sender", ["a", "open"])
+def test_dhcp_requests_that_are_too_many_are_dropped_and_counted_and_others_are_heard(
+    loaded: Switch, sender: str
+) -> None:
+    """Also where port security is off."""
+    mac = A if sender == "a" else W
+    flood = honest("", sender, udp(mac, ANY, (68, 67)))
+    for _ in range(4 * BURST - 1):  # at once: while others are waited for, more would be allowed
+        loaded.sockets[sender].send(flood.frame)
+    assert not loaded.heard(flood)
+    passed = 4 * BURST - loaded.counted()[f"flood_dhcp_{sender}"]
+    assert BURST <= passed < 2 * BURST
+    assert loaded.heard(honest("", "b", udp(B, ANY, (68, 67))))
+    assert loaded.heard(honest("", "a", arp(A, "10.7.0.5", "10.7.0.1"))), "its other frames pass"
+
+
 @cache
 def rule_lines() -> list[str]:
-    return [line for line in RULES.splitlines() if line.startswith("add rule ")]
+    """Return all rules but the limit of DHCP requests, which no single frame meets."""
+    lines = [line for line in RULES.splitlines() if line.startswith("add rule ")]
+    return [line for line in lines if "@limits" not in line]
 
 
 def outcome(switch: Switch, text: str) -> tuple[list[bool], dict[str, int]]:

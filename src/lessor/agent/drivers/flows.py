@@ -20,14 +20,15 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from lessor.agent.drivers import meters
 from lessor.agent.run import Run
-from lessor.core import flow_bundle
+from lessor.core import drops, flow_bundle
 from lessor.core.diff import Changes
 from lessor.core.state import Flows
 from lessor.errors import CommandError, LessorError, Pending
 
 OFCTL = ("ovs-ofctl", "-O", "OpenFlow14")  # the least that has bundles
-_PORT = re.compile(r"^ *\S+\((.+)\): addr:", re.MULTILINE)
+_PORT = re.compile(r"^ *(\S+?)\((.+)\): addr:", re.MULTILINE)
 
 
 class _Known(NamedTuple):
@@ -143,6 +144,19 @@ class FlowDriver:
         self._forget(flows.bridge)
         return []
 
+    def dropped(self, bridge: str) -> tuple[dict[str, int], dict[str, int]]:
+        """Return what was dropped by what ports are called: DHCP answers, and requests too many.
+
+        Raises:
+            CommandError: nobody answers.
+        """
+        target = self._target(bridge)
+        printed = self._run(*OFCTL, "--names", "dump-flows", target, flow_bundle.OURS)
+        by_number = meters.dropped(self._run, OFCTL, target)
+        numbers = self._port_numbers(bridge)
+        requests = {name: by_number[n] for name, n in numbers.items() if n in by_number}
+        return drops.answers_in_flows(printed), requests
+
     # --- the bridge
 
     def _target(self, bridge: str) -> str:
@@ -158,12 +172,32 @@ class FlowDriver:
 
     def _load_bundle(self, bridge: str, bundle: str) -> None:
         self._believed.pop(bridge, None)
-        self._run(*OFCTL, "--bundle", "add-flows", self._target(bridge), "-", stdin=bundle)
+        fit = self._metered(bridge, bundle)
+        self._run(*OFCTL, "--bundle", "add-flows", self._target(bridge), "-", stdin=fit)
+
+    def _metered(self, bridge: str, bundle: str) -> str:
+        """Make the meters that a bundle names; a datapath without meters goes without."""
+        if "meter:" not in bundle:
+            return bundle
+        text, wanted = flow_bundle.metered(bundle, self._port_numbers(bridge))
+        try:
+            if wanted:
+                meters.ensure(self._run, OFCTL, self._target(bridge), wanted)
+        except CommandError:
+            return flow_bundle.metered(bundle, {})[0]
+        return text
+
+    def _port_numbers(self, bridge: str) -> dict[str, int]:
+        if self._numbers:
+            return self._numbers_of(bridge)
+        said = self._run(*OFCTL, "dump-ports-desc", self._target(bridge))
+        return {name: int(number) for number, name in _PORT.findall(said) if number.isdigit()}
 
     def _ports(self, bridge: str) -> set[str]:
         if self._numbers:
             return set(self._numbers_of(bridge))
-        return set(_PORT.findall(self._run(*OFCTL, "dump-ports-desc", self._target(bridge))))
+        said = self._run(*OFCTL, "dump-ports-desc", self._target(bridge))
+        return {name for _, name in _PORT.findall(said)}
 
     def _digest(self, bridge: str) -> str:
         """Return the digest of our flows; "": there are none, or nobody answers."""
