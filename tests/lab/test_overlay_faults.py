@@ -156,12 +156,11 @@ def test_one_killed_dnsmasq_of_20_comes_back_and_the_others_do_not_notice(
     on: dict[str, list[LabNetwork]] = {}
     for network in (*nets, *many):
         on.setdefault(dhcp_hosts(lab, network)[0], []).append(network)
-    for host, served_there in on.items():
-        lab.wait_for(
-            lambda host=host, all_=served_there: all(dnsmasq_of(lab, host, n) for n in all_),
-            timeout_s=60,
-            what=f"all DHCP servers of {host} run",
-        )
+
+    def all_run() -> bool:
+        return all(dnsmasq_of(lab, host, one) for host, many in on.items() for one in many)
+
+    lab.wait_for(all_run, timeout_s=60, what="all DHCP servers run")
     host, served_there = max(on.items(), key=lambda pair: len(pair[1]))
     before = {network.id: dnsmasq_of(lab, host, network) for network in served_there}
     mine = before.pop(served_there[0].id)
