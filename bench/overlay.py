@@ -22,6 +22,7 @@ from bench.overlay_fleet import DHCP_HOST, SETTLED_S, OverlayFleet, port, tap_of
 from bench.wire import TapWire, dora, until_offered
 from lessor.agent.drivers.flows import FlowDriver
 from lessor.agent.run import run
+from lessor.core.dhcp_limit import RATE
 from lessor.core.diff import Changes
 from lessor.core.overlay import NetworkFacts, RemotePort
 from lessor.core.state import Flows
@@ -31,7 +32,7 @@ from lessor.lab.wait import wait_for
 
 VM_HOSTS = ("cmp1", "cmp2", "cmp3")
 CIDR = "10.64.0.0/16"
-PAUSE_S = 0.01
+PAUSE_S = 2 / RATE  # between two exchanges: a port may not send more
 ACTIVE = Limit(300)  # ms, the median
 REMOTES = 2500  # ports on other hosts: two flows each
 OVS_RUN = "run/openvswitch"
@@ -43,7 +44,7 @@ def measure(quick: bool) -> Iterator[Figure]:
         network_id = fleet.network("bench", CIDR)
         made = [fleet.ports(port(network_id, host, host, tap=True))[0] for host in VM_HOSTS]
         fleet.settle("the first ports are ready", SETTLED_S)
-        yield from _dora(fleet, made[0], 100 if quick else 400)
+        yield from _dora(fleet, made[0], 50 if quick else 200)
         yield from _active(fleet, network_id, 20 if quick else 100)
         yield from _changes(fleet, network_id, 20 if quick else 100)
         yield from _written(fleet.lab.node("cmp3"), 1 if quick else 3)
