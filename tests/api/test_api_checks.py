@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from oslo_policy import policy
 from lessor.api.caller import Caller
 from lessor.api.checks import compiled
 from lessor.api.rules import BASE, TABLE, Rules
+from lessor.api.rulespage import page
 from lessor.errors import ConfigError
 
 NO_FIELD = {r.name: r.check for r in TABLE if "field:" not in r.check}
@@ -92,3 +94,9 @@ def test_a_check_of_a_field(text: str, target: dict[str, Any], meets: bool) -> N
 
 def test_every_base_rule_tells_what_it_is_for_or_is_made_of_others() -> None:
     assert all(rule.doc or "rule:" in rule.check for rule in BASE)
+
+
+def test_the_page_of_rules_is_current_and_has_them_all() -> None:
+    made = Path(__file__).parents[2] / "docs/reference/rules.md"
+    assert made.read_text() == page(), "scripts/pages"
+    assert all(f"`{rule.name}`" in page() for rule in TABLE)
