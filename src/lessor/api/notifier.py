@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+
+from lessor.store.fellows import EVERYONE
 
 
 class Notifier:
@@ -38,7 +40,7 @@ class Notifier:
             if not self._waiting[host]:
                 del self._waiting[host]
 
-    def _wake(self, hosts: Iterable[str]) -> None:
-        for host in hosts:
+    def _wake(self, hosts: Collection[str]) -> None:
+        for host in tuple(self._waiting) if EVERYONE.issubset(hosts) else hosts:
             for event in self._waiting.get(host, ()):
                 event.set()

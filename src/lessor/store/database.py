@@ -16,6 +16,7 @@ from lessor.errors import ConfigError, Invalid, Unavailable
 from lessor.settings import ServerSettings
 from lessor.store import postgres, sqlite
 from lessor.store.dialect import is_postgres
+from lessor.store.fellows import Alone, Peers
 from lessor.store.groupcommit import GroupWriter
 from lessor.store.tables import counter, meta
 from lessor.store.writer import Told, Writer, said
@@ -60,6 +61,15 @@ def writer_of(
     if is_postgres(engine):
         return GroupWriter(postgres.PostgresTransactions(engine, sender), clock, settings, told)
     return GroupWriter(sqlite.SqliteTransactions(engine), clock, settings, told)
+
+
+def peers_of(engine: Engine, sender: str, told: Told) -> Peers:
+    """Return what tells of the other servers on a database."""
+    if not is_postgres(engine):
+        return Alone()
+    from lessor.store.peers import PostgresPeers  # noqa: PLC0415 - needs psycopg, which takes a while to load
+
+    return PostgresPeers(engine, sender, told)
 
 
 @contextmanager

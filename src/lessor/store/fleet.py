@@ -21,14 +21,18 @@ class Watch:
         self._last: float | None = None
         self._quiet_until = 0.0
 
-    def look(self, now: float) -> bool:
+    def look(self, now: float, *, disturbed: bool = False) -> bool:
         """Note a look at the hosts; tell whether a silent host can be called dead.
 
         It can't for `down_s` after the start, and after a gap between looks in which hosts can
         have spoken without being heard: the clock jumped, or the machine slept (semantics.md B13).
+
+        Args:
+            now: when it is.
+            disturbed: another server went, and what it heard last; its hosts will come to us.
         """
         last, self._last = self._last, now
-        if last is None or not 0 <= now - last <= self.down_s / 2:
+        if disturbed or last is None or not 0 <= now - last <= self.down_s / 2:
             self._quiet_until = now + self.down_s
         return now >= self._quiet_until
 

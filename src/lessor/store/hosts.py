@@ -38,6 +38,11 @@ class Beats:
         """Note that a host reported."""
         self._fresh[host] = now
 
+    @property
+    def fresh(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._fresh)
+
     def forget(self, host: str) -> None:
         """Forget a host that was deleted."""
         self._fresh.pop(host, None)
@@ -66,8 +71,15 @@ class Beats:
                 del self._fresh[host]
 
 
+DELETED = "-"  # before a host's name, where servers tell each other which hosts a change concerns
 _BEAT = (
-    update(hosts).where(hosts.c.name == bindparam("host_name")).values(heartbeat_at=bindparam("at"))
+    update(hosts)
+    .where(
+        hosts.c.name == bindparam("host_name"),
+        func.coalesce(hosts.c.heartbeat_at, 0.0)
+        < bindparam("at"),  # another server may know better
+    )
+    .values(heartbeat_at=bindparam("at"))
 )
 _ONE = select(*HOST).where(hosts.c.name == bindparam("host_name"))
 LISTING = Listing(
@@ -153,6 +165,7 @@ def remove(tx: Tx, name: str) -> None:
         )
         raise InUse(f"host {name} still has {words}; move or delete them first", type_="HostInUse")
     tx.conn.execute(delete(hosts).where(hosts.c.name == name))
+    tx.concerns([f"{DELETED}{name}"])
 
 
 def _not_found(name: str) -> NotFound:
@@ -188,6 +201,15 @@ def report(tx: Tx, host: str, said: Report, beats: Beats) -> None:
     _ports(tx, host, said.ports)
     for network_id, revision in said.applied.items():
         applied(tx, host, network_id, revision)
+
+
+def is_known(conn: Connection, host: str, said: Report) -> bool:
+    """Tell whether a host's row has what it says of itself already."""
+    columns = _columns(said, 0.0)
+    del columns["heartbeat_at"]
+    known = select(*(hosts.c[name] for name in columns)).where(hosts.c.name == host)
+    row = conn.execute(known).first()
+    return row is not None and tuple(row) == tuple(columns.values())
 
 
 def _moved_end(tx: Tx, host: str) -> None:

@@ -29,7 +29,7 @@ PATIENCE_S = 8.0  # how long jobs wait for a database that restarts
 MOST_TRIES = 60
 
 LESSOR = 0x4C65_7373  # "Less": the first half of all our advisory locks' keys
-WRITING, MIGRATING, KEEPING = 1, 2, 3
+WRITING, MIGRATING, KEEPING, PRESENT = 1, 2, 3, 4
 CHANNEL = "lessor"
 
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -71,7 +71,7 @@ def engine(connection: str) -> Engine:
         url_of(connection),
         poolclass=QueuePool,
         pool_size=READERS,
-        max_overflow=2,  # the writer's, and one to ask how a transaction went
+        max_overflow=3,  # the writer's, one to ask how a transaction went, one for peers
         pool_timeout=READER_WAIT_S,
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",

@@ -114,6 +114,7 @@ class Store:
         self._purged_at = 0.0
         self.id = uuid.uuid4().hex[:12]  # as other servers know this one
         self._writer = database.writer_of(engine, clock, settings, self._tell, self.id)
+        self._peers = database.peers_of(engine, self.id, self._tell)
         with self._reading() as conn:
             self.epoch = database.remembered(conn, "epoch")
 
@@ -138,17 +139,22 @@ class Store:
         """Write what is left, and close the database."""
         with suppress(Unavailable):  # heartbeats are worth no error
             self._write_beats()
+        self._peers.close()
         self._writer.close()
         self._engine.dispose()
 
     def subscribe(self, callback: Callable[[frozenset[str]], None]) -> None:
         """Call `callback` after each commit with the hosts whose view changed.
 
-        It is called in the writer's thread, so it must be quick.
+        It is called in the writer's thread, or in the one that hears other servers, so it must be
+        quick. `peers.EVERYONE` means that what changed is not known.
         """
         self._subscribers.append(callback)
 
     def _tell(self, names: frozenset[str]) -> None:
+        for name in names:
+            if name.startswith(hosts.DELETED):
+                self._forget_host(name.removeprefix(hosts.DELETED))
         for callback in self._subscribers:
             callback(names)
 
@@ -522,6 +528,9 @@ class Store:
     def delete_host(self, name: str) -> None:
         """Delete a host that owns no network and has no port; its token ends."""
         self._write(hosts.remove, name)
+        self._forget_host(name)
+
+    def _forget_host(self, name: str) -> None:
         self._tokens = {key: known for key, known in self._tokens.items() if known[0] != name}
         self._beats.forget(name)
         self._said.pop(name, None)
@@ -566,8 +575,8 @@ class Store:
             Conflict: another agent of this name is alive.
         """
         said = replace(report, ports={}, applied={}, problems=None)
-        same = self._said.get(host) == said and report.problems is None
-        if not (same and not report.ports and not report.applied):
+        news = report.ports or report.applied or report.problems is not None
+        if news or not self._is_known(host, said):
             self._write(hosts.report, host, report, self._beats)
             self._said[host] = said
         self._beats.hear(host, self._clock())
@@ -577,8 +586,15 @@ class Store:
         if report.network_host and report.local_ip is not None and host not in self._able:
             self.place_servers()
 
+    def _is_known(self, host: str, said: Report) -> bool:
+        """Tell whether the database has what a host says; where others write too, it is asked."""
+        if self._peers.several:
+            return self._read(hosts.is_known, host, said)
+        return self._said.get(host) == said
+
     def _write_beats(self) -> None:
-        self._beats.wrote(self._writer.run(self._beats.write).value)
+        if self._beats.fresh:
+            self._beats.wrote(self._writer.run(self._beats.write).value)
 
     def _claim(self, tx: Tx) -> None:
         networks.claim_unowned(tx, hosts.eligible(tx.conn, self._beats, tx.now))
@@ -598,10 +614,15 @@ class Store:
         self._able = found.able
 
     def watch_hosts(self) -> None:
-        """Move DHCP servers away from dead hosts; called about every second."""
+        """Move DHCP servers away from dead hosts; called about every second.
+
+        Every server looks, so that each is ready to take over; the one that keeps house moves.
+        """
+        if self._peers.several:
+            self._write_beats()
         self.place_servers()
         now = self._clock()
-        if not self._watch.look(now):
+        if not self._watch.look(now, disturbed=self._peers.departed()) or not self._peers.keeps:
             return
         with self._reading() as conn:
             found = fleet.read(conn, self._beats, now, self._watch.down_s)
@@ -669,6 +690,8 @@ class Store:
     def housekeep(self) -> None:
         """Do what time asks for; called about every 10 s."""
         self._write_beats()
+        if not self._peers.keeps:
+            return
         while self._writer.run(housekeeping.time_out).value == housekeeping.AT_ONCE:
             pass
         if self._clock() - self._purged_at >= PURGE_S:
