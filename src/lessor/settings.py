@@ -40,6 +40,7 @@ class ServerSettings:
     listen: tuple[str, int] = ("127.0.0.1", 9696)
     agent_listen: tuple[str, int] = ("127.0.0.1", 9697)
     insecure_listen: bool = False
+    workers: int = 1  # processes; more than one needs PostgreSQL
     connection: str = ""  # SQLAlchemy URL; "" is SQLite in state_dir
     debug: bool = False
     # who may do what

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from ipaddress import ip_address
 
 import structlog
@@ -18,6 +19,7 @@ import uvloop
 from litestar.types import ASGIApp
 
 from lessor import systemd
+from lessor.api import workers
 from lessor.api.agent_app import agents_app
 from lessor.api.app import users_app
 from lessor.api.notifier import Notifier
@@ -43,12 +45,14 @@ def serve(settings: ServerSettings) -> None:
     """
     check_listen(settings)
     _allow_connections()
+    workers.check(settings)
     sockets = [_bound(settings.listen), _bound(settings.agent_listen)]
-    store = Store.open(settings)
     try:
-        uvloop.run(_until_signal(store, settings, sockets))
+        if settings.workers == 1:
+            _work(settings, sockets, systemd.say_ready)
+        else:
+            workers.supervise(settings.workers, partial(_work, settings, sockets))
     finally:
-        store.close()
         for bound in sockets:
             bound.close()
 
@@ -60,6 +64,20 @@ def _allow_connections() -> None:
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _work(
+    settings: ServerSettings,
+    sockets: Sequence[socket.socket],
+    ready: Callable[[], None],
+    life: int | None = None,
+) -> None:
+    """Serve in this process; `life` is a descriptor at whose end it has to stop."""
+    store = Store.open(settings)
+    try:
+        uvloop.run(_until_signal(store, settings, sockets, ready, life))
+    finally:
+        store.close()
 
 
 def check_listen(settings: ServerSettings) -> None:
@@ -103,17 +121,27 @@ def _bound(address: tuple[str, int]) -> socket.socket:
 
 
 async def _until_signal(
-    store: Store, settings: ServerSettings, sockets: Sequence[socket.socket]
+    store: Store,
+    settings: ServerSettings,
+    sockets: Sequence[socket.socket],
+    ready: Callable[[], None],
+    life: int | None,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    if life is not None:
+        loop.add_reader(life, stop.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await run(store, settings, sockets, stop)
+    await run(store, settings, sockets, stop, ready)
 
 
 async def run(
-    store: Store, settings: ServerSettings, sockets: Sequence[socket.socket], stop: asyncio.Event
+    store: Store,
+    settings: ServerSettings,
+    sockets: Sequence[socket.socket],
+    stop: asyncio.Event,
+    ready: Callable[[], None] = systemd.say_ready,
 ) -> None:
     """Serve both listeners, whose sockets are bound already, until `stop` is set."""
     loop = asyncio.get_running_loop()
@@ -133,7 +161,7 @@ async def run(
             tasks.create_task(_every(WATCH_S, "watch of hosts", store.watch_hosts)),
         ]
         log.info("listening", api=_shown(users), agents=_shown(agents))
-        systemd.say_ready()
+        ready()
         await stop.wait()
         log.info("stopping")
         for keeper in keepers:

@@ -16,6 +16,7 @@ import typer
 from lessor.cli import (
     address_scopes,
     addresses,
+    db,
     hosts,
     instances,
     leases,
@@ -60,6 +61,7 @@ def program() -> typer.Typer:
     for noun, commands in NOUNS.items():
         app.add_typer(commands, name=noun, rich_help_panel="Change and list")
     app.add_typer(settings.app, name="config", rich_help_panel=look)
+    app.add_typer(db.app, name="db", rich_help_panel=look)
     if importlib.util.find_spec("lessor.lab.cli") is not None:
         lab = importlib.import_module("lessor.lab.cli")
         app.add_typer(lab.app, name="lab", rich_help_panel=run)

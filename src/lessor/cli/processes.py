@@ -55,6 +55,11 @@ InsecureListen = Annotated[
     ),
 ]
 
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Server processes; more than 1 needs PostgreSQL."),
+]
+
 agent_app = typer.Typer(help="Run this host's agent (as root).")
 
 
@@ -102,6 +107,7 @@ def server(  # noqa: PLR0917 - typer makes the options of the arguments
     listen: Listen = None,
     agent_listen: AgentListen = None,
     insecure_listen: InsecureListen = False,
+    workers: Workers = None,
     set_: Set = None,
     debug: Debug = False,
 ) -> None:
@@ -113,6 +119,7 @@ def server(  # noqa: PLR0917 - typer makes the options of the arguments
         listen=listen,
         agent_listen=agent_listen,
         insecure_listen=insecure_listen or None,
+        workers=workers,
     )
     settings = server_settings(config_file, said)
     from lessor.api.server import serve  # noqa: PLC0415 - see the module's words

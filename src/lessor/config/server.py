@@ -27,6 +27,13 @@ OPTIONS = [
         "addresses than loopback.",
     ),
     cfg.IntOpt(
+        "workers",
+        default=1,
+        min=1,
+        max=64,
+        help="Server processes that share the listening sockets. More than one needs PostgreSQL.",
+    ),
+    cfg.IntOpt(
         "agent_down_time",
         default=75,
         min=1,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -24,7 +25,10 @@ from lessor.store.writer import Told, Writer, said
 FILE = "lessor.sqlite"
 HEAD = "0007"  # the newest migration; a test compares
 FOLDER = Path(__file__).parent / "migrations"
+HOME = "home"
 READING_PATIENCE_S = 3.0  # how long a reader waits for a database that restarts
+
+log = structlog.get_logger("lessor.store")
 
 
 def open_engine(settings: ServerSettings) -> Engine:
@@ -92,6 +96,26 @@ def reading(engine: Engine) -> Iterator[Connection]:
         raise Unavailable(f"the database can't be read now: {said(error)}") from error
     except PoolTimeout as error:
         raise Unavailable("the database is too busy to be read now; try again") from error
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Give a connection that writes alone, for what is done to a whole database.
+
+    Raises:
+        Unavailable: the database can't be written.
+    """
+    try:
+        with engine.connect() as conn:
+            _begin_alone(conn)
+            try:
+                yield conn
+            except BaseException:
+                conn.exec_driver_sql("ROLLBACK")
+                raise
+            conn.exec_driver_sql("COMMIT")
+    except DBAPIError as error:
+        raise Unavailable(f"the database can't be written now: {said(error)}") from error
 
 
 def _begun(engine: Engine) -> Connection:
@@ -189,11 +213,39 @@ def _version(conn: Connection) -> str:
 
 
 def _begin_life(conn: Connection) -> None:
-    """Give a new database its epoch and its counter."""
-    if remembered(conn, "epoch"):
+    """Give a new database its epoch and its counter, and one that came from elsewhere a new epoch.
+
+    A copy that was put in place of a lost database may lack what was written after it was made: its
+    revisions begin again below those that agents have seen, so their cursors mean nothing.
+    """
+    home = _home(conn)
+    if remembered(conn, "epoch") and remembered(conn, HOME) == home:
         return
     _begin_alone(conn)
     if not remembered(conn, "epoch"):
         conn.execute(insert(counter).values(id=1, revision=0))
-        remember(conn, "epoch", str(uuid.uuid4()))
+        new_epoch(conn)
+    elif remembered(conn, HOME) not in {"", home}:
+        new_epoch(conn)
+        log.warning("another place", advice="agents take everything anew", home=home)
+    remember(conn, HOME, home)
     conn.exec_driver_sql("COMMIT")
+
+
+def new_epoch(conn: Connection) -> str:
+    """Give the database a new epoch: agents take whole views, and say again all that they know."""
+    epoch = str(uuid.uuid4())
+    remember(conn, "epoch", epoch)
+    return epoch
+
+
+def settle_here(conn: Connection) -> None:
+    """Note that a database that was copied belongs where it is now."""
+    remember(conn, HOME, _home(conn))
+
+
+def _home(conn: Connection) -> str:
+    """Return what is another where a database was restored: the file's number, or the database's."""
+    if is_postgres(conn.engine):
+        return str(conn.exec_driver_sql(postgres.HOME).scalar_one())
+    return str(Path(str(conn.engine.url.database)).stat().st_ino)
