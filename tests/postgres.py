@@ -107,11 +107,17 @@ class Cluster:
         Store.open(ServerSettings(state_dir=self.folder, connection=self.url("empty"))).close()
         self.execute("empty", _EMPTY)
 
-    def blank(self) -> str:
-        """Return a database without tables."""
+    def blank(self, template: str = "template1") -> str:
+        """Return a database without tables, or a copy of another that nobody is connected to."""
         self._made += 1
-        self.execute("postgres", f"CREATE DATABASE blank{self._made}".encode())
+        made = f"CREATE DATABASE blank{self._made} TEMPLATE {template}"
+        self.execute("postgres", made.encode())
         return f"blank{self._made}"
+
+    def leave(self, database: str) -> None:
+        """Close our own connection to a database."""
+        if database in self._open:
+            self._open.pop(database).close()
 
     @contextmanager
     def database(self) -> Iterator[str]:

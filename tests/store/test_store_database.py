@@ -29,7 +29,7 @@ def test_an_empty_folder_is_open_in_under_a_second(tmp_path: Path) -> None:
 def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
     store = Store.open(settings_in(tmp_path))
     files = list(tmp_path.glob("lessor.sqlite*"))
-    assert len(files) == 3
+    assert len(files) == 4  # with its journal, its index, and where it is
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     store.close()
 

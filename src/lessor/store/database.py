@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lessor.errors import ConfigError, Invalid, Unavailable
 from lessor.settings import ServerSettings
-from lessor.store import postgres, sqlite
+from lessor.store import place, postgres, sqlite
 from lessor.store.dialect import is_postgres
 from lessor.store.fellows import Alone, Peers
 from lessor.store.groupcommit import GroupWriter
@@ -25,7 +25,7 @@ from lessor.store.writer import Told, Writer, said
 FILE = "lessor.sqlite"
 HEAD = "0007"  # the newest migration; a test compares
 FOLDER = Path(__file__).parent / "migrations"
-HOME = "home"
+PLACE = "place"
 READING_PATIENCE_S = 3.0  # how long a reader waits for a database that restarts
 
 log = structlog.get_logger("lessor.store")
@@ -218,18 +218,26 @@ def _begin_life(conn: Connection) -> None:
     A copy that was put in place of a lost database may lack what was written after it was made: its
     revisions begin again below those that agents have seen, so their cursors mean nothing.
     """
-    home = _home(conn)
-    if remembered(conn, "epoch") and remembered(conn, HOME) == home:
+    before = remembered(conn, PLACE)
+    if before and is_postgres(conn.engine) and place.is_known(conn, before):
         return
     _begin_alone(conn)
     if not remembered(conn, "epoch"):
         conn.execute(insert(counter).values(id=1, revision=0))
         new_epoch(conn)
-    elif remembered(conn, HOME) not in {"", home}:
+    elif before and not place.is_known(conn, before):
         new_epoch(conn)
-        log.warning("another place", advice="agents take everything anew", home=home)
-    remember(conn, HOME, home)
+        log.warning("a copy in place of another database: agents take everything anew")
+    here = note_place(conn)
     conn.exec_driver_sql("COMMIT")
+    place.settle(conn, here)
+
+
+def note_place(conn: Connection) -> str:
+    """Note where the database is; return what was noted."""
+    here = place.new(conn, remembered(conn, PLACE))
+    remember(conn, PLACE, here)
+    return here
 
 
 def new_epoch(conn: Connection) -> str:
@@ -237,15 +245,3 @@ def new_epoch(conn: Connection) -> str:
     epoch = str(uuid.uuid4())
     remember(conn, "epoch", epoch)
     return epoch
-
-
-def settle_here(conn: Connection) -> None:
-    """Note that a database that was copied belongs where it is now."""
-    remember(conn, HOME, _home(conn))
-
-
-def _home(conn: Connection) -> str:
-    """Return what is another where a database was restored: the file's number, or the database's."""
-    if is_postgres(conn.engine):
-        return str(conn.exec_driver_sql(postgres.HOME).scalar_one())
-    return str(Path(str(conn.engine.url.database)).stat().st_ino)

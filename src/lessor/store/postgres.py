@@ -34,8 +34,6 @@ CHANNEL = "lessor"
 
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-HOME = """SELECT system_identifier || '/' || (SELECT oid FROM pg_database
-WHERE datname = current_database()) FROM pg_control_system()"""
 HAS_VERSION = "SELECT to_regclass('alembic_version')"
 _LOCK = f"SELECT pg_current_xact_id()::text, pg_advisory_xact_lock({LESSOR}, {WRITING})"
 _STATUS = "SELECT pg_xact_status(%s::text::xid8)"

@@ -70,7 +70,7 @@ def copy(source: ServerSettings, target: ServerSettings) -> int:
     ):
         _check_empty(conn)
         copied = _copy(rows, conn)
-        database.settle_here(conn)
+        database.note_place(conn)
         return copied
 
 
