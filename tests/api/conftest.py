@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import socket
 import threading
@@ -20,6 +21,8 @@ import pytest
 from lessor.api.server import run
 from lessor.settings import FlatMapping, ServerSettings
 from lessor.store.store import Store
+from tests.conftest import ENGINES
+from tests.postgres import Cluster
 
 Json = dict[str, Any]
 PLURALS = {"address": "addresses", "address_scope": "address-scopes"}
@@ -129,12 +132,28 @@ def served(
             bound.close()
 
 
+@pytest.fixture(params=ENGINES if os.environ.get("LESSOR_TEST_API_ON") == "all" else ENGINES[:1])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Return the database's kind: `scripts/test` asks for both, which takes twice as long."""
+    return str(request.param)
+
+
 @pytest.fixture
-def serve(migrated: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start servers with settings of the test's own; stop them afterwards."""
+def serve(
+    migrated: Path, tmp_path: Path, engine: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Server]]:
+    """Start servers with settings of the test's own, each on a database of its own; stop them."""
     with ExitStack() as started:
         folders = (tmp_path / f"state{n}" for n in count())
-        yield lambda **more: started.enter_context(served(migrated, next(folders), **more))
+
+        def start(**more: Any) -> Server:
+            if engine == "postgresql":
+                cluster: Cluster = request.getfixturevalue("postgres")
+                name = started.enter_context(cluster.database())
+                more = {"connection": cluster.url(name)} | more
+            return started.enter_context(served(migrated, next(folders), **more))
+
+        yield start
 
 
 @pytest.fixture(scope="module")
