@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.errors import Conflict
+from lessor.errors import Conflict, Invalid
 from lessor.model import Report, ViewRequest
 from lessor.settings import ServerSettings
 from lessor.store import fleet, postgres
@@ -240,3 +240,24 @@ def test_two_servers_that_start_together_make_the_tables_once(
     assert len({store.epoch for store in stores}) == 1
     for store in stores:
         store.close()
+
+
+def test_what_two_servers_check_at_once_is_granted_once(pair: tuple[Cloud, Cloud]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        for n in range(10):
+            network = pair[0].network(None)
+            block = f"10.{n}.0.0/16"
+            asked = [pool.submit(cloud.subnet, network, block) for cloud in pair]
+            errors = [one.exception() for one in asked]
+            assert sorted(isinstance(error, Invalid) for error in errors) == [False, True]
+
+
+def test_two_servers_choose_two_numbers(pair: tuple[Cloud, Cloud]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        made = [
+            pool.submit(cloud.network, None, network_type="vxlan")
+            for cloud in pair
+            for _ in range(10)
+        ]
+        numbers = [one.result().segmentation_id for one in made]
+    assert sorted(n or 0 for n in numbers) == list(range(1, 21))
