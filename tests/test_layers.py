@@ -43,6 +43,7 @@ MAY_IMPORT = {
 ENTRY_POINTS = {
     "lessor.cli.processes": {"lessor.api.server", "lessor.agent.main"},
     "lessor.cli.up": {"lessor.store.store"},  # makes the token of its own host
+    "lessor.cli.db": {"lessor.store.upkeep"},  # a database without a server
     "lessor.cli.main": {"lessor.lab.cli"},
     "lessor.lab.cli": {"lessor.cli.layout"},  # a part of the program, laid out like the rest
     "lessor.lab.demo_tables": {"lessor.cli.layout"},

@@ -38,9 +38,9 @@ def check(
 
     A server may run meanwhile.
     """
-    from lessor.store import upkeep  # noqa: PLC0415 - SQLAlchemy loads slowly
+    from lessor.store.upkeep import check as checked  # noqa: PLC0415 - SQLAlchemy loads slowly
 
-    found = upkeep.check(_settings(config_file, state_dir, set_))
+    found = checked(_settings(config_file, state_dir, set_))
     if found or json:
         ask.print_rows([asdict(finding) for finding in found], FINDINGS, json=json)
     else:
@@ -56,9 +56,9 @@ def upgrade(
     set_: processes.Set = None,
 ) -> None:
     """Make the tables, or bring them up to date, as the server does when it starts."""
-    from lessor.store import upkeep  # noqa: PLC0415 - as above
+    from lessor.store.upkeep import upgrade as upgraded  # noqa: PLC0415 - as above
 
-    print(f"tables are version {upkeep.upgrade(_settings(config_file, state_dir, set_)).version}")
+    print(f"tables are version {upgraded(_settings(config_file, state_dir, set_)).version}")
 
 
 @app.command("copy")
@@ -73,10 +73,10 @@ def copy_(
     Stop all servers first: what they write meanwhile is not copied. Agents and VMs go on; agents
     follow the new database as if it were the old one.
     """
-    from lessor.store import upkeep  # noqa: PLC0415 - as above
+    from lessor.store.upkeep import copy as copied  # noqa: PLC0415 - as above
 
     source = _settings(config_file, state_dir, set_)
-    print(f"{upkeep.copy(source, replace(source, connection=to))} rows copied")
+    print(f"{copied(source, replace(source, connection=to))} rows copied")
 
 
 @app.command()
@@ -90,6 +90,6 @@ def restored(
     Run it before a server starts on the restored database. Where the file or the database is
     another one than before, the server notices by itself.
     """
-    from lessor.store import upkeep  # noqa: PLC0415 - as above
+    from lessor.store.upkeep import restored as believed  # noqa: PLC0415 - as above
 
-    print(f"new epoch {upkeep.restored(_settings(config_file, state_dir, set_))}")
+    print(f"new epoch {believed(_settings(config_file, state_dir, set_))}")
