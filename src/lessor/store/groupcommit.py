@@ -1,7 +1,8 @@
 """Runs jobs: one thread, one connection, as many jobs in a transaction as are waiting.
 
-Each job is behind a savepoint of its own, so that they share one wait for the disk and yet fail
-alone. What differs between databases, `Sqlite` and `Postgres` say.
+They share one wait for the disk, and yet each fails alone: behind a savepoint of its own, or, where
+that costs two more round trips, in a second run of all, with savepoints. What else differs between
+databases, `sqlite.SqliteTransactions` and `postgres.PostgresTransactions` say.
 """
 
 from __future__ import annotations
@@ -27,8 +28,16 @@ class Lost(Exception):
     """A transaction is gone and nothing of it was written: its jobs can be run again."""
 
 
+class _Unguarded(Exception):
+    """A job failed that had no savepoint: its neighbours must not suffer from it."""
+
+
 class Transactions(Protocol):
     """How a database begins and ends the writer's transactions."""
+
+    @property
+    def guards(self) -> bool:
+        """Whether savepoints cost so little that each job gets one at once."""
 
     def begin(self) -> Connection:
         """Begin one in which nobody else writes, and return its connection.
@@ -146,9 +155,13 @@ class GroupWriter:
         """Run jobs until their transaction is either written or refused, and wake their callers."""
         whole: Tx | None = None
         attempt = 0
+        guarded = len(batch) > 1 and self._transactions.guards
         while True:
             try:
-                whole = self._transaction(batch)
+                whole = self._transaction(batch, guarded=guarded)
+            except _Unguarded:
+                guarded = True
+                continue
             except Lost as lost:
                 attempt += 1
                 if self._transactions.again(attempt):
@@ -166,39 +179,41 @@ class GroupWriter:
         for waiting in batch:
             waiting.error = waiting.error or as_ours(error)
 
-    def _transaction(self, batch: list[_Waiting]) -> Tx:
+    def _transaction(self, batch: list[_Waiting], *, guarded: bool) -> Tx:
         for waiting in batch:
             waiting.forget()
         try:
             conn = self._transactions.begin()
             whole = Tx(conn, self._clock(), self._settings)
             for waiting in batch:
-                self._job(conn, whole, waiting, alone=len(batch) == 1)
+                self._job(conn, whole, waiting, guarded=guarded)
             whole.finish()
             self._transactions.commit(whole)
         except BaseException as error:
             self._transactions.roll_back()
             if self._transactions.lost(error):
                 raise Lost from error
+            if len(batch) > 1 and not guarded and any(waiting.error for waiting in batch):
+                raise _Unguarded from error
             raise
         return whole
 
-    def _job(self, conn: Connection, whole: Tx, waiting: _Waiting, *, alone: bool) -> None:
+    def _job(self, conn: Connection, whole: Tx, waiting: _Waiting, *, guarded: bool) -> None:
         """Run one job. Its own failure is its caller's alone, as long as the transaction lives."""
         tx = Tx(conn, self._clock(), self._settings)
         tx.earlier = whole.ids
-        if not alone:
+        if guarded:
             conn.exec_driver_sql("SAVEPOINT job")
         try:
             waiting.value = waiting.job(tx)
         except BaseException as error:
             waiting.error = as_ours(error)
-            if alone or not self._transactions.alive() or self._transactions.lost(error):
+            if not guarded or not self._transactions.alive() or self._transactions.lost(error):
                 raise
             conn.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
             return
         finally:
-            if not alone and self._transactions.alive():
+            if guarded and self._transactions.alive():
                 conn.exec_driver_sql("RELEASE SAVEPOINT job")
         waiting.tx = tx
         whole.absorb(tx)

@@ -3,8 +3,7 @@
 Every write transaction begins with the same advisory lock and holds it until its rows can be seen.
 So jobs find the world as SQLite's single writer gives it to them: no other transaction runs between
 a check and what follows from it, revisions are in commit order, and nobody waits for a deadlock.
-What servers share that way is measured in docs/reference/measurements.md; why it is not a lock at
-the end of the transaction, in docs/decisions.
+Why that is not a lock at the end of the transaction, docs/decisions/0005 says.
 """
 
 from __future__ import annotations
@@ -115,6 +114,8 @@ def _unreachable(error: DBAPIError) -> bool:
 
 class PostgresTransactions:
     """How `groupcommit` writes to PostgreSQL."""
+
+    guards = False
 
     def __init__(self, engine: Engine, sender: str) -> None:
         self._engine = engine

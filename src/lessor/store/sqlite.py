@@ -61,6 +61,8 @@ def _prepare(conn: sqlite3.Connection, _: Any) -> None:
 class SqliteTransactions:
     """How `groupcommit` writes to SQLite: nobody else does, so nothing is lost."""
 
+    guards = True
+
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._conn: Connection | None = None
