@@ -3,7 +3,7 @@
 Every write transaction begins with the same advisory lock and holds it until its rows can be seen.
 So jobs find the world as SQLite's single writer gives it to them: no other transaction runs between
 a check and what follows from it, revisions are in commit order, and nobody waits for a deadlock.
-Why that is not a lock at the end of the transaction, docs/decisions/0005 says.
+Why that is not a lock at the end of the transaction, docs/decisions/0007 says.
 """
 
 from __future__ import annotations
@@ -30,13 +30,19 @@ MOST_TRIES = 60
 LESSOR = 0x4C65_7373  # "Less": the first half of all our advisory locks' keys
 WRITING, MIGRATING, KEEPING, PRESENT = 1, 2, 3, 4
 CHANNEL = "lessor"
+_IN_TRANSACTION = {2, 3}  # libpq: PQTRANS_INTRANS, PQTRANS_INERROR
 
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 HAS_VERSION = "SELECT to_regclass('alembic_version')"
-_LOCK = f"SELECT pg_current_xact_id()::text, pg_advisory_xact_lock({LESSOR}, {WRITING})"
-_STATUS = "SELECT pg_xact_status(%s::text::xid8)"
-_NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
+# The token is written in the transaction that it names. pg_xact_status() would not do: the number of
+# a transaction that a crash took along is given to another one afterwards.
+_LOCK = """WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(%s::int, %s::int))
+INSERT INTO meta (name, value) SELECT %s, %s FROM held
+ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
+_WAIT = f"SELECT pg_advisory_xact_lock({LESSOR}, {WRITING})"
+_TOKEN = "SELECT value FROM meta WHERE name = %s"
+_NOTIFY = "SELECT pg_notify(%s, %s)"
 
 # Conditions after which the same transaction may well succeed; PostgreSQL's appendix A.
 _PASSING = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25P03", "25P04"})
@@ -121,15 +127,23 @@ class PostgresTransactions:
         self._engine = engine
         self._sender = sender
         self._conn: Connection | None = None
-        self._xid = ""
+        self._token = ""
+        self._count = 0
         self._since = 0.0
+
+    @property
+    def _name(self) -> str:
+        """Of the row that has the token of our last transaction."""
+        return f"writer {self._sender}"
 
     def begin(self) -> Connection:
         """Begin, and wait until no other server writes."""
         if self._conn is None:
             self._conn = self._engine.connect()
         self._conn.exec_driver_sql(BEGIN)
-        self._xid = str(self._conn.exec_driver_sql(_LOCK).one()[0])
+        self._count += 1
+        self._token = f"{self._sender}/{self._count}"
+        self._conn.exec_driver_sql(_LOCK, (LESSOR, WRITING, self._name, self._token))
         return self._conn
 
     def alive(self) -> bool:
@@ -137,10 +151,7 @@ class PostgresTransactions:
         if self._conn is None or self._conn.invalidated:
             return False
         driver: Any = self._conn.connection.dbapi_connection
-        return not driver.closed and int(driver.info.transaction_status) in {
-            2,
-            3,
-        }  # libpq: INTRANS, INERROR
+        return not driver.closed and int(driver.info.transaction_status) in _IN_TRANSACTION
 
     def commit(self, whole: Tx) -> None:
         """Tell the other servers, and commit.
@@ -152,7 +163,7 @@ class PostgresTransactions:
         conn = self._conn
         assert conn is not None
         for payload in payloads(self._sender, whole.hosts):
-            conn.exec_driver_sql(_NOTIFY, (payload,))
+            conn.exec_driver_sql(_NOTIFY, (CHANNEL, payload))
         try:
             conn.exec_driver_sql("COMMIT")
         except DBAPIError as error:
@@ -163,22 +174,30 @@ class PostgresTransactions:
 
     def _committed(self) -> bool:
         """Find out how a transaction ended whose COMMIT was not answered."""
-        xid, until = self._xid, time.monotonic() + PATIENCE_S
+        until = time.monotonic() + PATIENCE_S
         self.roll_back()
         while time.monotonic() < until:
             try:
-                with self._engine.connect() as conn:
-                    status = conn.exec_driver_sql(_STATUS, (xid,)).scalar()
+                return self._is_written()
             except DBAPIError as error:
                 log.warning("database away", error=said(error))
-                status = None
-            if status in {"committed", "aborted"}:
-                return bool(status == "committed")
             time.sleep(0.1)
         raise Unavailable(
             "the database went away while it wrote; whether it did is not known: look before you "
             "try again"
         )
+
+    def _is_written(self) -> bool:
+        with self._engine.connect() as conn:
+            try:
+                conn.exec_driver_sql(BEGIN)
+                conn.exec_driver_sql(_WAIT)  # for that transaction too, if it goes on
+                found = conn.exec_driver_sql(_TOKEN, (self._name,)).scalar()
+                conn.exec_driver_sql("ROLLBACK")
+            except DBAPIError:
+                conn.invalidate()
+                raise
+            return bool(found == self._token)
 
     def roll_back(self) -> None:
         """Roll back, or drop a connection that is of no use any more."""
