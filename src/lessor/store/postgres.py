@@ -41,7 +41,7 @@ _LOCK = """WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(%s::int, %s::
 INSERT INTO meta (name, value) SELECT %s, %s FROM held
 ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
 _WAIT = f"SELECT pg_advisory_xact_lock({LESSOR}, {WRITING})"
-_TOKEN = "SELECT value FROM meta WHERE name = %s"
+_WRITTEN = "SELECT value FROM meta WHERE name = %s"
 _NOTIFY = "SELECT pg_notify(%s, %s)"
 
 # Conditions after which the same transaction may well succeed; PostgreSQL's appendix A.
@@ -192,7 +192,7 @@ class PostgresTransactions:
             try:
                 conn.exec_driver_sql(BEGIN)
                 conn.exec_driver_sql(_WAIT)  # for that transaction too, if it goes on
-                found = conn.exec_driver_sql(_TOKEN, (self._name,)).scalar()
+                found = conn.exec_driver_sql(_WRITTEN, (self._name,)).scalar()
                 conn.exec_driver_sql("ROLLBACK")
             except DBAPIError:
                 conn.invalidate()
