@@ -174,7 +174,7 @@ def test_no_field_is_without_a_filter_by_mistake(resource: Resource) -> None:
         "end_reason", "created_at", "updated_at", "heartbeat_at", "heartbeat_timestamp",
         "leased_until", "version", "network_host", "in_sync", "local_ip", "password",
         "user_data", "topic", "resources_synced", "availability_zone", "description",
-        "l2_adjacency", "tags", "ipv4_address_scope", "use_default_subnetpool", "prefixlen",
+        "l2_adjacency", "tags", "ipv4_address_scope", "ipv6_address_scope", "use_default_subnetpool", "prefixlen",
     }  # fmt: skip
     known = {field.name for field in _filters(resource)} | free
     scalars = {str, int, bool, str | None, int | None}
