@@ -239,7 +239,7 @@ RESOURCE = Resource(
         Field(name="ip_allocation", show=_allocation, query=text),
         unset("qos_policy_id", value=None, kind=str | None),
         unset("propagate_uplink_status", value=False, kind=bool),
-        *(Field(name=name, kind=None, show=constant(None)) for name in NOTHING),
+        *(Field(name=name, kind=str | None, show=constant(None)) for name in NOTHING),
         *TAGS,
         *TIMES,
     ),
