@@ -175,6 +175,7 @@ def test_no_field_is_without_a_filter_by_mistake(resource: Resource) -> None:
         "leased_until", "version", "network_host", "in_sync", "local_ip", "password",
         "user_data", "topic", "resources_synced", "availability_zone", "description",
         "l2_adjacency", "tags", "ipv4_address_scope", "ipv6_address_scope", "use_default_subnetpool", "prefixlen",
+        *ports.NOTHING,
     }  # fmt: skip
     known = {field.name for field in _filters(resource)} | free
     scalars = {str, int, bool, str | None, int | None}
