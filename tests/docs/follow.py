@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from tests.docs.page import FIRST, Step, missing
-from tests.docs.terminal import Terminal
+from tests.docs.terminal import FAILED, Terminal
 
 PATIENCE_S = 20  # with what takes a moment
 
@@ -46,10 +46,13 @@ class Reader:
             return terminal.run("", timeout_s)
         if step.terminal == FIRST or step.again or not step.shown:
             end = time.monotonic() + (PATIENCE_S if step.again else 0)
-            while lines := missing(step.shown, said := terminal.run(step.typed, timeout_s)):
+            while True:  # what it asks after may not even be there yet
+                said = terminal.run(step.typed, timeout_s, may_fail=step.again)
+                lines = missing(step.shown, said)
+                if not lines and FAILED not in said:
+                    return said
                 words = f"{step.typed}\ndoes not say\n{lines}\nbut\n{said}"
                 assert time.monotonic() < end, words
-            return said
         before = terminal.length
         terminal.type(step.typed)
         return terminal.wait(lambda said: not missing(step.shown, said), timeout_s, before)

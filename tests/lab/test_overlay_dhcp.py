@@ -350,10 +350,24 @@ def check_repair(lab: Lab, host: str, kind: str, words: list[str]) -> None:
         lines = lab.node(host).log("agent").read_text().splitlines()
         return sum("put back" in line and f"kind={kind}" in line for line in lines)
 
+    settle(lab, host)  # what differs beside something wanted is brought in without a word
     before = said(), put_back(lab, host)
     lab.exec(host, *words)
     lab.wait_for(lambda: said() > before[0], timeout_s=15, what=f"{kind} are put back on {host}")
     lab.wait_for(lambda: put_back(lab, host) > before[1], timeout_s=15, what="the server knows")
+
+
+def settle(lab: Lab, host: str) -> None:
+    """Wait until a host's agent has had nothing to do for a while."""
+    seen = [0, time.monotonic()]
+
+    def is_quiet() -> bool:
+        size = lab.node(host).log("agent").stat().st_size
+        if size != seen[0]:
+            seen[:] = size, time.monotonic()
+        return time.monotonic() - seen[1] > 1.5
+
+    lab.wait_for(is_quiet, timeout_s=30, what=f"the agent of {host} has nothing to do")
 
 
 def put_back(lab: Lab, host: str) -> int:
