@@ -8,8 +8,10 @@ session keeps, one for each gateway_firewall.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.postgres import Cluster, cluster
 
@@ -30,14 +32,15 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put each test into its group."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Share work out by these groups, for `--dist=loadscope`."""
+    return _ByGroup(config, log)
 
 
-def _group(item: pytest.Item) -> str:
-    if "lab_with" not in getattr(item, "fixturenames", ()):
-        return item.nodeid.partition("::")[0]
-    return "iptables" if "[iptables" in item.nodeid else "nftables"
+class _ByGroup(LoadScopeScheduling):  # type: ignore[misc] - xdist has no types
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        if not file.startswith("tests/lab/test_acceptance_"):
+            return file
+        return "iptables" if "[iptables" in nodeid else "nftables"
