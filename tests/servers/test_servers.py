@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,12 @@ class Process:
 
 
 def _free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
+    """Return a port that no client is given by chance: those begin at 32768."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as bound, suppress(OSError):
+            bound.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture
@@ -300,7 +303,10 @@ def test_a_worker_that_died_is_started_again(
 ) -> None:
     with postgres.database() as name:
         server = start(postgres.url(name), "--workers", "2")
-        server.wait()
+        end = time.monotonic() + START_S
+        while "workers ready" not in server.log.read_text():  # one that dies before ends all
+            assert time.monotonic() < end, server.log.read_text()
+            time.sleep(0.05)
         before = workers_of(server)
         os.kill(before[0], signal.SIGKILL)
         end = time.monotonic() + START_S
