@@ -264,6 +264,18 @@ def test_metadata_of_an_address_is_its_vms(cloud: Cloud) -> None:
     assert {str(subnet.cidr) for subnet in facts.subnets.values()} == {"10.0.0.0/24", "10.1.0.0/24"}
 
 
+def test_a_port_with_the_id_of_anothers_vm_does_not_read_its_user_data(cloud: Cloud) -> None:
+    cloud.host("h1")
+    network = cloud.network(host="h1")
+    cloud.store.create_instances([{"id": "i1", "project_id": "mine", "user_data": "secret"}])
+    own = cloud.port(network, device_id="i1", project_id="mine")
+    posing = cloud.port(network, device_id="i1", project_id="a stranger's")
+    told = [cloud.store.metadata_facts("h1", [network.id], ip_of(port)) for port in (own, posing)]
+    assert [facts is not None and facts.instance is not None for facts in told] == [True, False]
+    assert told[1] is not None
+    assert told[1].ports == (posing,)
+
+
 def test_metadata_is_told_only_to_hosts_concerned(cloud: Cloud) -> None:
     for name in ("h1", "h2", "h3"):
         cloud.host(name)
