@@ -465,3 +465,21 @@ def test_a_list_of_a_thousand_ports_is_two_statements(cloud: Cloud) -> None:
     )
     assert len(cloud.store.ports()) == 1000
     assert len([text for text in said if text.startswith("SELECT")]) == 2
+
+
+def test_a_port_more_in_a_request_is_two_statements_more(cloud: Cloud) -> None:
+    """Its row and its address's: the pool's pointer and revisions are written for all at once."""
+    network = cloud.network("10.0.0.0/20")
+    said: list[str] = []
+    event.listen(
+        cloud.store._engine, "before_cursor_execute", lambda *args: said.append(str(args[2]))
+    )
+
+    def statements(ports: int) -> int:
+        said.clear()
+        cloud.store.create_ports([{"network_id": network.id}] * ports)
+        return len([text for text in said if text.startswith(("INSERT", "UPDATE", "SELECT"))])
+
+    assert statements(60) - statements(50) == 20
+    fresh = [ip_of(port) for port in cloud.store.ports(by(network_id=network.id))]
+    assert ip_of(cloud.port(network)) == max(fresh) + 1

@@ -182,7 +182,8 @@ def _after_used(tx: Tx, network_id: str, number: int) -> int:
 def _advance(tx: Tx, subnet_id: str, span: Span, fresh: int) -> None:
     span.next_fresh = min(fresh, span.last + 1)
     values = {"subnet": subnet_id, "low": span.first, "fresh": span.next_fresh}
-    tx.conn.execute(_ADVANCE, values)
+    # once for a bulk of ports: who reads an older one finds the address in use, and goes on
+    tx.at_last((subnet_id, span.first), _ADVANCE, values)
 
 
 def _rested(tx: Tx, owner: Owner, plot: Plot, position: int) -> int | None:

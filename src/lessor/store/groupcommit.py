@@ -206,6 +206,7 @@ class GroupWriter:
             conn.exec_driver_sql("SAVEPOINT job")
         try:
             waiting.value = waiting.job(tx)
+            tx.end()
         except BaseException as error:
             waiting.error = as_ours(error)
             if not guarded or not self._transactions.alive() or self._transactions.lost(error):

@@ -108,13 +108,18 @@ def find(conn: Connection, query: Query) -> list[Port]:
 def create_many(tx: Tx, many: Sequence[PortValues]) -> list[Port]:
     """Make ports, all or none."""
     lands: dict[str, Ground] = {}
+    bound: dict[str, set[str | None]] = {}
     made = []
     for n, values in enumerate(many):
         if "network_id" not in values:
             raise Invalid("a port needs a network_id")
         key = values["network_id"]
         land = lands.get(key) or lands.setdefault(key, ground(tx.conn, key))
-        made.append(_create(tx, land, values, tx.now + n * TICK_S))
+        port = _create(tx, land, values, tx.now + n * TICK_S)
+        bound.setdefault(key, set()).add(port.binding_host)
+        made.append(port)
+    for key, hosts in bound.items():
+        tx.concerns(portrows.concerned(tx, lands[key], hosts))
     return made
 
 
@@ -137,7 +142,6 @@ def _create(tx: Tx, land: Ground, values: PortValues, now: float) -> Port:
     if port.binding_host is not None and land.own_servers:
         servers.arrive(tx, land, port.binding_host)
     tx.touch("ports", port.id)
-    tx.concerns(portrows.concerned(tx, land, [port.binding_host]))
     by_dhcp = any(land.plot(one.subnet_id).enable_dhcp for one in fixed)
     host = port.binding_host if port.admin_state_up else None
     pending = awaited(host, "", "" if by_dhcp else None)

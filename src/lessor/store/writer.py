@@ -7,11 +7,11 @@ transaction was lost: what it does outside of the database must bear that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, Executable, bindparam, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from lessor.errors import Conflict, Invalid, Unavailable
@@ -29,6 +29,7 @@ from lessor.store.tables import (
 )
 
 T = TypeVar("T")
+AT_ONCE = 5000  # ids in one statement
 UNSTAMPED = 1 << 62  # revision of a hold until its transaction ends
 Told = Callable[[frozenset[str]], None]
 
@@ -49,6 +50,7 @@ class Tx:
         self.revision = 0  # of what it touched, once its transaction is finished
         self.ids: set[str] = set()  # of what it touched, whatever kind it is
         self.earlier: Collection[str] = ()  # `ids` of earlier jobs that have no revision yet
+        self._last: dict[Hashable, tuple[Executable, dict[str, Any]]] = {}
         self._parts: list[Tx] = []
 
     def touch(self, kind: str, row_id: str) -> None:
@@ -68,6 +70,16 @@ class Tx:
     def concerns(self, hosts: Iterable[str | None]) -> None:
         """Name hosts whose view changes."""
         self.hosts.update(host for host in hosts if host is not None)
+
+    def at_last(self, key: Hashable, statement: Executable, values: dict[str, Any]) -> None:
+        """Execute a statement when the job has done all else; of those with one key, the last."""
+        self._last[key] = (statement, values)
+
+    def end(self) -> None:
+        """Execute what was left for the job's end."""
+        for statement, values in self._last.values():
+            self.conn.execute(statement, values)
+        self._last = {}
 
     def absorb(self, other: Tx) -> None:
         """Take over what another job of the same transaction touched.
@@ -98,24 +110,25 @@ class Tx:
     def _stamp(self) -> int:
         revision = cast(int, self.conn.execute(_NEXT).scalar_one())
         for kind, ids in self.touched.items():
-            rows = [{"row": row_id, "revision": revision} for row_id in ids]
-            self.conn.execute(_STAMP[kind], rows if len(rows) > 1 else rows[0])
+            rows = sorted(ids)
+            for start in range(0, len(rows), AT_ONCE):
+                some = rows[start : start + AT_ONCE]
+                self.conn.execute(_STAMP[kind], {"ids": some, "revision": revision})
         if self.held:
             self.conn.execute(_STAMP_HOLDS, {"revision": revision})
         if self.graves:
-            rows = [grave | {"revision": revision} for grave in self.graves]
-            self.conn.execute(tombstones.insert(), rows)
+            graves = [grave | {"revision": revision} for grave in self.graves]
+            self.conn.execute(tombstones.insert(), graves)
         return revision
 
 
 _NEXT = update(counter).values(revision=counter.c.revision + 1).returning(counter.c.revision)
+_IDS: Any = bindparam("ids", expanding=True)
 _STAMP = {
-    table.name: update(table).where(table.c.id == bindparam("row")).values(
-        revision=bindparam("revision")
-    )
+    table.name: update(table).where(table.c.id.in_(_IDS)).values(revision=bindparam("revision"))
     for table in (networks, subnets, ports, instances, subnetpools, address_scopes)
 } | {
-    "form": update(networks).where(networks.c.id == bindparam("row")).values(
+    "form": update(networks).where(networks.c.id.in_(_IDS)).values(
         revision=bindparam("revision"), form_revision=bindparam("revision")
     )
 }  # fmt: skip
