@@ -9,14 +9,17 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import Report, ViewRequest
 from lessor.settings import ServerSettings
 from lessor.store import fleet, postgres
 from lessor.store.fellows import EVERYONE
+from lessor.store.groupcommit import GroupWriter
 from lessor.store.peers import PostgresPeers
-from lessor.store.store import Store
+from lessor.store.store import PURGE_S, Store
+from lessor.store.tables import meta
 from tests.postgres import Cluster
 from tests.store.store_cloud import START, Cloud, open_cloud, settings_in
 
@@ -261,3 +264,35 @@ def test_two_servers_choose_two_numbers(pair: tuple[Cloud, Cloud]) -> None:
         ]
         numbers = [one.result().segmentation_id for one in made]
     assert sorted(n or 0 for n in numbers) == list(range(1, 21))
+
+
+def test_tokens_of_servers_that_are_long_gone_are_forgotten(pair: tuple[Cloud, Cloud]) -> None:
+    one, other = pair
+    other.network()
+    now = time.time()
+    tokens = {
+        "writer long-gone": f"long-gone/7 {now - 2 * postgres.TOKENS_S:.0f}",
+        "writer just-gone": f"just-gone/7 {now - 60:.0f}",
+        "writer of-old-form": "of-old-form/7",
+    }
+    rows = [{"name": name, "value": value} for name, value in tokens.items()]
+    one.store._writer.run(lambda tx: tx.conn.execute(meta.insert(), rows))
+    one.wait(PURGE_S)
+    with one.store._reading() as conn:
+        left = set(conn.execute(select(meta.c.name).where(meta.c.name.like("writer %"))).scalars())
+    assert left == {
+        "writer just-gone", f"writer {one.store.id}", f"writer {other.store.id}"
+    }  # fmt: skip
+
+
+def test_a_commit_whose_answer_was_lost_is_known_by_its_token(pair: tuple[Cloud, Cloud]) -> None:
+    one = pair[0]
+    writer = one.store._writer
+    assert isinstance(writer, GroupWriter)
+    transactions = writer._transactions
+    assert isinstance(transactions, postgres.PostgresTransactions)
+    one.network()
+    assert transactions._is_written()
+    transactions._count += 1
+    transactions._token = f"{one.store.id}/{transactions._count}"
+    assert not transactions._is_written()

@@ -23,7 +23,7 @@ from lessor.store.tables import counter, meta
 from lessor.store.writer import Told, Writer, said
 
 FILE = "lessor.sqlite"
-HEAD = "0007"  # the newest migration; a test compares
+HEAD = "0008"  # the newest migration; a test compares
 FOLDER = Path(__file__).parent / "migrations"
 PLACE = "place"
 READING_PATIENCE_S = 3.0  # how long a reader waits for a database that restarts
@@ -231,6 +231,13 @@ def _begin_life(conn: Connection) -> None:
     here = note_place(conn)
     conn.exec_driver_sql("COMMIT")
     place.settle(conn, here)
+
+
+def tidy(conn: Connection) -> None:
+    """Bring up to date what is noted of the database itself; called now and then."""
+    note_place(conn)
+    if is_postgres(conn.engine):
+        postgres.forget_writers(conn)
 
 
 def note_place(conn: Connection) -> str:

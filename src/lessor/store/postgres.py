@@ -26,6 +26,9 @@ LOCK_WAIT_S = 10  # for other servers' transactions
 SILENCE_S = 15  # after which PostgreSQL ends the transaction of a server that says nothing
 PATIENCE_S = 8.0  # how long jobs wait for a database that restarts
 MOST_TRIES = 60
+TOKENS_S = (
+    86400  # for so long a server's last token is kept: it asks for it within seconds, or never
+)
 
 LESSOR = 0x4C65_7373  # "Less": the first half of all our advisory locks' keys
 WRITING, MIGRATING, KEEPING, PRESENT = 1, 2, 3, 4
@@ -38,11 +41,15 @@ HAS_VERSION = "SELECT to_regclass('alembic_version')"
 # The token is written in the transaction that it names. pg_xact_status() would not do: the number of
 # a transaction that a crash took along is given to another one afterwards.
 _LOCK = """WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(%s::int, %s::int))
-INSERT INTO meta (name, value) SELECT %s, %s FROM held
+INSERT INTO meta (name, value)
+SELECT %s, %s || ' ' || floor(extract(epoch FROM clock_timestamp())) FROM held
 ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
 _WAIT = f"SELECT pg_advisory_xact_lock({LESSOR}, {WRITING})"
 _WRITTEN = "SELECT value FROM meta WHERE name = %s"
 _NOTIFY = "SELECT pg_notify(%s, %s)"
+_FORGET = """DELETE FROM meta WHERE name LIKE 'writer %%'
+AND coalesce(nullif(split_part(value, ' ', 2), '')::numeric, 0)
+    < extract(epoch FROM clock_timestamp()) - %s"""
 
 # Conditions after which the same transaction may well succeed; PostgreSQL's appendix A.
 _PASSING = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25P03", "25P04"})
@@ -197,7 +204,7 @@ class PostgresTransactions:
             except DBAPIError:
                 conn.invalidate()
                 raise
-            return bool(found == self._token)
+            return str(found).partition(" ")[0] == self._token
 
     def roll_back(self) -> None:
         """Roll back, or drop a connection that is of no use any more."""
@@ -231,6 +238,15 @@ class PostgresTransactions:
             if conn.invalidated or not _idle(conn):
                 conn.invalidate()
             conn.close()
+
+
+def forget_writers(conn: Connection) -> None:
+    """Forget the tokens of servers that have not written for long: most of them are no more.
+
+    Each start of a server leaves one. One that is only idle writes its token anew with its next
+    transaction; the times are the database's own.
+    """
+    conn.exec_driver_sql(_FORGET, (TOKENS_S,))
 
 
 def _idle(conn: Connection) -> bool:

@@ -696,7 +696,7 @@ class Store:
             pass
         if self._clock() - self._purged_at >= PURGE_S:
             self._writer.run(housekeeping.purge)
-            self._writer.run(lambda tx: database.note_place(tx.conn))
+            self._writer.run(lambda tx: database.tidy(tx.conn))
             self._purged_at = self._clock()
 
 
