@@ -292,6 +292,7 @@ class Host:
     network_host: bool = False  # may own single-host networks, and serve DHCP on overlays
     local_ip: TunnelEnd | None = None  # its end of tunnels (VTEP); None: it takes no part in them
     availability_zone: str = "nova"
+    server: str = ""  # that its agent speaks to, of several; "" where it knows only one
     in_sync: bool = False
     problems: tuple[str, ...] = ()  # what is pending or failing there, a line each
     counts: dict[str, int] = field(default_factory=dict)  # networks, ports, leases, dhcp_servers
@@ -388,6 +389,7 @@ class Report:
     network_host: bool = False
     local_ip: TunnelEnd | None = None
     availability_zone: str = "nova"
+    server: str = ""  # that this is said to, of several that the agent knows
     in_sync: bool = False
     ports: dict[str, PortReport] = field(default_factory=dict)
     applied: dict[str, int] = field(default_factory=dict)

@@ -94,7 +94,7 @@ class AgentSettings:
     state_dir: Path
     host: str
     my_ip: IPv4Address
-    server_url: str = "http://127.0.0.1:9697"
+    server_url: tuple[str, ...] = ("http://127.0.0.1:9697",)  # of one store, tried in order
     token_file: Path = Path("/var/lib/lessor/agent-token")
     server_cafile: Path | None = None  # None: the system's authorities
     server_certfile: Path | None = None  # our own certificate, if the server asks for one

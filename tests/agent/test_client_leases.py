@@ -71,7 +71,7 @@ def store() -> Iterator[Store]:
 def client(store: Store, tmp_path: Path) -> Iterator[Client]:
     token = tmp_path / "token"
     token.write_text("secret\n")
-    made = Client(f"http://127.0.0.1:{store.server_port}", token)
+    made = Client([f"http://127.0.0.1:{store.server_port}"], token)
     yield made
     made._quick.close()
 

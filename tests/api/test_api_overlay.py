@@ -197,7 +197,7 @@ def test_a_successor_is_told_the_live_leases(server: Server, tmp_path: Path) -> 
     token_file.write_text(header["Authorization"].removeprefix("Bearer "))
 
     async def ask(network_id: str) -> Any:
-        client = Client(str(server.agents.base_url), token_file)
+        client = Client([str(server.agents.base_url)], token_file)
         try:
             return await client.leases_of(network_id)
         finally:

@@ -68,9 +68,9 @@ def test_an_agent_looks_at_the_servers_certificate(
     token = tmp_path / "token"
     token.write_text(server.token("h1")["Authorization"].removeprefix("Bearer "))
     url = urls(server)[1]
-    assert AgentClient(url, token, trust(ca)).reachable()
-    assert AgentClient(url, token, trust(insecure=True)).reachable()
-    assert not AgentClient(url, token).reachable()
+    assert AgentClient([url], token, trust(ca)).reachable()
+    assert AgentClient([url], token, trust(insecure=True)).reachable()
+    assert not AgentClient([url], token).reachable()
 
 
 def test_the_command_line_works_over_tls_with_a_password(

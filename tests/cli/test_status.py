@@ -54,7 +54,7 @@ def fleet(**values: Any) -> Fleet:
 
 def test_a_fleet_that_is_as_it_should_be() -> None:
     shown = fleet(
-        hosts=[host("net1")],
+        hosts=[host("net1", availability_zone="west", server="http://192.0.2.5:9697")],
         networks=[network("blue"), network("red", **{"lessor:multi_host": True})],
         subnets=[{"network_id": "blue", "cidr": "10.0.0.0/24"}],
         ports=[
@@ -67,10 +67,13 @@ def test_a_fleet_that_is_as_it_should_be() -> None:
     assert report(shown).splitlines() == [
         "hosts:",
         (
-            "  NAME  STATE  LAST SEEN             VERSION  PHYSICAL NETWORKS  LOCAL IP  "
-            " PORTS  DHCP SERVERS"
+            "  NAME  STATE  LAST SEEN             VERSION  ZONE  PHYSICAL NETWORKS  LOCAL IP  "
+            " PORTS  DHCP SERVERS  SERVER"
         ),
-        "  net1  up     2026-11-22T03:35:00Z  0.1.0    physnet1           192.0.2.1  2      1",
+        (
+            "  net1  up     2026-11-22T03:35:00Z  0.1.0    west  physnet1           192.0.2.1  2  "
+            "    1             http://192.0.2.5:9697"
+        ),
         "",
         "networks:",
         "  NAME  CIDR         GATEWAY AND DHCP  PORTS  ACTIVE  LEASES",

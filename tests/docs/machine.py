@@ -156,12 +156,12 @@ class Machine:
         everything = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
         return ("nsenter", f"--target={self._pid}", *everything, "--")
 
-    def terminal(self, environment: dict[str, str]) -> Terminal:
-        """Open a terminal in there, as root."""
+    def terminal(self, environment: dict[str, str], inside: tuple[str, ...] = ()) -> Terminal:
+        """Open a terminal in there, as root; `inside` are words that run what follows them."""
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         given = {"HOME": "/root", "PATH": path, "LANG": "C.UTF-8", "TERM": "xterm"} | environment
         shell = ("setsid", "--ctty", "bash", "--norc", "--noprofile", "--noediting")
-        terminal = Terminal((*self.entering(), *shell), given)
+        terminal = Terminal((*self.entering(), *inside, *shell), given)
         self._terminals.append(terminal)
         return terminal
 

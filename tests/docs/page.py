@@ -29,6 +29,7 @@ CHANGING = (
     (r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", "<mac>"),
     (r"(?<=took_ms=)\d+", "<number>"),
     (r"^\d+(?= dnsmasq$)", "<number>"),
+    (r"^\d+(?= rows copied$)", "<number>"),
     (r"(?<=eth0@if)\d+", "<number>"),
     (r"(?<=^\[) *\d+\.\d+(?=\])", "<seconds>"),
     (r"(tap|i-)?[0-9a-f][0-9a-f-]{7,}", "<id>"),

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,74 +24,11 @@ import pytest
 from lessor.settings import ServerSettings
 from lessor.store import upkeep
 from tests.postgres import Cluster, cluster
+from tests.servers.server_process import START_S, Process
 
-START_S = 60
 FREE = 240
 CLIENTS = 4
 Json = dict[str, Any]
-
-
-class Process:
-    """`lessor server`."""
-
-    def __init__(self, folder: Path, connection: str, *args: str) -> None:
-        folder.mkdir(exist_ok=True)
-        ports = [_free_port() for _ in range(2)]
-        self.url, self.agents = (f"http://127.0.0.1:{port}" for port in ports)
-        self.log = folder / f"log-{ports[0]}"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable, "-m", "lessor.cli.main", "server", "--state-dir", str(folder),
-                    "--listen", f"127.0.0.1:{ports[0]}", "--agent-listen", f"127.0.0.1:{ports[1]}",
-                    "--set", f"database.connection={connection}",
-                    "--set", "flat_network_bridge=br100", *args,
-                ],
-                stdout=log, stderr=log,
-            )  # fmt: skip
-
-    def wait(self) -> None:
-        end = time.monotonic() + START_S
-        while True:
-            try:
-                if httpx.get(f"{self.url}/v2.0/networks", trust_env=False).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        self.process.terminate()
-        assert self.process.wait(30) == 0, self.log.read_text()
-
-
-def _free_port() -> int:
-    """Return a port that no client is given by chance: those begin at 32768."""
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as bound, suppress(OSError):
-            bound.bind(("127.0.0.1", port))
-            return port
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Start servers; end them."""
-    with ExitStack() as started:
-
-        def make(connection: str, *args: str) -> Process:
-            made = Process(tmp_path / "state", connection, *args)
-            started.callback(made.process.wait)
-            started.callback(made.process.kill)
-            return made
-
-        yield make
 
 
 def network_of(url: str) -> str:

@@ -145,12 +145,12 @@ def accept(settings: AgentSettings) -> str:
 
 
 def _client(settings: AgentSettings) -> Client:
-    """Return the line to the server."""
-    url, token = settings.server_url, settings.token_file
-    if not url.startswith("https:"):
-        return Client(url, token)
+    """Return the line to the servers."""
+    urls, token = settings.server_url, settings.token_file
+    if not any(url.startswith("https:") for url in urls):
+        return Client(urls, token)
     files = (settings.server_cafile, settings.server_certfile, settings.server_keyfile)
-    return Client(url, token, trust(*files, insecure=settings.server_insecure))
+    return Client(urls, token, trust(*files, insecure=settings.server_insecure))
 
 
 class Nowhere:
@@ -207,6 +207,7 @@ class _Run:
             told=follower.settle,
         )
         forwarder.sent = reporter.nudge
+        self._client.moved = reporter.nudge
         follower.renewed = reporter.forget
         await self._introduce(reporter)
         dropped = DropWatch(run, drivers.overlay)

@@ -24,10 +24,12 @@ COLUMNS = (
     Column("STATE", state),
     Column("LAST SEEN", "heartbeat_at"),
     Column("VERSION", "version"),
+    Column("ZONE", "availability_zone"),
     Column("PHYSICAL NETWORKS", "physical_networks"),
     Column("LOCAL IP", "local_ip", optional=True),
     Column("PORTS", lambda row: row["counts"].get("ports")),
     Column("DHCP SERVERS", lambda row: row["counts"].get("dhcp_servers")),
+    Column("SERVER", "server", optional=True),
 )
 
 

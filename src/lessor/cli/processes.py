@@ -128,7 +128,10 @@ def server(  # noqa: PLR0917 - typer makes the options of the arguments
 
 
 ServerUrl = Annotated[
-    str | None, typer.Option(metavar="URL", help="Where the server listens for agents.")
+    str | None,
+    typer.Option(
+        metavar="URL", help="Where the server listens for agents; several with commas between."
+    ),
 ]
 HostName = Annotated[str | None, typer.Option(help="Default: this machine's host name.")]
 

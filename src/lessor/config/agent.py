@@ -20,11 +20,13 @@ OPTIONS = [
         sample_default="<address of the interface with the default route>",
         help="Address of this host that others reach it at.",
     ),
-    cfg.Opt(
+    cfg.ListOpt(
         "server_url",
-        type=types.http_url,
-        default="http://127.0.0.1:9697",
-        help="Where the server listens for agents (its agent_listen).",
+        item_type=types.http_url,
+        default=["http://127.0.0.1:9697"],
+        help="Where the server listens for agents (its agent_listen). Several servers on one "
+        "PostgreSQL database: all of them, with commas between them, in the order in which they are "
+        "tried. The agent stays with one as long as it answers.",
     ),
     cfg.Opt(
         "token_file",

@@ -189,6 +189,8 @@ def _ranges_wrong(ranges: Sequence[tuple[int, int]]) -> Iterator[str]:
 
 
 def _agent_wrong(facts: Facts) -> Iterator[str]:
+    if facts.get("server_url") == []:
+        yield "server_url='': names no server; write http://ADDRESS:9697"
     if facts.get("integration_bridge") == facts.get("tunnel_bridge"):
         yield (
             f"[ovs] tunnel_bridge='{facts.get('tunnel_bridge')}': is the integration_bridge too; "

@@ -242,6 +242,7 @@ def _columns(said: Report, now: float) -> dict[str, Any]:
         "network_host": said.network_host,
         "local_ip": _text(said.local_ip),
         "availability_zone": said.availability_zone,
+        "server": said.server,
         "in_sync": said.in_sync,
         "counts": packed(said.counts),
     }

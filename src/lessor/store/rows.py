@@ -267,7 +267,8 @@ HOST = tuple(
     hosts.c[name]
     for name in (
         "name", "id", "created_at", "started_at", "heartbeat_at", "version", "physical_networks",
-        "network_host", "local_ip", "availability_zone", "in_sync", "problems", "counts",
+        "network_host", "local_ip", "availability_zone", "server", "in_sync", "problems",
+        "counts",
     )
 )  # fmt: skip
 

@@ -81,6 +81,7 @@ hosts = Table(
     _flag("network_host"),
     Column("local_ip", Text),  # its end of tunnels, as ipaddress writes it
     Column("availability_zone", Text, nullable=False, server_default="nova"),
+    _text("server"),
     _flag("in_sync"),
     _json("problems", "[]"),
     _json("counts", "{}"),
