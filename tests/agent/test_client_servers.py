@@ -22,7 +22,7 @@ LIMIT_S = 30
 
 
 class Server(ThreadingHTTPServer):
-    """Takes reports and long polls. `status` is what it answers; it can be silent, or cut off."""
+    """Takes reports and long polls. `status` is what it answers; it can be silent, slow or dead."""
 
     daemon_threads = True
     block_on_close = False
@@ -31,6 +31,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.status = 200
         self.silent = False
+        self.slow_s = 0.0
         self.reports: list[str] = []
         self.waits: list[float] = []
         self.hang_up = threading.Event()
@@ -62,7 +63,13 @@ class _Answer(BaseHTTPRequestHandler):
             self.server.reports.append(body["server"])
         else:
             self.server.waits.append(body["wait_s"])
-        wait_s = body.get("wait_s") or (LIMIT_S if self.server.silent else 0)
+        self._answer(body.get("wait_s") or self.server.slow_s)
+
+    def do_GET(self) -> None:
+        self._answer(0)
+
+    def _answer(self, wait_s: float) -> None:
+        wait_s = LIMIT_S if self.server.silent else wait_s
         if wait_s and self.server.hang_up.wait(wait_s):
             self.close_connection = True
             return
@@ -115,9 +122,15 @@ def test_the_first_is_asked_as_long_as_it_answers(
     assert [len(server.reports) for server in pair] == [2, 0]
 
 
+@pytest.mark.parametrize("report", [ME, NEWS], ids=["heartbeat", "news"])
 @pytest.mark.parametrize("how", ["gone", "fails", "silent"])
 def test_the_next_is_asked_in_the_same_call_and_then_first(
-    tmp_path: Path, pair: tuple[Server, Server], how: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    pair: tuple[Server, Server],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    how: str,
+    report: Report,
 ) -> None:
     monkeypatch.setattr(line, "HEARTBEAT_S", 0.2)
     one, other = pair
@@ -129,9 +142,9 @@ def test_the_next_is_asked_in_the_same_call_and_then_first(
         one.silent = True
 
     async def talk(client: Client) -> None:
-        await client.report(ME)
+        await client.report(report)
         one.status = 200
-        await client.report(ME)
+        await client.report(report)
 
     speak(tmp_path, pair, talk)
     assert other.reports == [other.url, other.url]
@@ -147,6 +160,15 @@ def test_a_refusal_is_an_answer(tmp_path: Path, pair: tuple[Server, Server]) -> 
 
     speak(tmp_path, pair, talk)
     assert pair[1].reports == []
+
+
+def test_one_that_is_slow_but_there_is_waited_for(
+    tmp_path: Path, pair: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "HEARTBEAT_S", 0.5)
+    pair[0].slow_s = 1.5
+    speak(tmp_path, pair, lambda client: client.report(NEWS))
+    assert [len(server.reports) for server in pair] == [1, 0]
 
 
 def test_when_none_answers_each_is_named(tmp_path: Path, pair: tuple[Server, Server]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -27,8 +27,8 @@ QUICK_S = 2.0  # for answers that the start of a DHCP server waits for
 AWAY_S = 5.0  # for so long servers that gave no such answer aren't asked again
 NOT_FOUND = 404
 CALL_S = 10.0  # an answer that isn't a long poll takes no longer
-# Of several servers, one that takes longer than that to be connected to, or to answer a report
-# without news (which costs it next to nothing), is left for the next.
+# Of several servers, one that takes longer than that to be connected to, or to answer what costs it
+# next to nothing (a report without news, a ping), is left for the next.
 CONNECT_S, HEARTBEAT_S = 3.0, 3.0
 REFUSALS: dict[int, type[LessorError]] = {
     400: Invalid,
@@ -85,7 +85,9 @@ class Client:
         """Wait at our server. If it fails, another one answers at once: so we know that it is there."""
         ours = self._servers.current
         try:
-            return await self._ask(ours, "POST", "view", request, timeout_s=request.wait_s + CALL_S)
+            return await self._ask(
+                ours, "POST", "view", request, timeout_s=request.wait_s + CALL_S, poll=True
+            )
         except Unavailable as error:
             return await self._call("POST", "view", replace(request, wait_s=0.0), {ours: error})
 
@@ -257,6 +259,7 @@ class Client:
         *,
         params: Any = None,
         timeout_s: float,
+        poll: bool = False,
     ) -> bytes:
         """Ask one server; from its answer on it is ours, if ours is among those that have failed.
 
@@ -266,15 +269,17 @@ class Client:
         """
         started = time.monotonic()
         connect_s = min(CONNECT_S, timeout_s) if self._servers.several else timeout_s
+        asked = self._http.request(
+            method,
+            f"{url}/agent/v1/{name}",
+            content=encode(body) if body is not None else None,
+            params=params,
+            headers=self._headers() | {"Content-Type": "application/json"},
+            timeout=httpx.Timeout(timeout_s, connect=connect_s),
+        )
+        doubted = self._servers.several and timeout_s > HEARTBEAT_S and not poll
         try:
-            answer = await self._http.request(
-                method,
-                f"{url}/agent/v1/{name}",
-                content=encode(body) if body is not None else None,
-                params=params,
-                headers=self._headers() | {"Content-Type": "application/json"},
-                timeout=httpx.Timeout(timeout_s, connect=connect_s),
-            )
+            answer = await (self._unless_it_hangs(url, asked) if doubted else asked)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             took = time.monotonic() - started
             words = str(error) or type(error).__name__
@@ -285,6 +290,19 @@ class Client:
         if answer.is_success:
             return answer.content
         raise refusal(f"server {url}: {answer.status_code}: {_words(answer)}")
+
+    async def _unless_it_hangs(
+        self, url: str, asked: Coroutine[Any, Any, httpx.Response]
+    ) -> httpx.Response:
+        """Wait for an answer that takes long as long as the server answers pings."""
+        answer = asyncio.create_task(asked)
+        try:
+            while not (await asyncio.wait({answer}, timeout=HEARTBEAT_S))[0]:
+                ping = f"{url}/agent/v1/ping"
+                await self._http.get(ping, headers=self._headers(), timeout=HEARTBEAT_S)
+            return answer.result()
+        finally:
+            answer.cancel()
 
 
 def _all(failures: Mapping[str, Unavailable]) -> str:
