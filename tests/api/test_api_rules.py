@@ -434,3 +434,40 @@ def test_tags_are_of_who_may_change_what_they_hang_on(
     where = f"/v2.0/networks/{things['network']}{path}"
     said = {who: cloud.ask(who, method, where).status_code for who, _ in cells(row)}
     assert said == dict(cells(row))
+
+
+# what an administrator said of alice's own, and how it is taken back
+TAKEN_BACK: dict[str, tuple[Any, Any]] = {
+    "network:shared": (True, False),
+    "network:lessor:multi_host": (True, False),
+    "port:port_security_enabled": (False, True),
+    "port:allowed_address_pairs": ([{"ip_address": "10.9.0.1"}], []),
+    "port:binding:host_id": ("{host}", ""),
+    "port:binding:profile": ({"tap": "managed"}, {}),
+    "subnetpool:is_default": (True, False),
+    "address_scope:shared": (True, False),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_BACK)
+def test_a_member_may_repeat_a_value_that_says_nothing_but_not_take_back_one(
+    cloud: Cloud, name: str
+) -> None:
+    noun, attribute = name.split(":", 1)
+    things = Things(cloud)
+    said, nothing = TAKEN_BACK[name]
+    around = things.fill(AROUND[noun])
+    if name == "network:lessor:multi_host":
+        around = {"provider:network_type": "flat", "provider:physical_network": "physnet1"}
+    plural = PATHS.get(noun, noun + "s")
+
+    def answered(value: Any) -> Any:
+        made = cloud.make(
+            noun, path=plural, project_id="p1", **around | {attribute: things.fill(value)}
+        )
+        body = {noun: {attribute: nothing, "name": "hers"}}
+        answer = cloud.ask("alice", "PUT", f"/v2.0/{plural}/{made['id']}", body).status_code
+        cloud.ask("root", "DELETE", f"/v2.0/{plural}/{made['id']}")
+        return answer
+
+    assert (answered(said), answered(nothing)) == (403, 200)

@@ -210,7 +210,7 @@ class Access:
             given = dict(_given(resource, body))
             self._check_named(given)
             target = self._about(resource, row, given)
-            self._check(f"update_{resource.singular}", resource, given, target)
+            self._check(f"update_{resource.singular}", resource, given, target, row)
 
     def rewriting(self, resource: Resource, row: Any) -> None:
         """Check that the caller may change a row that he may see, whatever of it."""
@@ -223,12 +223,17 @@ class Access:
             self.require(f"delete_{resource.singular}", self._about(resource, row))
 
     def _check(
-        self, action: str, resource: Resource, given: Mapping[str, Any], target: Target
+        self,
+        action: str,
+        resource: Resource,
+        given: Mapping[str, Any],
+        target: Target,
+        before: Any = None,
     ) -> None:
         assert self._rules is not None
         self.require(action, target)
         for name, rule in self._rules.attributes(action).items():
-            if _says(resource, given, name) and not rule.check(self.caller, target):
+            if _says(resource, given, name, before) and not rule.check(self.caller, target):
                 raise self._forbidden(f"{action}:{name}")
 
     # --- what rules are asked about ---------------------------------------------------------------
@@ -304,10 +309,17 @@ def _given(resource: Resource, body: Struct) -> Iterator[tuple[str, Any]]:
             yield field.name, value
 
 
-def _says(resource: Resource, given: Mapping[str, Any], name: str) -> bool:
-    """Tell whether a client said something about an attribute, or a part of one's items."""
+def _says(resource: Resource, given: Mapping[str, Any], name: str, before: Any) -> bool:
+    """Tell whether a client said something about an attribute, or a part of one's items.
+
+    A value that says nothing of a new row does say something of one that has another: what an
+    administrator bound, shared or unguarded is not a member's to take back.
+    """
     if name in resource.by_name:
-        return name in given and given[name] not in SAYS_NOTHING.get(name, ())
+        if name not in given or given[name] not in SAYS_NOTHING.get(name, ()):
+            return name in given
+        present = getattr(before, resource.by_name[name].key, given[name])
+        return bool(present) != bool(given[name])
     field, _, part = name.rpartition(":")
     items = given.get(field)
     return isinstance(items, list) and any(getattr(i, part, UNSET) is not UNSET for i in items)

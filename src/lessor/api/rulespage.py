@@ -30,8 +30,8 @@ Three things come before the rules, and no file changes them:
 - An RBAC policy shares a network with a project, or with all of them (`*`).
 
 An attribute with a rule `get_...` is left out of answers to those whom the rule does not let in, and
-they can't filter or sort by it. A value that says nothing (`"shared": false`) is asked no rule. What
-has no rule is for administrators.
+they can't filter or sort by it. A value that says nothing (`"shared": false`, of what is not shared) is
+asked no rule. What has no rule is for administrators.
 """
 
 
