@@ -136,7 +136,7 @@ def test_an_option_that_breaks_its_line_or_is_none_is_refused(option: DhcpOption
 
 def test_an_option_twice_is_refused() -> None:
     with pytest.raises(Invalid, match="twice"):
-        check_options([DhcpOption("mtu", "1400"), DhcpOption("mtu", "1500")])
+        check_options([DhcpOption("mtu", "1400"), DhcpOption("26", "1500")])
 
 
 def test_options_by_name_and_number_pass() -> None:
@@ -144,8 +144,37 @@ def test_options_by_name_and_number_pass() -> None:
         DhcpOption("server-ip-address", "10.0.0.9"),
         DhcpOption("66", "x"),
         DhcpOption("router", ""),
+        DhcpOption("T1", "60"),
+        DhcpOption("200", "any words"),
+        DhcpOption("arp-timeout", "00:00:00:3c"),
+        DhcpOption("time-offset", "-3600"),
+        DhcpOption("dns-server", "10.0.0.3, 10.0.0.4"),
+        DhcpOption("dns-server", "2001:db8::53", 6),
     ]
     check_options(good)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (DhcpOption("ntp-servers", "10.0.0.1"), "near it are ntp-server"),
+        (DhcpOption("colour", "red"), "neither a DHCP option's number"),
+        (DhcpOption("dns-server", "resolver"), "'resolver' is not an IPv4 address"),
+        (DhcpOption("6", "10.0.0.1,10.0.0"), "'10.0.0' is not an IPv4 address"),
+        (DhcpOption("200", "1.2.3"), "'1.2.3' is not an IPv4 address"),
+        (DhcpOption("mtu", "large"), "'large' is not a whole number up to 65535"),
+        (DhcpOption("mtu", "65536"), "not a whole number up to 65535"),
+        (DhcpOption("26", "-1"), "not a whole number"),
+        (DhcpOption("51", "60"), "the DHCP server sets it"),
+        (DhcpOption("53", "5"), "the DHCP server sets it"),
+        (DhcpOption("43", "5"), "by its bytes"),
+        (DhcpOption("28", "all"), "not an IPv4 address"),
+        (DhcpOption("dns,server", "x", 6), "no DHCP option's name"),
+    ],
+)
+def test_an_option_that_no_vm_would_be_told_is_refused(option: DhcpOption, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        check_options([option])
 
 
 @pytest.mark.parametrize("name", ["", "vm1", "a.b.example", "x" * 70, "A-1."])

@@ -24,7 +24,7 @@ EVERYWHERE = IPv4Network("0.0.0.0/0")
 LONGEST_LINE = 1000  # bytes; dnsmasq reads 1025 and would take the rest for a line of its own
 CHUNK = 500  # characters of our own note in a comment line
 CLIENT_ID = ("client-id", "61")  # option names that say by which client-id a host is known
-_OPTION = re.compile(r"((?:tag:[\w-]+,)*)([a-z][a-z0-9-]*|[0-9]{1,3})", re.ASCII)
+_OPTION = re.compile(r"((?:tag:[\w-]+,)*)([A-Za-z][A-Za-z0-9+-]*|[0-9]{1,3})", re.ASCII)
 _SAFE_ID = re.compile(r"[\w:.*-]+", re.ASCII)
 
 

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 from lessor.errors import Invalid
 from lessor.model import DhcpOption
+from lessor.store.dhcpoptions import check_value, number_of
 
+IPV4 = 4
 LONGEST_NAME = 64  # semantics.md B3, extra_dhcp_opts
 LONGEST_VALUE = 255
 LONGEST_DNS_NAME = 255
-_OPTION = re.compile(r"[0-9]{1,3}\Z|[a-z][a-z0-9-]*\Z")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\Z")
+_NAME = re.compile(r"[A-Za-z0-9+-]+\Z")
 _BLANK = ("router", "classless-static-route")
-LARGEST_OPTION = 254
 
 
 def check_options(options: Sequence[DhcpOption]) -> None:
@@ -24,10 +25,11 @@ def check_options(options: Sequence[DhcpOption]) -> None:
         Invalid: a name is no option's, a line would be broken, or something is too long. dnsmasq
             reads one option a line: what follows a newline would be another one (LP 1939733).
     """
-    seen: set[tuple[str, int]] = set()
+    seen: set[tuple[object, int]] = set()
     for option in options:
         _check(option)
-        key = (option.name, option.ip_version)
+        number = number_of(option) if option.ip_version == IPV4 else option.name
+        key = (number, option.ip_version)
         if key in seen:
             raise Invalid(f"DHCP option {option.name} is given twice; give it once")
         seen.add(key)
@@ -41,13 +43,14 @@ def _check(option: DhcpOption) -> None:
         raise Invalid(f"DHCP option name {shown!r}... is longer than {LONGEST_NAME} characters")
     if len(option.value) > LONGEST_VALUE:
         raise Invalid(f"the value of DHCP option {shown} is longer than {LONGEST_VALUE} characters")
-    number = int(option.name) if option.name.isdecimal() else 1
-    if not _OPTION.match(option.name) or not 1 <= number <= LARGEST_OPTION:
-        raise Invalid(f"{shown!r} is neither a DHCP option's number (1-254) nor its dnsmasq name")
     if not option.value and option.name not in _BLANK:
         raise Invalid(f"DHCP option {shown} has no value; only {' and '.join(_BLANK)} may be blank")
-    if option.ip_version not in (4, 6):
+    if option.ip_version not in (IPV4, 6):
         raise Invalid(f"DHCP option {shown}: ip_version {option.ip_version} is neither 4 nor 6")
+    if option.ip_version != IPV4 and not _NAME.match(option.name):
+        raise Invalid(f"{shown!r} is no DHCP option's name: letters, digits and hyphens")
+    if option.ip_version == IPV4 and option.value:
+        check_value(option)
 
 
 def check_dns_name(name: str) -> None:
