@@ -184,6 +184,7 @@ class Port:
     device_owner: str = ""
     binding_host: str | None = None
     binding_profile: dict[str, Any] = field(default_factory=dict)  # JSON, for who binds
+    binding_failed: bool = False  # at its binding the host was dead or lacked the network
     vnic_type: str = "normal"
     port_security_enabled: bool = True
     allowed_address_pairs: tuple[AddressPair, ...] = ()

@@ -33,6 +33,31 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NovaSettings:
+    """Where the compute API is that is told of VMs' ports, and who we are there."""
+
+    auth_type: str = "password"  # a plug-in of keystoneauth1
+    auth_url: str = ""
+    endpoint_override: str = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    user_domain_name: str = ""
+    user_domain_id: str = ""
+    project_name: str = ""
+    project_domain_name: str = ""
+    project_domain_id: str = ""
+    application_credential_id: str = ""
+    application_credential_secret: str = field(default="", repr=False)
+    region_name: str = ""
+    endpoint_type: str = "public"
+    cafile: str = ""
+    certfile: str = ""
+    keyfile: str = ""
+    insecure: bool = False
+    timeout: int = 10  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """Of `lessor server`."""
 
@@ -85,6 +110,9 @@ class ServerSettings:
     port_quota: int | None = None
     subnetpool_quota: int | None = -1
     max_body_bytes: int = 1 << 20
+    nova: NovaSettings | None = None  # None: nobody is told of VMs' ports
+    notify_nova_on_port_status_changes: bool = True
+    notify_nova_on_port_data_changes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,7 +116,8 @@ def test_a_port_gets_an_address_a_mac_and_names(server: Server) -> None:
 
 def test_a_bound_port_tells_a_hypervisor_how_to_plug_it(server: Server) -> None:
     network, _ = server.network(dns_domain="blue.example.")
-    server.make("host", name="h1")
+    said = {"run_id": "r", "physical_networks": ["physnet1"]}
+    server.agents.post("/agent/v1/report", json=said, headers=server.token("h1"))
     port = server.make("port", network_id=network["id"], dns_name="vm", **{"binding:host_id": "h1"})
     assert port["binding:host_id"] == "h1"
     assert port["binding:vif_type"] == "bridge"

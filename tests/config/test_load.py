@@ -338,3 +338,29 @@ def test_two_bridges_of_open_vswitch_are_two(tmp_path: Path) -> None:
     files = written(tmp_path, "[ovs]\nintegration_bridge = br\ntunnel_bridge = br\n")
     with pytest.raises(ConfigError, match="must be two"):
         load_agent(files)
+
+
+NOVA = "[nova]\nendpoint_override = http://c:8774/v2.1/\nauth_type = {}\n{}"
+
+
+def test_without_a_place_nova_is_not_told(tmp_path: Path) -> None:
+    file = tmp_path / "lessor.conf"
+    file.write_text("[nova]\nauth_type = password\nusername = neutron\npassword = x\n")
+    assert load_server([file]).nova is None
+
+
+def test_nova_is_told_as_the_settings_say(tmp_path: Path) -> None:
+    file = tmp_path / "lessor.conf"
+    file.write_text(NOVA.format("http_basic", "username = neutron\npassword = s3cret\n"))
+    nova = load_server([file]).nova
+    assert nova is not None
+    assert (nova.auth_type, nova.endpoint_override) == ("http_basic", "http://c:8774/v2.1")
+    assert (nova.username, nova.password, nova.timeout) == ("neutron", "s3cret", 10)
+    assert "s3cret" not in repr(nova)
+
+
+def test_nova_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "lessor.conf"
+    file.write_text(NOVA.format("password", "username = neutron\n"))
+    with pytest.raises(ConfigError, match="needs auth_url, password, project_name too"):
+        load_server([file])

@@ -23,6 +23,7 @@ def at(address: str, subnet_id: str | None = None) -> FixedIpRequest:
 
 def test_a_port_reads_back_as_it_was_made(cloud: Cloud) -> None:
     cloud.host("h1")
+    cloud.report("h1", physical_networks=("physnet1",))
     made = cloud.port(
         cloud.network(),
         "h1",
@@ -30,7 +31,7 @@ def test_a_port_reads_back_as_it_was_made(cloud: Cloud) -> None:
         mac_address="FA:16:3E:00:00:0A",
         device_id="i1",
         device_owner="compute:nova",
-        binding_profile={"a": "b"},
+        binding_profile={"a": "b", "capabilities": ["switchdev"], "deep": {"n": 1, "no": None}},
         allowed_address_pairs=(AddressPair(IPv4Network("10.9.0.0/24"), "FA:16:3E:00:00:0B"),),
         extra_dhcp_opts=(DhcpOption("mtu", "1400"),),
         dns_name="vm1",

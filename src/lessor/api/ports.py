@@ -65,12 +65,14 @@ class Facts:
         network = self.networks.get(port.network_id)
         if port.binding_host is None:
             return "unbound"
+        if port.binding_failed:
+            return "binding_failed"
         return "ovs" if network and network.network_type == "vxlan" else "bridge"
 
     def vif_details(self, port: Port) -> dict[str, Any]:
         """Return what a hypervisor plugs the port with (os-vif's names)."""
         network = self.networks.get(port.network_id)
-        if port.binding_host is None or network is None:
+        if port.binding_host is None or port.binding_failed or network is None:
             return {}
         if network.network_type == "vxlan":
             return {

@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from lessor.api import workers
 from lessor.api.agent_app import agents_app
 from lessor.api.app import users_app
 from lessor.api.notifier import Notifier
+from lessor.api.novanotifier import NovaNotifier
 from lessor.errors import ConfigError
 from lessor.settings import ServerSettings, Tls
 from lessor.store.store import Store
@@ -160,6 +162,9 @@ async def run(
             tasks.create_task(_every(HOUSEKEEPING_S, "housekeeping", store.housekeep)),
             tasks.create_task(_every(WATCH_S, "watch of hosts", store.watch_hosts)),
         ]
+        if settings.nova is not None:
+            teller = NovaNotifier(store, settings.nova, time.time)
+            keepers.append(tasks.create_task(teller.run()))
         log.info("listening", api=_shown(users), agents=_shown(agents))
         ready()
         await stop.wait()

@@ -16,15 +16,16 @@ from typing import Any
 
 import structlog
 
+from lessor.config.nova import NOVA_OPTIONS
 from lessor.config.read import read
 from lessor.errors import ConfigError
-from lessor.settings import AgentSettings, FlatMapping, ServerSettings, Tls
+from lessor.settings import AgentSettings, FlatMapping, NovaSettings, ServerSettings, Tls
 
 FIRST_PHYSICAL_NETWORK = "physnet1"  # the one of flat_network_bridge and flat_interface
 RENAMED = {  # where a field isn't named as its option
     ("quota", name): f"{name}_quota"
     for name in ("fixed_ips", "network", "subnet", "port", "subnetpool")
-}
+} | {("nova", option.dest): f"nova_{option.dest}" for option in NOVA_OPTIONS}
 
 Facts = dict[str, Any]  # values by the name of the settings' field
 
@@ -51,6 +52,7 @@ def load_server(
     facts = _facts(config_files, overrides or {}, _server_wrong, warn=warn)
     facts["tls"] = _tls(facts, "ca_file")
     facts["agent_tls"] = _tls(facts, "agent_ca_file")
+    facts["nova"] = _nova(facts)
     return ServerSettings(**_fields(ServerSettings, facts))
 
 
@@ -125,6 +127,28 @@ def _mappings(facts: Facts) -> tuple[FlatMapping, ...]:
     return (first, *further)
 
 
+def _nova(facts: Facts) -> NovaSettings | None:
+    """Return who is to be told of VMs' ports, if anybody is."""
+    if not (facts["nova_auth_url"] or facts["nova_endpoint_override"]):
+        return None
+    given: Facts = {field.name: facts[f"nova_{field.name}"] for field in fields(NovaSettings)}
+    return NovaSettings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _nova_wrong(facts: Facts) -> Iterator[str]:
+    kind, override = facts.get("nova_auth_type"), facts.get("nova_endpoint_override")
+    if not (override or facts.get("nova_auth_url")):
+        return
+    needed = {
+        "none": ("endpoint_override",),
+        "http_basic": ("endpoint_override", "username", "password"),
+        "v3applicationcredential": ("auth_url", "application_credential_secret"),
+    }.get(str(kind), ("auth_url", "username", "password", "project_name"))
+    missing = [name for name in needed if not facts.get(f"nova_{name}")]
+    if missing:
+        yield f"[nova] auth_type='{kind}': needs {', '.join(missing)} too"
+
+
 def _novas_own(facts: Facts) -> Iterator[str]:
     """Take out values that mean nova's own programs and data; say which."""
     if Path(facts.get("dhcpbridge", "")).name == "nova-dhcpbridge":
@@ -160,6 +184,7 @@ def _server_wrong(facts: Facts) -> Iterator[str]:
             "loopback only; set auth_strategy, or --insecure-listen lets it"
         )
     yield from _auth_wrong(facts)
+    yield from _nova_wrong(facts)
     yield from _ranges_wrong(facts.get("vni_ranges", ()))
     scheme, separator, _ = facts.get("connection", "").partition(":")
     if separator and scheme.partition("+")[0] not in ("sqlite", "postgresql"):

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from lessor.config import agent, auth, dhcp, flat, gateway, metadata, overlay, process, server
+from lessor.config import (
+    agent,
+    auth,
+    dhcp,
+    flat,
+    gateway,
+    metadata,
+    nova,
+    overlay,
+    process,
+    server,
+)
 
 # (topic, what it is about, section, options); Any: oslo.config has no types
 TOPICS: tuple[tuple[str, str, list[Any]], ...] = (
@@ -15,6 +26,8 @@ TOPICS: tuple[tuple[str, str, list[Any]], ...] = (
     ("TLS", "ssl", auth.SSL_OPTIONS),
     ("Database", "database", server.DATABASE_OPTIONS),
     ("Quotas", "quota", server.QUOTA_OPTIONS),
+    ("Behind Nova", "DEFAULT", nova.OPTIONS),
+    ("Behind Nova: the compute API", "nova", nova.NOVA_OPTIONS),
     ("Agent", "DEFAULT", agent.OPTIONS),
     ("Agent: TLS", "DEFAULT", auth.AGENT_OPTIONS),
     ("Flat networks", "DEFAULT", flat.OPTIONS),

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, case, delete, func, insert, or_, s
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import Host, PortReport, Report, TunnelEnd
-from lessor.store import overlay, serving
+from lessor.store import novaevents, overlay, serving
 from lessor.store.allocation import free
 from lessor.store.ground import hosts_taking_part
 from lessor.store.listing import Listing
@@ -282,8 +282,11 @@ def _ports(tx: Tx, host: str, said: Mapping[str, PortReport]) -> None:
         elif serves and word.served is not None:
             pending = "" if columns else word.pending
             columns |= {"served": word.served, "served_pending": pending}
+        if word.wired and "wired" in columns:
+            columns["binding_failed"] = False
         if columns:
             tx.conn.execute(update(ports).where(ports.c.id == port_id).values(**columns))
+    novaevents.reported(tx, list(said))
 
 
 _LIFT = (

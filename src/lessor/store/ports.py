@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from lessor.errors import Conflict, InUse, Invalid
 from lessor.model import FixedIp, Port
 from lessor.store import networks as network_rows
-from lessor.store import overlay, portrows, servers, serving, visible
+from lessor.store import novaevents, overlay, portrows, servers, serving, visible
 from lessor.store.allocation import Owner, claim, hold, let_go
 from lessor.store.dialect import attempt
 from lessor.store.ground import Ground, ground
@@ -245,6 +245,7 @@ def update_one(tx: Tx, port_id: str, values: PortValues) -> Port:
         after = replace(after, fixed_ips=_readdress(tx, land, before, after, values["fixed_ips"]))
     if before.binding_host != after.binding_host:
         _move(tx, land, before, after)
+    novaevents.changed(tx, before, after)
     tx.touch("ports", port_id)
     tx.concerns(portrows.concerned(tx, land, [before.binding_host, after.binding_host]))
     return portrows.get(tx.conn, port_id)
@@ -274,6 +275,8 @@ def _write(tx: Tx, land: Ground, before: Port, after: Port) -> None:
         serving.forget_port(tx, after.id)
     if after.binding_host is not None and before.binding_host != after.binding_host:
         network_rows.check_host(tx.conn, after.binding_host)
+    if before.binding_host != after.binding_host:
+        columns["binding_failed"] = after.binding_host is not None  # until it is judged
     change = update(ports).where(ports.c.id == after.id).values(**columns)
     if before.mac_address == after.mac_address:
         tx.conn.execute(change)
@@ -372,6 +375,7 @@ def delete_one(tx: Tx, port_id: str) -> None:
     tx.concerns(portrows.concerned(tx, land, [port.binding_host]))
     let_go(tx, land, Owner(land.id, port_id, port.mac_address, port.binding_host), port.fixed_ips)
     tx.conn.execute(delete(ports).where(ports.c.id == port_id))
+    novaevents.deleted(tx, port)
     forget_tags(tx, port_id)
     tx.gone("port", port_id, land.id)
     if port.binding_host is not None and land.own_servers:

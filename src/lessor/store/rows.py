@@ -175,6 +175,7 @@ PORT = (
         )
     ),
     STATUS,
+    ports.c.binding_failed,
     ports.c.wired,
     _SERVED.label("is_served"),
 )  # fmt: skip
@@ -198,16 +199,19 @@ def awaited(host: str | None, wiring: str | None, serving: str | None) -> str:
     return "; ".join(dict.fromkeys(words))
 
 
+_FAILED = "host {host} had no live agent, or lacked the network, when the port was bound to it"
+
+
 def port_of(row: Row[Any], fixed_ips: tuple[FixedIp, ...]) -> Port:
     """Read a row of `PORT`; its addresses are rows of their own."""
     (
         row_id, network_id, mac, name, project_id, description, admin_up, device_id, owner, host,
         profile, vnic_type, security, pairs, options, dns_name, wired_pending, served_pending,
-        revision, created_at, updated_at, status, wired, served, *_,
+        revision, created_at, updated_at, status, failed, wired, served, *_,
     ) = tuple(row)  # fmt: skip
     pending = awaited(
         host if admin_up else None,
-        None if wired else wired_pending,
+        None if wired else wired_pending or (_FAILED.format(host=host) if failed else ""),
         None if served else served_pending,
     )
     return Port(
@@ -224,6 +228,7 @@ def port_of(row: Row[Any], fixed_ips: tuple[FixedIp, ...]) -> Port:
         device_owner=owner,
         binding_host=host,
         binding_profile=_mapped(profile, _PROFILE),
+        binding_failed=failed,
         vnic_type=vnic_type,
         port_security_enabled=security,
         allowed_address_pairs=_listed(pairs, _PAIRS),

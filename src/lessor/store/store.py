@@ -39,6 +39,7 @@ from lessor.store import (
     addresses,
     addressscopes,
     availability,
+    binding,
     census,
     database,
     dhcphosts,
@@ -49,6 +50,7 @@ from lessor.store import (
     instances,
     leases,
     networks,
+    novaevents,
     portbindings,
     portrows,
     ports,
@@ -66,6 +68,7 @@ from lessor.store import (
 )
 from lessor.store.availability import Room
 from lessor.store.census import Census
+from lessor.store.novaevents import NovaEvent
 from lessor.store.portbindings import Binding
 from lessor.store.query import Query
 from lessor.store.values import (
@@ -108,6 +111,7 @@ class Store:
         self._subscribers: list[Callable[[frozenset[str]], None]] = []
         self._tokens: dict[str, tuple[str, float]] = {}
         self._beats = hosts.Beats(settings.agent_down_time)
+        self._judge = binding.Judge(self._beats, clock(), settings.agent_down_time)
         self._watch = fleet.Watch(settings.dhcp_down_time)
         self._able: frozenset[str] = frozenset()
         self._said: dict[str, Report] = {}
@@ -359,11 +363,20 @@ class Store:
 
     def create_ports(self, many: Sequence[PortValues]) -> list[Port]:
         """Make ports, with addresses; see `ports`."""
-        return self._many(ports.create_many, many)
+
+        def job(tx: Tx, plain: list[PortValues]) -> list[Port]:
+            return self._judge.judged(tx, ports.create_many(tx, plain))
+
+        return self._many(job, many)
 
     def update_port(self, row_id: str, values: PortValues, expected: int | None = None) -> Port:
         """Change a port; see `ports.update_one`."""
-        return self._one(ports.update_one, row_id, values, only_if=(tables.ports, expected))
+
+        def job(tx: Tx, key: str) -> Port:
+            after = ports.update_one(tx, key, values)
+            return self._judge.judged(tx, [after])[0] if after.binding_failed else after
+
+        return self._one(job, row_id, only_if=(tables.ports, expected))
 
     def delete_port(self, row_id: str, expected: int | None = None) -> None:
         """Delete a port; its addresses are freed once no lease of them can be alive."""
@@ -376,6 +389,20 @@ class Store:
     def ports(self, query: Query = ALL) -> list[Port]:
         """Return the ports that a query asks for."""
         return self._read(ports.find, query)
+
+    # --- what a compute API is told ---------------------------------------------------------------
+
+    def nova_events_wait(self) -> bool:
+        """Tell whether there is anything to tell a compute API."""
+        return self._read(novaevents.waiting)
+
+    def claim_nova_events(self, sender: str) -> list[NovaEvent]:
+        """Return what `sender` alone is to tell next; see `novaevents.claim`."""
+        return self._write(novaevents.claim, sender).value
+
+    def drop_nova_events(self, ids: Sequence[int]) -> None:
+        """Forget what was told."""
+        self._write(novaevents.drop, ids)
 
     # --- addresses and leases ---------------------------------------------------------------------
 

@@ -255,6 +255,8 @@ ports = Table(
     Column("served", Boolean),
     _text("wired_pending"),
     _text("served_pending"),
+    _flag("binding_failed"),  # its host was dead or lacked its network when it was bound to it
+    _flag("nova_told"),  # that it is plugged
     _number("revision"),
     _time("created_at"),
     _time("updated_at"),
@@ -446,6 +448,17 @@ tags = Table(
     Column("resource_id", Text, primary_key=True),
     Column("tag", Text, primary_key=True),
     Index("ix_tags_tag", "tag", "resource_id"),
+)
+
+# What a compute API is still to be told, in order.
+nova_events = Table(
+    "nova_events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("server_uuid", Text, nullable=False),
+    Column("port_id", Text, nullable=False),
+    _time("made_at"),
 )
 
 instances = Table(

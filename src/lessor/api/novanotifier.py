@@ -1,0 +1,154 @@
+"""Tells a compute API what becomes of its VMs' ports: POST /os-server-external-events.
+
+What to tell stands in the store (`store.novaevents`), and stays there until the compute API has taken
+it: nobody who changes a port waits for that, and no restart forgets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from lessor.errors import Unavailable
+from lessor.settings import NovaSettings
+from lessor.store.novaevents import NovaEvent
+from lessor.store.store import Store
+
+if TYPE_CHECKING:  # keystoneauth1 is imported where it is used: it takes 0.3 s and some memory
+    from keystoneauth1.adapter import Adapter
+
+LOOK_S = 0.2  # between looks for something to tell
+LEAST_RETRY_S, MOST_RETRY_S = 1.0, 30.0
+MOST_AGE_S = 3600.0  # the compute service has long ceased to wait for what is older
+MICROVERSION = "2.1"  # these events need no newer one
+
+log = structlog.get_logger("lessor.nova")
+
+
+def adapter(settings: NovaSettings) -> Adapter:
+    """Return what speaks to the compute API."""
+    from keystoneauth1 import adapter as adapters  # noqa: PLC0415 - see above
+    from keystoneauth1 import loading, session  # noqa: PLC0415 - see above
+
+    names = {option.dest for option in loading.get_plugin_loader(settings.auth_type).get_options()}
+    known: dict[str, Any] = {"endpoint": settings.endpoint_override}
+    known |= {name: getattr(settings, name) for name in names if hasattr(settings, name)}
+    values = {name: value for name, value in known.items() if name in names and value}
+    auth: Any = loading.get_plugin_loader(settings.auth_type).load_from_options(**values)
+    cert = (settings.certfile, settings.keyfile) if settings.keyfile else settings.certfile
+    return adapters.Adapter(
+        session.Session(
+            auth=auth,
+            verify=False if settings.insecure else settings.cafile or True,
+            cert=cert or None,
+            timeout=settings.timeout,
+        ),
+        service_type="compute",
+        interface=settings.endpoint_type,
+        region_name=settings.region_name or None,
+        endpoint_override=settings.endpoint_override or None,
+    )
+
+
+def body(events: Sequence[NovaEvent]) -> dict[str, Any]:
+    """Return the request's body."""
+    return {
+        "events": [
+            {
+                "server_uuid": event.server_uuid,
+                "name": event.name,
+                "status": "completed",
+                "tag": event.port_id,
+            }
+            for event in events
+        ]
+    }
+
+
+class NovaNotifier:
+    """Sends what waits, in order, in batches; what isn't taken is sent again, ever more seldom."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: NovaSettings,
+        clock: Callable[[], float],
+        compute: Adapter | None = None,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._compute = compute
+        self._sender = str(uuid.uuid4())
+        self._retry_s = LEAST_RETRY_S
+
+    async def run(self) -> None:
+        """Send events for ever."""
+        while True:
+            pause = await asyncio.to_thread(self.look)
+            await asyncio.sleep(pause)  # other servers write, too
+
+    def look(self) -> float:
+        """Send what waits; return after how many seconds to look again."""
+        try:
+            while self._store.nova_events_wait() and self._send_some():
+                self._retry_s = LEAST_RETRY_S
+        except Exception as error:  # noqa: BLE001 - it is tried again; the server goes on
+            pause, self._retry_s = self._retry_s, min(2 * self._retry_s, MOST_RETRY_S)
+            log.warning("compute API not told", retry_s=pause, error=str(error))
+            return pause
+        return LOOK_S
+
+    def _send_some(self) -> bool:
+        """Send one batch; False: another server sends."""
+        events = self._store.claim_nova_events(self._sender)
+        if not events:
+            return False
+        fresh = [event for event in events if self._clock() - event.made_at < MOST_AGE_S]
+        if late := len(events) - len(fresh):
+            log.error("compute API was not told in time", events=late, most_age_s=MOST_AGE_S)
+        if fresh:
+            self._send(fresh)
+        self._store.drop_nova_events([event.id for event in events])
+        return True
+
+    def _send(self, events: Sequence[NovaEvent]) -> None:
+        """Send events; return when it needn't be done again.
+
+        Raises:
+            Unavailable: the compute API can't take them now.
+        """
+        if self._compute is None:
+            self._compute = adapter(self._settings)
+        answer = self._compute.post(
+            "/os-server-external-events",
+            json=body(events),
+            microversion=MICROVERSION,
+            raise_exc=False,
+        )
+        if answer.status_code in {401, 403, 408, 429} or answer.status_code >= 500:  # noqa: PLR2004 - HTTP's own number
+            raise Unavailable(
+                f"the compute API answered {answer.status_code} to {len(events)} events"
+            )
+        if answer.status_code in {400, 404, 413}:
+            # 404: none of these VMs exists (any more); 400 will be the same the next time
+            log.warning("compute API took no event", status=answer.status_code, events=len(events))
+            return
+        refused = [e for e in _codes(answer) if e.get("code") not in {None, 200}]
+        for event in refused:
+            log.warning("compute API took an event not", **{k: event.get(k) for k in _SAID})
+        log.info("compute API told", events=len(events), refused=len(refused))
+
+
+_SAID = ("server_uuid", "name", "tag", "code")
+
+
+def _codes(answer: Any) -> list[dict[str, Any]]:
+    try:
+        return list(answer.json().get("events", ()))
+    except (ValueError, AttributeError, TypeError):
+        return []

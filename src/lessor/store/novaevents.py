@@ -1,0 +1,126 @@
+"""What a compute API is to be told: written with the change itself, sent afterwards.
+
+An event waits in its table, so a server that dies forgets none. One server at a time sends them, in
+their order; who that is, and until when, stands in the database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from lessor.model import Port
+from lessor.store import database
+from lessor.store.rows import STATUS
+from lessor.store.tables import meta, nova_events, ports
+from lessor.store.writer import Tx
+
+PLUGGED, UNPLUGGED = "network-vif-plugged", "network-vif-unplugged"
+CHANGED, DELETED = "network-changed", "network-vif-deleted"
+COMPUTE = "compute:"  # what the device_owner of a VM's port starts with
+AT_ONCE = 100  # events of one request
+SENDER_S = 60.0  # a server that claimed events and fell silent is waited for so long
+_SENDER = "nova_sender"
+_UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class NovaEvent:
+    """One thing that a compute API is told."""
+
+    id: int
+    name: str
+    server_uuid: str
+    port_id: str
+    made_at: float
+
+
+def is_compute(device_owner: str, device_id: str) -> bool:
+    """Tell whether a port is a VM's of a compute service, which names its VMs by UUIDs."""
+    return device_owner.startswith(COMPUTE) and bool(_UUID.fullmatch(device_id))
+
+
+def _tells_status(tx: Tx) -> bool:
+    return tx.settings.nova is not None and tx.settings.notify_nova_on_port_status_changes
+
+
+def _tells_data(tx: Tx) -> bool:
+    return tx.settings.nova is not None and tx.settings.notify_nova_on_port_data_changes
+
+
+def _add(tx: Tx, name: str, server_uuid: str, port_id: str) -> None:
+    row = {"name": name, "server_uuid": server_uuid, "port_id": port_id, "made_at": tx.now}
+    tx.conn.execute(insert(nova_events), row)
+
+
+_TURNED = select(ports.c.id, ports.c.device_id, ports.c.device_owner, ports.c.nova_told).where(
+    ports.c.id.in_(bindparam("keys", expanding=True)),
+    ports.c.device_owner.startswith(COMPUTE),
+    ((STATUS == "ACTIVE") & ~ports.c.nova_told) | (ports.c.nova_told & ports.c.wired.is_(False)),
+)
+_TELL = update(ports).where(ports.c.id == bindparam("port")).values(nova_told=bindparam("told"))
+
+
+def reported(tx: Tx, port_ids: Collection[str]) -> None:
+    """Hosts said something of ports: some may be plugged now, or not any more."""
+    if not _tells_status(tx) or not port_ids:
+        return
+    for port_id, device_id, owner, told in tx.conn.execute(_TURNED, {"keys": list(port_ids)}).all():
+        if is_compute(owner, device_id):
+            _add(tx, UNPLUGGED if told else PLUGGED, device_id, port_id)
+            tx.conn.execute(_TELL, {"port": port_id, "told": not told})
+
+
+def changed(tx: Tx, before: Port, after: Port) -> None:
+    """Note what a VM's compute service has to know of a change of its port.
+
+    One that moves to another host or goes down is unplugged; the service waits to hear that it is
+    plugged again.
+    """
+    if tx.settings.nova is None:
+        return
+    down = before.binding_host != after.binding_host or not after.admin_state_up
+    told = update(ports).where(ports.c.id == after.id, ports.c.nova_told).values(nova_told=False)
+    was_told = down and tx.conn.execute(told).rowcount == 1
+    if not is_compute(after.device_owner, after.device_id):
+        return
+    if was_told and _tells_status(tx) and before.device_id == after.device_id:
+        _add(tx, UNPLUGGED, after.device_id, after.id)
+    facts = ("fixed_ips", "mac_address")
+    if _tells_data(tx) and any(getattr(before, f) != getattr(after, f) for f in facts):
+        _add(tx, CHANGED, after.device_id, after.id)
+
+
+def deleted(tx: Tx, port: Port) -> None:
+    """Note that a VM's port is gone."""
+    if _tells_data(tx) and is_compute(port.device_owner, port.device_id):
+        _add(tx, DELETED, port.device_id, port.id)
+
+
+# --- sending --------------------------------------------------------------------------------------
+
+_WAITING = select(nova_events.c.id).limit(1)
+_NEXT = select(*nova_events.c).order_by(nova_events.c.id).limit(AT_ONCE)
+_LOCK = select(meta.c.value).where(meta.c.name == _SENDER).with_for_update()
+
+
+def waiting(conn: Connection) -> bool:
+    """Tell whether there is anything to send."""
+    return conn.execute(_WAITING).first() is not None
+
+
+def claim(tx: Tx, sender: str) -> list[NovaEvent]:
+    """Return the next events, for `sender` alone to send; none while another server sends."""
+    until, _, other = str(tx.conn.execute(_LOCK).scalar() or "0 ").partition(" ")
+    if other != sender and float(until) > tx.now:
+        return []
+    database.remember(tx.conn, _SENDER, f"{tx.now + SENDER_S:.3f} {sender}")
+    return [NovaEvent(*row) for row in tx.conn.execute(_NEXT)]
+
+
+def drop(tx: Tx, ids: Collection[int]) -> None:
+    """Forget events that were sent, or never can be."""
+    tx.conn.execute(delete(nova_events).where(nova_events.c.id.in_(list(ids))))
