@@ -294,6 +294,7 @@ class Host:
     local_ip: TunnelEnd | None = None  # its end of tunnels (VTEP); None: it takes no part in them
     availability_zone: str = "nova"
     server: str = ""  # that its agent speaks to, of several; "" where it knows only one
+    datapath_type: str = ""  # of its Open vSwitch bridges: system or netdev; "": not said
     in_sync: bool = False
     problems: tuple[str, ...] = ()  # what is pending or failing there, a line each
     counts: dict[str, int] = field(default_factory=dict)  # networks, ports, leases, dhcp_servers
@@ -391,6 +392,7 @@ class Report:
     local_ip: TunnelEnd | None = None
     availability_zone: str = "nova"
     server: str = ""  # that this is said to, of several that the agent knows
+    datapath_type: str = ""
     in_sync: bool = False
     ports: dict[str, PortReport] = field(default_factory=dict)
     applied: dict[str, int] = field(default_factory=dict)

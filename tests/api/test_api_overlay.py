@@ -82,6 +82,26 @@ def test_a_host_shows_its_tunnel_end(server: Server) -> None:
     assert agent["configurations"]["tunneling_ip"] == "192.0.2.1"
 
 
+def test_a_port_on_a_host_without_an_agent_says_so(server: Server) -> None:
+    add_host(server, "h1", "192.0.2.1", dhcp=False)
+    server.token("h2")
+    network = vxlan(server)
+    port = server.make("port", network_id=network["id"], **{"binding:host_id": "h2"})
+    assert (port["binding:vif_type"], port["binding:vif_details"]) == ("binding_failed", {})
+    assert port["lessor:pending"].startswith("host h2 had no live agent, or not the network")
+
+
+def test_a_port_is_told_the_datapath_of_its_host(server: Server) -> None:
+    """os-vif gives br-int the datapath_type it is told: a wrong one makes both fight over it."""
+    report = Report(run_id="r", local_ip=IPv4Address("192.0.2.1"), datapath_type="netdev")
+    server.agents.post("/agent/v1/report", content=wire.encode(report), headers=server.token("h1"))
+    network = vxlan(server)
+    port = server.make("port", network_id=network["id"], **{"binding:host_id": "h1"})
+    assert port["binding:vif_details"]["datapath_type"] == "netdev"
+    (listed,) = server.api.get(f"/v2.0/ports?id={port['id']}").json()["ports"]
+    assert listed["binding:vif_details"] == port["binding:vif_details"]
+
+
 def test_a_vxlan_port_is_plugged_into_open_vswitch(server: Server) -> None:
     add_host(server, "h1", "192.0.2.1", dhcp=False)
     port = server.make("port", network_id=vxlan(server)["id"], **{"binding:host_id": "h1"})

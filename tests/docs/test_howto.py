@@ -91,6 +91,7 @@ def on_a_machine() -> Iterator[Reader]:
     "page",
     [
         "behind-a-router.md",
+        "behind-nova.md",
         "single-host-or-multi-host.md",
         pytest.param("use-ansible.md", marks=WITH_A_CLIENT),
         pytest.param("use-python.md", marks=WITH_A_CLIENT),

@@ -36,6 +36,7 @@ from lessor.agent.overlay import (
     OVS_KINDS,
     Overlay,
     Plans,
+    datapath_type,
     learn,
     watch_namespaces,
 )
@@ -322,6 +323,7 @@ class _Run:
             network_host=self._settings.network_host and bool(mappings or self._settings.local_ip),
             local_ip=self._settings.local_ip,
             availability_zone=self._settings.availability_zone,
+            datapath_type=datapath_type(self._settings) if self._settings.local_ip else "",
         )
 
 

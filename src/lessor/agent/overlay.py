@@ -118,8 +118,12 @@ class Plans:
         return self._planner.desired(view)
 
     def _made(self, vlans: dict[str, int]) -> Planner:
-        datapath = self._settings.datapath_type or ("system" if kernel_datapath() else "netdev")
-        return Planner(self._settings, vlans, datapath)
+        return Planner(self._settings, vlans, datapath_type(self._settings))
+
+
+def datapath_type(settings: AgentSettings) -> str:
+    """Return what forwards the packets of this host's Open vSwitch: system or netdev."""
+    return settings.datapath_type or ("system" if kernel_datapath() else "netdev")
 
 
 async def learn(shares: Callable[[], bool], look: Callable[[], None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from litestar.handlers import HTTPRouteHandler
@@ -59,6 +59,7 @@ class Facts:
     domain: str
     integration_bridge: str = "br-int"
     datapath_type: str = "system"
+    datapaths: Mapping[str, str] = field(default_factory=dict)  # of hosts that say it
 
     def vif_type(self, port: Port) -> str:
         """Return what kind of bridge a hypervisor plugs the port into."""
@@ -77,7 +78,7 @@ class Facts:
         if network.network_type == "vxlan":
             return {
                 "bridge_name": self.integration_bridge,
-                "datapath_type": self.datapath_type,
+                "datapath_type": self.datapaths.get(port.binding_host, self.datapath_type),
                 "ovs_hybrid_plug": False,
                 "port_filter": True,
                 "connectivity": "l2",
@@ -105,6 +106,13 @@ class Facts:
 # What Nova asks of a port besides: Lessor reserves nothing for it anywhere.
 NOTHING = ("resource_request", "device_profile", "numa_affinity_policy", "data_plane_status")
 MOST_PROFILE = 4095  # characters; Neutron's column
+
+
+def _pending(port: Port) -> str:
+    if not port.binding_failed:
+        return port.pending
+    words = f"host {port.binding_host} had no live agent, or not the network, when it was bound to"
+    return f"{words}; {port.pending}" if port.pending else words
 
 
 def _host(value: str | None) -> str | None:
@@ -166,7 +174,7 @@ RESOURCE = Resource(
         Field(name="network_id", on="c", required=True, query=text, sort=True),
         Field(name="admin_state_up", kind=bool, on="cu", query=flag, sort=True),
         Field(name="status", query=text, sort=True),
-        Field(name="lessor:pending", attr="pending"),
+        Field(name="lessor:pending", attr="pending", show=lambda row, _: _pending(row)),
         Field(name="mac_address", on="cu", accept=mac, query=mac, sort=True),
         Field(
             name="fixed_ips",
@@ -259,6 +267,12 @@ def _networks(store: Store, ids: set[str]) -> list[Network]:
     return found
 
 
+def _switched(rows: Sequence[Port], networks: Sequence[Network]) -> set[str]:
+    """Return the hosts that ports are plugged into Open vSwitch on."""
+    overlays = {network.id for network in networks if network.network_type == "vxlan"}
+    return {row.binding_host for row in rows if row.binding_host and row.network_id in overlays}
+
+
 def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
     """Return the routes of ports."""
     called = calls(store, settings)
@@ -279,6 +293,7 @@ def calls(store: Store, settings: ServerSettings) -> Calls:
             settings.dhcp_domain,
             settings.integration_bridge,
             settings.datapath_type or "system",
+            store.datapath_types(_switched(rows, networks)),
         )
 
     def create(many: Sequence[PortValues]) -> list[Port]:

@@ -136,6 +136,17 @@ def find(conn: Connection, query: Query, beats: Beats, now: float) -> list[Host]
     return [host for host in found if alive is None or host.alive in alive]
 
 
+_DATAPATHS = select(hosts.c.name, hosts.c.datapath_type).where(
+    hosts.c.name.in_(bindparam("keys", expanding=True)), hosts.c.datapath_type != ""
+)
+
+
+def datapath_types(conn: Connection, names: Collection[str]) -> dict[str, str]:
+    """Return what forwards the packets of Open vSwitch on those hosts that say so."""
+    rows = conn.execute(_DATAPATHS, {"keys": sorted(names)})
+    return {row.name: row.datapath_type for row in rows}
+
+
 def named_by(conn: Connection, digest: str) -> str | None:
     """Return whose token has this hash."""
     found = conn.execute(select(hosts.c.name).where(hosts.c.token_hash == digest)).scalar()
@@ -243,6 +254,7 @@ def _columns(said: Report, now: float) -> dict[str, Any]:
         "local_ip": _text(said.local_ip),
         "availability_zone": said.availability_zone,
         "server": said.server,
+        "datapath_type": said.datapath_type,
         "in_sync": said.in_sync,
         "counts": packed(said.counts),
     }

@@ -199,9 +199,6 @@ def awaited(host: str | None, wiring: str | None, serving: str | None) -> str:
     return "; ".join(dict.fromkeys(words))
 
 
-_FAILED = "host {host} had no live agent, or lacked the network, when the port was bound to it"
-
-
 def port_of(row: Row[Any], fixed_ips: tuple[FixedIp, ...]) -> Port:
     """Read a row of `PORT`; its addresses are rows of their own."""
     (
@@ -211,7 +208,7 @@ def port_of(row: Row[Any], fixed_ips: tuple[FixedIp, ...]) -> Port:
     ) = tuple(row)  # fmt: skip
     pending = awaited(
         host if admin_up else None,
-        None if wired else wired_pending or (_FAILED.format(host=host) if failed else ""),
+        None if wired else wired_pending,
         None if served else served_pending,
     )
     return Port(
@@ -272,8 +269,8 @@ HOST = tuple(
     hosts.c[name]
     for name in (
         "name", "id", "created_at", "started_at", "heartbeat_at", "version", "physical_networks",
-        "network_host", "local_ip", "availability_zone", "server", "in_sync", "problems",
-        "counts",
+        "network_host", "local_ip", "availability_zone", "server", "datapath_type", "in_sync",
+        "problems", "counts",
     )
 )  # fmt: skip
 

@@ -576,6 +576,10 @@ class Store:
         known, since = self._beats.known(), self._beats.alive_since(now)
         return self._read(census.take, known, since, now)
 
+    def datapath_types(self, names: Collection[str]) -> dict[str, str]:
+        """Return what forwards the packets of Open vSwitch on those hosts that say so."""
+        return self._read(hosts.datapath_types, names) if names else {}
+
     def authenticate(self, token: str) -> str | None:
         """Return the host that a token is of, or None."""
         digest = hosts.token_hash(token)

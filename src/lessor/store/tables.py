@@ -82,6 +82,7 @@ hosts = Table(
     Column("local_ip", Text),  # its end of tunnels, as ipaddress writes it
     Column("availability_zone", Text, nullable=False, server_default="nova"),
     _text("server"),
+    _text("datapath_type"),
     _flag("in_sync"),
     _json("problems", "[]"),
     _json("counts", "{}"),
