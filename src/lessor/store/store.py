@@ -460,7 +460,8 @@ class Store:
         """Bind a port to a host that it was prepared for; see `portbindings.swap`."""
 
         def job(tx: Tx, row_id: str) -> Port:
-            return ports.update_one(tx, row_id, portbindings.swap(tx, row_id, host))
+            after = ports.update_one(tx, row_id, portbindings.swap(tx, row_id, host))
+            return self._judge.judged(tx, [after])[0] if after.binding_failed else after
 
         return self._one(job, port_id)
 
