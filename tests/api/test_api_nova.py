@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -10,16 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from lessor.api.novanotifier import MOST_AGE_S, NovaNotifier
 from lessor.settings import NovaSettings
-from lessor.store.novaevents import SENDER_S
 from lessor.store.store import Store
 from tests.api.compute_api import PASSWORD, USER, ComputeApi, compute_api
 from tests.store.store_cloud import Cloud, open_cloud
 
 Server = Any  # tests/api/conftest.py
 LIMIT_S = 20
+PROCESS = """
+import sys
+from pathlib import Path
+from lessor.api.server import serve
+from lessor.settings import NovaSettings, ServerSettings
+serve(ServerSettings(state_dir=Path(sys.argv[1]), listen=("127.0.0.1", 0),
+                     agent_listen=("127.0.0.1", 0), nova=eval(sys.argv[2])))
+"""
 
 
 def wait(condition: Callable[[], bool], what: str) -> None:
@@ -115,7 +126,7 @@ def test_an_api_that_fails_is_told_again_and_holds_nobody_up(
             assert server.api.delete(f"/v2.0/ports/{port['id']}").status_code == 204
         wait(lambda: len(compute.events) >= 3, "all is told in the end")
         assert [event["tag"] for event in compute.events] == [port["id"] for port in ports]
-        wait(lambda: not server.store.nova_events_wait(), "nothing is left")
+        wait(lambda: not server.store.nova_events(), "nothing is left")
 
 
 def hosts(server: Server, count: int) -> list[str]:
@@ -135,7 +146,7 @@ def test_vms_that_nova_does_not_know_stop_nothing(serve: Callable[..., Server]) 
         for vm, name in zip(vms, names, strict=True):
             port = bound(server, vm, name)
             assert server.api.delete(f"/v2.0/ports/{port['id']}").status_code == 204
-        wait(lambda: not server.store.nova_events_wait(), "nothing is left")
+        wait(lambda: not server.store.nova_events(), "nothing is left")
         assert [event["server_uuid"] for event in compute.events] == vms
 
 
@@ -145,6 +156,7 @@ def cloud(migrated: Path, tmp_path: Path) -> Cloud:
     folder = tmp_path / "state"
     shutil.copytree(migrated, folder)
     cloud = open_cloud(folder, nova=NovaSettings(endpoint_override="http://127.0.0.1:1"))
+    cloud.clock.now = time.time()
     network = cloud.network()
     for _ in range(5):
         vm = {"device_id": str(uuid.uuid4()), "device_owner": "compute:nova"}
@@ -152,25 +164,67 @@ def cloud(migrated: Path, tmp_path: Path) -> Cloud:
     return cloud
 
 
-def test_several_servers_tell_each_event_once(cloud: Cloud) -> None:
-    with compute_api() as compute:
-        senders = [NovaNotifier(cloud.store, settings_for(compute), cloud.clock) for _ in range(3)]
-        for sender in senders * 2:
-            sender.look()
-        assert compute.batches == [5]
-    cloud.store.close()
-
-
 def test_what_was_not_sent_is_sent_after_a_restart(cloud: Cloud) -> None:
     with compute_api() as compute:
         compute.failures = 1
         assert NovaNotifier(cloud.store, settings_for(compute), cloud.clock).look() >= 1
         cloud.store.close()
-        cloud.clock.now += SENDER_S + 1
         again = Store.open(cloud.settings, cloud.clock)
         NovaNotifier(again, settings_for(compute), cloud.clock).look()
         assert compute.batches == [5]
         again.close()
+
+
+@pytest.mark.parametrize("status", [406, 413])
+def test_what_the_compute_api_will_never_take_stops_nothing(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    with compute_api() as compute:
+        monkeypatch.setattr(compute, "take", lambda *_: (status, {}))
+        with capture_logs() as said:
+            NovaNotifier(cloud.store, settings_for(compute), cloud.clock).look()
+    assert [(line["log_level"], line["code"]) for line in said] == [("warning", status)] * 5
+    assert cloud.store.nova_events() == []
+    cloud.store.close()
+
+
+def test_the_log_says_what_was_told_and_no_secret(cloud: Cloud) -> None:
+    with compute_api("http_basic") as compute:
+        waiting = cloud.store.nova_events()
+        compute.servers = {waiting[0].server_uuid}
+        compute.failures = 1
+        notifier = NovaNotifier(cloud.store, settings_for(compute), cloud.clock)
+        with capture_logs() as said:
+            notifier.look()
+            notifier.look()
+    assert [(line["event"], line.get("vm"), line.get("code")) for line in said[:3]] == [
+        ("compute API not told", None, None),
+        ("compute API told", waiting[0].server_uuid, 200),
+        ("compute API took an event not", waiting[1].server_uuid, 404),
+    ]
+    assert said[1]["port"] == waiting[0].port_id
+    assert PASSWORD not in str(said)
+    cloud.store.close()
+
+
+def test_a_compute_api_that_hangs_does_not_hold_up_the_servers_end(cloud: Cloud) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v2.1"
+        settings = NovaSettings(auth_type="none", endpoint_override=url, timeout=600)
+        cloud.store.close()
+        argv = [sys.executable, "-c", PROCESS, str(cloud.settings.state_dir), repr(settings)]
+        with subprocess.Popen(argv) as process:
+            try:
+                silent.settimeout(LIMIT_S)
+                with silent.accept()[0] as asked:
+                    asked.recv(1)  # what waits is being sent
+                    process.terminate()
+                    assert process.wait(LIMIT_S) == 0
+            finally:
+                process.kill()
+    again = Store.open(cloud.settings, cloud.clock)
+    assert len(again.nova_events()) == 5
+    again.close()
 
 
 def test_what_nobody_waits_for_any_more_is_not_told(cloud: Cloud) -> None:
@@ -178,5 +232,5 @@ def test_what_nobody_waits_for_any_more_is_not_told(cloud: Cloud) -> None:
         cloud.clock.now += MOST_AGE_S + 1
         NovaNotifier(cloud.store, settings_for(compute), cloud.clock).look()
         assert compute.events == []
-    assert not cloud.store.nova_events_wait()
+    assert cloud.store.nova_events() == []
     cloud.store.close()

@@ -106,7 +106,7 @@ def test_what_is_pending_is_said_with_the_reason() -> None:
         ],
         networks=[network("blue", **{"lessor:host": None})],
         ports=[
-            port("vm1", "blue", status="DOWN", **{"lessor:pending": "waits for tapvm1"}),
+            port("vm1", "blue", status="DOWN", **{"lessor:pending": "not yet; waits for tapvm1"}),
             port("vm2", "blue", status="DOWN"),
             port("vm3", "blue", status="DOWN", **{"binding:host_id": ""}),
         ],
@@ -116,7 +116,7 @@ def test_what_is_pending_is_said_with_the_reason() -> None:
         "  host gone: its agent is silent since 2026-11-22T03:35:00Z",
         "  host h1: flat_interface eth1 is not there",
         "  network blue: no host is its gateway and DHCP server yet",
-        "  port vm1 on h1: waits for tapvm1",
+        "  port vm1 on h1: not yet; waits for tapvm1",
         "  port vm2 on h1: its agent has not said why",
     ]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lessor.model import PortReport
 from tests.store.store_cloud import Cloud
 
 DOWN_S = 75
@@ -85,7 +86,19 @@ def test_each_new_binding_is_judged(cloud: Cloud) -> None:
 def test_a_host_that_has_the_port_after_all_is_believed(cloud: Cloud) -> None:
     cloud.store.create_host("h2")
     port = cloud.port(cloud.network(), "h2")
-    cloud.wire("h2", port, wired=False, pending="tap missing")
+    cloud.wire("h2", port, wired=False, pending="physnet1 is not on this host")
     assert cloud.store.port(port.id).binding_failed
     cloud.wire("h2", port, wired=True)
+    assert not cloud.store.port(port.id).binding_failed
+
+
+@pytest.mark.parametrize("network", [{}, {"network_type": "vxlan"}])
+def test_a_host_that_comes_up_after_the_binding_can_be_plugged_into(
+    cloud: Cloud, network: Any
+) -> None:
+    cloud.store.create_host("h2")
+    port = cloud.port(cloud.network(**network), "h2")
+    assert port.binding_failed
+    word = PortReport(revision=port.revision, wired=False, pending="tap missing")
+    said(cloud, "h2", local_ip=IPv4Address("192.0.2.2"), ports={port.id: word})
     assert not cloud.store.port(port.id).binding_failed

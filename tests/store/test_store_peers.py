@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
@@ -13,7 +14,7 @@ from sqlalchemy import select
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import Report, ViewRequest
-from lessor.settings import ServerSettings
+from lessor.settings import NovaSettings, ServerSettings
 from lessor.store import fleet, postgres
 from lessor.store.fellows import EVERYONE
 from lessor.store.groupcommit import GroupWriter
@@ -296,3 +297,15 @@ def test_a_commit_whose_answer_was_lost_is_known_by_its_token(pair: tuple[Cloud,
     transactions._count += 1
     transactions._token = f"{one.store.id}/{transactions._count}"
     assert not transactions._is_written()
+
+
+def test_the_server_that_keeps_house_tells_the_compute_api_what_any_did(
+    make_cloud: Callable[..., Cloud],
+) -> None:
+    nova = NovaSettings(endpoint_override="http://127.0.0.1:1/v2.1")
+    one, other = make_cloud(nova=nova), make_cloud(nova=nova)
+    vm = {"device_id": str(uuid.uuid4()), "device_owner": "compute:nova"}
+    other.store.delete_port(other.port(other.network(), **vm).id)
+    assert (len(one.store.nova_events()), other.store.nova_events()) == (1, [])
+    one.store.close()
+    wait_for(other.store.nova_events)

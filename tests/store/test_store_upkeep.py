@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from lessor.errors import Conflict
 from lessor.model import Report, ViewRequest
+from lessor.settings import NovaSettings
 from lessor.store import database, integrity, postgres, sqlite, upkeep
 from lessor.store.store import Store
 from lessor.store.tables import (
@@ -26,6 +27,7 @@ from lessor.store.tables import (
     meta,
     metadata,
     networks,
+    nova_events,
     pools,
     ports,
     subnets,
@@ -33,6 +35,8 @@ from lessor.store.tables import (
 from lessor.store.writer import UNSTAMPED
 from tests.postgres import Cluster
 from tests.store.store_cloud import SQLITE, Clock, Cloud, ip_of, settings_in
+
+VM = "5b0e4a52-6c2b-4c0a-9a0e-3f1f3f0f7a11"
 
 
 def rules(cloud: Cloud) -> list[str]:
@@ -179,9 +183,12 @@ def rows_of(cloud: Cloud) -> dict[str, list[tuple[Any, ...]]]:
 def test_a_copy_on_postgresql_has_all_rows_and_goes_on(
     busy: Cloud, postgres: Cluster, tmp_path: Path
 ) -> None:
+    told = {"name": "network-changed", "server_uuid": VM, "port_id": "p", "made_at": 1.0}
+    damage(busy, insert(nova_events).values(**told))
     before = rows_of(busy)
     busy.store.close()
-    target = settings_in(tmp_path / "new", connection=postgres.url(postgres.blank()))
+    nova = NovaSettings(endpoint_override="http://127.0.0.1:1/v2.1")
+    target = settings_in(tmp_path / "new", connection=postgres.url(postgres.blank()), nova=nova)
     assert upkeep.copy(busy.settings, target) >= sum(map(len, before.values()))
     new = Cloud(Store.open(target, busy.clock), busy.clock, target)
     assert rows_of(new) == before
@@ -191,7 +198,10 @@ def test_a_copy_on_postgresql_has_all_rows_and_goes_on(
     network = new.store.network(port.network_id)
     assert new.port(network).revision > max(row[0] for row in before["counter"])
     new.store.delete_port(port.id)
-    assert ip_of(new.port(network)) != ip_of(port)
+    of_vm = new.port(network, device_id=VM, device_owner="compute:nova")
+    assert ip_of(of_vm) != ip_of(port)
+    new.store.delete_port(of_vm.id)
+    assert len(new.store.nova_events()) == 2
     new.store.close()
 
 

@@ -85,6 +85,7 @@ class _StoreGauges(Collector):
         yield _gauge("lessor_networks", "Networks", there.networks)
         yield _gauge("lessor_ports", "Ports", there.ports)
         yield _gauge("lessor_leases_live", "Leases alive", there.leases_live)
+        yield _gauge("lessor_nova_events", "Events the compute API is to take", there.nova_events)
 
 
 def _gauge(name: str, doc: str, value: float) -> GaugeMetricFamily:

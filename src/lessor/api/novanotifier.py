@@ -6,10 +6,10 @@ it: nobody who changes a port waits for that, and no restart forgets it.
 
 from __future__ import annotations
 
-import asyncio
-import uuid
+import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # keystoneauth1 is imported where it is used: it takes 0.3 s 
 LOOK_S = 0.2  # between looks for something to tell
 LEAST_RETRY_S, MOST_RETRY_S = 1.0, 30.0
 MOST_AGE_S = 3600.0  # the compute service has long ceased to wait for what is older
+STOP_S = 1.0  # how long the server's end waits for a request under way
+PASSING = {401, 403, 408, 429}  # refusals that an operator, or time, takes away
 MICROVERSION = "2.1"  # these events need no newer one
 
 log = structlog.get_logger("lessor.nova")
@@ -70,7 +72,11 @@ def body(events: Sequence[NovaEvent]) -> dict[str, Any]:
 
 
 class NovaNotifier:
-    """Sends what waits, in order, in batches; what isn't taken is sent again, ever more seldom."""
+    """Sends what waits, in order, in batches; what isn't taken is sent again, ever more seldom.
+
+    It has a thread of its own, which the server's end doesn't wait for long: a request that hangs
+    can't be called off.
+    """
 
     def __init__(
         self,
@@ -83,38 +89,42 @@ class NovaNotifier:
         self._settings = settings
         self._clock = clock
         self._compute = compute
-        self._sender = str(uuid.uuid4())
         self._retry_s = LEAST_RETRY_S
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="lessor-nova", daemon=True)
 
-    async def run(self) -> None:
-        """Send events for ever."""
-        while True:
-            pause = await asyncio.to_thread(self.look)
-            await asyncio.sleep(pause)  # other servers write, too
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join(STOP_S)
+
+    def _work(self) -> None:
+        while not self._stopping.wait(self.look()):
+            pass  # other servers write, too: there is nobody who would wake us
 
     def look(self) -> float:
         """Send what waits; return after how many seconds to look again."""
         try:
-            while self._store.nova_events_wait() and self._send_some():
+            while not self._stopping.is_set() and (events := self._store.nova_events()):
+                self._tell(events)
                 self._retry_s = LEAST_RETRY_S
         except Exception as error:  # noqa: BLE001 - it is tried again; the server goes on
             pause, self._retry_s = self._retry_s, min(2 * self._retry_s, MOST_RETRY_S)
-            log.warning("compute API not told", retry_s=pause, error=str(error))
+            if not self._stopping.is_set():
+                log.warning("compute API not told", retry_s=pause, error=str(error))
             return pause
         return LOOK_S
 
-    def _send_some(self) -> bool:
-        """Send one batch; False: another server sends."""
-        events = self._store.claim_nova_events(self._sender)
-        if not events:
-            return False
+    def _tell(self, events: Sequence[NovaEvent]) -> None:
         fresh = [event for event in events if self._clock() - event.made_at < MOST_AGE_S]
         if late := len(events) - len(fresh):
             log.error("compute API was not told in time", events=late, most_age_s=MOST_AGE_S)
         if fresh:
             self._send(fresh)
         self._store.drop_nova_events([event.id for event in events])
-        return True
 
     def _send(self, events: Sequence[NovaEvent]) -> None:
         """Send events; return when it needn't be done again.
@@ -130,25 +140,22 @@ class NovaNotifier:
             microversion=MICROVERSION,
             raise_exc=False,
         )
-        if answer.status_code in {401, 403, 408, 429} or answer.status_code >= 500:  # noqa: PLR2004 - HTTP's own number
-            raise Unavailable(
-                f"the compute API answered {answer.status_code} to {len(events)} events"
-            )
-        if answer.status_code in {400, 404, 413}:
-            # 404: none of these VMs exists (any more); 400 will be the same the next time
-            log.warning("compute API took no event", status=answer.status_code, events=len(events))
-            return
-        refused = [e for e in _codes(answer) if e.get("code") not in {None, 200}]
-        for event in refused:
-            log.warning("compute API took an event not", **{k: event.get(k) for k in _SAID})
-        log.info("compute API told", events=len(events), refused=len(refused))
+        status = answer.status_code
+        if status in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise Unavailable(f"the compute API answered {status} to {len(events)} events")
+        # 404: none of these VMs exists (any more); what else it refuses, it would refuse again
+        for event, code in zip(events, _codes(answer, len(events)), strict=True):
+            say = log.info if code == HTTPStatus.OK else log.warning
+            word = "compute API told" if code == HTTPStatus.OK else "compute API took an event not"
+            say(word, name=event.name, port=event.port_id, vm=event.server_uuid, code=code)
 
 
-_SAID = ("server_uuid", "name", "tag", "code")
-
-
-def _codes(answer: Any) -> list[dict[str, Any]]:
+def _codes(answer: Any, count: int) -> list[int]:
+    """Return what was said of each event: in the answer's body if some were taken, else once."""
+    if not answer.ok:
+        return [answer.status_code] * count
     try:
-        return list(answer.json().get("events", ()))
-    except (ValueError, AttributeError, TypeError):
-        return []
+        codes = [int(event["code"]) for event in answer.json()["events"]]
+    except (ValueError, TypeError, KeyError):
+        codes = []
+    return codes if len(codes) == count else [HTTPStatus.OK.value] * count

@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from ipaddress import ip_address
 
@@ -155,25 +155,29 @@ async def run(
         (_listener(users_app(store, settings), settings.tls), users),
         (_listener(agents_app(store, notifier), settings.agent_tls), agents),
     ]
-    async with asyncio.TaskGroup() as tasks:
-        for listener, bound in listeners:
-            tasks.create_task(listener.serve(sockets=[bound]))
-        keepers = [
-            tasks.create_task(_every(HOUSEKEEPING_S, "housekeeping", store.housekeep)),
-            tasks.create_task(_every(WATCH_S, "watch of hosts", store.watch_hosts)),
-        ]
-        if settings.nova is not None:
-            teller = NovaNotifier(store, settings.nova, time.time)
-            keepers.append(tasks.create_task(teller.run()))
-        log.info("listening", api=_shown(users), agents=_shown(agents))
-        ready()
-        await stop.wait()
-        log.info("stopping")
-        for keeper in keepers:
-            keeper.cancel()
-        notifier.close()
-        for listener, _ in listeners:
-            listener.should_exit = True
+    with _telling_nova(store, settings):
+        async with asyncio.TaskGroup() as tasks:
+            for listener, bound in listeners:
+                tasks.create_task(listener.serve(sockets=[bound]))
+            keepers = [
+                tasks.create_task(_every(HOUSEKEEPING_S, "housekeeping", store.housekeep)),
+                tasks.create_task(_every(WATCH_S, "watch of hosts", store.watch_hosts)),
+            ]
+            log.info("listening", api=_shown(users), agents=_shown(agents))
+            ready()
+            await stop.wait()
+            log.info("stopping")
+            for keeper in keepers:
+                keeper.cancel()
+            notifier.close()
+            for listener, _ in listeners:
+                listener.should_exit = True
+
+
+def _telling_nova(store: Store, settings: ServerSettings) -> AbstractContextManager[object]:
+    if settings.nova is None:
+        return nullcontext()
+    return NovaNotifier(store, settings.nova, time.time)
 
 
 def _shown(bound: socket.socket) -> str:

@@ -117,7 +117,7 @@ def pending(fleet: Fleet) -> Iterator[str]:
         elif not host["alive"]:
             yield f"host {host['name']}: its agent is silent since {host['heartbeat_at']}"
         for problem in host["problems"]:
-            if problem not in of_ports:
+            if not any(problem in words for words in of_ports):
                 yield f"host {host['name']}: {problem}"
     yield from _unserved(fleet)
     for port in waiting:

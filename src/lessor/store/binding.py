@@ -1,7 +1,7 @@
 """Whether a port can be plugged on the host that it was bound to (Neutron's binding_failed).
 
 Said when it is bound, and kept: a host that falls silent later keeps the VMs it has. It is taken back
-as soon as the host says that it has wired the port.
+(`hosts.report`) as soon as the host, having the network by then, says anything of the port.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import bindparam, select, update
 
 from lessor.model import Host, Port
-from lessor.store.hosts import Beats
-from lessor.store.overlay import VXLAN
+from lessor.store.hosts import Beats, has_network
 from lessor.store.rows import HOST, host_of
 from lessor.store.tables import hosts, networks, ports
 from lessor.store.writer import Tx
@@ -55,7 +54,7 @@ class Judge:
         self, tx: Tx, port: Port, known: dict[str, Host], kind: str, physical: str | None
     ) -> Port:
         host = known.get(port.binding_host or "")
-        fails = host is not None and not _can(host, kind, physical)
+        fails = host is not None and not (host.alive and has_network(host, kind, physical))
         if fails != port.binding_failed:
             tx.conn.execute(_SAY, {"port": port.id, "fails": fails})
         return replace(port, binding_failed=fails)
@@ -67,9 +66,3 @@ class Judge:
         rows = tx.conn.execute(_HOSTS, {"keys": sorted(names)})
         found = [host_of(row, self.beats.known(), since) for row in rows]
         return {host.name: host for host in found}
-
-
-def _can(host: Host, kind: str, physical: str | None) -> bool:
-    if not host.alive:
-        return False
-    return host.local_ip is not None if kind == VXLAN else physical in host.physical_networks

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from lessor.store.leases import alive_at
-from lessor.store.tables import hosts, leases, networks, ports
+from lessor.store.tables import hosts, leases, networks, nova_events, ports
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Numbers of rows. `hosts_in_sync` are those that said so at their last report."""
+    """Numbers of rows. `hosts_in_sync` said so at their last report; `nova_events` wait to be told."""
 
     hosts: int
     hosts_alive: int
@@ -21,6 +22,7 @@ class Census:
     networks: int
     ports: int
     leases_live: int
+    nova_events: int
 
 
 def take(conn: Connection, beats: Mapping[str, float], since: float, now: float) -> Census:
@@ -41,8 +43,9 @@ def take(conn: Connection, beats: Mapping[str, float], since: float, now: float)
         networks=_count(conn, networks.c.id),
         ports=_count(conn, ports.c.id),
         leases_live=_count(conn, leases.c.id, alive_at(now)),
+        nova_events=_count(conn, nova_events.c.id),
     )
 
 
-def _count(conn: Connection, column: ColumnElement[str], *where: ColumnElement[bool]) -> int:
+def _count(conn: Connection, column: ColumnElement[Any], *where: ColumnElement[bool]) -> int:
     return conn.execute(select(func.count(column)).where(*where)).scalar_one()

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, or_, select, update
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
-from lessor.model import Host, PortReport, Report, TunnelEnd
+from lessor.model import Host, Report, TunnelEnd
 from lessor.store import novaevents, overlay, serving
 from lessor.store.allocation import free
 from lessor.store.ground import hosts_taking_part
@@ -209,7 +209,7 @@ def report(tx: Tx, host: str, said: Report, beats: Beats) -> None:
         overlay.check_end(tx.conn, host, said.local_ip)
         _moved_end(tx, host)
     tx.conn.execute(update(hosts).where(hosts.c.name == host).values(**_columns(said, tx.now)))
-    _ports(tx, host, said.ports)
+    _ports(tx, host, said)
     for network_id, revision in said.applied.items():
         applied(tx, host, network_id, revision)
 
@@ -270,7 +270,8 @@ _PRESENT = (
         ports.c.binding_host == bindparam("host_name"),
         case((networks.c.multi_host, ports.c.binding_host), else_=networks.c.host)
         == bindparam("host_name"),
-        networks.c.network_type == overlay.VXLAN,
+        networks.c.network_type,
+        networks.c.physical_network,
         serving.serves(bindparam("host_name")),
     )
     .select_from(ports.join(networks, networks.c.id == ports.c.network_id))
@@ -278,27 +279,34 @@ _PRESENT = (
 )
 
 
-def _ports(tx: Tx, host: str, said: Mapping[str, PortReport]) -> None:
-    if not said:
+def _ports(tx: Tx, host: str, said: Report) -> None:
+    if not said.ports:
         return
-    rows = tx.conn.execute(_PRESENT, {"host_name": host, "keys": list(said)}).all()
-    for port_id, revision, binds, serves, tunnelled, places in rows:
-        word = said[port_id]
+    rows = tx.conn.execute(_PRESENT, {"host_name": host, "keys": list(said.ports)}).all()
+    for port_id, revision, binds, serves, kind, physical, places in rows:
+        word = said.ports[port_id]
         if word.revision and word.revision < revision:
             continue
         columns: dict[str, Any] = {}
         if binds and word.wired is not None:
             columns |= {"wired": word.wired, "wired_pending": word.pending}
-        if tunnelled and places and word.served is not None:
+            if word.wired or has_network(said, kind, physical):
+                columns["binding_failed"] = False
+        if kind == overlay.VXLAN and places and word.served is not None:
             columns |= serving.said(tx, port_id, host, word)
         elif serves and word.served is not None:
             pending = "" if columns else word.pending
             columns |= {"served": word.served, "served_pending": pending}
-        if word.wired and "wired" in columns:
-            columns["binding_failed"] = False
         if columns:
             tx.conn.execute(update(ports).where(ports.c.id == port_id).values(**columns))
-    novaevents.reported(tx, list(said))
+    novaevents.reported(tx, list(said.ports))
+
+
+def has_network(host: Host | Report, network_type: str, physical_network: str | None) -> bool:
+    """Tell whether a host takes part in networks of this kind."""
+    if network_type == overlay.VXLAN:
+        return host.local_ip is not None
+    return physical_network in host.physical_networks
 
 
 _LIFT = (

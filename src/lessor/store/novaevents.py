@@ -1,7 +1,7 @@
 """What a compute API is to be told: written with the change itself, sent afterwards.
 
-An event waits in its table, so a server that dies forgets none. One server at a time sends them, in
-their order; who that is, and until when, stands in the database.
+An event waits in its table, so a server that dies forgets none. The server that keeps house sends
+them, in their order.
 """
 
 from __future__ import annotations
@@ -13,17 +13,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from lessor.model import Port
-from lessor.store import database
 from lessor.store.rows import STATUS
-from lessor.store.tables import meta, nova_events, ports
+from lessor.store.tables import nova_events, ports
 from lessor.store.writer import Tx
 
 PLUGGED, UNPLUGGED = "network-vif-plugged", "network-vif-unplugged"
 CHANGED, DELETED = "network-changed", "network-vif-deleted"
 COMPUTE = "compute:"  # what the device_owner of a VM's port starts with
 AT_ONCE = 100  # events of one request
-SENDER_S = 60.0  # a server that claimed events and fell silent is waited for so long
-_SENDER = "nova_sender"
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -102,23 +99,12 @@ def deleted(tx: Tx, port: Port) -> None:
 
 # --- sending --------------------------------------------------------------------------------------
 
-_WAITING = select(nova_events.c.id).limit(1)
 _NEXT = select(*nova_events.c).order_by(nova_events.c.id).limit(AT_ONCE)
-_LOCK = select(meta.c.value).where(meta.c.name == _SENDER).with_for_update()
 
 
-def waiting(conn: Connection) -> bool:
-    """Tell whether there is anything to send."""
-    return conn.execute(_WAITING).first() is not None
-
-
-def claim(tx: Tx, sender: str) -> list[NovaEvent]:
-    """Return the next events, for `sender` alone to send; none while another server sends."""
-    until, _, other = str(tx.conn.execute(_LOCK).scalar() or "0 ").partition(" ")
-    if other != sender and float(until) > tx.now:
-        return []
-    database.remember(tx.conn, _SENDER, f"{tx.now + SENDER_S:.3f} {sender}")
-    return [NovaEvent(*row) for row in tx.conn.execute(_NEXT)]
+def first(conn: Connection) -> list[NovaEvent]:
+    """Return what a compute API is to be told next."""
+    return [NovaEvent(*row) for row in conn.execute(_NEXT)]
 
 
 def drop(tx: Tx, ids: Collection[int]) -> None:

@@ -392,13 +392,9 @@ class Store:
 
     # --- what a compute API is told ---------------------------------------------------------------
 
-    def nova_events_wait(self) -> bool:
-        """Tell whether there is anything to tell a compute API."""
-        return self._read(novaevents.waiting)
-
-    def claim_nova_events(self, sender: str) -> list[NovaEvent]:
-        """Return what `sender` alone is to tell next; see `novaevents.claim`."""
-        return self._write(novaevents.claim, sender).value
+    def nova_events(self) -> list[NovaEvent]:
+        """Return what a compute API is to be told next; nothing if another server tells it."""
+        return self._read(novaevents.first) if self._peers.keeps else []
 
     def drop_nova_events(self, ids: Sequence[int]) -> None:
         """Forget what was told."""

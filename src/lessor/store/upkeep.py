@@ -13,7 +13,7 @@ from lessor.errors import Conflict
 from lessor.settings import ServerSettings
 from lessor.store import database, integrity
 from lessor.store.dialect import is_postgres
-from lessor.store.tables import hosts, metadata, networks, tombstones
+from lessor.store.tables import hosts, metadata, networks, nova_events, tombstones
 
 AT_ONCE = 1000  # rows in one statement
 _WITH_PURPOSE = (networks, hosts)  # a database with none of these is empty
@@ -93,7 +93,9 @@ def _copy(rows: Connection, conn: Connection) -> int:
             conn.execute(insert(table), [dict(row._mapping) for row in some])  # noqa: SLF001 - SQLAlchemy's public name for it
             copied += len(some)
     if is_postgres(conn.engine):
-        last = conn.execute(select(func.max(tombstones.c.seq))).scalar()
-        if last:
-            conn.exec_driver_sql(f"SELECT setval('tombstones_seq_seq', {int(last)})")
+        for column in (tombstones.c.seq, nova_events.c.id):
+            last = conn.execute(select(func.max(column))).scalar()
+            if last:
+                sequence = f"{column.table.name}_{column.name}_seq"
+                conn.exec_driver_sql(f"SELECT setval('{sequence}', {int(last)})")
     return copied
