@@ -1,13 +1,19 @@
 """A stand-in of the compute API (and of Keystone, if asked): takes external events, checks every word.
 
 What a request has that the real one would refuse, it refuses the same way, and notes in `wrong`.
+
+    python compute_api.py PORT none|http_basic|keystone
+
+does so until it is ended, and prints what it took, a line of JSON each, and what was wrong.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +21,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-USER, PASSWORD, TOKEN = "neutron", "s3cret", "token-of-neutron"
+USER, PASSWORD, TOKEN = "lessor", "s3cret", "token-of-lessor"
 EVENTS = {
     "network-vif-plugged",
     "network-vif-unplugged",
@@ -126,8 +132,8 @@ def _problem(event: dict[str, str]) -> str:
 
 
 @contextmanager
-def compute_api(auth: str = "none") -> Iterator[ComputeApi]:
-    """Run one on a port of its own; nothing that it was asked may have been wrong."""
+def compute_api(auth: str = "none", port: int = 0) -> Iterator[ComputeApi]:
+    """Run one, by default on any free port; nothing that it was asked may have been wrong."""
     api = ComputeApi(auth)
 
     class Handler(BaseHTTPRequestHandler):
@@ -163,7 +169,7 @@ def compute_api(auth: str = "none") -> Iterator[ComputeApi]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     api.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -174,3 +180,16 @@ def compute_api(auth: str = "none") -> Iterator[ComputeApi]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def main() -> None:
+    with compute_api(sys.argv[2], int(sys.argv[1])) as api:
+        while True:
+            for said in (api.events, api.wrong):
+                while said:
+                    print(json.dumps(said.pop(0)), flush=True)
+            time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()

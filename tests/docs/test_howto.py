@@ -6,6 +6,8 @@ Nobody follows add-a-host.md here: it has a token in it.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs/how-to"
 CLIENTS = ROOT / ".venv-clients/bin"
 ANSIBLE = ROOT / ".venv-ansible/bin"
+IN_THE_LAB = Path(__file__).parent / "in_the_lab"  # programs that stand for those of systemd
+COMPUTE_API = ROOT / "tests/api/compute_api.py"
 SETTINGS = """mkdir /etc/lessor
 cat > /etc/lessor/lessor.conf <<END
 [DEFAULT]
@@ -30,6 +34,8 @@ flat_network_bridge = br100
 END
 (lessor up >/tmp/up.log 2>&1 &)
 until lessor network create blue --cidr 10.0.0.0/24; do sleep 0.1; done"""
+CONTROLLER = """echo 127.0.0.1 controller > /run/hosts
+mount --bind /run/hosts /etc/hosts"""
 SET_UP = f"""git config --global safe.directory '*'
 git clone -q file:///mnt/repository /opt/lessor
 cd /opt/lessor
@@ -62,7 +68,8 @@ def in_the_lab(lab: Lab) -> Iterator[Reader]:
         def terminal(name: str) -> Terminal:
             node = lab.node("server" if name == FIRST else name)
             environment = node.env()
-            environment |= {"PATH": f"{CLIENTS}:{ANSIBLE}:{environment['PATH']}", "TERM": "xterm"}
+            path = f"{IN_THE_LAB}:{CLIENTS}:{ANSIBLE}:{environment['PATH']}"
+            environment |= {"PATH": path, "TERM": "xterm"}
             shell = ("setsid", "--ctty", "bash", "--norc", "--noprofile", "--noediting")
             made = Terminal((*node.entering(), *shell), environment)
             opened.callback(made.close)
@@ -91,7 +98,6 @@ def on_a_machine() -> Iterator[Reader]:
     "page",
     [
         "behind-a-router.md",
-        "behind-nova.md",
         "single-host-or-multi-host.md",
         pytest.param("use-ansible.md", marks=WITH_A_CLIENT),
         pytest.param("use-python.md", marks=WITH_A_CLIENT),
@@ -101,6 +107,20 @@ def on_a_machine() -> Iterator[Reader]:
 )
 def test_a_page_for_a_fleet_is_true(page: str, in_the_lab: Reader) -> None:
     read(page, in_the_lab)
+
+
+def test_the_page_about_nova_is_true(lab: Lab, in_the_lab: Reader) -> None:
+    server = lab.node("server")
+    lab.spawn("server", "compute", sys.executable, str(COMPUTE_API), "8774", "http_basic")
+    in_the_lab.terminal().run(CONTROLLER)
+    read("behind-nova.md", in_the_lab)
+    (event,) = map(json.loads, server.log("compute").read_text().splitlines())
+    assert event == {
+        "server_uuid": lab.api.find("ports", "vm1")["device_id"],
+        "name": "network-vif-plugged",
+        "status": "completed",
+        "tag": lab.api.find("ports", "vm1")["id"],
+    }
 
 
 @pytest.mark.long
