@@ -123,13 +123,20 @@ def test_a_port_without_addresses_says_so(shared: Server, rows: dict[str, dict[s
 
 
 def test_ports_are_found_by_how_they_are_plugged(server: Server) -> None:
-    server.token("h1")
+    server.token("dead")
+    able = {"run_id": "r", "physical_networks": ["physnet1"], "local_ip": "192.0.2.1"}
+    server.agents.post("/agent/v1/report", json=able, headers=server.token("h1"))
     flat, _ = server.network()
     tunnelled = server.make("network", **{"provider:network_type": "vxlan"})
-    for name, network in (("bridge", flat), ("ovs", tunnelled)):
-        server.make("port", name=name, network_id=network["id"], **{"binding:host_id": "h1"})
-    server.make("port", name="unbound", network_id=flat["id"])
-    for kind in ("bridge", "ovs", "unbound"):
+    made = {
+        "bridge": (flat, "h1"),
+        "ovs": (tunnelled, "h1"),
+        "unbound": (flat, ""),
+        "binding_failed": (tunnelled, "dead"),
+    }
+    for name, (network, host) in made.items():
+        server.make("port", name=name, network_id=network["id"], **{"binding:host_id": host})
+    for kind in made:
         assert server.names(f"/v2.0/ports?binding:vif_type={kind}") == [kind]
     assert server.names("/v2.0/ports?binding:vif_type=hw_veb") == []
 

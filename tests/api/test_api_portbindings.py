@@ -48,6 +48,19 @@ def test_a_port_is_prepared_for_another_host(server: Server, port: dict[str, Any
     assert unchanged == port
 
 
+def test_each_binding_says_for_itself_whether_it_can_be_plugged(
+    server: Server, port: dict[str, Any]
+) -> None:
+    server.token("dead")
+    answer = server.api.post(path(port), json={"binding": {"host": "dead"}})
+    assert answer.json()["binding"]["vif_type"] == "binding_failed"
+    rows = server.api.get(path(port)).json()["bindings"]
+    assert {row["host"]: row["vif_type"] for row in rows} == {
+        "h1": "bridge",
+        "dead": "binding_failed",
+    }
+
+
 def test_bindings_change_places_when_one_is_activated(server: Server, port: dict[str, Any]) -> None:
     prepare(server, port, profile={"there": 2})
     answer = server.api.put(path(port, "/h2/activate"))

@@ -54,7 +54,14 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
     def rendered(key: str, rows: Sequence[Binding]) -> list[Answer]:
         """Show bindings as the port's own would be shown, were it bound there."""
         port = store.port(key)
-        bound = [port if row.active else replace(port, binding_host=row.host) for row in rows]
+        others = [row.host for row in rows if not row.active]
+        failing = store.failing_hosts(port.network_id, others) if others else set()
+        bound = [
+            port
+            if row.active
+            else replace(port, binding_host=row.host, binding_failed=row.host in failing)
+            for row in rows
+        ]
         shown = bodies.shown(ports_api.RESOURCE, bound, calls.facts(bound))
         hosts = [row.host for row in rows]
         return bodies.shown(RESOURCE, rows, dict(zip(hosts, shown, strict=True)))

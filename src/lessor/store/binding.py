@@ -6,20 +6,20 @@ Said when it is bound, and kept: a host that falls silent later keeps the VMs it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
-from lessor.model import Host, Port
+from lessor.model import Port
 from lessor.store.hosts import Beats, has_network
 from lessor.store.rows import HOST, host_of
 from lessor.store.tables import hosts, networks, ports
 from lessor.store.writer import Tx
 
 _HOSTS = select(*HOST).where(hosts.c.name.in_(bindparam("keys", expanding=True)))
-_NETWORKS = select(networks.c.id, networks.c.network_type, networks.c.physical_network).where(
-    networks.c.id.in_(bindparam("keys", expanding=True))
+_NETWORK = select(networks.c.network_type, networks.c.physical_network).where(
+    networks.c.id == bindparam("network")
 )
 _SAY = (
     update(ports).where(ports.c.id == bindparam("port")).values(binding_failed=bindparam("fails"))
@@ -45,24 +45,29 @@ class Judge:
         names = {port.binding_host for port in made if port.binding_host is not None}
         if not names:
             return list(made)
-        known = self._hosts(tx, names)
-        ids = list({port.network_id for port in made})
-        wires = {row[0]: (row[1], row[2]) for row in tx.conn.execute(_NETWORKS, {"keys": ids})}
-        return [self._said(tx, port, known, *wires[port.network_id]) for port in made]
+        ids = {port.network_id for port in made}
+        failing = {key: self.failing(tx.conn, tx.now, key, names) for key in ids}
+        return [_said(tx, port, failing[port.network_id]) for port in made]
 
-    def _said(
-        self, tx: Tx, port: Port, known: dict[str, Host], kind: str, physical: str | None
-    ) -> Port:
-        host = known.get(port.binding_host or "")
-        fails = host is not None and not (host.alive and has_network(host, kind, physical))
-        if fails != port.binding_failed:
-            tx.conn.execute(_SAY, {"port": port.id, "fails": fails})
-        return replace(port, binding_failed=fails)
+    def failing(
+        self, conn: Connection, now: float, network_id: str, names: Collection[str]
+    ) -> set[str]:
+        """Return on which of these hosts a port of a network could not be plugged now.
 
-    def _hosts(self, tx: Tx, names: Iterable[str]) -> dict[str, Host]:
-        """Return hosts; for a while after the server's start, those that ever spoke are alive."""
-        young = tx.now - self.opened_at < self.down_s
-        since = 0.0 if young else self.beats.alive_since(tx.now)
-        rows = tx.conn.execute(_HOSTS, {"keys": sorted(names)})
-        found = [host_of(row, self.beats.known(), since) for row in rows]
-        return {host.name: host for host in found}
+        For a while after the server's start, hosts that ever spoke are alive.
+        """
+        young = now - self.opened_at < self.down_s
+        since = 0.0 if young else self.beats.alive_since(now)
+        known = self.beats.known()
+        kind, physical = conn.execute(_NETWORK, {"network": network_id}).one()
+        found = [host_of(row, known, since) for row in conn.execute(_HOSTS, {"keys": list(names)})]
+        return {
+            host.name for host in found if not (host.alive and has_network(host, kind, physical))
+        }
+
+
+def _said(tx: Tx, port: Port, failing: Collection[str]) -> Port:
+    fails = port.binding_host in failing
+    if fails != port.binding_failed:
+        tx.conn.execute(_SAY, {"port": port.id, "fails": fails})
+    return replace(port, binding_failed=fails)

@@ -65,8 +65,13 @@ def _plugged(vif_type: str) -> Any:
     tunnelled = ports.c.network_id.in_(
         select(networks.c.id).where(networks.c.network_type == overlay.VXLAN)
     )
-    bound = ports.c.binding_host.is_not(None)
-    known = {"unbound": ~bound, "ovs": bound & tunnelled, "bridge": bound & ~tunnelled}
+    bound, failed = ports.c.binding_host.is_not(None), ports.c.binding_failed
+    known = {
+        "unbound": ~bound,
+        "binding_failed": bound & failed,
+        "ovs": bound & ~failed & tunnelled,
+        "bridge": bound & ~failed & ~tunnelled,
+    }
     return known.get(vif_type, false())
 
 

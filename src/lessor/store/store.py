@@ -440,6 +440,10 @@ class Store:
         """Return a port's binding to a host, or raise NotFound."""
         return self._read(portbindings.of_host, port_id, host)
 
+    def failing_hosts(self, network_id: str, names: Collection[str]) -> set[str]:
+        """Return on which of these hosts a port of a network could not be plugged now."""
+        return self._read(self._judge.failing, self._clock(), network_id, names)
+
     def create_port_binding(self, port_id: str, values: Mapping[str, Any]) -> Binding:
         """Prepare a port for a further host; see `portbindings.create`."""
         return self._write(portbindings.create, port_id, values).value
