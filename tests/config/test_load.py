@@ -159,6 +159,26 @@ def test_a_wrong_value_is_refused_with_the_reason(tmp_path: Path, line: str, wor
     assert words in said
 
 
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        pytest.param("http://a:9697", ("http://a:9697",), id="one"),
+        pytest.param("http://b:1/, https://a:2", ("http://b:1", "https://a:2"), id="in-order"),
+    ],
+)
+def test_an_agent_is_told_one_server_or_several(
+    tmp_path: Path, text: str, urls: tuple[str, ...]
+) -> None:
+    written_there = load_agent(written(tmp_path, f"[DEFAULT]\nserver_url = {text}\n"))
+    assert written_there.server_url == urls
+    assert load_agent((), {"server_url": text}).server_url == urls
+
+
+def test_an_agent_without_any_server_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="server_url='': names no server"):
+        load_agent(written(tmp_path, "[DEFAULT]\nserver_url =\n"))
+
+
 def test_a_bridge_name_of_15_characters_is_taken(tmp_path: Path) -> None:
     text = "[DEFAULT]\nflat_network_bridge = br-123456789012\n"
     [mapping] = load_server(written(tmp_path, text)).flat_mappings

@@ -16,8 +16,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 
         def make(connection: str, *args: str) -> Process:
             made = Process(tmp_path / "state", connection, *args)
-            started.callback(made.process.wait)
-            started.callback(made.process.kill)
+            started.callback(made.end)
             return made
 
         yield make

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
-import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
+
+from tests.ports import Port
 
 START_S = 60
 
@@ -20,7 +19,8 @@ class Process:
 
     def __init__(self, folder: Path, connection: str, *args: str) -> None:
         folder.mkdir(exist_ok=True)
-        ports = [free_port() for _ in range(2)]
+        self._ports = [Port(), Port()]
+        ports = [port.number for port in self._ports]
         self.url, self.agents = (f"http://127.0.0.1:{port}" for port in ports)
         self.log = folder / f"log-{ports[0]}"
         with self.log.open("wb") as log:
@@ -50,15 +50,12 @@ class Process:
         self.process.kill()
         self.process.wait()
 
+    def end(self) -> None:
+        """Kill it if it is still there, and let others have its ports."""
+        self.kill()
+        for port in self._ports:
+            port.leave()
+
     def stop(self) -> None:
         self.process.terminate()
         assert self.process.wait(30) == 0, self.log.read_text()
-
-
-def free_port() -> int:
-    """Return a port that no client is given by chance: those begin at 32768."""
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as bound, suppress(OSError):
-            bound.bind(("127.0.0.1", port))
-            return port
