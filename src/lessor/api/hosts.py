@@ -28,7 +28,7 @@ RESOURCE = Resource(
         Field(name="network_host", kind=bool),
         Field(name="local_ip", kind=str | None, show=as_text("local_ip")),
         Field(name="availability_zone"),
-        Field(name="server"),
+        Field(name="server", query=text),
         Field(name="problems", kind=list[str], show=lambda row, _: [*row.problems]),
         Field(name="counts", kind=dict[str, int]),
         Field(name="created_at", show=as_time("created_at"), sort=True),
