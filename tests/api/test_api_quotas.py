@@ -92,6 +92,26 @@ def test_what_can_be_no_quota_is_refused(shared: Server, body: dict[str, Any]) -
     assert quota(shared, "p9")["port"] == -1
 
 
+def test_fewer_than_there_are_is_refused_if_that_is_asked(server: Server) -> None:
+    server.make("network", project_id="p1", **{"lessor:bridge": "br100"})
+    server.make("network", project_id="p1", **{"lessor:bridge": "br100"})
+
+    def put(**values: object) -> Any:
+        return server.api.put("/v2.0/quotas/p1", json={"quota": values})
+
+    refused = put(network=1, port=5, check_limit=True)
+    problem = refused.json()["NeutronError"]
+    assert (refused.status_code, problem["type"]) == (400, "HTTPBadRequest")
+    assert "limit 1 for network" in problem["message"]
+    assert "used 2" in problem["message"]
+    assert quota(server, "p1")["port"] == -1
+    for values in ({"network": 2}, {"network": -1}, {"network": 1, "force": True}):
+        answer = put(**values, check_limit=True)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["quota"]["network"] == values["network"]
+    assert put(network=0).status_code == 200
+
+
 def test_addresses_that_are_left_are_counted(server: Server) -> None:
     network, subnet = server.network("10.0.0.0/29")  # .1 is the gateway: five are left
     empty = server.make("network", name="empty", **{"lessor:bridge": "br200"})

@@ -134,6 +134,7 @@ ACTIONS: dict[str, tuple[str, str, Any, str]] = {
     "get_dhcp-agents": (
         "GET", "networks/{network}/dhcp-agents", None, "200 403 403 403 403 403 401",
     ),
+    "get_project": ("GET", "/v3/projects/p1", None, "200 200 403 200 403 403 401"),
     "get_metrics": ("GET", "/metrics", None, "200 403 403 403 403 403 401"),
 }  # fmt: skip
 NO_ID = "00000000-0000-0000-0000-000000000000"

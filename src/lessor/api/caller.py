@@ -14,7 +14,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from lessor.api.problems import answer_of
 from lessor.errors import LessorError, Unauthorized
 
-OPEN_PATHS = frozenset({"/", "/healthz"})  # versions and health: asked before anybody logs in
+# versions and health: asked before anybody logs in
+OPEN_PATHS = frozenset({"/", "/v3", "/v3/", "/healthz"})
 # What auth_token would tell the application behind it: nobody else may.
 _IDENTITY = re.compile(
     rb"x-(service-)?(identity-status|user.*|project.*|tenant.*|domain.*|roles?|service-catalog"

@@ -49,6 +49,10 @@ KNOWN: Mapping[str, tuple[str, str]] = {
     "project-id": ("project_id field enabled", "project_id means the same as tenant_id"),
     "provider": ("Provider Network", "The physical network behind a network"),
     "rbac-policies": ("RBAC Policies", "Networks shared with single projects"),
+    "quota-check-limit": (
+        "Quota engine limit check",
+        "check_limit: a quota of fewer than there are is refused",
+    ),
     "quota_details": ("Quota details management support", "How much of a quota is used"),
     "quotas": ("Quota management support", "How many of each thing a project may have"),
     "revision-if-match": (

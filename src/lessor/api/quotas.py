@@ -45,8 +45,9 @@ def _detailed() -> type[Struct]:
 
 
 def _body() -> type[Struct]:
-    fields = [(name, Most | UnsetType, UNSET) for name in RESOURCES]
-    inner = msgspec.defstruct("QuotaUpdate", fields, forbid_unknown_fields=True)
+    limits = [(name, Most | UnsetType, UNSET) for name in RESOURCES]
+    switches = [(name, bool, False) for name in ("check_limit", "force")]
+    inner = msgspec.defstruct("QuotaUpdate", [*limits, *switches], forbid_unknown_fields=True)
     return msgspec.defstruct("QuotaUpdateBody", [("quota", inner)], forbid_unknown_fields=True)
 
 
@@ -82,7 +83,8 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     def update(project: str, data: Struct) -> Answer:
         given: Any = getattr(data, "quota")  # noqa: B009 - the type is made at run time
         values = {n: most for n in RESOURCES if (most := getattr(given, n)) is not UNSET}
-        return {"quota": _shown(project, store.set_quotas(project, values))}
+        check = given.check_limit and not given.force
+        return {"quota": _shown(project, store.set_quotas(project, values, check=check))}
 
     def reset(project: str) -> None:
         store.reset_quotas(project)

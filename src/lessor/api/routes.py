@@ -127,7 +127,7 @@ def json_body(kind: Any) -> Any:
     return Annotated[kind, BodyKwarg(media_type=RequestEncodingType.JSON)]
 
 
-def typed(name: str, doc: str, function: Callable[..., Any], **kinds: Any) -> Callable[..., Any]:
+def typed(name: str, doc: str, function: Callable[..., Any], /, **kinds: Any) -> Callable[..., Any]:
     """Give a handler the name, the words and the types that the framework reads from it.
 
     The types are made at run time, so they can't stand in its `def`.

@@ -150,6 +150,12 @@ LIMITS = (
     Rule("update_quota", ADMIN),
     Rule("delete_quota", ADMIN),
     Rule("get_network_ip_availability", ADMIN),
+    Rule(
+        "get_project",
+        f"{ADMIN} or project_id:%(project_id)s",
+        "/v3/projects, which is there without Keystone",
+    ),
+    Rule("list_projects", ADMIN, "the same"),
 )
 BINDINGS = (
     Rule("get_port_binding", SERVICE),

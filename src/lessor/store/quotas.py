@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from lessor.errors import Conflict
+from lessor.errors import Conflict, Invalid
 from lessor.settings import ServerSettings
 from lessor.store.dialect import insert
 from lessor.store.tables import networks, ports, quotas, subnetpools, subnets
@@ -65,9 +65,24 @@ def projects(conn: Connection, settings: ServerSettings) -> dict[str, dict[str, 
     return found
 
 
-def set_limits(tx: Tx, project_id: str, values: Mapping[str, int]) -> dict[str, int]:
-    """Set quotas of a project; what isn't named stays. Fewer than there are only stops new ones."""
+def set_limits(
+    tx: Tx, project_id: str, values: Mapping[str, int], *, check: bool = False
+) -> dict[str, int]:
+    """Set quotas of a project; what isn't named stays.
+
+    Fewer than there are only stops new ones; `check` refuses that, as Neutron's `check_limit` does.
+
+    Raises:
+        Invalid: there are more already.
+    """
+    used = usage(tx.conn, project_id) if check else {}
     for name, most in values.items():
+        if most != UNLIMITED and most < used.get(name, 0):
+            raise Invalid(
+                f"quota limit {most} for {name} must be greater than or equal to already used "
+                f"{used[name]}: leave check_limit out, or say force",
+                type_="HTTPBadRequest",
+            )
         row = insert(quotas).values(project_id=project_id, resource=name, most=most)
         key = [quotas.c.project_id, quotas.c.resource]
         tx.conn.execute(row.on_conflict_do_update(index_elements=key, set_={"most": most}))

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Self, TypeVar, cast
 
@@ -54,6 +55,7 @@ from lessor.store import (
     portbindings,
     portrows,
     ports,
+    projects,
     quotas,
     rbac,
     revisions,
@@ -483,13 +485,20 @@ class Store:
         """Return how many of each thing a project has."""
         return self._read(quotas.usage, project_id)
 
-    def set_quotas(self, project_id: str, values: Mapping[str, int]) -> dict[str, int]:
-        """Set some quotas of a project; return all."""
-        return self._write(quotas.set_limits, project_id, values).value
+    def set_quotas(
+        self, project_id: str, values: Mapping[str, int], *, check: bool = False
+    ) -> dict[str, int]:
+        """Set some quotas of a project; return all. See `quotas.set_limits`."""
+        set_limits = partial(quotas.set_limits, check=check)
+        return self._write(set_limits, project_id, values).value
 
     def reset_quotas(self, project_id: str) -> None:
         """Give a project the default quotas again."""
         self._write(quotas.reset, project_id)
+
+    def projects(self) -> list[str]:
+        """Return the projects that own something, or that somebody set quotas for."""
+        return self._read(projects.known)
 
     def ip_availability(self, network_ids: Sequence[str]) -> dict[str, list[Room]]:
         """Return how many addresses the subnets of these networks have, and have given."""
