@@ -46,6 +46,9 @@ class Process:
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.05)
 
+    def last_words(self) -> str:
+        return f"{self.url} said last:\n{self.log.read_text()[-20_000:]}\n"
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()

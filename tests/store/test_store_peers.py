@@ -10,9 +10,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
-from lessor.errors import Conflict, Invalid
+from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.model import Report, ViewRequest
 from lessor.settings import NovaSettings, ServerSettings
 from lessor.store import fleet, postgres
@@ -232,6 +232,21 @@ def test_a_database_that_was_away_is_followed_again(
     wait_for(lambda: EVERYONE in heard)
     wait_for(lambda: cloud.store._peers.keeps)
     cloud.store.close()
+
+
+def test_a_read_whose_connection_breaks_is_refused_with_a_sentence(
+    pair: tuple[Cloud, Cloud], postgres: Cluster
+) -> None:
+    store = pair[0].store
+
+    def break_off(conn: Connection) -> None:
+        pid = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        postgres.execute("postgres", f"SELECT pg_terminate_backend({pid})".encode())
+        conn.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(Unavailable, match="can't be read now"):
+        store._read(break_off)
+    assert store.networks() == []
 
 
 def test_two_servers_that_start_together_make_the_tables_once(

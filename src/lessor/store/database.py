@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -111,7 +111,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
             try:
                 yield conn
             except BaseException:
-                conn.exec_driver_sql("ROLLBACK")
+                _undo(conn)
                 raise
             conn.exec_driver_sql("COMMIT")
     except DBAPIError as error:
@@ -138,11 +138,20 @@ def _begun(engine: Engine) -> Connection:
 
 
 def _ended(conn: Connection) -> None:
+    if conn.invalidated:  # what broke it is on its way to the caller
+        return
     try:
         conn.exec_driver_sql("ROLLBACK")
     except DBAPIError:
         conn.invalidate()
         raise
+
+
+def _undo(conn: Connection) -> None:
+    """Roll back, where there is still something: whoever calls has an error to raise already."""
+    with suppress(DBAPIError):
+        if not conn.invalidated:
+            conn.exec_driver_sql("ROLLBACK")
 
 
 def remembered(conn: Connection, name: str) -> str:
@@ -184,13 +193,13 @@ def _migrate(conn: Connection) -> None:
     try:
         command.upgrade(config, HEAD)
     except CommandError as error:
-        conn.exec_driver_sql("ROLLBACK")
+        _undo(conn)
         raise Unavailable(
             f"the database's tables are version {_version(conn)!r}, which this Lessor (it knows up "
             f"to {HEAD!r}) does not know: {error}; run the newer Lessor that made them"
         ) from error
     except BaseException:
-        conn.exec_driver_sql("ROLLBACK")
+        _undo(conn)
         raise
     conn.exec_driver_sql("COMMIT")
 
