@@ -25,7 +25,11 @@ from tests.conftest import ENGINES
 from tests.postgres import Cluster
 
 Json = dict[str, Any]
-PLURALS = {"address": "addresses", "address_scope": "address-scopes"}
+PLURALS = {
+    "address": "addresses",
+    "address_scope": "address-scopes",
+    "rbac_policy": "rbac-policies",
+}
 
 
 @dataclass
@@ -106,7 +110,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _bound() -> socket.socket:
-    bound = socket.socket()
+    bound = socket.socket(proto=socket.IPPROTO_TCP)  # else asyncio leaves Nagle on: 40 ms an answer
     bound.bind(("127.0.0.1", 0))
     bound.listen(64)
     return bound
