@@ -8,7 +8,7 @@
     ├── NotFound         no such network, port, host ...                                404
     ├── Conflict         can't be done as things are now                                409
     │   ├── InUse        something still depends on it
-    │   └── Exhausted    nothing left to give: addresses, MACs, VNIs
+    │   └── Exhausted    nothing left to give: addresses
     ├── Outdated         the row has changed since the caller read it                   412
     ├── Unavailable      the store or the server can't answer now; try again            503
     ├── CommandError     a program we ran failed

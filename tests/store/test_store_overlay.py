@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lessor.core.view import merge, request
-from lessor.errors import Conflict, Exhausted, Invalid
+from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.model import AddressState, Network, Port, Subnet, View
 from tests.store.store_cloud import Cloud, by, ips_of
 
@@ -121,7 +121,7 @@ def test_the_lowest_free_vni_is_chosen(make_cloud: Callable[..., Cloud]) -> None
     cloud = make_cloud(vni_ranges=((5, 6), (2, 3)))
     made = [vxlan(cloud, None) for _ in range(4)]
     assert [network.segmentation_id for network in made] == [2, 3, 5, 6]
-    with pytest.raises(Exhausted, match="no VNI is free") as caught:
+    with pytest.raises(Unavailable, match="no VNI is free") as caught:
         vxlan(cloud, None)
     assert caught.value.type == "NoNetworkAvailable"
     for n in (2, 1):

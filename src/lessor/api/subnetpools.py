@@ -25,7 +25,8 @@ from lessor.api.fields import (
     Resource,
     constant,
     flag,
-    text,
+    number_or_none,
+    text_or_none,
 )
 from lessor.api.routes import Answer, AnyRequest, Calls, json_body, route, routes, typed, visible
 from lessor.api.subnets import PrefixLength
@@ -84,12 +85,12 @@ RESOURCE = Resource(
             accept=_prefixes,
             show=_show_prefixes,
         ),
-        Field(name="default_quota", kind=Quota | None, on="cu", query=int, sort=True),
+        Field(name="default_quota", kind=Quota | None, on="cu", query=number_or_none, sort=True),
         _length("min_prefixlen"),
         _length("default_prefixlen"),
         _length("max_prefixlen"),
         Field(name="ip_version", kind=int, show=constant(4), fixed="4"),
-        Field(name="address_scope_id", kind=Name | None, on="cu", query=text, sort=True),
+        Field(name="address_scope_id", kind=Name | None, on="cu", query=text_or_none, sort=True),
         Field(name="shared", kind=bool, on="c", query=flag),
         Field(name="is_default", kind=bool, on="cu", query=flag),
         *TAGS,

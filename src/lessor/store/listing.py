@@ -110,7 +110,7 @@ class Listing:
         if at is None:
             raise NotFound(
                 f"there is no {self.noun} {marker} to go on from; its id may have been deleted",
-                type_=f"{self.noun.capitalize()}NotFound",
+                type_=f"{self.noun.title().replace(' ', '')}NotFound",
             )
         steps = []
         for n, (column, down) in enumerate(order):

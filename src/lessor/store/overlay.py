@@ -65,7 +65,7 @@ def shape(tx: Tx, values: NetworkValues) -> dict[str, Any]:
 
     Raises:
         Invalid: it asks for what only flat networks have, or for a number out of range.
-        Exhausted: every VNI is in use.
+        Unavailable: every VNI is in use.
     """
     if wrong := [name for name in _OF_FLAT if values.get(name)]:
         raise Invalid(

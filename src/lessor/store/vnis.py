@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, exists, select, union_all
 from sqlalchemy.exc import IntegrityError
 
-from lessor.errors import Conflict, Exhausted, Invalid
+from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.settings import ServerSettings
 from lessor.store.tables import networks
 from lessor.store.writer import Tx
@@ -50,14 +50,14 @@ def vni(tx: Tx, asked: int | None) -> int:
 
     Raises:
         Invalid: the one asked for is out of range.
-        Exhausted: every VNI is in use.
+        Unavailable: every VNI is in use.
     """
     if asked is not None:
         _check_range(tx.settings, asked)
         return asked
     found = lowest_free(tx)
     if found is None:
-        raise Exhausted(
+        raise Unavailable(
             f"no VNI is free: every one of vni_ranges {_ranges(tx.settings)} is a network's; "
             "delete networks, or widen vni_ranges",
             type_="NoNetworkAvailable",
