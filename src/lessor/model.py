@@ -296,6 +296,8 @@ class Host:
     server: str = ""  # that its agent speaks to, of several; "" where it knows only one
     datapath_type: str = ""  # of its Open vSwitch bridges: system or netdev; "": not said
     in_sync: bool = False
+    admin_state_up: bool = True  # False: it is to have no DHCP servers of overlay networks
+    description: str = ""
     problems: tuple[str, ...] = ()  # what is pending or failing there, a line each
     counts: dict[str, int] = field(default_factory=dict)  # networks, ports, leases, dhcp_servers
 

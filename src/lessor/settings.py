@@ -109,6 +109,7 @@ class ServerSettings:
     subnet_quota: int | None = None
     port_quota: int | None = None
     subnetpool_quota: int | None = -1
+    rbac_policy_quota: int | None = None
     max_body_bytes: int = 1 << 20
     nova: NovaSettings | None = None  # None: nobody is told of VMs' ports
     notify_nova_on_port_status_changes: bool = True

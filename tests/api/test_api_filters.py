@@ -6,7 +6,22 @@ from typing import Any
 
 import pytest
 
-from lessor.api import addresses, agents, hosts, instances, leases, networks, ports, subnets
+from lessor.api import (
+    address_scopes,
+    addresses,
+    agents,
+    availability,
+    fields,
+    hosts,
+    instances,
+    leases,
+    networks,
+    ports,
+    rbac,
+    subnetpools,
+    subnets,
+    zones,
+)
 from lessor.api.fields import Field, Resource
 
 Server = Any  # tests/api/conftest.py
@@ -19,7 +34,17 @@ RESOURCES = (
     addresses.RESOURCE,
     hosts.RESOURCE,
     agents.RESOURCE,
+    subnetpools.RESOURCE,
+    address_scopes.RESOURCE,
+    rbac.RESOURCE,
+    availability.RESOURCE,
+    zones.RESOURCE,
 )
+PATHS = {
+    "address_scopes": "address-scopes",
+    "rbac_policies": "rbac-policies",
+    "network_ip_availabilities": "network-ip-availabilities",
+}
 NO_ID = "00000000-0000-0000-0000-000000000000"
 # Filters whose text is not the value that is shown: what finds the row, and what does not.
 WORDS = {
@@ -32,6 +57,7 @@ WORDS = {
     "security_groups": ("", NO_ID),
     "service_types": ("", "compute:nova"),
     "at": None,  # tests/api/test_api_agents.py
+    "ip_version": ("4", "6"),
 }
 # Other values than the row's, where not just any text will do.
 OTHERS = {
@@ -42,6 +68,7 @@ OTHERS = {
     "state": "leased",
     "mac_address": "fa:16:3e:ff:ff:ff",
     "provider:segmentation_id": "77",
+    "default_quota": "77",
 }
 OWN_OTHERS = {bool: lambda value: str(not value), int: lambda value: str(value + 1)}
 
@@ -81,13 +108,29 @@ def world(shared: Server) -> dict[str, list[dict[str, Any]]]:
     shared.make("port", network_id=other["id"], name="p2")
     shared.make("instance", name="i2")
     shared.token("h2")
+    scope = shared.make("address_scope", name="a1", ip_version=4, project_id="p1", shared=True)
+    shared.make("address_scope", name="a2", ip_version=4)
+    pool = {"prefixes": ["10.128.0.0/9"], "default_prefixlen": 24, "default_quota": 512}
+    pool |= {"min_prefixlen": 16, "max_prefixlen": 28, "shared": True, "is_default": True}
+    shared.make("subnetpool", name="o1", address_scope_id=scope["id"], **pool, **common)
+    shared.make("subnetpool", name="o2", prefixes=["192.168.0.0/16"])
+    policy = {"object_type": "network", "object_id": network["id"], "action": "access_as_shared"}
+    for target in ("p2", "p3"):
+        shared.make("rbac_policy", target_tenant=target, project_id="p1", **policy)
+    for name, zone in (("z1", "north"), ("z2", "south")):
+        said = {"run_id": name, "availability_zone": zone}
+        shared.agents.post("/agent/v1/report", json=said, headers=shared.token(name))
     plurals = [resource.plural for resource in RESOURCES]
     return {plural: _rows(shared, plural) for plural in plurals}
 
 
+def _at(plural: str) -> str:
+    return f"/v2.0/{PATHS.get(plural, plural)}"
+
+
 def _rows(server: Server, plural: str) -> list[dict[str, Any]]:
     """Return all rows, first the one that all is said of."""
-    rows: list[dict[str, Any]] = server.api.get(f"/v2.0/{plural}").json()[plural]
+    rows: list[dict[str, Any]] = server.api.get(_at(plural)).json()[plural]
     return sorted(rows, key=lambda row: row.get("description") != "words")
 
 
@@ -100,11 +143,11 @@ SORTS = [(resource, field) for resource in RESOURCES for field in resource.field
 
 
 def _key(row: dict[str, Any]) -> str:
-    return str(row.get("id") or (row["network_id"], row["address"]))
+    return str(row.get("id") or [row.get(name) for name in ("network_id", "address", "name")])
 
 
 def _found(server: Server, plural: str, name: str, text: str) -> set[str]:
-    answer = server.api.get(f"/v2.0/{plural}", params={name: text})
+    answer = server.api.get(_at(plural), params={name: text})
     assert answer.status_code == 200, answer.text
     return {_key(row) for row in answer.json()[plural]}
 
@@ -145,7 +188,7 @@ def test_a_repeated_filter_is_either(
         return
     rows = [row for row in world[resource.plural] if row.get("mac_address", "") is not None]
     texts = ["" if row[field.name] is None else str(row[field.name]) for row in rows]
-    answer = shared.api.get(f"/v2.0/{resource.plural}", params={field.name: texts})
+    answer = shared.api.get(_at(resource.plural), params={field.name: texts})
     assert {_key(row) for row in answer.json()[resource.plural]} >= {_key(row) for row in rows}
 
 
@@ -157,12 +200,44 @@ def test_each_sort_key_sorts_both_ways(
 ) -> None:
     def values(turn: str) -> list[Any]:
         params = {"sort_key": field.name, "sort_dir": turn}
-        answer = shared.api.get(f"/v2.0/{resource.plural}", params=params)
+        answer = shared.api.get(_at(resource.plural), params=params)
         assert answer.status_code == 200, answer.text
         return [row[field.name] for row in answer.json()[resource.plural]]
 
     assert len(values("asc")) == len(world[resource.plural])
     assert values("asc") == values("desc")[::-1]
+
+
+PLAIN = (fields.text, fields.text_or_none, fields.split)  # these can mean any text
+CHECKED = [(resource, field) for resource, field in CASES if field.query not in PLAIN]
+
+
+@pytest.mark.parametrize(
+    ("resource", "field"), CHECKED, ids=[f"{r.plural}-{f.name}" for r, f in CHECKED]
+)
+def test_a_filter_that_can_not_be_meant_is_refused_by_name(
+    shared: Server, resource: Resource, field: Field
+) -> None:
+    answer = shared.api.get(_at(resource.plural), params={field.name: "?"})
+    if field.fixed is not None and field.kind is not bool:
+        assert answer.json()[resource.plural] == []  # it is compared as a text
+        return
+    assert answer.status_code == 400
+    message = answer.json()["NeutronError"]["message"]
+    assert field.name in message or "'?'" in message
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=[r.plural for r in RESOURCES])
+def test_each_field_can_be_asked_for_alone(
+    shared: Server, world: dict[str, list[dict[str, Any]]], resource: Resource
+) -> None:
+    for field in resource.fields:
+        answer = shared.api.get(_at(resource.plural), params={"fields": field.name})
+        if field.write_only:
+            assert answer.status_code == 400
+        else:
+            names = [set(row) for row in answer.json()[resource.plural]]
+            assert names == [{field.name}] * len(world[resource.plural])
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=[r.plural for r in RESOURCES])
@@ -174,7 +249,7 @@ def test_no_field_is_without_a_filter_by_mistake(resource: Resource) -> None:
         "end_reason", "created_at", "updated_at", "heartbeat_at", "heartbeat_timestamp",
         "leased_until", "version", "network_host", "in_sync", "local_ip", "password",
         "user_data", "topic", "resources_synced", "availability_zone", "description",
-        "l2_adjacency", "tags", "ipv4_address_scope", "ipv6_address_scope", "use_default_subnetpool", "prefixlen",
+        "l2_adjacency", "tags", "total_ips", "used_ips", "ipv4_address_scope", "ipv6_address_scope", "use_default_subnetpool", "prefixlen",
         *ports.NOTHING,
     }  # fmt: skip
     known = {field.name for field in _filters(resource)} | free

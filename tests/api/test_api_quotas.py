@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 Server = Any  # tests/api/conftest.py
-OPEN = {"network": -1, "subnet": -1, "port": -1, "subnetpool": -1}
+OPEN = {"network": -1, "subnet": -1, "port": -1, "subnetpool": -1, "rbac_policy": -1}
+PLURALS = {"rbac_policy": "rbac_policies"}
 
 
 def quota(server: Server, rest: str) -> dict[str, Any]:
@@ -46,11 +47,13 @@ def test_what_is_set_counts_and_what_is_not_stays(serve: Callable[..., Server]) 
 
 def _bodies(network_id: str) -> dict[str, list[dict[str, Any]]]:
     common = {"project_id": "p1"}
+    policy = {"object_type": "network", "object_id": network_id, "action": "access_as_shared"}
     return {
         "network": [{"lessor:bridge": "br100"} | common for _ in range(3)],
         "subnet": [{"network_id": network_id, "cidr": f"10.{n}.0.0/24"} | common for n in "123"],
         "port": [{"network_id": network_id} | common for _ in range(3)],
         "subnetpool": [{"name": n, "prefixes": [f"10.{n}.0.0/16"]} | common for n in "123"],
+        "rbac_policy": [{**policy, "target_tenant": f"t{n}"} | common for n in "123"],
     }
 
 
@@ -59,12 +62,13 @@ def test_one_more_than_the_quota_is_refused(server: Server, noun: str) -> None:
     network, _ = server.network("10.200.0.0/24")
     set_quota(server, "p1", **{noun: 2})
     bodies = _bodies(network["id"])[noun]
-    path = f"/v2.0/{noun}s"
-    before = len(server.api.get(path).json()[f"{noun}s"])
+    plural = PLURALS.get(noun, f"{noun}s")
+    path = f"/v2.0/{plural.replace('_', '-')}"
+    before = len(server.api.get(path).json()[plural])
 
-    bulk = server.api.post(path, json={f"{noun}s": bodies})
+    bulk = server.api.post(path, json={plural: bodies})
     assert (bulk.status_code, bulk.json()["NeutronError"]["type"]) == (409, "OverQuota")
-    assert len(server.api.get(path).json()[f"{noun}s"]) == before
+    assert len(server.api.get(path).json()[plural]) == before
 
     made = [server.api.post(path, json={noun: body}) for body in bodies]
     assert [answer.status_code for answer in made] == [201, 201, 409]

@@ -186,11 +186,14 @@ class Access:
         self._check_project(values)
         if "project_id" in resource.by_name and resource.singular != "subnet":
             values.setdefault("project_id", self.caller.project_id)  # a subnet's is its network's
-        network_id = _network_of(values)
-        self._check_named(values if network_id is None else {**values, "network_id": network_id})
+        shared = _shared_by(values)
+        network_id = values.get("network_id", shared.get("network_id"))
+        self._check_named({**values, **shared})
         given = dict(_given(resource, body))
         project = {key: values.get("project_id", "") for key in ("project_id", "tenant_id")}
-        target = _Target(given | project, lambda: self._network(network_id))
+        target = _Target(
+            given | project, lambda: self._network(network_id), lambda: self._object(shared)
+        )
         self._check(f"create_{resource.singular}", resource, given, target)
         return values
 
@@ -257,6 +260,14 @@ class Access:
             self._networks[network_id] = found[0] if found else None
         return self._networks.get(network_id or "")
 
+    def _object(self, shared: Mapping[str, Any]) -> Any:
+        """Return what a policy is to share; None if there is no such thing."""
+        for attribute, key in shared.items():
+            if attribute in self._named:
+                found = self._named[attribute](Query(filters={"id": (key,)}))
+                return found[0] if found else None
+        return None
+
     def _check_named(self, values: Mapping[str, Any]) -> None:
         """Raise NotFound if a value names something that the caller may not see."""
         if self.caller.scope is None:
@@ -278,28 +289,40 @@ def _not_found(noun: str, key: str) -> NotFound:
     return NotFound(f"there is no {words} {key}", type_=f"{name}NotFound")
 
 
-def _network_of(values: Values) -> str | None:
-    """Return the network that something is made on, or that is to be shared."""
-    shared = values.get("object_id") if values.get("object_type") == "network" else None
-    found: str | None = values.get("network_id", shared)
-    return found
+def _shared_by(values: Values) -> dict[str, Any]:
+    """Return what an RBAC policy is to share, as an attribute would name it; of others nothing."""
+    if "object_type" not in values:
+        return {}
+    return {f"{values['object_type']}_id": values.get("object_id")}
+
+
+def _nothing() -> None:
+    return None
 
 
 class _Target(dict[str, Any]):
-    """What a rule is asked about; its network is found when a rule asks for it."""
+    """What a rule is asked about; its network, or what it shares, is found when a rule asks for it."""
 
-    def __init__(self, known: Mapping[str, Any], network: Callable[[], Network | None]) -> None:
+    def __init__(
+        self,
+        known: Mapping[str, Any],
+        network: Callable[[], Any],
+        shared: Callable[[], Any] = _nothing,
+    ) -> None:
         super().__init__(known)
-        self._network = network
+        self._others = {"network": network, "object": shared}
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or (
-            isinstance(name, str) and name.startswith("network:") and self._network() is not None
+            isinstance(name, str) and ":" in name and self._other(name) is not None
         )
 
+    def _other(self, name: str) -> Any:
+        return self._others.get(name.partition(":")[0], _nothing)()
+
     def __missing__(self, name: str) -> Any:
-        attribute = name.removeprefix("network:").replace("tenant_id", "project_id")
-        return getattr(self._network(), attribute, "")
+        attribute = name.partition(":")[2].replace("tenant_id", "project_id")
+        return getattr(self._other(name), attribute, "")
 
 
 def _given(resource: Resource, body: Struct) -> Iterator[tuple[str, Any]]:

@@ -9,12 +9,13 @@ from typing import Any
 
 from litestar.handlers import HTTPRouteHandler
 
-from lessor.api.fields import Field, Resource, constant, flag, text
+from lessor.api.fields import Field, LongText, Resource, constant, flag, text
 from lessor.api.routes import Calls, routes
 from lessor.errors import NotFound
 from lessor.model import Host
 from lessor.store.query import Query
 from lessor.store.store import Store
+from lessor.store.values import HostValues
 
 KIND, BINARY = "DHCP agent", "lessor-agent"
 
@@ -50,11 +51,11 @@ RESOURCE = Resource(
         Field(name="binary", show=constant(BINARY), fixed=BINARY),
         Field(name="topic", show=constant("dhcp_agent")),
         Field(name="host", attr="name", query=text, sort=True),
-        Field(name="admin_state_up", kind=bool, show=constant(True), fixed="true"),
+        Field(name="admin_state_up", kind=bool, on="u", query=flag),
         Field(name="alive", kind=bool, query=flag),
         Field(name="resources_synced", kind=bool, attr="in_sync"),
         Field(name="availability_zone", query=text),
-        Field(name="description", show=constant("")),
+        Field(name="description", kind=LongText, on="u", query=text),
         Field(name="configurations", kind=dict[str, Any], show=_configurations),
         Field(name="created_at", show=_time("created_at"), sort=True),
         Field(name="started_at", kind=str | None, show=_time("started_at")),
@@ -73,6 +74,19 @@ def agent(store: Store, key: str) -> Host:
 
 
 def handlers(store: Store) -> list[HTTPRouteHandler]:
-    """Return the routes of agents."""
-    calls = Calls(rows=store.hosts, row=partial(agent, store), marker=lambda row: str(row.name))
+    """Return the routes of agents; DELETE is that of the host."""
+
+    def update(key: str, values: HostValues) -> Host:
+        return store.update_host(agent(store, key).name, values)
+
+    def delete(key: str) -> None:
+        store.delete_host(agent(store, key).name)
+
+    calls = Calls(
+        rows=store.hosts,
+        row=partial(agent, store),
+        update=update,
+        delete=delete,
+        marker=lambda row: str(row.name),
+    )
     return routes(RESOURCE, calls)

@@ -17,7 +17,15 @@ UPDATED = "2026-11-22T00:00:00-00:00"
 KNOWN: Mapping[str, tuple[str, str]] = {
     "address-scope": ("Address scope", "Subnet pools that don't overlap"),
     "agent": ("agent", "The agents that serve networks"),
+    "agent-resources-synced": (
+        "Agent's Resource View Synced to Placement",
+        "Here: whether an agent has all that the server says",
+    ),
     "allowed-address-pairs": ("Allowed Address Pairs", "Further addresses a port may send with"),
+    "auto-allocated-topology": (
+        "Auto Allocated Topology Services",
+        "A project gets a network and a subnet for the asking",
+    ),
     "availability_zone": ("Availability Zone", "Which zones hosts are in"),
     "binding-extended": (
         "Port Bindings Extended",
@@ -48,10 +56,18 @@ KNOWN: Mapping[str, tuple[str, str]] = {
     "port-security": ("Port Security", "Protection of ports can be switched off"),
     "project-id": ("project_id field enabled", "project_id means the same as tenant_id"),
     "provider": ("Provider Network", "The physical network behind a network"),
+    "rbac-address-scope": (
+        "Add address_scope type to RBAC",
+        "Address scopes shared with single projects",
+    ),
     "rbac-policies": ("RBAC Policies", "Networks shared with single projects"),
     "quota-check-limit": (
         "Quota engine limit check",
         "check_limit: a quota of fewer than there are is refused",
+    ),
+    "rbac-subnetpool": (
+        "Add subnetpool type to RBAC",
+        "Subnet pools shared with single projects",
     ),
     "quota_details": ("Quota details management support", "How much of a quota is used"),
     "quotas": ("Quota management support", "How many of each thing a project may have"),

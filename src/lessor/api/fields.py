@@ -156,7 +156,7 @@ def constant(value: Any) -> Callable[[Any, Any], Any]:
     return lambda _row, _facts: value
 
 
-def unset(name: str, value: Any, kind: Any) -> Field:
+def unset(name: str, value: Any, kind: Any, why: str = "leave it out") -> Field:
     """Return a field that always has one value, which a client may repeat and not change.
 
     Clients say what they leave alone, too: "router:external": false. That is no reason to refuse.
@@ -164,7 +164,7 @@ def unset(name: str, value: Any, kind: Any) -> Field:
 
     def accept(given: Any) -> Any:
         if (given if given is not None else value) != value:
-            raise Invalid(f"{given!r} is not supported; leave it out")
+            raise Invalid(f"{given!r} is not supported; {why}")
         return value
 
     says = "" if value is None or value == [] else str(value)

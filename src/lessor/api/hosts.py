@@ -23,6 +23,8 @@ RESOURCE = Resource(
         Field(name="name", on="c", required=True, query=text, sort=True),
         Field(name="alive", kind=bool, query=flag),
         Field(name="in_sync", kind=bool),
+        Field(name="admin_state_up", kind=bool, query=flag),
+        Field(name="description", query=text),
         Field(name="version"),
         Field(name="physical_networks", kind=list[str], show=lambda r, _: [*r.physical_networks]),
         Field(name="network_host", kind=bool),

@@ -36,6 +36,10 @@ from lessor.model import Network
 from lessor.settings import FlatMapping, ServerSettings
 from lessor.store.store import Store
 
+NO_ROUTERS = (
+    "there are no routers, so no network leads out by one: VMs of a flat network reach the outside "
+    "by their gateway. Leave it out"
+)
 Mtu = Annotated[int, Meta(ge=68, le=65535)]  # RFC 791: the least that IPv4 allows
 
 
@@ -70,8 +74,8 @@ RESOURCE = Resource(
         Field(name="admin_state_up", kind=bool, on="cu", query=flag, sort=True),
         Field(name="status", show=constant("ACTIVE"), fixed="ACTIVE", sort=True),
         Field(name="shared", kind=bool, on="cu", query=flag, sort=True),
-        unset("router:external", value=False, kind=bool),
-        unset("is_default", value=False, kind=bool),
+        unset("router:external", value=False, kind=bool, why=NO_ROUTERS),
+        unset("is_default", value=False, kind=bool, why=NO_ROUTERS),
         unset("qos_policy_id", value=None, kind=str | None),
         Field(name="l2_adjacency", kind=bool, show=constant(True)),
         Field(name="subnets", kind=list[str], show=lambda row, facts: facts.subnets[row.id]),

@@ -51,6 +51,11 @@ BASE = (
         "rule:member and project_id:%(network:project_id)s",
         "on a network of his own project",
     ),
+    Rule(
+        "object_owner",
+        "rule:member and project_id:%(object:project_id)s",
+        "of what is to be shared",
+    ),
     Rule("owner", "project_id:%(project_id)s", "of the same project"),
     Rule("admin_or_owner", "rule:context_is_admin or rule:owner"),
     Rule("admin_or_network_owner", "rule:context_is_admin or rule:network_owner"),
@@ -123,7 +128,7 @@ POOLS = (
     *_attributes("create update", "address_scope", ("shared",), ADMIN),
 )
 SHARING = (
-    Rule("create_rbac_policy", NET_OWNER),
+    Rule("create_rbac_policy", "rule:admin_only or rule:object_owner"),
     Rule("create_rbac_policy:target_tenant", "rule:restrict_wildcard"),
     Rule("get_rbac_policy", READER),
     Rule("update_rbac_policy", MEMBER),
@@ -156,6 +161,12 @@ LIMITS = (
         "/v3/projects, which is there without Keystone",
     ),
     Rule("list_projects", ADMIN, "the same"),
+    Rule(
+        "get_auto_allocated_topology",
+        f"{ADMIN} or rule:reader and project_id:%(project_id)s",
+        "makes it, too, with create_network",
+    ),
+    Rule("delete_auto_allocated_topology", MEMBER),
 )
 BINDINGS = (
     Rule("get_port_binding", SERVICE),

@@ -44,7 +44,7 @@ def page() -> str:
         ("Ports", rules.PORTS),
         ("Subnet pools and address scopes", rules.POOLS),
         ("Sharing", rules.SHARING),
-        ("Quotas and limits", rules.LIMITS),
+        ("Quotas, room, auto-allocation", rules.LIMITS),
         ("Bindings of ports", rules.BINDINGS),
         ("Instances, leases, addresses", rules.OWN),
         ("The fleet", rules.FLEET),

@@ -24,7 +24,7 @@ from lessor.settings import AgentSettings, FlatMapping, NovaSettings, ServerSett
 FIRST_PHYSICAL_NETWORK = "physnet1"  # the one of flat_network_bridge and flat_interface
 RENAMED = {  # where a field isn't named as its option
     ("quota", name): f"{name}_quota"
-    for name in ("fixed_ips", "network", "subnet", "port", "subnetpool")
+    for name in ("fixed_ips", "network", "subnet", "port", "subnetpool", "rbac_policy")
 } | {("nova", option.dest): f"nova_{option.dest}" for option in NOVA_OPTIONS}
 
 Facts = dict[str, Any]  # values by the name of the settings' field

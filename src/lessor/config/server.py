@@ -98,10 +98,15 @@ QUOTA_OPTIONS = [
             min=-1,
             deprecated_name=f"quota_{name}",
             deprecated_group="quotas",
-            help=f"How many {name}s a project may have that no quota was set for; -1 is unlimited. "
+            help=f"How many {plural} a project may have that no quota was set for; -1 is unlimited. "
             f"None: {usual}, but unlimited with auth_strategy=noauth.",
         )
-        for name, usual in (("network", 100), ("subnet", 100), ("port", 500))
+        for name, plural, usual in (
+            ("network", "networks", 100),
+            ("subnet", "subnets", 100),
+            ("port", "ports", 500),
+            ("rbac_policy", "RBAC policies", 10),
+        )
     ),
     cfg.IntOpt(
         "subnetpool",

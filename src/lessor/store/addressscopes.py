@@ -11,13 +11,14 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from lessor.errors import InUse, Invalid, NotFound
 from lessor.model import AddressScope
-from lessor.store import visible
+from lessor.store import rbac, visible
 from lessor.store.listing import Listing
 from lessor.store.query import Query
 from lessor.store.tables import address_scopes, subnetpools, subnets
 from lessor.store.values import AddressScopeValues
 from lessor.store.writer import Tx
 
+KIND = visible.ADDRESS_SCOPE
 _COLUMNS = tuple(address_scopes.c)
 _SELECT = select(*_COLUMNS)
 LISTING = Listing(
@@ -43,9 +44,11 @@ def _not_found(scope_id: str) -> NotFound:
 
 
 def find(conn: Connection, query: Query) -> list[AddressScope]:
-    """Return the address scopes that a query asks for."""
-    rows = LISTING.rows(conn, query)
-    return [AddressScope(**row._mapping) for row in rows]  # noqa: SLF001 - as above
+    """Return the address scopes that a query asks for; shared with who asks is `shared`."""
+    project_id = query.visible_to
+    listing = LISTING if project_id is None else rbac.listing_for(LISTING, KIND, project_id)
+    found = [AddressScope(**row._mapping) for row in listing.rows(conn, query)]  # noqa: SLF001 - as above
+    return rbac.as_seen(conn, KIND, found, project_id)
 
 
 def lock(tx: Tx, scope_id: str) -> AddressScope:
@@ -76,6 +79,8 @@ def _create(tx: Tx, values: AddressScopeValues) -> AddressScope:
     )
     row = {column.name: getattr(scope, column.name) for column in _COLUMNS}
     tx.conn.execute(insert(address_scopes), row)
+    if scope.shared:
+        rbac.share(tx, KIND, scope.id, shared=True)
     tx.touch("address_scopes", scope.id)
     return scope
 
@@ -104,6 +109,8 @@ def update_one(tx: Tx, scope_id: str, values: AddressScopeValues) -> AddressScop
     after = replace(after, updated_at=tx.now)
     row = {name: getattr(after, name) for name in ("name", "project_id", "shared", "updated_at")}
     tx.conn.execute(update(address_scopes).where(address_scopes.c.id == scope_id).values(**row))
+    if after.shared and not before.shared:
+        rbac.share(tx, KIND, scope_id, shared=True)
     tx.touch("address_scopes", scope_id)
     return after
 
@@ -124,6 +131,7 @@ def delete_one(tx: Tx, scope_id: str) -> None:
             "them out first (address_scope_id: null)",
             type_="AddressScopeInUse",
         )
+    rbac.forget(tx, scope_id)
     tx.conn.execute(delete(address_scopes).where(address_scopes.c.id == scope_id))
 
 

@@ -251,10 +251,10 @@ def add(tx: Tx, network_id: str, host: str) -> None:
     """
     land = _tunnelled(tx, network_id)
     row = tx.conn.execute(HOSTS.where(hosts.c.name == host)).first()
-    if row is None or row.local_ip is None or not row.network_host:
+    if row is None or row.local_ip is None or not (row.network_host and row.admin_state_up):
         raise NotFound(
-            f"host {host} can't serve DHCP on vxlan networks: it reports no [ovs] local_ip, or is "
-            "no network host",
+            f"host {host} can't serve DHCP on vxlan networks: it reports no [ovs] local_ip, is no "
+            "network host, or administratively down",
             type_="InvalidDHCPAgent",
         )
     if host in land.dhcp_hosts:

@@ -43,7 +43,7 @@ class Fleet:
 
     Attributes:
         able: alive, with a tunnel end, and network hosts: they may be given servers.
-        lost: dead, or not able to serve any more by what they say of themselves.
+        lost: dead, or not able to serve any more by what they or an administrator say of them.
         load: how many DHCP servers each host has.
         zones: the availability zone of each host.
     """
@@ -76,6 +76,7 @@ HOSTS = select(
     hosts.c.network_host,
     hosts.c.local_ip,
     hosts.c.availability_zone,
+    hosts.c.admin_state_up,
 )
 _LOAD = (
     select(ports.c.server_of, func.count())
@@ -96,7 +97,7 @@ def read(conn: Connection, beats: Beats, now: float, down_s: float) -> Fleet:
         beat = max(row.heartbeat_at or 0.0, known.get(row.name, 0.0))
         start = min(row.started_at or 0.0, beat) + START_S * load.get(row.name, 0)
         if beat + down_s > now:
-            fit = row.network_host and row.local_ip is not None
+            fit = row.network_host and row.local_ip is not None and row.admin_state_up
             (able if fit else lost).add(row.name)
         elif start + down_s <= now:
             lost.add(row.name)

@@ -21,6 +21,7 @@ from lessor.store.listing import Listing
 from lessor.store.query import Query
 from lessor.store.rows import HOST, host_of, packed
 from lessor.store.tables import holds, hosts, networks, ports
+from lessor.store.values import HostValues
 from lessor.store.writer import Tx
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\Z")
@@ -151,6 +152,13 @@ def named_by(conn: Connection, digest: str) -> str | None:
     """Return whose token has this hash."""
     found = conn.execute(select(hosts.c.name).where(hosts.c.token_hash == digest)).scalar()
     return None if found is None else str(found)
+
+
+def change(tx: Tx, name: str, values: HostValues) -> None:
+    """Change what an administrator says of a host, or raise NotFound."""
+    here = update(hosts).where(hosts.c.name == name)
+    if values and not tx.conn.execute(here.values(**values)).rowcount:
+        raise _not_found(name)
 
 
 def remove(tx: Tx, name: str) -> None:
@@ -330,9 +338,11 @@ def applied(tx: Tx, host: str, network_id: str, revision: int) -> None:
 def eligible(
     conn: Connection, beats: Beats, now: float, reporting: Collection[str] = ()
 ) -> set[str]:
-    """Return the hosts that are alive and may own flat networks."""
+    """Return the hosts that are alive and may be given flat networks."""
     asked = select(hosts.c.name, hosts.c.heartbeat_at).where(
-        hosts.c.network_host, or_(hosts.c.local_ip.is_(None), hosts.c.physical_networks != "[]")
+        hosts.c.network_host,
+        hosts.c.admin_state_up,
+        or_(hosts.c.local_ip.is_(None), hosts.c.physical_networks != "[]"),
     )
     known, since = beats.known(), beats.alive_since(now)
     return {

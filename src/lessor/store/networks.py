@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, InUse, Invalid
@@ -58,11 +57,9 @@ def find(conn: Connection, query: Query) -> list[Network]:
     project_id = query.visible_to
     if project_id is None:
         return [network_of(row) for row in LISTING.rows(conn, query)]
-    mine = visible.shared_with(visible.NETWORK, networks.c.id, project_id)
-    listing = replace(LISTING, fields={**LISTING.fields, "shared": or_(networks.c.shared, mine)})
+    listing = rbac.listing_for(LISTING, visible.NETWORK, project_id)
     found = [network_of(row) for row in listing.rows(conn, query)]
-    ids = rbac.targeted(conn, visible.NETWORK, project_id)
-    return [replace(row, shared=True) if row.id in ids else row for row in found]
+    return rbac.as_seen(conn, visible.NETWORK, found, project_id)
 
 
 def subnet_ids(conn: Connection, network_ids: Collection[str]) -> dict[str, list[str]]:
@@ -86,7 +83,7 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
         Invalid: there is no such type, the physical network of a flat one has no bridge, or a
             value is out of range.
         Conflict: its VNI is in use.
-        Exhausted: no VNI is free.
+        Unavailable: no VNI is free.
     """
     kind = overlay.type_of(tx, values)
     zones.check(tx.conn, values.get("availability_zone_hints", ()))
@@ -109,7 +106,7 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
     except IntegrityError as error:
         raise vnis.in_use(tx, network.segmentation_id, error) from error
     if network.shared:
-        rbac.share(tx, network.id, shared=True)
+        rbac.share(tx, visible.NETWORK, network.id, shared=True)
     tx.touch("form", network.id)
     tx.concerns([network.host])
     return network
@@ -289,7 +286,7 @@ def _check_fixed(before: Network, changes: dict[str, Any]) -> None:
 def _write(tx: Tx, network_id: str, changes: dict[str, Any]) -> None:
     tx.conn.execute(update(networks).where(networks.c.id == network_id).values(**changes))
     if "shared" in changes:
-        rbac.share(tx, network_id, shared=changes["shared"])
+        rbac.share(tx, visible.NETWORK, network_id, shared=changes["shared"])
 
 
 def _hold_all(tx: Tx, network_id: str, host: str) -> None:

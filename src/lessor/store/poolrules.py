@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import SubnetPool
-from lessor.store import addressscopes
+from lessor.store import addressscopes, rbac, visible
 from lessor.store.prefixes import extent
 from lessor.store.tables import prefixes, subnetpools, subnets
 from lessor.store.writer import Tx
@@ -63,11 +63,13 @@ _OTHERS = (
 
 
 def _check_scope(tx: Tx, pool: SubnetPool, scope_id: str) -> None:
-    scope = addressscopes.lock(tx, scope_id)
-    if pool.shared and not scope.shared:
+    addressscopes.lock(tx, scope_id)
+    guests = rbac.targets_of(tx.conn, visible.SUBNETPOOL, pool.id)
+    guests |= {visible.EVERYBODY} if pool.shared else set()
+    if lacking := rbac.without_access(tx.conn, scope_id, guests):
         raise Invalid(
-            f"subnet pool {pool.id} is shared and address scope {scope_id} is not; share the "
-            "scope first",
+            f"subnet pool {pool.id} is shared with {', '.join(sorted(lacking))} and address scope "
+            f"{scope_id} is not; share the scope first",
             type_="IllegalSubnetPoolAssociationToAddressScope",
         )
     others = tx.conn.execute(_OTHERS, {"scope": scope_id, "key": pool.id}).all()

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, bindparam, delete, func, select
 from lessor.errors import Conflict, Invalid
 from lessor.settings import ServerSettings
 from lessor.store.dialect import insert
-from lessor.store.tables import networks, ports, quotas, subnetpools, subnets
+from lessor.store.tables import networks, ports, quotas, rbac_policies, subnetpools, subnets
 from lessor.store.writer import Tx
 
 UNLIMITED = -1
-USUAL = {"network": 100, "subnet": 100, "port": 500, "subnetpool": UNLIMITED}  # Neutron's
+USUAL = {"network": 100, "subnet": 100, "port": 500, "subnetpool": UNLIMITED, "rbac_policy": 10}
 _PROJECT: Any = bindparam("project")
 _SET = select(quotas.c.resource, quotas.c.most).where(quotas.c.project_id == _PROJECT)
 _COUNTS = {
@@ -30,8 +30,11 @@ _COUNTS = {
         ports.c.server_of.is_(None),  # DHCP servers' own are ours
     ),
     "subnetpool": select(func.count()).where(subnetpools.c.project_id == _PROJECT),
+    "rbac_policy": select(func.count()).where(rbac_policies.c.project_id == _PROJECT),
 }
 RESOURCES = tuple(_COUNTS)
+_NAMES = {"Network": "network", "Subnet": "subnet", "Port": "port"}
+_NAMES |= {"SubnetPool": "subnetpool", "RbacPolicy": "rbac_policy"}
 
 
 def defaults(settings: ServerSettings) -> dict[str, int]:
@@ -100,8 +103,8 @@ def check(tx: Tx, made: Sequence[Any]) -> None:
     Raises:
         Conflict: a project has more than it may.
     """
-    name = type(made[0]).__name__.lower() if made else ""
-    if name not in _COUNTS:
+    name = _NAMES.get(type(made[0]).__name__, "") if made else ""
+    if not name:
         return
     for project_id, more in Counter(row.project_id for row in made).items():
         most = limits(tx.conn, tx.settings, project_id)[name]

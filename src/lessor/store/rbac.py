@@ -1,7 +1,8 @@
 """RBAC policies: what is shared with whom.
 
-`networks.shared` says the same as a policy that shares a network with everybody: both are written
-in one transaction, whichever of them a client speaks of.
+The attribute `shared` of a network, a subnet pool or an address scope says the same as a policy that
+shares it with everybody: both are written in one transaction, whichever of them a client speaks of.
+What can be shared, and who uses it: `shareable`.
 """
 
 from __future__ import annotations
@@ -9,24 +10,24 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
-from lessor.model import RbacPolicy
-from lessor.store.ground import network_not_found
+from lessor.model import AddressScope, Network, RbacPolicy, SubnetPool
 from lessor.store.listing import Listing
 from lessor.store.query import Query
-from lessor.store.tables import networks, ports, rbac_policies
+from lessor.store.shareable import KINDS
+from lessor.store.tables import rbac_policies, subnetpools
 from lessor.store.values import RbacValues
-from lessor.store.visible import AS_SHARED, EVERYBODY, NETWORK
+from lessor.store.visible import ADDRESS_SCOPE, AS_SHARED, EVERYBODY, SUBNETPOOL, shared_with
 from lessor.store.writer import Tx
 
-ACTIONS = {NETWORK: (AS_SHARED,)}  # what can be shared, and how
+R = TypeVar("R", Network, SubnetPool, AddressScope)
 _COLUMNS = tuple(rbac_policies.c)
 LISTING = Listing(
-    "rbac_policy",
+    "RBAC policy",
     select(*_COLUMNS),
     rbac_policies.c.id,
     {column.name: column for column in _COLUMNS},
@@ -51,7 +52,7 @@ def create_many(tx: Tx, many: Sequence[RbacValues]) -> list[RbacPolicy]:
     """Make policies, all or none.
 
     Raises:
-        Invalid: nothing of this type can be shared, or not in this way.
+        Invalid: nothing of this type can be shared, not in this way, or not with this project.
         NotFound: there is no such object.
         Conflict: it is shared so already.
     """
@@ -60,27 +61,20 @@ def create_many(tx: Tx, many: Sequence[RbacValues]) -> list[RbacPolicy]:
 
 def _create(tx: Tx, values: RbacValues) -> RbacPolicy:
     made = RbacPolicy(id=str(uuid.uuid4()), created_at=tx.now, **values)
-    if made.object_type not in ACTIONS:
-        known = ", ".join(ACTIONS)
+    if made.object_type not in KINDS:
+        known = ", ".join(KINDS)
         raise Invalid(f"object_type {made.object_type!r} can't be shared; known types: {known}")
-    if made.action not in ACTIONS[made.object_type]:
+    if made.action != AS_SHARED:
         raise Invalid(
             f"invalid action {made.action!r} for object type {made.object_type!r}; valid actions: "
-            f"{', '.join(ACTIONS[made.object_type])}",
+            f"{AS_SHARED}",
             type_="InvalidActionForType",
         )
-    _owner(tx.conn, made.object_id)
+    KINDS[made.object_type].owner(tx.conn, made.object_id)
     _check_new(tx.conn, made)
     tx.conn.execute(insert(rbac_policies), {c.name: getattr(made, c.name) for c in _COLUMNS})
-    _show(tx, made.object_id)
+    _show(tx, made)
     return made
-
-
-def _owner(conn: Connection, network_id: str) -> str:
-    found = conn.execute(select(networks.c.project_id).where(networks.c.id == network_id)).first()
-    if found is None:
-        raise network_not_found(network_id)
-    return str(found[0])
 
 
 def _check_new(conn: Connection, made: RbacPolicy) -> None:
@@ -92,6 +86,21 @@ def _check_new(conn: Connection, made: RbacPolicy) -> None:
             f"{made.object_type} {made.object_id} is shared with {made.target_project!r} already",
             type_="DuplicateRbacPolicy",
         )
+    if made.object_type == SUBNETPOOL:
+        _check_scope(conn, made)
+
+
+def _check_scope(conn: Connection, made: RbacPolicy) -> None:
+    """Whoever is to use a pool must be able to use its address scope."""
+    scope = conn.execute(
+        select(subnetpools.c.address_scope_id).where(subnetpools.c.id == made.object_id)
+    ).scalar()
+    if scope is not None and without_access(conn, scope, {made.target_project}):
+        raise Invalid(
+            f"subnet pool {made.object_id} is in address scope {scope}, which is not shared with "
+            f"{made.target_project!r}; share the scope first",
+            type_="RbacPolicyInitError",
+        )
 
 
 def update_one(tx: Tx, policy_id: str, values: RbacValues) -> RbacPolicy:
@@ -99,7 +108,7 @@ def update_one(tx: Tx, policy_id: str, values: RbacValues) -> RbacPolicy:
 
     Raises:
         NotFound: there is none.
-        Invalid: something else is to change.
+        Invalid: something else is to change, or the new target may not have it.
         InUse: the former target still uses the thing.
         Conflict: it is shared so already.
     """
@@ -113,7 +122,7 @@ def update_one(tx: Tx, policy_id: str, values: RbacValues) -> RbacPolicy:
     changed = update(rbac_policies).where(rbac_policies.c.id == policy_id)
     tx.conn.execute(changed.values(target_project=after.target_project))
     _check_unused(tx.conn, before)
-    _show(tx, before.object_id)
+    _show(tx, before)
     return after
 
 
@@ -127,65 +136,76 @@ def delete_one(tx: Tx, policy_id: str) -> None:
     policy = get(tx.conn, policy_id)
     tx.conn.execute(delete(rbac_policies).where(rbac_policies.c.id == policy_id))
     _check_unused(tx.conn, policy)
-    _show(tx, policy.object_id)
+    _show(tx, policy)
 
 
 def _check_unused(conn: Connection, gone: RbacPolicy) -> None:
-    users = stranded(conn, gone.object_id)
+    users = stranded(conn, gone.object_type, gone.object_id)
     if users:
         raise InUse(
             f"RBAC policy {gone.id} on object {gone.object_id} can't be removed because other "
-            f"objects depend on it: ports of project {', '.join(sorted(users))}; delete them first",
+            f"objects depend on it: {KINDS[gone.object_type].used_by} of project "
+            f"{', '.join(sorted(users))}; delete them first",
             type_="RbacPolicyInUse",
         )
 
 
-def stranded(conn: Connection, network_id: str) -> Collection[str]:
-    """Return the projects that have ports on a network which is not, or no more, shared with them."""
-    here = (
-        rbac_policies.c.object_id == network_id,
-        rbac_policies.c.action == AS_SHARED,
-    )
-    targets = set(conn.execute(select(rbac_policies.c.target_project).where(*here)).scalars())
+def stranded(conn: Connection, object_type: str, object_id: str) -> Collection[str]:
+    """Return the projects that use a thing which is not, or no more, shared with them."""
+    kind = KINDS[object_type]
+    users = set(conn.execute(kind.users(object_id)).scalars()) - {""}
+    return _beyond(conn, object_type, object_id, users) if users else users
+
+
+def without_access(conn: Connection, scope_id: str, projects: Collection[str]) -> set[str]:
+    """Return which of these projects (or "*") may not use an address scope."""
+    return _beyond(conn, ADDRESS_SCOPE, scope_id, projects)
+
+
+def _beyond(
+    conn: Connection, object_type: str, object_id: str, projects: Collection[str]
+) -> set[str]:
+    targets = targets_of(conn, object_type, object_id)
     if EVERYBODY in targets:
         return set()
-    users = select(ports.c.project_id).where(
-        ports.c.network_id == network_id,
-        ports.c.server_of.is_(None),
-        ports.c.device_owner.not_like("network:%"),
-        ports.c.project_id != "",
-    )
-    return set(conn.execute(users.distinct()).scalars()) - targets - {_owner(conn, network_id)}
+    return set(projects) - targets - {KINDS[object_type].owner(conn, object_id)}
 
 
-# --- what a network says of itself ----------------------------------------------------------------
-
-
-def _show(tx: Tx, network_id: str) -> None:
-    """Let `networks.shared` say what the policies say."""
-    everybody = select(rbac_policies.c.id).where(
-        rbac_policies.c.object_id == network_id,
-        rbac_policies.c.target_project == EVERYBODY,
+def targets_of(conn: Connection, object_type: str, object_id: str) -> set[str]:
+    """Return whom a thing is shared with."""
+    here = (
+        rbac_policies.c.object_type == object_type,
+        rbac_policies.c.object_id == object_id,
         rbac_policies.c.action == AS_SHARED,
     )
-    shared = tx.conn.execute(everybody).first() is not None
-    here = (networks.c.id == network_id, networks.c.shared != shared)
-    if tx.conn.execute(update(networks).where(*here).values(shared=shared)).rowcount:
-        tx.touch("networks", network_id)
+    return set(conn.execute(select(rbac_policies.c.target_project).where(*here)).scalars())
 
 
-def share(tx: Tx, network_id: str, *, shared: bool) -> None:
-    """Let the policies of a network say what its attribute `shared` says.
+# --- what a thing says of itself ------------------------------------------------------------------
+
+
+def _show(tx: Tx, policy: RbacPolicy) -> None:
+    """Let a thing's `shared` say what the policies say."""
+    table = KINDS[policy.object_type].table
+    shared = EVERYBODY in targets_of(tx.conn, policy.object_type, policy.object_id)
+    here = (table.c.id == policy.object_id, table.c.shared != shared)
+    if tx.conn.execute(update(table).where(*here).values(shared=shared)).rowcount:
+        tx.touch(table.name, policy.object_id)
+
+
+def share(tx: Tx, object_type: str, object_id: str, *, shared: bool) -> None:
+    """Let the policies of a thing say what its attribute `shared` says.
 
     Raises:
-        InUse: it is to be shared no more, and others still have ports on it.
+        InUse: it is to be shared no more, and others still use it.
     """
+    kind = KINDS[object_type]
     if shared:
         made: dict[str, Any] = {
             "id": str(uuid.uuid4()),
-            "project_id": _owner(tx.conn, network_id),
-            "object_type": NETWORK,
-            "object_id": network_id,
+            "project_id": kind.owner(tx.conn, object_id),
+            "object_type": object_type,
+            "object_id": object_id,
             "action": AS_SHARED,
             "target_project": EVERYBODY,
             "created_at": tx.now,
@@ -194,15 +214,15 @@ def share(tx: Tx, network_id: str, *, shared: bool) -> None:
         return
     tx.conn.execute(
         delete(rbac_policies).where(
-            rbac_policies.c.object_id == network_id,
+            rbac_policies.c.object_id == object_id,
             rbac_policies.c.target_project == EVERYBODY,
             rbac_policies.c.action == AS_SHARED,
         )
     )
-    if users := stranded(tx.conn, network_id):
+    if users := stranded(tx.conn, object_type, object_id):
         raise InUse(
-            f"unable to reconfigure sharing settings for network {network_id}: projects "
-            f"{', '.join(sorted(users))} have ports on it; delete them first",
+            f"unable to reconfigure sharing settings for {kind.words} {object_id}: projects "
+            f"{', '.join(sorted(users))} have {kind.used_by} on it; delete them first",
             type_="InvalidSharedSetting",
         )
 
@@ -212,11 +232,24 @@ def forget(tx: Tx, object_id: str) -> None:
     tx.conn.execute(delete(rbac_policies).where(rbac_policies.c.object_id == object_id))
 
 
-def targeted(conn: Connection, object_type: str, project_id: str) -> set[str]:
-    """Return what is shared with just this project (not with everybody)."""
+# --- what a project sees --------------------------------------------------------------------------
+
+
+def listing_for(listing: Listing, object_type: str, project_id: str) -> Listing:
+    """Return a listing whose `shared` is what it is to a project."""
+    table = KINDS[object_type].table
+    mine = shared_with(object_type, table.c.id, project_id)
+    return replace(listing, fields={**listing.fields, "shared": or_(table.c.shared, mine)})
+
+
+def as_seen(conn: Connection, object_type: str, rows: list[R], project_id: str | None) -> list[R]:
+    """Return rows as a project sees them: what is shared with it is `shared`; None: as they are."""
+    if project_id is None:
+        return rows
     found = select(rbac_policies.c.object_id).where(
         rbac_policies.c.target_project == project_id,
         rbac_policies.c.object_type == object_type,
         rbac_policies.c.action == AS_SHARED,
     )
-    return set(conn.execute(found).scalars())
+    ids = set(conn.execute(found).scalars())
+    return [replace(row, shared=True) if row.id in ids else row for row in rows]

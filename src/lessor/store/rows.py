@@ -270,7 +270,7 @@ HOST = tuple(
     for name in (
         "name", "id", "created_at", "started_at", "heartbeat_at", "version", "physical_networks",
         "network_host", "local_ip", "availability_zone", "server", "datapath_type", "in_sync",
-        "problems", "counts",
+        "admin_state_up", "description", "problems", "counts",
     )
 )  # fmt: skip
 

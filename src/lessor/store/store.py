@@ -39,6 +39,7 @@ from lessor.settings import ServerSettings
 from lessor.store import (
     addresses,
     addressscopes,
+    autoallocated,
     availability,
     binding,
     census,
@@ -75,6 +76,7 @@ from lessor.store.portbindings import Binding
 from lessor.store.query import Query
 from lessor.store.values import (
     AddressScopeValues,
+    HostValues,
     InstanceValues,
     NetworkValues,
     PortValues,
@@ -92,7 +94,7 @@ PURGE_S = 600.0
 log = structlog.get_logger("lessor.store")
 
 
-R = TypeVar("R", Network, Subnet, Port, Instance, SubnetPool, AddressScope)
+R = TypeVar("R", Network, Subnet, Port, Instance, SubnetPool, AddressScope, RbacPolicy)
 Expected = tuple[Table, int | None]  # which revision the row to be changed is to have; None: any
 
 
@@ -230,11 +232,41 @@ class Store:
         """Return the subnets of each of these networks, oldest first."""
         return self._read(networks.subnet_ids, network_ids)
 
+    # --- the network that a project has of its own accord ------------------------------------------
+
+    def auto_allocated(self, project_id: str) -> str | None:
+        """Return the id of the network that a project was given, if it was."""
+        return self._read(autoallocated.of, project_id)
+
+    def check_auto_allocation(self) -> None:
+        """Raise Conflict if no network could be given to a project."""
+        self._read(autoallocated.check)
+
+    def auto_allocate(self, project_id: str) -> str:
+        """Return the network that a project was given; give it one first. See `autoallocated`."""
+
+        def job(tx: Tx) -> str:
+            alive = hosts.eligible(tx.conn, self._beats, tx.now)
+            found = autoallocated.of(tx.conn, project_id)
+            if found is not None:
+                return found
+            network, subnet = autoallocated.make(tx, project_id, alive)
+            self._settle(tx, [subnet])
+            for made in (network, subnet):
+                quotas.check(tx, [made])
+            return network.id
+
+        return self._writer.run(job).value
+
+    def delete_auto_allocated(self, project_id: str) -> None:
+        """Delete the network that a project was given, if it was; see `networks.delete_one`."""
+        self._write(autoallocated.remove, project_id)
+
     # --- sharing ----------------------------------------------------------------------------------
 
     def create_rbac_policies(self, many: Sequence[RbacValues]) -> list[RbacPolicy]:
         """Share things; see `rbac`."""
-        return self._write(rbac.create_many, many).value
+        return self._many(rbac.create_many, many)
 
     def update_rbac_policy(self, row_id: str, values: RbacValues) -> RbacPolicy:
         """Share something with another project instead; see `rbac.update_one`."""
@@ -562,6 +594,14 @@ class Store:
         """Make a host; return it with its token, which is shown only now."""
         return self._write(hosts.create, name).value
 
+    def update_host(self, name: str, values: HostValues) -> Host:
+        """Change what an administrator says of a host; down, it hands its DHCP servers to others."""
+        self._write(hosts.change, name, values)
+        if values.get("admin_state_up") is False:
+            gone = frozenset({name})
+            self._move_servers(lambda found: replace(found, lost=gone))
+        return self.host(name)
+
     def delete_host(self, name: str) -> None:
         """Delete a host that owns no network and has no port; its token ends."""
         self._write(hosts.remove, name)
@@ -669,7 +709,15 @@ class Store:
             found = fleet.read(conn, self._beats, now, self._watch.down_s)
             if not dhcphosts.stranded(conn, found):
                 return
-        while moves := self._writer.run(lambda tx: dhcphosts.fail_over(tx, self._fleet(tx))).value:
+        self._move_servers(lambda found: found)
+
+    def _move_servers(self, which: Callable[[fleet.Fleet], fleet.Fleet]) -> None:
+        """Move DHCP servers away from the hosts that are `lost` in what `which` makes of the fleet."""
+
+        def job(tx: Tx) -> list[dhcphosts.Move]:
+            return dhcphosts.fail_over(tx, which(self._fleet(tx)))
+
+        while moves := self._writer.run(job).value:
             for (source, target), count in Counter((m.source, m.target) for m in moves).items():
                 log.warning(
                     "dhcp servers moved",

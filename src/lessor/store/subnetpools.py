@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 
 from lessor.errors import Invalid, NotFound
 from lessor.model import SubnetPool
-from lessor.store import visible
+from lessor.store import rbac, visible
 from lessor.store.listing import Listing
 from lessor.store.poolrules import DEFAULT, MOST_PREFIXLEN, check, check_networks
 from lessor.store.prefixes import Extent, blocks_of, compacted, extent, gaps
@@ -24,6 +24,7 @@ from lessor.store.writer import Tx
 
 LEAST_PREFIXLEN = 8  # Neutron's default min_prefixlen
 
+KIND = visible.SUBNETPOOL
 _COLUMNS = tuple(subnetpools.c)
 _PLAIN = tuple(column.name for column in _COLUMNS)
 _SELECT = select(*_COLUMNS)
@@ -66,8 +67,10 @@ def _found(rows: Sequence[Row[Any]], pool_id: str) -> Sequence[Row[Any]]:
 
 
 def find(conn: Connection, query: Query) -> list[SubnetPool]:
-    """Return the subnet pools that a query asks for."""
-    return _read(conn, LISTING.rows(conn, query))
+    """Return the subnet pools that a query asks for; what is shared with who asks is `shared`."""
+    project_id = query.visible_to
+    listing = LISTING if project_id is None else rbac.listing_for(LISTING, KIND, project_id)
+    return rbac.as_seen(conn, KIND, _read(conn, listing.rows(conn, query)), project_id)
 
 
 def default_id(conn: Connection) -> str | None:
@@ -126,6 +129,8 @@ def _create(tx: Tx, values: SubnetPoolValues) -> SubnetPool:
     check(tx, pool)
     tx.conn.execute(insert(subnetpools), _columns(pool))
     _write_prefixes(tx, pool.id, pool.prefixes)
+    if pool.shared:
+        rbac.share(tx, KIND, pool.id, shared=True)
     tx.touch("subnetpools", pool.id)
     return pool
 
@@ -265,4 +270,5 @@ def delete_one(tx: Tx, pool_id: str) -> None:
             type_="SubnetPoolDeleteError",
         )
     tx.conn.execute(delete(subnetpools).where(subnetpools.c.id == pool_id))
+    rbac.forget(tx, pool_id)
     forget(tx, pool_id)

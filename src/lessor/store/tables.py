@@ -84,6 +84,8 @@ hosts = Table(
     _text("server"),
     _text("datapath_type"),
     _flag("in_sync"),
+    _flag("admin_state_up", default=True),  # not: it is given no DHCP servers, and loses its own
+    _text("description"),
     _json("problems", "[]"),
     _json("counts", "{}"),
     _text("run_id"),
@@ -174,7 +176,16 @@ prefixes = Table(
     _number("last"),
 )
 
-# What is shared with whom. `networks.shared` is whether a row here shares it with everybody ("*").
+# The network that a project has of its own accord: see `autoallocated`.
+auto_allocated = Table(
+    "auto_allocated",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("network_id", Text, ForeignKey("networks.id", ondelete="CASCADE"), nullable=False),
+    Index("ix_auto_allocated_network_id", "network_id"),
+)
+
+# What is shared with whom. `shared` of a thing is whether a row here shares it with everybody ("*").
 rbac_policies = Table(
     "rbac_policies",
     metadata,

@@ -83,6 +83,13 @@ class RbacValues(TypedDict, total=False):
     target_project: str
 
 
+class HostValues(TypedDict, total=False):
+    """Of a host, by an administrator; the rest its agent says."""
+
+    admin_state_up: bool
+    description: str
+
+
 class SubnetValues(TypedDict, total=False):
     """Of a subnet. `network_id` is required at creation, and can't change later; neither can `cidr`.
 

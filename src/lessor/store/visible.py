@@ -17,7 +17,8 @@ from lessor.store.tables import (
 )
 
 EVERYBODY = "*"  # the target of an RBAC entry that shares with all projects
-NETWORK, AS_SHARED = "network", "access_as_shared"
+AS_SHARED = "access_as_shared"
+NETWORK, SUBNETPOOL, ADDRESS_SCOPE = "network", "subnetpool", "address_scope"  # what can be shared
 
 
 def shared_with(
@@ -68,13 +69,19 @@ def address(project_id: str) -> ColumnElement[bool]:
 
 
 def subnetpool(project_id: str) -> ColumnElement[bool]:
-    """Its own subnet pools, and shared ones."""
-    return or_(subnetpools.c.project_id == project_id, subnetpools.c.shared)
+    """Its own subnet pools, and those shared with it."""
+    return or_(
+        subnetpools.c.project_id == project_id,
+        shared_with(SUBNETPOOL, subnetpools.c.id, project_id),
+    )
 
 
 def address_scope(project_id: str) -> ColumnElement[bool]:
-    """Its own address scopes, and shared ones."""
-    return or_(address_scopes.c.project_id == project_id, address_scopes.c.shared)
+    """Its own address scopes, and those shared with it."""
+    return or_(
+        address_scopes.c.project_id == project_id,
+        shared_with(ADDRESS_SCOPE, address_scopes.c.id, project_id),
+    )
 
 
 def instance(project_id: str) -> ColumnElement[bool]:
