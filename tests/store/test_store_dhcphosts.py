@@ -513,3 +513,50 @@ def test_a_zone_without_hosts_is_refused(fleet: Fleet) -> None:
         fleet.network(availability_zone_hints=("north",))
     assert caught.value.type == "AvailabilityZoneNotFound"
     assert fleet.cloud.store.networks() == []
+
+
+# --- hosts that are administratively down ---------------------------------------------------------
+
+
+def test_a_host_taken_down_hands_its_servers_on_with_their_addresses(fleet: Fleet) -> None:
+    fleet.add("n1", "n2")
+    networks = [fleet.network(f"10.0.{n}.0/24") for n in range(4)]
+    before = {n.id: ips_of(fleet.servers(n)[0]) for n in networks}
+    assert {host for n in networks for host in fleet.on(n)} == {"n1", "n2"}
+    host = fleet.cloud.store.update_host("n1", {"admin_state_up": False})
+    assert (host.admin_state_up, host.alive) == (False, True)
+    assert [fleet.on(n) for n in networks] == [["n2"]] * 4
+    assert {n.id: ips_of(fleet.servers(n)[0]) for n in networks} == before
+
+
+def test_a_host_that_is_down_is_given_nothing_until_it_is_up_again(fleet: Fleet) -> None:
+    fleet.add("n1", "n2")
+    store = fleet.cloud.store
+    store.update_host("n1", {"admin_state_up": False})
+    network = fleet.network()
+    assert fleet.on(network) == ["n2"]
+    with pytest.raises(NotFound, match="administratively down") as caught:
+        store.add_dhcp_host(network.id, "n1")
+    assert caught.value.type == "InvalidDHCPAgent"
+    store.update_host("n2", {"admin_state_up": False})
+    assert fleet.on(network) == ["n2"]  # there is no other
+    fleet.run(2 * DOWN_S)
+    assert fleet.on(network) == ["n2"]
+    store.update_host("n1", {"admin_state_up": True})
+    fleet.run(2)
+    assert fleet.on(network) == ["n1"]
+
+
+def test_a_host_that_is_down_is_given_no_flat_network(cloud: Cloud) -> None:
+    for name in ("n1", "n2"):
+        cloud.store.create_host(name)
+        cloud.report(name, network_host=True, physical_networks=("physnet1",))
+    cloud.store.update_host("n1", {"admin_state_up": False})
+    hosts = {cloud.network(f"10.1.{n}.0/24", network_type="flat").host for n in range(3)}
+    assert hosts == {"n2"}
+
+
+def test_there_must_be_a_host_to_be_taken_down(fleet: Fleet) -> None:
+    with pytest.raises(NotFound) as caught:
+        fleet.cloud.store.update_host("n9", {"admin_state_up": False})
+    assert caught.value.type == "HostNotFound"
