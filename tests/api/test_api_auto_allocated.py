@@ -20,9 +20,9 @@ def cloud(serve: Callable[..., Any], tmp_path: Path) -> Cloud:
 
 
 def _pool(cloud: Cloud) -> str:
-    pool = {"name": "all", "prefixes": ["10.0.0.0/8"], "default_prefixlen": 24}
-    shared = {"is_default": True, "shared": True}
-    return str(cloud.make("subnetpool", "root", **pool, **shared)["id"])
+    pool: dict[str, Any] = {"name": "all", "prefixes": ["10.0.0.0/8"], "default_prefixlen": 24}
+    pool |= {"is_default": True, "shared": True}
+    return str(cloud.make("subnetpool", "root", **pool)["id"])
 
 
 def test_a_project_gets_a_network_once(cloud: Cloud) -> None:
