@@ -123,6 +123,9 @@ EXAMPLES: dict[str, Example] = {
     "GET /": (200, _as_it_is("/")),
     "GET /healthz": (200, _as_it_is("/healthz")),
     "GET /metrics": (200, _as_it_is("/metrics")),
+    "GET /v3": (200, _as_it_is("/v3")),
+    "GET /v3/projects": (200, _as_it_is("/v3/projects")),
+    "GET /v3/projects/{key}": (200, _as_it_is("/v3/projects/p1")),
     "GET /v2.0": (200, _as_it_is("/v2.0")),
     "GET /v2.0/extensions": (200, _as_it_is("extensions")),
     "GET /v2.0/extensions/{alias}": (200, _as_it_is("extensions/agent")),
@@ -141,7 +144,7 @@ EXAMPLES: dict[str, Example] = {
     "GET /v2.0/agents": (200, _as_it_is("agents")),
     "GET /v2.0/agents/{key}": (200, _agent),
     "PUT /v2.0/agents/{key}": (200, lambda w: _agent(w, body={"agent": {"description": "x"}})),
-    "DELETE /v2.0/agents/{key}": (204, _agent),
+    "DELETE /v2.0/agents/{key}": (204, lambda w: (f"agents/{w.agent(w.host()[0])}", None)),
     "GET /v2.0/agents/{key}/dhcp-networks": (200, lambda w: _agent(w, "/dhcp-networks")),
     "POST /v2.0/agents/{key}/dhcp-networks": (
         201,

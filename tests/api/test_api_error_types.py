@@ -409,6 +409,7 @@ EXAMPLES: dict[str, tuple[int, Ask]] = {
         400,
         lambda w: w.post("subnetpool", name="p", prefixes=["10.0.0.0/8", "2001:db8::/32"]),
     ),
+    "ProjectNotFound": (404, lambda w: w.ask("GET", f"/v3/projects/{'x' * 256}")),
     "RbacPolicyInUse": (409, _policy_in_use),
     "RbacPolicyInitError": (400, _pool_without_scope),
     "RbacPolicyNotFound": (404, lambda w: w.ask("GET", f"rbac-policies/{NO_ID}")),

@@ -62,7 +62,7 @@ def _zone_hints(w: World) -> bool:
 
 
 def _bound(w: World) -> dict[str, Any]:
-    host, _ = w.host()
+    host, _ = w.dhcp_host()
     return w.port(**{"binding:host_id": host})
 
 
@@ -154,6 +154,12 @@ def _quota(w: World, rest: str = "") -> Any:
     return w.ask("GET", f"quotas/{project}{rest}").json()["quota"]["port"]
 
 
+def _too_few(w: World) -> bool:
+    w.network(project_id=(project := w.name()))
+    body = {"quota": {"network": 0, "check_limit": True}}
+    return _status(w, "PUT", f"quotas/{project}", body) in {400, 409}
+
+
 def _old_revision(w: World) -> bool:
     header = {"If-Match": "revision_number=0"}
     return _status(w, "PUT", f"networks/{w.network()}", {"network": {}}, headers=header) == 412
@@ -229,6 +235,7 @@ EXAMPLES: dict[str, Works] = {
     "provider": _shows(
         "network", frozenset({"provider:network_type", "provider:physical_network"})
     ),
+    "quota-check-limit": _too_few,
     "quota_details": lambda w: _quota(w, "/details") == {"limit": 7, "used": 0, "reserved": 0},
     "quotas": lambda w: _quota(w) == 7,
     "rbac-address-scope": _shared("address_scope"),
