@@ -384,3 +384,11 @@ def test_nova_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
     file.write_text(NOVA.format("password", "username = neutron\n"))
     with pytest.raises(ConfigError, match="needs auth_url, password, project_name too"):
         load_server([file])
+
+
+def test_a_password_in_a_url_is_refused_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "lessor.conf"
+    file.write_text("[nova]\nendpoint_override = http://lessor:s3cret@c:8774/v2.1\n")
+    with pytest.raises(ConfigError, match="without a user's name") as caught:
+        load_server([file])
+    assert "s3cret" not in str(caught.value)

@@ -31,6 +31,8 @@ CHANGING = (
     (r"^\d+(?= dnsmasq$)", "<number>"),
     (r"^\d+(?= rows copied$)", "<number>"),
     (r"(?<=eth0@if)\d+", "<number>"),
+    (r"\b\d+ packets, \d+ bytes", "<packets>"),
+    (r"(?<=: pid )\d+", "<number>"),
     (r"(?<=^\[) *\d+\.\d+(?=\])", "<seconds>"),
     (r"(tap|i-)?[0-9a-f][0-9a-f-]{7,}", "<id>"),
     (r"(?<=up=)\d+\.\d+", "<seconds>"),

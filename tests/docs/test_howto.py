@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -61,8 +61,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab.down()
 
 
-@pytest.fixture
-def in_the_lab(lab: Lab) -> Iterator[Reader]:
+@contextmanager
+def reader_in(lab: Lab) -> Iterator[Reader]:
+    """Give a reader the lab's terminals; what he made is deleted afterwards."""
     with ExitStack() as opened:
 
         def terminal(name: str) -> Terminal:
@@ -80,6 +81,12 @@ def in_the_lab(lab: Lab) -> Iterator[Reader]:
         for row in lab.api.list(plural):
             if not row.get("device_owner", "").startswith("network:"):
                 lab.api.delete(plural, row["id"])
+
+
+@pytest.fixture
+def in_the_lab(lab: Lab) -> Iterator[Reader]:
+    with reader_in(lab) as reader:
+        yield reader
 
 
 @pytest.fixture

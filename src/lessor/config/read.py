@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,7 @@ def _origin(said: Mapping[Key, list[tuple[Path, str]]], key: Key) -> str:
     if not lines:
         return ""
     file, text = lines[-1]
-    shown = "***" if by_key()[key].secret else text
+    shown = "***" if by_key()[key].secret else re.sub(r"//[^/\s]*@", "//***@", text)
     return f"='{shown}' ({file})"
 
 

@@ -116,8 +116,8 @@ def pattern(text: object) -> str:
 def http_url(text: object) -> str:
     """Read the address of an HTTP server, without the slash at its end."""
     url = str(text).strip().rstrip("/")
-    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
-        raise ValueError("must be a URL such as http://127.0.0.1:9697")
+    if not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", url):  # a password in it would be logged
+        raise ValueError("must be a URL such as http://127.0.0.1:9697, without a user's name")
     return url
 
 
