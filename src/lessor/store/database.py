@@ -23,7 +23,7 @@ from lessor.store.tables import counter, meta
 from lessor.store.writer import Told, Writer, said
 
 FILE = "lessor.sqlite"
-HEAD = "0011"  # the newest migration; a test compares
+HEAD = "0012"  # the newest migration; a test compares
 FOLDER = Path(__file__).parent / "migrations"
 PLACE = "place"
 READING_PATIENCE_S = 3.0  # how long a reader waits for a database that restarts

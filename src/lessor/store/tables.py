@@ -288,6 +288,7 @@ ports = Table(
         postgresql_where=text("server_of IS NOT NULL"),
     ),
     Index("ix_ports_network_revision", "network_id", "revision"),
+    Index("ix_ports_network_id", "network_id", "id"),  # the order of pages
     Index("ix_ports_project_id", "project_id"),
     Index("ix_ports_binding_host", "binding_host", "network_id", "revision"),
     Index(
