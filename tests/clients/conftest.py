@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
-from tests.clients.started import DATABASES, Openstack, Program, clear, server
+from tests.clients.started import (
+    DATABASES,
+    Openstack,
+    Program,
+    Running,
+    clear,
+    password_flags,
+    server,
+)
 from tests.postgres import Cluster
+
+StoreFlags = Callable[[], tuple[str, ...]]
+SELDOM = (("sqlite", "http_basic"), ("postgresql", "none"))
+USERS = {"root": "admin", "alice": "member", "bob": "member"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each way to log in is tried on one engine, and in the long run on the other one too."""
+    for item in items:
+        asked = getattr(item, "callspec", None)
+        ways = (asked.params.get("database"), asked.params.get("openstack")) if asked else ()
+        if ways in SELDOM:
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")
@@ -24,26 +47,56 @@ def database(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def running(
-    database: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[str]:
-    """One server for all tests that need no settings of their own."""
+def store_flags(database: str, request: pytest.FixtureRequest) -> Iterator[StoreFlags]:
+    """What gives the flags of a server with a new store, on the one or the other engine."""
+    cluster: Cluster | None = None
+    if database == "postgresql":
+        cluster = request.getfixturevalue("postgres")
     with ExitStack() as opened:
-        flags: tuple[str, ...] = ()
-        if database == "postgresql":
-            cluster: Cluster = request.getfixturevalue("postgres")
+
+        def flags() -> tuple[str, ...]:
+            if cluster is None:
+                return ()
             url = cluster.url(opened.enter_context(cluster.database()))
-            flags = ("--set", f"database.connection={url}")
-        yield opened.enter_context(server(tmp_path_factory.mktemp("server"), *flags))
+            return ("--set", f"database.connection={url}")
+
+        yield flags
+
+
+@pytest.fixture(scope="session")
+def running(store_flags: StoreFlags, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One server for all tests that need no settings of their own."""
+    with server(tmp_path_factory.mktemp("server"), *store_flags()) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def locked(store_flags: StoreFlags, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One that asks for passwords (http_basic), with its administrator's."""
+    folder = tmp_path_factory.mktemp("locked")
+    with server(folder, *store_flags(), *password_flags(folder, USERS)) as made:
+        yield replace(made, user="root")
 
 
 @pytest.fixture
-def endpoint(running: str) -> Iterator[str]:
+def endpoint(running: Running) -> Iterator[str]:
     """The address of a server that has nothing, and has nothing left afterwards."""
-    yield running
+    yield running.api
     clear(running)
 
 
+@pytest.fixture(params=["none", "http_basic"])
+def openstack(
+    program: Program, store_flags: StoreFlags, request: pytest.FixtureRequest
+) -> Iterator[Openstack]:
+    """The client, with `--os-auth-type` none or http_basic, and a server that has nothing."""
+    of: Running = request.getfixturevalue("running" if request.param == "none" else "locked")
+    yield Openstack(program, of)
+    clear(of)
+
+
 @pytest.fixture
-def openstack(program: Program, endpoint: str) -> Openstack:
-    return Openstack(program, {"auth-type": "none", "endpoint": endpoint})
+def log_in(program: Program, locked: Running) -> Iterator[Callable[[str], Openstack]]:
+    """What gives a user's client; each but root has a project of its own."""
+    yield lambda name: Openstack(program, replace(locked, user=name))
+    clear(locked)

@@ -1,13 +1,14 @@
 """Runs commands of python-openstackclient, many in one process: it takes a second to start.
 
-Run by the clients' own Python. A line of standard input is a JSON list, the words after `openstack`;
-a line of standard output is what came of it: {"status": …, "out": …, "err": …}.
+Run by the clients' own Python. A line of standard input is JSON: the words after `openstack`, and
+what is in its environment; a line of standard output is what came of it: {"status": …, "out": …, "err": …}.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import traceback
 from contextlib import redirect_stderr, redirect_stdout
@@ -41,4 +42,6 @@ def run(words: list[str]) -> dict[str, object]:
 if __name__ == "__main__":
     answers = sys.stdout
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line))), file=answers, flush=True)
+        words, settings = json.loads(line)
+        os.environ.update(settings)
+        print(json.dumps(run(words)), file=answers, flush=True)
