@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lessor.errors import CommandError, Conflict
+from lessor.errors import CommandError, Conflict, Invalid
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.lab import Lab
 from lessor.lab.netns import in_netns
@@ -22,7 +23,8 @@ from tests.dhcpclient import DhcpClient, Reply
 pytestmark = pytest.mark.lab
 
 LIMIT_S = 30
-ROUTER, DNS, HOSTNAME, MTU, NTP, ROUTES = 3, 6, 12, 26, 42, 121
+ROUTER, DNS, HOSTNAME, DOMAIN, MTU, NTP, ROUTES = 3, 6, 12, 15, 26, 42, 121
+METADATA = "http://169.254.169.254/openstack/latest/meta_data.json"
 NETWORKS = Path("var/lib/lessor/networks")  # in a host
 NEW_MAC = "fa:16:3e:77:77:77"
 
@@ -50,16 +52,18 @@ class Place:
     def change(self, noun: str, **body: Any) -> None:
         self.lab.api.update(noun, self.ids[noun], body)
 
-    def offer(self, mac: str = "") -> Reply | None:
-        """Have the VM's NIC send a DISCOVER, and wait a second for an OFFER."""
+    def offer(self, mac: str = "", timeout_s: float = 1) -> Reply | None:
+        """Have the VM's NIC send a DISCOVER, and wait for an OFFER."""
         with closing(
             in_netns(self.vm.netns_path(), lambda: DhcpClient(NIC, mac or self.mac))
         ) as client:
-            return client.discover(timeout_s=1)
+            return client.discover(timeout_s)
 
     def offers(self, right: Callable[[Reply], object], what: str, mac: str = "") -> None:
+        patience = chain([0.2] * 5, repeat(1.0))  # a server that starts misses the first ones
+
         def right_now() -> bool:
-            offer = self.offer(mac)
+            offer = self.offer(mac, next(patience))
             return offer is not None and bool(right(offer))
 
         self.lab.wait_for(right_now, LIMIT_S, f"an offer with {what}")
@@ -83,6 +87,15 @@ class Place:
 
     def own(self) -> str:
         return str(self.vm.state.assigned)
+
+    def gateway_is(self, host: str) -> bool:
+        """Tell whether the VM's packets to its gateway go to a host."""
+        self.vm.exec("ip", "neigh", "flush", "dev", NIC)
+        self.reaches(self.own())
+        words = self.vm.exec("ip", "neigh", "show", self.at(1), "dev", NIC).split()
+        known = words[words.index("lladdr") + 1] if "lladdr" in words else "nobody"
+        links = self.lab.exec(host, "ip", "-o", "link")  # its bridge may not be there yet
+        return any(": br100:" in line and known in line for line in links.splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +194,13 @@ TOLD: list[tuple[str, str, dict[str, Any], dict[str, Any], Callable[[Place, Repl
         {"mtu": 1300},
         {"mtu": 1400},
         lambda _, o: int.from_bytes(o.options[MTU]) == 1300,
+    ),
+    (
+        "dns-domain",
+        "networks",
+        {"dns_domain": "changed.example"},
+        {"dns_domain": ""},
+        lambda _, o: o.options.get(DOMAIN) == b"changed.example",
     ),
     (
         "dns-name",
@@ -297,3 +317,75 @@ def test_a_mac_changes_only_while_the_port_is_not_active(place: Place) -> None:
         place.change("ports", admin_state_up=False)
         place.change("ports", mac_address=place.mac, admin_state_up=True)
     place.offers(lambda offer: str(offer.address) == place.own(), "its address again")
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_new_port_is_as_its_network_and_subnet_are_by_then(place: Place) -> None:
+    usual = place.lab.api.show("subnets", place.network.subnet_id)["allocation_pools"]
+    place.change("networks", port_security_enabled=False)
+    place.change("subnets", allocation_pools=[{"start": place.at(150), "end": place.at(155)}])
+    name = f"new-{place.network.name}"
+    try:
+        vm = place.lab.boot(name, "cmp1", place.network)
+        assert isinstance(vm, NetnsVm)
+        new = Place(place.lab, place.network, vm, vm.state.mac)
+        assert new.own() == place.at(150)
+        new.offers(lambda offer: str(offer.address) == new.own(), "the first of the new pool")
+        vm.exec("ip", "addr", "add", f"{place.at(98)}/24", "dev", NIC)
+        place.lab.wait_for(lambda: new.reaches(place.at(98)), LIMIT_S, "a foreign address passes")
+    finally:
+        place.lab.delete_vm(name)
+        place.change("networks", port_security_enabled=True)
+        place.change("subnets", allocation_pools=usual)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_metadata_tells_of_the_device_that_a_port_is_of(place: Place) -> None:
+    device = f"device-{place.network.name}"
+    place.vm.exec("ip", "route", "replace", "169.254.169.254", "via", place.server(), "dev", NIC)
+    place.change("ports", device_id=device)
+    try:
+        place.lab.wait_for(lambda: device in place.vm.http(METADATA), LIMIT_S, f"a VM {device}")
+    finally:
+        place.change("ports", device_id=place.vm.state.device_id)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_port_bound_to_another_host_is_dead_on_this_one(place: Place) -> None:
+    place.change("ports", **{"binding:host_id": "net1"})
+    try:
+        place.silence()
+        place.lab.wait_for(lambda: not place.reaches(place.own()), LIMIT_S, "no frame passes")
+    finally:
+        place.change("ports", **{"binding:host_id": "cmp1"})
+    place.lab.wait_for(lambda: place.reaches(place.own()), LIMIT_S, "frames pass again")
+
+
+@pytest.mark.usefixtures("untouched")
+def test_the_dhcp_server_of_a_flat_network_answers_from_another_address(place: Place) -> None:
+    change = {"lessor:dhcp_server": place.at(250)}
+    if place.network.type == "vxlan":
+        with pytest.raises(Invalid, match="addresses of their own"):
+            place.change("subnets", **change)
+        return
+    place.change("subnets", **change)
+    try:
+        place.offers(lambda offer: str(offer.server) == place.at(250), f"server {place.at(250)}")
+    finally:
+        place.change("subnets", **{"lessor:dhcp_server": None})
+    place.offers(lambda offer: str(offer.server) == place.at(1), "the gateway's address again")
+
+
+@pytest.mark.usefixtures("untouched")
+def test_the_gateway_of_a_flat_network_moves_with_its_host(place: Place) -> None:
+    if place.network.type == "vxlan":
+        with pytest.raises(Invalid, match="those have no host"):
+            place.change("networks", **{"lessor:host": "cmp1"})
+        return
+    place.change("networks", **{"lessor:host": "cmp1"})
+    try:
+        place.lab.wait_for(lambda: place.gateway_is("cmp1"), LIMIT_S, "cmp1 is it")
+        place.offers(lambda offer: str(offer.address) == place.own(), "its address")
+    finally:
+        place.change("networks", **{"lessor:host": "net1"})
+    place.lab.wait_for(lambda: place.gateway_is("net1"), LIMIT_S, "net1 is it")
