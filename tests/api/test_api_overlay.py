@@ -88,7 +88,9 @@ def test_a_port_on_a_host_without_an_agent_says_so(server: Server) -> None:
     network = vxlan(server)
     port = server.make("port", network_id=network["id"], **{"binding:host_id": "h2"})
     assert (port["binding:vif_type"], port["binding:vif_details"]) == ("binding_failed", {})
-    assert port["lessor:pending"].startswith("host h2 has not the network, or had no live agent")
+    assert port["lessor:pending"].startswith(
+        "host h2 had no live agent, or lacked the network, when"
+    )
 
 
 def test_a_port_is_told_the_datapath_of_its_host(server: Server) -> None:

@@ -111,7 +111,10 @@ MOST_PROFILE = 4095  # characters; Neutron's column
 def _pending(port: Port) -> str:
     if not port.binding_failed:
         return port.pending
-    words = f"host {port.binding_host} has not the network, or had no live agent at the binding"
+    words = (
+        f"host {port.binding_host} had no live agent, or lacked the network, "
+        "when the port was bound to it"
+    )
     return f"{words}; {port.pending}" if port.pending else words
 
 

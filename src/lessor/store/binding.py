@@ -9,17 +9,25 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, true, update
 
 from lessor.model import Port
 from lessor.store.hosts import Beats, has_network
-from lessor.store.rows import HOST, host_of
+from lessor.store.rows import listed
 from lessor.store.tables import hosts, networks, ports
 from lessor.store.writer import Tx
 
-_HOSTS = select(*HOST).where(hosts.c.name.in_(bindparam("keys", expanding=True)))
-_NETWORK = select(networks.c.network_type, networks.c.physical_network).where(
-    networks.c.id == bindparam("network")
+_FACTS = (
+    select(
+        hosts.c.name,
+        hosts.c.heartbeat_at,
+        hosts.c.local_ip,
+        hosts.c.physical_networks,
+        networks.c.network_type,
+        networks.c.physical_network,
+    )
+    .select_from(hosts.join(networks, true()))
+    .where(hosts.c.name.in_(bindparam("keys", expanding=True)), networks.c.id == bindparam("net"))
 )
 _SAY = (
     update(ports).where(ports.c.id == bindparam("port")).values(binding_failed=bindparam("fails"))
@@ -58,12 +66,13 @@ class Judge:
         """
         young = now - self.opened_at < self.down_s
         since = 0.0 if young else self.beats.alive_since(now)
-        known = self.beats.known()
-        kind, physical = conn.execute(_NETWORK, {"network": network_id}).one()
-        found = [host_of(row, known, since) for row in conn.execute(_HOSTS, {"keys": list(names)})]
-        return {
-            host.name for host in found if not (host.alive and has_network(host, kind, physical))
-        }
+        failing = set()
+        for row in conn.execute(_FACTS, {"keys": list(names), "net": network_id}):
+            name, beat, local_ip, physical, kind, wanted = tuple(row)
+            alive = max(beat or 0.0, self.beats.last(name)) > since
+            if not (alive and has_network(local_ip, listed(physical), kind, wanted)):
+                failing.add(name)
+        return failing
 
 
 def _said(tx: Tx, port: Port, failing: Collection[str]) -> Port:

@@ -53,6 +53,10 @@ class Beats:
         """Return when each host was heard last."""
         return self._written | self._fresh
 
+    def last(self, host: str) -> float:
+        """Return when a host was heard last, 0 if never."""
+        return max(self._fresh.get(host, 0.0), self._written.get(host, 0.0))
+
     def alive_since(self, now: float) -> float:
         """Return the time before which a last heartbeat is too old."""
         return now - self._down_s
@@ -298,7 +302,8 @@ def _ports(tx: Tx, host: str, said: Report) -> None:
         columns: dict[str, Any] = {}
         if binds and word.wired is not None:
             columns |= {"wired": word.wired, "wired_pending": word.pending}
-            if word.wired or has_network(said, kind, physical):
+            there = has_network(said.local_ip, said.physical_networks, kind, physical)
+            if word.wired or there:
                 columns["binding_failed"] = False
         if kind == overlay.VXLAN and places and word.served is not None:
             columns |= serving.said(tx, port_id, host, word)
@@ -310,11 +315,18 @@ def _ports(tx: Tx, host: str, said: Report) -> None:
     novaevents.reported(tx, list(said.ports))
 
 
-def has_network(host: Host | Report, network_type: str, physical_network: str | None) -> bool:
-    """Tell whether a host takes part in networks of this kind."""
-    if network_type == overlay.VXLAN:
-        return host.local_ip is not None
-    return physical_network in host.physical_networks
+def has_network(
+    local_ip: object, physical_networks: Collection[str], network_type: str, wanted: str | None
+) -> bool:
+    """Tell whether a host takes part in a network.
+
+    Args:
+        local_ip: the host's end of tunnels, if it has one.
+        physical_networks: those that it is on.
+        network_type: of the network.
+        wanted: its physical network; None on an overlay.
+    """
+    return local_ip is not None if network_type == overlay.VXLAN else wanted in physical_networks
 
 
 _LIFT = (
