@@ -459,6 +459,16 @@ def test_a_body_that_makes_no_sense_is_refused(kept: Server, content: bytes, wor
     assert len(kept.api.get("/v2.0/networks").json()["networks"]) == 2
 
 
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/xml", "application/x-www-form-urlencoded", ""]
+)
+def test_a_body_is_json_whatever_it_is_called(made: Server, kind: str) -> None:
+    """Neutron asks no more of it, so there is no 415."""
+    for content, status in ((b'{"network": {"name": "n"}}', 201), (b"<network/>", 400)):
+        answer = made.api.post("/v2.0/networks", content=content, headers={"Content-Type": kind})
+        assert answer.status_code == status, answer.text
+
+
 def test_a_body_of_10_mb_is_refused(kept: Server) -> None:
     body = b'{"network": {"name": "' + b"x" * 10_000_000 + b'"}}'
     answer = kept.api.post("/v2.0/networks", content=body)

@@ -206,6 +206,16 @@ def test_plug_asks_for_a_tap_on_the_host_and_says_what_it_waits_for(
     assert (port["binding:host_id"], port["binding:profile"]) == ("", {})
 
 
+def test_a_host_is_taken_down_and_up(lessor: Lessor, name: str) -> None:
+    lessor("host", "add", name)
+    down = read(lessor("host", "set", name, "--disable", "--description", "new disk", "--json"))
+    assert (down["admin_state_up"], down["description"]) == (False, "new disk")
+    assert pairs(lessor("host", "show", name))["admin_state_up"] == "no"
+    assert read(lessor("host", "set", name, "--enable", "--json"))["admin_state_up"] is True
+    with pytest.raises(NotFound):
+        lessor("host", "set", f"no-{name}", "--disable")
+
+
 def test_the_token_of_a_host_is_all_that_add_prints(lessor: Lessor, name: str) -> None:
     assert re.fullmatch(r"\S{20,}\n", lessor("host", "add", name))
     [row] = [row for row in rows(lessor("host", "list")) if row[0] == name]

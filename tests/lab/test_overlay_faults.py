@@ -205,6 +205,30 @@ def test_d3_13_a_killed_dhcp_host_is_replaced_with_its_address_and_all_leases(
     assert served(vm)
 
 
+def test_a_dhcp_host_taken_down_hands_its_network_on_with_address_and_leases(
+    overlay_lab: Lab, nets: list[LabNetwork], vms: list[Vm]
+) -> None:
+    lab, vm, network = overlay_lab, vms[1], nets[1]
+    assert served(vm)
+    lease, (old,) = vm.lease(), dhcp_hosts(lab, network)
+    assert lease is not None
+    seen, agent = len(vm.events()), lab.api.list("agents", {"host": old})[0]["id"]
+    lab.api.update("agents", agent, {"admin_state_up": False})
+    try:
+        (new,) = dhcp_hosts(lab, network)
+        assert new != old
+        lab.wait_for(lambda: not dnsmasq_of(lab, old, network), BACK_S, f"{old} serves no more")
+        lab.wait_for(lambda: vm.ping(lease.server, timeout_s=1), BACK_S, f"{new} answers")
+        renew(vm)
+        now = vm.lease()
+        assert now is not None
+        assert (now.address, now.server) == (lease.address, lease.server)
+        assert not {"deconfig", "nak"} & set(vm.events()[seen:])
+        assert served(vm)
+    finally:
+        lab.api.update("agents", agent, {"admin_state_up": True})
+
+
 def test_two_dhcp_hosts_that_each_thought_the_other_dead_end_up_with_one_server(
     overlay_lab: Lab, nets: list[LabNetwork], vms: list[Vm]
 ) -> None:

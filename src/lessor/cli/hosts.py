@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from lessor.cli import ask
+from lessor.cli import ask, kinds
 from lessor.cli.layout import Column, Row, by_name
 
 app = typer.Typer(no_args_is_help=True, help="Hosts of the fleet and their tokens.")
@@ -16,6 +16,8 @@ def state(row: Row) -> str:
         return "never seen"
     if not row["alive"]:
         return "down"
+    if not row.get("admin_state_up", True):
+        return "taken down"
     return "up" if row["in_sync"] and not row["problems"] else "pending"
 
 
@@ -63,6 +65,28 @@ def list_(server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> No
 def show(name: str, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
     """Show a host, with what is pending there and why."""
     with ask.client(server) as api:
+        row = api.show("hosts", name)
+    ask.print_row(row, json=json)
+
+
+@app.command("set")
+def set_(
+    name: str,
+    up: kinds.OnOff = None,
+    description: kinds.Text = None,
+    server: ask.Server = ask.DEFAULT_SERVER,
+    json: ask.Json = False,
+) -> None:
+    """Take a host down or up again, or describe it.
+
+    A host taken down hands its DHCP servers of vxlan networks to others, with their addresses, and
+    is given no more. Ports, and flat networks of which it is the network host, stay.
+    """
+    body = ask.given(admin_state_up=up, description=description)
+    if not body:
+        raise typer.BadParameter("say what to change; --help lists the options")
+    with ask.client(server) as api:
+        api.update("agents", api.show("hosts", name)["id"], body)
         row = api.show("hosts", name)
     ask.print_row(row, json=json)
 
