@@ -1,4 +1,4 @@
-"""openstacksdk's calls for tags, subnet pools, address scopes, agents."""
+"""openstacksdk's calls for tags, subnet pools, address scopes."""
 
 from __future__ import annotations
 
@@ -57,11 +57,15 @@ def test_a_subnet_pool_gives_prefixes(network: Any) -> None:
     assert network.find_subnet_pool("large") is None
 
 
-def test_agents_are_listed(network: Any) -> None:
-    answer = network.post("/hosts", json={"host": {"name": "h1"}})
-    assert answer.status_code == 201
-    (agent,) = network.agents()
-    assert (agent.host, agent.agent_type, agent.is_admin_state_up) == ("h1", "DHCP agent", True)
-    assert network.get_agent(agent.id).binary == "lessor-agent"
-    assert list(network.dhcp_agent_hosting_networks(agent)) == []
-    network.delete("/hosts/h1")
+def test_prefixes_are_added_to_a_pool_and_taken_away(network: Any) -> None:
+    pool = network.create_subnet_pool(name="big", prefixes=["10.8.0.0/16"])
+    try:
+        path = f"/subnetpools/{pool.id}"  # the library has no call for these two
+        more = network.put(f"{path}/add_prefixes", json={"prefixes": ["10.10.0.0/16"]})
+        assert more.status_code == 200, more.text
+        assert network.get_subnet_pool(pool.id).prefixes == ["10.8.0.0/16", "10.10.0.0/16"]
+        less = network.put(f"{path}/remove_prefixes", json={"prefixes": ["10.8.0.0/16"]})
+        assert less.status_code == 200, less.text
+        assert network.get_subnet_pool(pool.id).prefixes == ["10.10.0.0/16"]
+    finally:
+        network.delete_subnet_pool(pool)
