@@ -34,6 +34,7 @@ CHANGING = (
     (r"\b\d+ packets, \d+ bytes", "<packets>"),
     (r"(?<=: pid )\d+", "<number>"),
     (r"(?<=^\[) *\d+\.\d+(?=\])", "<seconds>"),
+    (r"^[\w-]{43}$", "<token>"),
     (r"(tap|i-)?[0-9a-f][0-9a-f-]{7,}", "<id>"),
     (r"(?<=up=)\d+\.\d+", "<seconds>"),
     (r"\s+", " "),

@@ -1,7 +1,6 @@
 """The pages of docs/how-to are followed to the letter: on a fresh machine, or in a lab.
 
 In a lab the first terminal is on the server, the others on the hosts that they are named after.
-Nobody follows add-a-host.md here: it has a token in it.
 """
 
 from __future__ import annotations
