@@ -52,9 +52,7 @@ def show(
     address_scope: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False
 ) -> None:
     """Show an address scope."""
-    with ask.client(server) as api:
-        row = api.find("address_scopes", address_scope)
-    ask.print_row(row, json=json)
+    ask.show(server, "address_scopes", address_scope, json=json)
 
 
 @app.command("set")

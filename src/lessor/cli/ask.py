@@ -75,6 +75,13 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def show(server: str, plural: str, key: str, *, json: bool) -> None:
+    """Find one by name or id and print it."""
+    with client(server) as api:
+        row = api.find(plural, key)
+    print_row(row, json=json)
+
+
 def delete(server: str, plural: str, keys: Sequence[str]) -> None:
     """Find all by name or id, then delete them one by one."""
     with client(server) as api:

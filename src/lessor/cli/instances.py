@@ -99,9 +99,7 @@ def show(
     instance: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False
 ) -> None:
     """Show an instance."""
-    with ask.client(server) as api:
-        row = api.find("instances", instance)
-    ask.print_row(row, json=json)
+    ask.show(server, "instances", instance, json=json)
 
 
 @app.command("set")

@@ -30,88 +30,93 @@ COLUMNS = (
 )
 
 
+# what `create` can be told
+Blocks = Annotated[
+    Any,
+    typer.Option(
+        "--cidr",
+        "--fixed-range-v4",
+        parser=kinds.block,
+        metavar="CIDR",
+        help="Make the subnet too, from this block.",
+    ),
+]
+Count = Annotated[int, typer.Option("--num-networks", min=1, help="Cut so many from it.")]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--network-size",
+        min=4,
+        help="Addresses in each. Not given: the whole block, or with --num-networks a "
+        "share of it, at most 256.",
+    ),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option("--type", metavar="flat|vxlan", help="By default what the server says."),
+]
+Vni = Annotated[
+    int | None, typer.Option("--vni", help="Of a vxlan network; by default the lowest free.")
+]
+Physical = Annotated[str | None, typer.Option(help="By default the one of flat_network_bridge.")]
+Bridge = Annotated[str | None, typer.Option(help="Say the physical network by it.")]
+DhcpServer = Annotated[
+    Any,
+    typer.Option(
+        "--dhcp-server",
+        parser=kinds.address,
+        metavar="ADDRESS",
+        help="Other than the gateway: then the gateway is a router of yours.",
+    ),
+]
+Part = Annotated[
+    Any,
+    typer.Option(
+        "--fixed-cidr",
+        parser=kinds.block,
+        metavar="CIDR",
+        help="Give ports addresses of this part of the block only.",
+    ),
+]
+First = Annotated[Any, typer.Option("--allowed-start", parser=kinds.address, metavar="ADDRESS")]
+Last = Annotated[Any, typer.Option("--allowed-end", parser=kinds.address, metavar="ADDRESS")]
+Zones = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--availability-zone-hint",
+        metavar="ZONE",
+        help="Where DHCP servers of a vxlan network shall be; repeatable.",
+    ),
+]
+Shared = Annotated[bool | None, typer.Option("--shared/--not-shared")]
+
+
 @app.command()
 def create(  # noqa: PLR0917 - typer makes the options of the arguments
     name: Annotated[str | None, typer.Argument(help="Also --label.")] = None,
     label: Annotated[str | None, typer.Option(hidden=True)] = None,
-    cidr: Annotated[
-        Any,
-        typer.Option(
-            "--cidr",
-            "--fixed-range-v4",
-            parser=kinds.block,
-            metavar="CIDR",
-            help="Make the subnet too, from this block.",
-        ),
-    ] = None,
-    num_networks: Annotated[
-        int,
-        typer.Option("--num-networks", min=1, help="Cut so many from it."),
-    ] = 1,
-    network_size: Annotated[
-        int | None,
-        typer.Option(
-            "--network-size",
-            min=4,
-            help="Addresses in each. Not given: the whole block, or with --num-networks a "
-            "share of it, at most 256.",
-        ),
-    ] = None,
-    type_: Annotated[
-        str | None,
-        typer.Option("--type", metavar="flat|vxlan", help="By default what the server says."),
-    ] = None,
-    vni: Annotated[
-        int | None, typer.Option("--vni", help="Of a vxlan network; by default the lowest free.")
-    ] = None,
-    physical_network: Annotated[
-        str | None, typer.Option(help="By default the one of flat_network_bridge.")
-    ] = None,
-    bridge: Annotated[str | None, typer.Option(help="Say the physical network by it.")] = None,
+    cidr: Blocks = None,
+    num_networks: Count = 1,
+    network_size: Size = None,
+    type_: Kind = None,
+    vni: Vni = None,
+    physical_network: Physical = None,
+    bridge: Bridge = None,
     bridge_interface: Annotated[str | None, typer.Option("--bridge-interface", hidden=True)] = None,
     multi_host: kinds.MultiHost = None,
     share_address: kinds.ShareAddress = None,
     gateway: kinds.Address = None,
-    dhcp_server: Annotated[
-        Any,
-        typer.Option(
-            "--dhcp-server",
-            parser=kinds.address,
-            metavar="ADDRESS",
-            help="Other than the gateway: then the gateway is a router of yours.",
-        ),
-    ] = None,
+    dhcp_server: DhcpServer = None,
     dns1: kinds.Address = None,
     dns2: kinds.Address = None,
-    fixed_cidr: Annotated[
-        Any,
-        typer.Option(
-            "--fixed-cidr",
-            parser=kinds.block,
-            metavar="CIDR",
-            help="Give ports addresses of this part of the block only.",
-        ),
-    ] = None,
-    allowed_start: Annotated[
-        Any,
-        typer.Option("--allowed-start", parser=kinds.address, metavar="ADDRESS"),
-    ] = None,
-    allowed_end: Annotated[
-        Any,
-        typer.Option("--allowed-end", parser=kinds.address, metavar="ADDRESS"),
-    ] = None,
+    fixed_cidr: Part = None,
+    allowed_start: First = None,
+    allowed_end: Last = None,
     mtu: kinds.Mtu = None,
     host: Annotated[str | None, typer.Option(help="The network host.")] = None,
-    availability_zone_hint: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--availability-zone-hint",
-            metavar="ZONE",
-            help="Where DHCP servers of a vxlan network shall be; repeatable.",
-        ),
-    ] = None,
+    availability_zone_hint: Zones = None,
     project_id: Annotated[str | None, typer.Option("--project-id")] = None,
-    shared: Annotated[bool | None, typer.Option("--shared/--not-shared")] = None,
+    shared: Shared = None,
     dns_domain: kinds.Text = None,
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
@@ -208,9 +213,7 @@ def list_(
 @app.command()
 def show(network: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
     """Show a network."""
-    with ask.client(server) as api:
-        row = api.find("networks", network)
-    ask.print_row(row, json=json)
+    ask.show(server, "networks", network, json=json)
 
 
 @app.command()
@@ -237,7 +240,7 @@ def set_(  # noqa: PLR0917 - as create
     name: kinds.Text = None,
     description: kinds.Text = None,
     admin_state_up: kinds.OnOff = None,
-    shared: Annotated[bool | None, typer.Option("--shared/--not-shared")] = None,
+    shared: Shared = None,
     multi_host: kinds.MultiHost = None,
     share_address: kinds.ShareAddress = None,
     host: Annotated[

@@ -94,9 +94,7 @@ def show(
     subnetpool: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False
 ) -> None:
     """Show a subnet pool."""
-    with ask.client(server) as api:
-        row = api.find("subnetpools", subnetpool)
-    ask.print_row(row, json=json)
+    ask.show(server, "subnetpools", subnetpool, json=json)
 
 
 @app.command("set")

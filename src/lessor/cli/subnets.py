@@ -171,9 +171,7 @@ def list_(
 @app.command()
 def show(subnet: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
     """Show a subnet."""
-    with ask.client(server) as api:
-        row = api.find("subnets", subnet)
-    ask.print_row(row, json=json)
+    ask.show(server, "subnets", subnet, json=json)
 
 
 @app.command("set")
