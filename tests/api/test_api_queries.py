@@ -52,6 +52,7 @@ def test_a_list_gives_what_was_asked(three: Server, query: str, names: str) -> N
         ("limit=many", "many"),
         ("limit=-1", "-1"),
         ("page_reverse=maybe", "maybe"),
+        ("page_reverse=", "neither true nor false"),
         ("admin_state_up=perhaps", "perhaps"),
         ("mtu=big", "big"),
     ],

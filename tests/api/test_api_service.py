@@ -63,6 +63,17 @@ def test_the_openapi_page_knows_each_field_and_filter(shared: Server) -> None:
     assert shared.api.get("/schema").status_code == 200
 
 
+def test_the_openapi_page_knows_what_answers_a_bulk(shared: Server) -> None:
+    page = shared.api.get("/schema/openapi.json").json()
+    answers = page["paths"]["/v2.0/instances"]["post"]["responses"]["201"]["content"]
+    schema = answers["application/json"]["schema"]
+    names = [one["$ref"].rpartition("/")[2] for one in schema["oneOf"]]
+    assert [list(page["components"]["schemas"][name]["required"]) for name in names] == [
+        ["instance"],
+        ["instances"],
+    ]
+
+
 def test_the_server_takes_all_the_connections_that_it_may_have() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))

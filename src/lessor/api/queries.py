@@ -42,12 +42,13 @@ def asked(resource: Resource, pairs: Pairs) -> Asked:
             continue
         for key, value in (_condition(declared, text) for text in texts):
             filters[key] = (*filters.get(key, ()), value)
+    reverse = _last(pairs, "page_reverse")
     query = Query(
         filters=filters,
         sort=_sort(resource, pairs),
         limit=_limit(_last(pairs, "limit")),
         marker=_last(pairs, "marker"),
-        page_reverse=flag(_last(pairs, "page_reverse") or "false"),
+        page_reverse=reverse is not None and flag(reverse),
     )
     return Asked(query, _only(resource, pairs), nothing)
 

@@ -236,7 +236,7 @@ def _create(resource: Resource, calls: Calls) -> Callable[..., Any]:
         **{
             "data": json_body(bodies.create_body(resource)),
             "request": AnyRequest,
-            "return": bodies.one_body(resource),
+            "return": bodies.one_body(resource) | bodies.many_body(resource),
         },
     )
 
