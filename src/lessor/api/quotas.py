@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import delete, get, put
@@ -17,6 +17,7 @@ from lessor.api.routes import Answer, AnyRequest, json_body, route, typed
 from lessor.store.quotas import RESOURCES
 from lessor.store.store import Store
 
+Switch = bool | Literal[0, 1]  # numbers are read as Neutron reads them
 Most = Annotated[int, Meta(ge=-1, le=(1 << 31) - 1)]
 
 RESOURCE = Resource(
@@ -46,7 +47,7 @@ def _detailed() -> type[Struct]:
 
 def _body() -> type[Struct]:
     limits = [(name, Most | UnsetType, UNSET) for name in RESOURCES]
-    switches = [(name, bool, False) for name in ("check_limit", "force")]
+    switches = [(name, Switch, False) for name in ("check_limit", "force")]
     inner = msgspec.defstruct("QuotaUpdate", [*limits, *switches], forbid_unknown_fields=True)
     return msgspec.defstruct("QuotaUpdateBody", [("quota", inner)], forbid_unknown_fields=True)
 
