@@ -38,3 +38,14 @@ def test_a_playbook_makes_a_network_and_played_again_changes_nothing(
     played = play("networks.yml", endpoint, tmp_path)
     assert played == {"first": (3, 3), "second": (3, 0), "third": (5, 3)}
     assert httpx.get(f"{endpoint}/v2.0/networks", trust_env=False).json() == {"networks": []}
+
+
+@pytest.mark.long
+def test_a_playbook_makes_pools_and_shares_and_played_again_changes_nothing(
+    endpoint: str, tmp_path: Path
+) -> None:
+    played = play("pools.yml", endpoint, tmp_path)
+    assert played == {"first": (5, 5), "second": (5, 0), "third": (6, 3)}
+    for noun in ("networks", "subnetpools", "address-scopes"):
+        rows = httpx.get(f"{endpoint}/v2.0/{noun}", trust_env=False).json()
+        assert list(rows.values()) == [[]]
