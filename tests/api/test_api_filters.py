@@ -255,3 +255,22 @@ def test_no_field_is_without_a_filter_by_mistake(resource: Resource) -> None:
     known = {field.name for field in _filters(resource)} | free
     scalars = {str, int, bool, str | None, int | None}
     assert {f.name for f in resource.fields if f.kind in scalars} - known == set()
+
+
+@pytest.mark.parametrize(
+    ("plural", "type_"),
+    [
+        ("networks", "NetworkNotFound"),
+        ("subnets", "SubnetNotFound"),
+        ("ports", "PortNotFound"),
+        ("leases", "LeaseNotFound"),
+        ("instances", "InstanceNotFound"),
+        ("hosts", "HostNotFound"),
+        ("subnetpools", "SubnetPoolNotFound"),
+        ("address_scopes", "AddressScopeNotFound"),
+        ("rbac_policies", "RbacPolicyNotFound"),
+    ],
+)
+def test_a_marker_that_is_no_row_s_is_not_found(shared: Server, plural: str, type_: str) -> None:
+    answer = shared.api.get(_at(plural), params={"marker": NO_ID, "limit": 1})
+    assert (answer.status_code, answer.json()["NeutronError"]["type"]) == (404, type_)

@@ -598,8 +598,8 @@ class Store:
         """Change what an administrator says of a host; down, it hands its DHCP servers to others."""
         self._write(hosts.change, name, values)
         if values.get("admin_state_up") is False:
-            gone = frozenset({name})
-            self._move_servers(lambda found: replace(found, lost=gone))
+            gone = frozenset({name})  # unless somebody took it up again meanwhile
+            self._move_servers(lambda found: replace(found, lost=gone - found.able))
         return self.host(name)
 
     def delete_host(self, name: str) -> None:
