@@ -61,6 +61,12 @@ def test_without_a_token_that_keystone_knows_nobody_is_let_in(server: Any, token
     assert answer.json()["NeutronError"]["type"] == "Unauthorized"
 
 
+def test_keystone_alone_says_what_projects_there_are(server: Any, identity: Identity) -> None:
+    headers = {"X-Auth-Token": identity.token("root", "admin")}
+    for path in ("/v3", "/v3/projects", "/v3/projects/p1"):
+        assert server.api.get(path, headers=headers).status_code == 404
+
+
 def test_a_token_is_validated_once_and_then_remembered(server: Any, identity: Identity) -> None:
     token = identity.token("alice", "member")
     for _ in range(3):
