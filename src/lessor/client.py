@@ -36,6 +36,7 @@ SINGULAR = {
     "subnets": "subnet",
     "subnetpools": "subnetpool",
     "address_scopes": "address_scope",
+    "quotas": "quota",
     "rbac_policies": "rbac_policy",
 }
 ERRORS: Mapping[int, type[LessorError]] = {

@@ -284,6 +284,17 @@ def test_options_that_make_no_sense_together_are_refused(lessor: Lessor, name: s
         lessor("network", "create", name, "--dns1", "192.0.2.1")
 
 
+def test_quotas_of_a_project_are_set_shown_listed_and_deleted(lessor: Lessor, name: str) -> None:
+    made = read(lessor("quota", "set", name, "--networks", "0", "--ports", "-1", "--json"))
+    assert (made["network"], made["port"]) == (0, -1)
+    assert pairs(lessor("quota", "show", name))["network"] == "0"
+    assert [name, "0"] in [row[:2] for row in rows(lessor("quota", "list"))]
+    with pytest.raises(Conflict, match="quota exceeded"):
+        lessor("network", "create", name, "--project-id", name)
+    lessor("quota", "delete", name)
+    assert name not in lessor("quota", "list")
+
+
 def test_a_subnet_is_cut_from_a_pool_of_an_address_scope(
     lessor: Lessor, name: str, block: str
 ) -> None:
