@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import bcrypt
 import httpx
@@ -153,10 +154,10 @@ def clear(running: Running) -> None:
             for row in api.get(f"/v2.0/{noun}").json()[noun.replace("-", "_")]:
                 if row.get("device_owner", "").startswith("network:"):
                     continue  # a DHCP server's own: it goes with its network
-                answer = api.delete(f"/v2.0/{noun}/{row[key]}")
+                answer = api.delete(f"/v2.0/{noun}/{quote(row[key], safe='')}")
                 assert answer.status_code in {204, 404}, answer.text
         for row in api.get("/v2.0/quotas").json()["quotas"]:
-            api.delete(f"/v2.0/quotas/{row['project_id']}").raise_for_status()
+            api.delete(f"/v2.0/quotas/{quote(row['project_id'], safe='')}").raise_for_status()
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
