@@ -99,19 +99,18 @@ _ADVANCE = (
     .where(pools.c.subnet_id == bindparam("subnet"), pools.c.first == bindparam("low"))
     .values(next_fresh=bindparam("fresh"))
 )
-_GAP = (
-    select(func.min(addresses.c.address) + 1)
+# In their order the addresses in use are _ADDRESS, _ADDRESS + 1, ... up to the first gap. PostgreSQL
+# without statistics compares all with all where each is joined with its successor.
+_USED = (
+    select(addresses.c.address, func.row_number().over(order_by=addresses.c.address).label("place"))
     .where(
         addresses.c.network_id == _NETWORK,
-        addresses.c.address >= _ADDRESS,
-        ~exists(
-            select(1).where(
-                _AGAIN.c.network_id == addresses.c.network_id,
-                _AGAIN.c.address == addresses.c.address + 1,
-            )
-        ),
+        addresses.c.address.between(_ADDRESS, bindparam("last")),
     )
-    .limit(1)
+    .subquery()
+)
+_BEFORE_GAP = (
+    select(func.count()).select_from(_USED).where(_USED.c.address == _ADDRESS + _USED.c.place - 1)
 )
 _OLDEST = (
     select(addresses.c.address)
@@ -166,17 +165,17 @@ def _fresh(tx: Tx, owner: Owner, plot: Plot, position: int) -> int | None:
         while span.next_fresh <= span.last:
             number = span.next_fresh
             claimed = _insert(tx, owner, plot, number, position)
-            fresh = number + 1 if claimed else _after_used(tx, owner.network_id, number)
+            fresh = number + 1 if claimed else _after_used(tx, owner.network_id, span)
             _advance(tx, plot.id, span, fresh)
             if claimed:
                 return number
     return None
 
 
-def _after_used(tx: Tx, network_id: str, number: int) -> int:
-    """Return the first address from `number` on that has no row."""
-    gap = tx.conn.execute(_GAP, {"network": network_id, "addr": number}).scalar()
-    return int(gap) if gap is not None else number + 1
+def _after_used(tx: Tx, network_id: str, span: Span) -> int:
+    """Return the first address of a pool from `next_fresh` on, which has a row, that has none."""
+    values = {"network": network_id, "addr": span.next_fresh, "last": span.last}
+    return span.next_fresh + int(tx.conn.execute(_BEFORE_GAP, values).scalar_one())
 
 
 def _advance(tx: Tx, subnet_id: str, span: Span, fresh: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, exists, select, union_all
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, Invalid, Unavailable
@@ -16,30 +16,19 @@ VXLAN = "vxlan"
 
 _LOW: Any = bindparam("low")
 _HIGH: Any = bindparam("high")
-_NEXT = networks.alias("next")
 
-
-def _taken(table: Any, number: Any) -> Any:
-    return exists(select(1).where(table.c.network_type == VXLAN, table.c.segmentation_id == number))
-
-
-# The range's first number, or the one behind the first that has no successor: the index is read
-# only up to the first gap.
-_GAP = union_all(
-    select(_LOW.label("vni")).where(~_taken(networks, _LOW)),
+# In their order the numbers in use are low, low + 1, ... up to the first gap; so many are counted. A
+# join of each with its successor stops at the gap, but PostgreSQL without statistics compares all
+# with all.
+_USED = (
     select(
-        select(networks.c.segmentation_id + 1)
-        .where(
-            networks.c.network_type == VXLAN,
-            networks.c.segmentation_id >= _LOW,
-            networks.c.segmentation_id < _HIGH,
-            ~_taken(_NEXT, networks.c.segmentation_id + 1),
-        )
-        .order_by(networks.c.segmentation_id)
-        .limit(1)
-        .scalar_subquery()
-    ),
+        networks.c.segmentation_id.label("vni"),
+        func.row_number().over(order_by=networks.c.segmentation_id).label("place"),
+    )
+    .where(networks.c.network_type == VXLAN, networks.c.segmentation_id.between(_LOW, _HIGH))
+    .subquery()
 )
+_BEFORE_GAP = select(func.count()).select_from(_USED).where(_USED.c.vni == _LOW + _USED.c.place - 1)
 _HOLDER = select(networks.c.id, networks.c.name).where(
     networks.c.network_type == VXLAN, networks.c.segmentation_id == bindparam("vni")
 )
@@ -69,10 +58,10 @@ def lowest_free(tx: Tx) -> int | None:
     """Return the lowest VNI of the ranges that no network has; None: all are in use."""
     for low, high in sorted(tx.settings.vni_ranges):
         start = tx.no_vni_below.get(low, low)  # else many networks at once would walk it for each
-        free = [row[0] for row in tx.conn.execute(_GAP, {"low": start, "high": high}) if row[0]]
-        if free:
-            tx.no_vni_below[low] = int(min(free))
-            return tx.no_vni_below[low]
+        free = start + tx.conn.execute(_BEFORE_GAP, {"low": start, "high": high}).scalar_one()
+        tx.no_vni_below[low] = free
+        if free <= high:
+            return free
     return None
 
 
