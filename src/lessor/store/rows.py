@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Row, case, exists, func, or_, select
+from sqlalchemy import Row, case, func, or_, select
 
 from lessor.model import (
     AddressPair,
@@ -148,14 +148,19 @@ def subnet_of(row: Row[Any], pools: tuple[Pool, ...]) -> Subnet:
 # --- ports ----------------------------------------------------------------------------------------
 
 # ACTIVE is said only when all who have a part in it have said so (semantics.md B12, B23).
-_HAS_DHCP = exists(
-    select(1)
+# A value, no EXISTS: to answer that for a page of 100 ports PostgreSQL reads all addresses there are.
+_BY_DHCP = (
+    select(addresses.c.address)
     .select_from(addresses.join(subnets, subnets.c.id == addresses.c.subnet_id))
     .where(addresses.c.port_id == ports.c.id, subnets.c.enable_dhcp)
+    .limit(1)
     .correlate(ports)
+    .scalar_subquery()
 )
 _SERVED = (
-    func.coalesce(ports.c.served, False) | ~_HAS_DHCP | func.coalesce(ports.c.server_of > "", False)
+    func.coalesce(ports.c.served, False)
+    | _BY_DHCP.is_(None)
+    | func.coalesce(ports.c.server_of > "", False)
 )
 STATUS = case(
     (or_(ports.c.binding_host.is_(None), ~ports.c.admin_state_up), "DOWN"),
