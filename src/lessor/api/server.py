@@ -20,7 +20,7 @@ import uvloop
 from litestar.types import ASGIApp
 
 from lessor import systemd
-from lessor.api import workers
+from lessor.api import memory, workers
 from lessor.api.agent_app import agents_app
 from lessor.api.app import users_app
 from lessor.api.notifier import Notifier
@@ -75,6 +75,7 @@ def _work(
     life: int | None = None,
 ) -> None:
     """Serve in this process; `life` is a descriptor at whose end it has to stop."""
+    memory.keep_little()
     store = Store.open(settings)
     try:
         uvloop.run(_until_signal(store, settings, sockets, ready, life))
@@ -135,7 +136,12 @@ async def _until_signal(
         loop.add_reader(life, stop.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await run(store, settings, sockets, stop, ready)
+
+    def there() -> None:
+        memory.settle()
+        ready()
+
+    await run(store, settings, sockets, stop, there)
 
 
 async def run(

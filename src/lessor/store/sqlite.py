@@ -50,7 +50,7 @@ def _prepare(conn: sqlite3.Connection, _: Any) -> None:
         "synchronous=FULL",  # an acknowledged write survives a power cut
         "foreign_keys=ON",
         f"busy_timeout={BUSY_S * 1000}",
-        "cache_size=-8192",  # KiB, for each connection
+        "cache_size=-2048",  # KiB, for each connection; what is mapped is not in it
         "mmap_size=268435456",
         "temp_store=MEMORY",
         "wal_autocheckpoint=4000",
