@@ -38,15 +38,7 @@ DATABASES = [
     pytest.param(name, marks=pytest.mark.xdist_group(f"clients-{name}"))
     for name in ("sqlite", "postgresql")
 ]
-SECOND_IS_LONG = pytest.mark.parametrize(
-    "database",
-    [
-        DATABASES[0],
-        pytest.param("postgresql", marks=[*DATABASES[1].marks, pytest.mark.long]),
-    ],
-    indirect=True,
-    scope="session",
-)
+ON_BOTH = pytest.mark.parametrize("database", DATABASES, indirect=True, scope="session")
 needs_clients = pytest.mark.skipif(
     not (CLIENTS / "openstack").exists(), reason="scripts/setup makes .venv-clients"
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.clients.started import ANSIBLE, INSIDE, SECOND_IS_LONG, environment
+from tests.clients.started import ANSIBLE, INSIDE, ON_BOTH, environment
 
 pytestmark = [
     pytest.mark.clients,
@@ -31,7 +31,7 @@ def play(book: str, endpoint: str, folder: Path) -> dict[str, tuple[int, int]]:
     return {host: (int(ok), int(changed)) for host, ok, changed in RECAP.findall(done.stdout)}
 
 
-@SECOND_IS_LONG
+@ON_BOTH
 def test_a_playbook_makes_a_network_and_played_again_changes_nothing(
     endpoint: str, tmp_path: Path
 ) -> None:

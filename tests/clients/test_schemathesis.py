@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.clients.started import CLIENTS, INSIDE, SECOND_IS_LONG, environment, needs_clients
+from tests.clients.started import CLIENTS, INSIDE, ON_BOTH, environment, needs_clients
 
 pytestmark = [pytest.mark.clients, needs_clients]
 # not positive_data_acceptance: whether a subnet fits its network is beyond what the page can say
@@ -26,7 +26,7 @@ CHECKS = (
 )
 
 
-@SECOND_IS_LONG
+@ON_BOTH
 @pytest.mark.parametrize(
     "examples",
     [pytest.param(4, id="some"), pytest.param(150, id="many", marks=pytest.mark.long)],

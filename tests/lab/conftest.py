@@ -57,10 +57,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 # what is noticed there is noticed by itself, not by the full look that comes now and then
 RARELY = {"resync_interval": "300"}
+WEST = "west"  # the zone of net2; all others are in the default one
 OVERLAY_HOSTS = [
-    *(
-        HostSpec(name=name, network_host=True, overlay=True, flags=RARELY)
-        for name in ("net1", "net2")
+    HostSpec(name="net1", network_host=True, overlay=True, flags=RARELY),
+    HostSpec(
+        name="net2",
+        network_host=True,
+        overlay=True,
+        flags=RARELY | {"AGENT/availability_zone": WEST},
     ),
     HostSpec(name="cmp1", overlay=True),
     HostSpec(name="cmp2", overlay=True, flags={"resync_interval": "2"}),  # counters are read then

@@ -16,6 +16,7 @@ from lessor.lab.capture import Capture, Sighting, discover_copies
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.lab import Lab
 from lessor.lab.vm import NetnsVm, Vm
+from tests.lab.conftest import WEST
 
 pytestmark = pytest.mark.lab
 
@@ -372,6 +373,25 @@ def settle(lab: Lab, host: str) -> None:
 
 def put_back(lab: Lab, host: str) -> int:
     return int(lab.api.find("hosts", host)["counts"]["put_back"])
+
+
+# --- zones
+
+
+@pytest.mark.parametrize(("zone", "host"), [(WEST, "net2"), ("nova", "net1")])
+def test_a_network_that_asks_for_a_zone_is_served_there(
+    overlay_lab: Lab, zone: str, host: str
+) -> None:
+    hints = {"availability_zone_hints": [zone]}
+    network = overlay_lab.network(f"in-{zone}", "10.31.0.0/24", kind="vxlan", network=hints)
+    vm = booted(overlay_lab, f"vm-{zone}", "cmp3", network)
+    (port,) = dhcp_ports(overlay_lab, network)
+    lease = vm.last_lease()
+    assert lease is not None
+    assert port["binding:host_id"] == host
+    fixed_ips = overlay_lab.api.show("ports", str(port["id"]))["fixed_ips"]
+    assert str(lease.server) == fixed_ips[0]["ip_address"]
+    assert overlay_lab.api.show("networks", network.id)["availability_zones"] == [zone]
 
 
 # --- 16
