@@ -22,6 +22,7 @@ from lessor.model import LeaseBatch, MetadataFacts, Piece, Report, ViewAnswer, V
 from lessor.store.store import Store
 
 LONGEST_WAIT_S = 60.0
+LOOKS_AT_ONCE = 2  # of agents woken together: more threads would only stand in each other's way
 MAX_BODY_BYTES = 64 << 20  # a snapshot of all leases of a big host
 
 AnyRequest = Request[Any, Any, Any]
@@ -48,10 +49,13 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
             raise Unauthorized("the token is missing or wrong; `lessor host add NAME` makes one")
         request.state.host = host
 
+    looking = asyncio.Semaphore(LOOKS_AT_ONCE)
+
     @post("/agent/v1/view", status_code=200)
     async def view(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Answer with what concerns the host and is new to it; wait for it if asked to."""
-        return await _poll(store, notifier, request.state.host, wire.decode(body, ViewRequest))
+        asked = wire.decode(body, ViewRequest)
+        return await _poll(store, notifier, looking, request.state.host, asked)
 
     @post("/agent/v1/report", status_code=200, sync_to_thread=True)
     def report(request: AnyRequest, body: RawBody) -> Response[bytes]:
@@ -115,7 +119,9 @@ def _leases(store: Store) -> list[BaseRouteHandler]:
     return [leases, known_leases]
 
 
-async def _poll(store: Store, notifier: Notifier, host: str, asked: ViewRequest) -> Response[bytes]:
+async def _poll(
+    store: Store, notifier: Notifier, looking: asyncio.Semaphore, host: str, asked: ViewRequest
+) -> Response[bytes]:
     """Answer as soon as there is something, or with nothing when the wait is over.
 
     The waiter is there before the first look, so no change falls between look and wait.
@@ -125,7 +131,8 @@ async def _poll(store: Store, notifier: Notifier, host: str, asked: ViewRequest)
     with notifier.waiting(host) as changed:
         while True:
             changed.clear()
-            answer, text = await asyncio.to_thread(_look, store.view, host, asked)
+            async with looking:
+                answer, text = await asyncio.to_thread(_look, store.view, host, asked)
             left = deadline - loop.time()
             if _tells(answer, asked) or left <= 0 or notifier.closed:
                 return Response(text, media_type="application/json")
