@@ -152,6 +152,21 @@ def test_a_hypervisors_port_is_taken_by_its_iface_id_and_given_back(
     assert not closed(sh)
 
 
+def test_a_hypervisors_port_without_a_device_is_removed_not_given_back(
+    ovs: Ovs, db: Ovsdb, sh: Shell, bridges: None
+) -> None:
+    """A hypervisor that unplugs takes away the port first: the agent may put it back in between."""
+    sh("ip link add vnet7 type veth peer name vm1")
+    ids = (f"external_ids:iface-id={VIF.port_id}",)
+    ovs("ovs-vsctl", "add-port", "br-int", "vnet7", "--", "set", "Interface", "vnet7", *ids)
+    driver = OvsPortDriver(db, run)
+    bring(driver, VIF)
+    sh("ip link del vnet7")
+    bring(driver)
+    assert not bring(driver)
+    assert "vnet7" not in ovs("ovs-vsctl", "list-ports", "br-int").split()
+
+
 def test_what_somebody_changed_is_set_right(ovs: Ovs, db: Ovsdb, sh: Shell, devices: None) -> None:
     driver = OvsPortDriver(db, run)
     wanted = {port.name: port for port in ALL}

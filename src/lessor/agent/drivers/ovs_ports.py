@@ -319,9 +319,14 @@ def _settings(port: OvsPort, name: str, *, taken: bool) -> list[Step]:
 def _release(rows: Sequence[PortRow]) -> dict[str, list[Step]]:
     """Return the steps that remove ports of ours, or give them back to their hypervisor.
 
-    Without a tag such a one would be in every network.
+    Without a tag such a one would be in every network. One whose device is gone is nobody's: a
+    hypervisor takes away the port before the device, and we may have put it back in between.
     """
-    taken = [row for row in rows if row.external_ids.get(TAKEN) == "true"]
+    taken = [
+        row
+        for row in rows
+        if row.external_ids.get(TAKEN) == "true" and (row.type or _index(row.name))
+    ]
     plans = {f"release of {row.name}": _giving_back(row.name) for row in taken}
     for bridge in sorted({row.bridge for row in rows}):
         names = sorted(row.name for row in rows if row.bridge == bridge and row not in taken)
