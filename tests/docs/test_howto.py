@@ -40,6 +40,7 @@ git clone -q file:///mnt/repository /opt/lessor
 cd /opt/lessor
 ln -s /mnt/repository/.venv .
 ln -s {ROOT}/.venv/bin/lessor /usr/bin/lessor"""
+EVENT_S = 30  # it is sent when the port is ACTIVE, not before the page says so
 WITH_A_CLIENT = [
     pytest.mark.long,
     pytest.mark.clients,
@@ -120,7 +121,9 @@ def test_the_page_about_nova_is_true(lab: Lab, in_the_lab: Reader) -> None:
     lab.spawn("server", "compute", sys.executable, str(COMPUTE_API), "8774", "http_basic")
     in_the_lab.terminal().run(CONTROLLER)
     read("behind-nova.md", in_the_lab)
-    (event,) = map(json.loads, server.log("compute").read_text().splitlines())
+    told = server.log("compute")
+    lab.wait_for(lambda: told.read_text().endswith("\n"), EVENT_S, "the compute API is told")
+    (event,) = map(json.loads, told.read_text().splitlines())
     assert event == {
         "server_uuid": lab.api.find("ports", "vm1")["device_id"],
         "name": "network-vif-plugged",
