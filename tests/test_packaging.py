@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lessor.agent.hook import USER as HOOK_USER
+from lessor.metadata.rights import USERS
+
 UNITS = Path(__file__).parents[1] / "packaging/systemd"
 
 
@@ -27,6 +30,36 @@ def test_the_server_is_started_when_it_answers() -> None:
 @pytest.mark.parametrize("unit", ["lessor-server.service", "lessor-agent.service"])
 def test_a_process_that_fails_is_started_again(unit: str) -> None:
     assert "Restart=on-failure" in settings(unit)
+
+
+def test_the_users_are_those_that_processes_become() -> None:
+    lines = (UNITS.parent / "sysusers.d/lessor.conf").read_text().splitlines()
+    users = {line.split()[1] for line in lines if line.startswith("u ")}
+    assert users == {USERS[0], HOOK_USER}
+    setup = (UNITS.parents[1] / "scripts/setup").read_text()
+    assert f"USERS=({' '.join(sorted(users))})" in setup
+
+
+@pytest.mark.skipif(not shutil.which("systemd-sysusers"), reason="needs systemd-sysusers")
+def test_systemd_makes_the_users(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    file = UNITS.parent / "sysusers.d/lessor.conf"
+    done = subprocess.run(
+        ["systemd-sysusers", f"--root={tmp_path}", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    users = (tmp_path / "etc/passwd").read_text()
+    assert "lessor-metadata" in users
+    assert HOOK_USER in users
+
+
+@pytest.mark.parametrize("right", ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL"])
+def test_the_agent_may_start_a_process_without_rights_and_end_it(right: str) -> None:
+    (line,) = (one for one in settings("lessor-agent.service") if "CapabilityBoundingSet" in one)
+    assert right in line.split("=")[1].split()
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
