@@ -1,9 +1,4 @@
-"""What tests of several folders share: the databases; and what of them has to run in one process.
-
-Where several processes share the work (`scripts/test`), a file's tests stay together, since they
-share fixtures of the module, labs among them; so does what stands on one of the labs that a whole
-session keeps, one for each gateway_firewall.
-"""
+"""What tests of several folders share: the databases; and how test processes share the work."""
 
 from __future__ import annotations
 
@@ -12,9 +7,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.scheduler import LoadScopeScheduling
 
 from tests.postgres import Cluster, cluster
+from tests.sharing import ByGroup
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -41,14 +36,6 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
     """Share work out by these groups, for `--dist=loadscope`."""
-    return _ByGroup(config, log)
-
-
-class _ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        if not file.startswith("tests/lab/test_acceptance_"):
-            return file
-        return "iptables" if "[iptables" in nodeid else "nftables"
+    return ByGroup(config, log)

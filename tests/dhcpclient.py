@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import struct
@@ -101,7 +102,7 @@ class DhcpClient:
         dhcp = self._bootp(xid, source, sent)
         destination, mac = (to.server, to.server_mac) if to else (ALL, b"\xff" * 6)
         started = time.monotonic()
-        self._socket.send(_frame(self._mac, mac, source, destination, dhcp))
+        self._send(_frame(self._mac, mac, source, destination, dhcp))
         while (left := started + timeout_s - time.monotonic()) > 0:
             self._socket.settimeout(left)
             try:
@@ -121,13 +122,24 @@ class DhcpClient:
         coded = b"".join(bytes([key, len(value)]) + value for key, value in options.items())
         return fixed + COOKIE + coded + b"\xff"
 
-    def _answer_arp(self, frame: bytes, address: IPv4Address) -> None:
-        """Tell our MAC, so that an answer can be sent to an address we have."""
+    def _answer_arp(self, frame: bytes, address: IPv4Address) -> bool:
+        """Tell our MAC, so that an answer can be sent to an address we have; False: not asked for."""
         if struct.unpack("!H", frame[12:14])[0] != ETH_ARP or frame[38:42] != address.packed:
-            return
+            return False
         asker = frame[22:32]  # MAC and address
         header = struct.pack("!6s6sHHHBBH", asker[:6], self._mac, ETH_ARP, 1, ETH_IP, 6, 4, 2)
-        self._socket.send(header + self._mac + address.packed + asker)
+        self._send(header + self._mac + address.packed + asker)
+        return True
+
+    def _send(self, frame: bytes) -> None:
+        """Send a frame, which may be lost: the other end of a veth may be down, or go down now."""
+        try:
+            self._socket.send(frame)
+        except OSError as error:
+            # veth(4) drops what its peer does not take, and packet(7) tells that as ENOBUFS. A
+            # client on a wire would have heard nothing.
+            if error.errno != errno.ENOBUFS:
+                raise
 
 
 def _frame(

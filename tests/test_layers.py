@@ -10,30 +10,38 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 PLAIN = {
+    "blocks",
     "model",
     "errors",
+    "labels",
+    "offloads",
     "settings",
     "wire",
     "logs",
+    "printable",
     "tls",
 }  # values and words: anyone may know them
 
 # layer -> the layers it may import, besides itself. A module of `lessor` itself is its own layer.
 MAY_IMPORT = {
     "errors": set[str](),
+    "labels": set[str](),
+    "offloads": set[str](),
     "model": set[str](),
-    "settings": set[str](),
+    "blocks": {"model"},
+    "settings": {"model"},
     "wire": {"errors", "model"},
-    "logs": set[str](),
+    "logs": {"printable"},
+    "printable": set[str](),
     "tls": {"errors"},
     "netns": set[str](),
     "systemd": set[str](),
-    "core": {"model", "errors", "settings"},
-    "store": {"model", "errors", "settings", "wire"},
+    "core": {"blocks", "labels", "model", "errors", "settings"},
+    "store": {"blocks", "labels", "model", "errors", "settings", "wire"},
     "config": PLAIN,
     "client": PLAIN,
     "api": PLAIN | {"store", "core", "systemd"},
-    "agent": PLAIN | {"core", "metadata", "dhcpbridge", "netns"},
+    "agent": PLAIN | {"core", "metadata", "dhcpbridge", "netns", "systemd"},
     "metadata": PLAIN | {"core", "netns"},
     "dhcpbridge": set[str](),
     "cli": PLAIN | {"client", "config"},

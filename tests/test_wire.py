@@ -34,6 +34,11 @@ def test_what_is_no_view_is_refused(data: bytes) -> None:
         decode(data, View)
 
 
+def test_a_number_is_no_address() -> None:
+    with pytest.raises(Invalid, match="7 is no text"):
+        decode(b'{"subnet_id": "s", "address": 7}', FixedIp)
+
+
 def test_a_bad_address_is_refused() -> None:
     with pytest.raises(Invalid, match=r"10\.0\.0\.256"):
         decode(b'{"subnet_id": "s", "address": "10.0.0.256"}', FixedIp)

@@ -124,10 +124,30 @@ class Client:
         """Change one."""
         return self._one(plural, self._ask("PUT", [plural, key], json={SINGULAR[plural]: body}))
 
+    def renew_token(self, host: str) -> Row:
+        """Give a host a new token; return the host with it."""
+        return self._one("hosts", self._ask("POST", ["hosts", host, "token"]))
+
     def tour(self, network_id: str) -> Row:
         """Ask a network's hosts how it is there."""
         row: Row = self._ask("GET", ["networks", network_id, "tour"])["tour"]
         return row
+
+    def bind(self, port_id: str, host: str, profile: Row) -> Row:
+        """Prepare a port for a further host; return that binding."""
+        body = {"binding": {"host": host, "profile": profile}}
+        row: Row = self._ask("POST", ["ports", port_id, "bindings"], json=body)["binding"]
+        return row
+
+    def activate(self, port_id: str, host: str) -> Row:
+        """Bind a port to a host that it is prepared for; return that binding."""
+        path = ["ports", port_id, "bindings", host, "activate"]
+        row: Row = self._ask("PUT", path)["binding"]
+        return row
+
+    def unbind(self, port_id: str, host: str) -> None:
+        """Have a host prepared for a port no longer."""
+        self._ask("DELETE", ["ports", port_id, "bindings", host])
 
     def delete(self, plural: str, *key: str) -> None:
         """Delete one; an address's key is its network's id and itself."""

@@ -22,9 +22,15 @@ finer one with the argument `type_`.
 
 
 class LessorError(Exception):
-    """Anything that Lessor itself says is wrong."""
+    """Anything that Lessor itself says is wrong.
+
+    Attributes:
+        type: its name in the API.
+        key: of a host: the thing that could not be made so, as `HostState` names it; "": not known.
+    """
 
     type = "LessorError"
+    key = ""
 
     def __init__(self, message: str, *, type_: str | None = None) -> None:
         super().__init__(message)

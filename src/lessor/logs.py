@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from lessor.printable import printable_fields
+
 
 def setup(debug: bool = False) -> None:
     """Set up logging of this process: key=value lines, colours only on a terminal."""
@@ -21,6 +23,7 @@ def setup(debug: bool = False) -> None:
         processors=[
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            printable_fields,
             structlog.processors.format_exc_info,
             structlog.dev.ConsoleRenderer(colors=terminal, pad_event_to=0),
         ],

@@ -8,10 +8,10 @@ the store's counter at the row's last change (see docs/design/revisions.md).
 from __future__ import annotations
 
 from abc import ABC
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     TunnelEnd = IPv4Address | IPv6Address
@@ -26,6 +26,7 @@ else:
     TunnelEnd.register(IPv4Address)
     TunnelEnd.register(IPv6Address)
 
+LATEST = 253402300799.0  # the last time that is a date: the end of the year 9999
 METADATA_ADDRESS = IPv4Address("169.254.169.254")
 DHCP_OWNER = (
     "network:dhcp"  # device_owner of a port that a DHCP server (or multi-host gateway) uses
@@ -137,6 +138,7 @@ class SubnetPool:
     address_scope_id: str | None = None
     shared: bool = False
     is_default: bool = False
+    by_project: bool = False  # some prefixes were given by whoever acts for one project only
     revision: int = 0
     created_at: float = 0.0
     updated_at: float = 0.0
@@ -190,6 +192,8 @@ class Port:
     allowed_address_pairs: tuple[AddressPair, ...] = ()
     extra_dhcp_opts: tuple[DhcpOption, ...] = ()
     dns_name: str = ""
+    # in a host's view: the other hosts its VM is to come to, or came from; True: that host makes the tap
+    prepared_for: dict[str, bool] = field(default_factory=dict)
     pending: str = ""  # why it is not ACTIVE, in words; "" when it is, or is meant not to be
     revision: int = 0
     created_at: float = 0.0
@@ -278,6 +282,35 @@ class Instance:
     revision: int = 0
 
 
+MISSED_REPORTS = 3  # in a row, and a host is called silent
+DEFAULT_REPORT_INTERVAL_S = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is wrong or waited for on a host, as its agent reports it. Times: seconds since 1970."""
+
+    text: str
+    key: str = ""  # the same while only numbers in the text change
+    since: float = 0.0  # first seen, in this run of the agent
+    seen: float = 0.0  # last seen
+    networks: tuple[str, ...] = ()  # ids of those it concerns; none, and no ports: the whole host
+    ports: tuple[str, ...] = ()
+    waits: bool = False  # for somebody else: a hypervisor, a cable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DhcpMove:
+    """A DHCP server of an overlay network that was moved from a host that can't serve it."""
+
+    network_id: str
+    source: str
+    target: str
+    reason: str = ""  # "silent", "taken down", or what the source reported
+    unable: bool = False  # the source reported that it can't serve the network
+    moved_at: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """A machine of the fleet, as the store knows it."""
@@ -298,8 +331,27 @@ class Host:
     in_sync: bool = False
     admin_state_up: bool = True  # False: it is to have no DHCP servers of overlay networks
     description: str = ""
-    problems: tuple[str, ...] = ()  # what is pending or failing there, a line each
+    problems: tuple[Problem, ...] = ()  # what is pending or failing there
     counts: dict[str, int] = field(default_factory=dict)  # networks, ports, leases, dhcp_servers
+    report_interval: float = 0.0  # seconds between its heartbeats; 0: not said
+    silent_s: float | None = None  # seconds since its last report; None: there was none
+
+    @property
+    def role(self) -> str:
+        """What its agent does for networks: "dhcp" (also) serves them; else "switch" or "bridge"."""
+        if self.network_host:
+            return "dhcp"
+        return "bridge" if self.local_ip is None else "switch"
+
+    @property
+    def state(self) -> str:
+        """How its agent reports: "new" (never yet), "up", "silent" or "down"."""
+        if self.silent_s is None:
+            return "new"
+        if not self.alive:
+            return "down"
+        limit_s = MISSED_REPORTS * (self.report_interval or DEFAULT_REPORT_INTERVAL_S)
+        return "silent" if self.silent_s >= limit_s else "up"
 
 
 # --- what the agents are told and what they say (agent listener, JSON) ----------------------------
@@ -313,6 +365,7 @@ class ViewRequest:
     cursors: dict[str, int] = field(default_factory=dict)
     wait_s: float = 0.0  # long poll: answer at a change, or empty after so long
     tours: tuple[str, ...] = ()  # ids of those it has taken up
+    position: str = ""  # that of the last answer: a store that was restored since doesn't have it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,6 +390,7 @@ class ViewAnswer:
     scopes: dict[str, ScopeChange] = field(default_factory=dict)  # by network id
     left: tuple[str, ...] = ()  # networks that no longer concern the host
     tours: dict[str, str] = field(default_factory=dict)  # asked of the host: id, network's id
+    position: str = ""  # in the store's history, signed; to be shown with the next question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,6 +414,7 @@ class View:
 
     epoch: str = ""
     scopes: dict[str, Scope] = field(default_factory=dict)
+    position: str = ""  # of the last answer, in the store's history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,16 +432,29 @@ class PortReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostBlock:
+    """Addresses that a host has or reaches, not by Lessor: no flat subnet may take them over."""
+
+    cidr: IPv4Network
+    what: Literal["network", "route", "gateway", "name server", "server"]
+    detail: str = ""  # device and address
+    physical_network: str = ""  # of the wire that it is on, if that is one of flat networks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """An agent's heartbeat, with all that changed since its last one.
 
     `applied` says for a network: everything up to this revision is done here, and what was removed
     no longer serves anybody (its reservation is gone from the DHCP server, its lease was ended or
-    reported as alive). It is sent after the lease events of the time before.
+    reported as alive). It is sent after the lease events of the time before. `settled` says the
+    same of the whole host: up to this revision all is done, so nothing is left here of networks
+    that it took part in before.
     """
 
     run_id: str  # new at every start of the agent
-    previous_run_id: str = ""  # of the run before, from the state folder
+    previous_run_id: str = ""  # the last run that the server confirmed, from the state folder
+    unconfirmed_run_ids: tuple[str, ...] = ()  # runs since: the server may have heard of any
     started_at: float = 0.0
     version: str = ""
     physical_networks: tuple[str, ...] = ()
@@ -396,10 +464,28 @@ class Report:
     server: str = ""  # that this is said to, of several that the agent knows
     datapath_type: str = ""
     in_sync: bool = False
+    epoch: str = ""  # of the store that the revisions are of
     ports: dict[str, PortReport] = field(default_factory=dict)
     applied: dict[str, int] = field(default_factory=dict)
-    problems: tuple[str, ...] | None = None  # None: as before
+    settled: int = 0  # 0: as before
+    problems: tuple[Problem, ...] | None = None  # None: as before
     counts: dict[str, int] = field(default_factory=dict)
+    report_interval: float = 0.0  # seconds between heartbeats
+    unserved: dict[str, str] | None = None  # network id -> why no DHCP; None: as before
+    blocks: tuple[HostBlock, ...] | None = None  # what is this host's own; None: as before
+
+    @property
+    def has_news(self) -> bool:
+        """Whether it is more than a heartbeat."""
+        optional = (self.problems, self.unserved, self.blocks)
+        news = self.ports or self.applied or self.settled
+        return bool(news) or any(one is not None for one in optional)
+
+    @property
+    def bare(self) -> Report:
+        """The heartbeat in it."""
+        none: dict[str, Any] = {"problems": None, "unserved": None, "blocks": None}
+        return replace(self, ports={}, applied={}, settled=0, **none)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -435,6 +521,24 @@ class LeaseBatch:
     epoch: str
     events: tuple[LeaseEvent, ...] = ()
     snapshot: bool = False  # these are all live leases of this host: end the ones not named
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """An address that a host has a port for, or a live lease of."""
+
+    network_id: str
+    address: IPv4Address
+    mac_address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What is in use on a host that meets a new epoch: told before it takes the new view."""
+
+    epoch: str
+    ports: tuple[Holding, ...] = ()  # of its view so far: bound to it, or served by it
+    leases: tuple[LeaseEvent, ...] = ()  # all that are live in its DHCP servers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

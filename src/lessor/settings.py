@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+
+from lessor.model import TunnelEnd
+
+# RFC 1918
+PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,8 @@ class ServerSettings:
     listen: tuple[str, int] = ("127.0.0.1", 9696)
     agent_listen: tuple[str, int] = ("127.0.0.1", 9697)
     insecure_listen: bool = False
+    server_names: tuple[str, ...] = ()  # by which clients may call the API; see api.browsers
+    max_connections_per_address: int = 1000  # to each listener; 0: any number
     workers: int = 1  # processes; more than one needs PostgreSQL
     connection: str = ""  # SQLAlchemy URL; "" is SQLite in state_dir
     debug: bool = False
@@ -82,12 +89,18 @@ class ServerSettings:
     multi_host: bool = False
     share_dhcp_address: bool = False
     network_host: str | None = None
+    reserved_cidrs: tuple[IPv4Network, ...] = ()  # of which no subnet may have any part
+    allowed_host_cidrs: tuple[IPv4Network, ...] = ()  # in which flat subnets may overlap hosts' own
+    min_subnet_prefixlen: int = 8
+    min_pair_prefixlen: int = 24  # of allowed address pairs that projects give on flat networks
+    project_cidrs: tuple[IPv4Network, ...] = PRIVATE  # that flat subnets of projects lie in
     fixed_range: IPv4Network | None = None
     num_networks: int = 1
     network_size: int = 256
     flat_network_dns: IPv4Address = IPv4Address("8.8.4.4")
     global_physnet_mtu: int = 1500
     dhcp_domain: str = "novalocal"
+    use_network_dns_servers: bool = False  # whether hosts' DHCP servers ask those of subnets
     base_mac: str = "fa:16:3e:00:00:00"
     create_unique_mac_address_attempts: int = 5
     # leases
@@ -97,9 +110,11 @@ class ServerSettings:
     lease_history_days: int = 90
     update_dns_entries: bool = False  # multi_host: every host learns every port's name
     agent_down_time: int = 75
+    bind_unknown_hosts: bool = True  # ports may be bound to hosts that were not added yet
     # overlay
     vni_ranges: tuple[tuple[int, int], ...] = ((1, 16777215),)
-    project_network_types: tuple[str, ...] = ()  # (): vxlan where a host has a local_ip, else flat
+    project_physical_networks: tuple[str, ...] = ()  # that projects may make flat networks on
+    project_network_types: tuple[str, ...] = ()  # (): see store.overlay.type_of
     dhcp_agents_per_network: int = 1
     dhcp_down_time: int = 10  # seconds without a heartbeat until a DHCP host is replaced
     integration_bridge: str = "br-int"  # as hypervisors are told it; the agents' own setting
@@ -136,12 +151,18 @@ class AgentSettings:
     resync_interval: float = 30.0  # a full look at the host although nothing happened
     # flat
     flat_mappings: tuple[FlatMapping, ...] = ()
+    flat_bridge_ports: tuple[str, ...] = ()  # an operator's own
+    base_mac: str = "fa:16:3e:00:00:00"
+    reserved_cidrs: tuple[IPv4Network, ...] = ()
+    allowed_host_cidrs: tuple[IPv4Network, ...] = ()
+    min_subnet_prefixlen: int = 8
     send_arp_for_ha: bool = False
     send_arp_for_ha_count: int = 3
     # dhcp
     networks_path: Path = Path("/var/lib/lessor/networks")
     dhcp_lease_time: int = 86400
     dhcp_domain: str = "novalocal"
+    forward_domains: tuple[str, ...] = ()  # of VMs, in which other name servers have names too
     dnsmasq_config_file: str = ""
     dns_server: tuple[str, ...] = ()
     use_network_dns_servers: bool = False
@@ -149,7 +170,7 @@ class AgentSettings:
     dhcpbridge: str = ""  # "": the one that comes with Lessor
     force_dhcp_release: bool = True
     # overlay
-    local_ip: IPv4Address | IPv6Address | None = None  # None: no part in overlay networks
+    local_ip: TunnelEnd | None = None  # None: no part in overlay networks
     integration_bridge: str = "br-int"
     tunnel_bridge: str = "br-tun"
     datapath_type: str = ""  # "": system where the kernel has the module, else netdev
@@ -162,6 +183,10 @@ class AgentSettings:
     dmz_cidr: tuple[IPv4Network, ...] = ()
     force_snat_range: tuple[IPv4Network, ...] = ()
     forward_bridge_interface: tuple[str, ...] = ("all",)
+    host_access_cidr: tuple[IPv4Network, ...] = ()
+    no_forward_cidr: tuple[IPv4Network, ...] = ()
+    no_forward_connected: bool = True  # and the networks of this host's other interfaces
+    joined_cidr: tuple[IPv4Network, ...] = ()
     iptables_drop_action: str = "DROP"
     iptables_top_regex: str = ""
     iptables_bottom_regex: str = ""

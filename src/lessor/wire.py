@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,17 +15,19 @@ T = TypeVar("T")
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, IPv4Address | IPv4Network | IPv6Address):
+    if isinstance(value, IPv4Address | IPv4Network | IPv6Address | Path):
         return str(value)
     raise NotImplementedError(f"{type(value).__name__} has no JSON form")
 
 
 def _parsed(kind: type, value: Any) -> Any:
-    if kind in (IPv4Address, IPv4Network) and isinstance(value, str):
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    if kind in (IPv4Address, IPv4Network, Path):
         return kind(value)
-    if kind is TunnelEnd and isinstance(value, str):  # type: ignore[comparison-overlap] # a class at run time
+    if kind is TunnelEnd:  # type: ignore[comparison-overlap] # a class at run time
         return ip_address(value)
-    raise NotImplementedError(f"{kind.__name__} can't be read from JSON")
+    raise ValueError(f"{type(value).__name__} is no {kind.__name__}")
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)

@@ -14,10 +14,10 @@ import pytest
 from lessor.agent import client as line
 from lessor.agent.client import Client
 from lessor.errors import Conflict, Unavailable
-from lessor.model import Report, ViewRequest
+from lessor.model import Problem, Report, ViewRequest
 
 ME = Report(run_id="r")
-NEWS = Report(run_id="r", problems=("x",))
+NEWS = Report(run_id="r", problems=(Problem(text="x"),))
 LIMIT_S = 30
 
 

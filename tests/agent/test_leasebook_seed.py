@@ -1,6 +1,7 @@
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from lessor.agent.inbox import Inbox
 from lessor.agent.leasebook import LeaseBook
 from lessor.agent.spool import Spool
 from lessor.core.leases import LiveLease
@@ -10,7 +11,9 @@ DEAD = LiveLease(IPv4Address("10.0.0.6"), "fa:16:3e:00:00:06", 500.0)
 
 
 def book(folder: Path) -> LeaseBook:
-    return LeaseBook(folder / "leases", Spool(folder / "spool"), clock=lambda: 1000.0)
+    return LeaseBook(
+        folder / "leases", Spool(folder / "spool", Inbox(folder / "hook")), clock=lambda: 1000.0
+    )
 
 
 def test_seeded_leases_are_in_the_table_before_a_server_reads_it_and_outlive_the_agent(

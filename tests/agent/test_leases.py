@@ -3,6 +3,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from lessor.agent.inbox import Inbox
 from lessor.agent.leases import LeaseForwarder
 from lessor.agent.spool import Spool
 from lessor.agent.whereabouts import Whereabouts
@@ -53,7 +54,7 @@ class Table:
 
 class Case:
     def __init__(self, folder: Path) -> None:
-        self.server, self.spool = Server(), Spool(folder / "spool")
+        self.server, self.spool = Server(), Spool(folder / "spool", Inbox(folder / "hook"))
         self.table = Table(self.spool)
         self.sent = 0
         self.forwarder = self.over(self.server)

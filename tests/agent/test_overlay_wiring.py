@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyroute2 import IPRoute
 
+from lessor.agent.hook import hook
 from lessor.agent.inspect import Inspector
 from lessor.agent.kinds import make
 from lessor.agent.leasebook import LeaseBook
 from lessor.agent.main import Nowhere
 from lessor.agent.overlay import Overlay, Plans
 from lessor.agent.spool import Spool
+from lessor.core.desired import Desired
+from lessor.core.state import HostState
 from lessor.errors import Unavailable
 from lessor.model import Network, Port, Scope, View
 from lessor.settings import AgentSettings
@@ -45,9 +49,18 @@ def _closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def kinds(given: AgentSettings, folder: Path) -> list[str]:
-    spool = Spool(folder / "spool")
+    called = hook(folder / "hook", folder / "spool")
+    spool = Spool(folder / "spool", called.inbox)
     book = LeaseBook(folder / "leases", spool)
-    made = make(given, folder, spool=spool, book=book, metadata=Nowhere(), reachable=lambda: False)
+    made = make(
+        given,
+        folder,
+        hook=called,
+        spool=spool,
+        book=book,
+        metadata=Nowhere(),
+        reachable=lambda: False,
+    )
     made.close()
     return [kind.field for kind in made.kinds]
 
@@ -121,6 +134,7 @@ def test_networks_keep_the_local_vlans_that_ovs_has_once_it_answers(tmp_path: Pa
 def test_a_local_ip_that_is_on_no_interface_is_said(
     tmp_path: Path, local_ip: IPv4Address | None, words: list[str]
 ) -> None:
-    inspector = Inspector(settings(tmp_path, local_ip=local_ip), None, None)  # type: ignore[arg-type] # unused here
-    said = [problem.split(";")[0] for problem in inspector._local_ip()]
+    unused: Any = None
+    inspector = Inspector(settings(tmp_path, local_ip=local_ip), unused, unused, unused)
+    said = [problem.split(";")[0] for problem in inspector._local_ip(Desired(HostState()))]
     assert said == words

@@ -1,11 +1,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from lessor.agent.reconcile import Kind, Reconciler, put_back
+from lessor.agent.outcome import Done
+from lessor.agent.reconcile import Kind, Reconciler
 from lessor.core.diff import Changes
-from lessor.core.state import HostState, Namespace, Sysctl, Tap
+from lessor.core.state import Bridge, DhcpRange, DhcpServer, HostState, Namespace, Sysctl, Tap
 from lessor.errors import CommandError, LessorError, Pending
 
 ON = Sysctl("net.ipv4.ip_forward", "1")
@@ -79,7 +81,7 @@ def test_kinds_are_made_in_order_and_deleted_against_it(host: Reconciler, log: l
 def test_a_second_pass_looks_at_nothing_that_settled(host: Reconciler, taps: Things) -> None:
     host.apply(BOTH)
     looks = taps.looks
-    assert not host.apply(BOTH).changed
+    assert not host.apply(BOTH).done
     assert taps.looks == looks
 
 
@@ -113,7 +115,7 @@ def test_what_waits_is_pending_and_named(host: Reconciler, taps: Things) -> None
 def test_a_kind_that_keeps_what_it_finds_deletes_nothing(log: list[str]) -> None:
     sysctls = Things("sysctl", log, there={ON.name: ON})
     host = Reconciler([Kind("sysctls", sysctls, deletes=False)])
-    assert not host.apply(HostState()).changed
+    assert not host.apply(HostState()).done
     assert sysctls.there
 
 
@@ -134,7 +136,7 @@ def test_what_somebody_else_took_away_is_put_back_and_told_apart_from_what_is_ne
     del things.there[first.name]
     reconciler.suspect()
     outcome = reconciler.apply(both)
-    assert list(put_back(outcome)) == [("namespaces", [first.name])]
+    assert outcome.put_back == {"namespaces": [first.name]}
     reconciler.suspect()
     assert not reconciler.apply(both).put_back
 
@@ -147,3 +149,112 @@ def test_what_comes_late_was_not_taken_away(log: list[str]) -> None:
     reconciler.apply(wanted)
     things.fails.clear()
     assert not reconciler.apply(wanted).put_back
+
+
+def test_a_kind_that_can_not_be_looked_at_is_named_and_holds_up_no_other(
+    sysctls: Things, taps: Things
+) -> None:
+    why = ["ovs-vswitchd hangs"]
+    host = Reconciler(
+        [Kind("sysctls", sysctls, obstacles=lambda: why, place="br-int"), Kind("taps", taps)]
+    )
+    outcome = host.apply(BOTH)
+    assert [(p.kind, p.key, p.message) for p in outcome.problems] == [
+        ("sysctls", "br-int", "ovs-vswitchd hangs")
+    ]
+    assert (sysctls.looks, taps.there) == (0, {TAP.name: TAP})
+    why.clear()
+    assert not host.apply(BOTH).problems
+    assert sysctls.there == {ON.name: ON}
+    why.append("it hangs again")  # said, though nothing of the kind is in doubt
+    assert [p.message for p in host.apply(BOTH).problems] == why
+    assert not host.apply(HostState()).problems  # nothing of it is wanted
+
+
+def tap(name: str, *, managed: bool = True) -> Tap:
+    return Tap(name, name, "br100", 1500, managed=managed)
+
+
+def state(*taps: Tap, **others: object) -> HostState:
+    return HostState(taps={one.name: one for one in taps}, **others)  # type: ignore[arg-type]
+
+
+def test_only_what_is_there_afterwards_was_done(host: Reconciler, taps: Things) -> None:
+    wanted = state(tap("a"), tap("b"), tap("c"))
+    taps.there = {"b": TAP, "old": tap("old")}
+    taps.fails = {"a": CommandError("no"), "b": CommandError("no")}
+    assert host.apply(wanted).done == {"taps": Done(created=("c",), deleted=("old",))}
+    assert host.apply(wanted).done == {}
+    taps.fails.clear()
+    assert host.apply(wanted).done == {"taps": Done(created=("a",), replaced=("b",))}
+
+
+def test_drift_beside_a_thing_that_waits_is_repaired_and_named(
+    host: Reconciler, taps: Things
+) -> None:
+    """A host has ports without VMs at any time."""
+    taps.fails["vm"] = Pending("not made yet", key="vm")
+    wanted = state(tap("a"), tap("b"), tap("vm", managed=False))
+    host.apply(wanted)
+    del taps.there["a"]
+    taps.there["b"] = TAP
+    outcome = host.apply(wanted)
+    assert outcome.put_back == {"taps": ["a", "b"]}
+
+
+def test_a_tap_that_its_vm_took_along_and_brought_back_was_not_put_back(
+    host: Reconciler, taps: Things
+) -> None:
+    wanted = state(tap("vm", managed=False))
+    host.apply(wanted)
+    taps.there.clear()
+    host.suspect()
+    assert host.apply(wanted).put_back == {}
+
+
+def test_what_follows_from_a_change_that_was_wanted_was_not_put_back(log: list[str]) -> None:
+    bridges, taps = Things("bridge", log), Things("tap", log)
+    host = Reconciler([Kind("bridges", bridges), Kind("taps", taps)])
+    first = Bridge("br100", None, mtu=1500)
+    host.apply(state(tap("a"), bridges={"br100": first}))
+    host.suspect()
+    taps.there.clear()
+    assert (
+        host.apply(state(tap("a"), bridges={"br100": Bridge("br100", None, mtu=1400)})).put_back
+        == {}
+    )
+    host.suspect()
+    taps.there.clear()
+    bridges.there.clear()  # somebody deleted the bridge, and with it what was on it
+    outcome = host.apply(state(tap("a"), bridges={"br100": Bridge("br100", None, mtu=1400)}))
+    assert outcome.put_back == {"bridges": ["br100"], "taps": ["a"]}
+
+
+def server(**loaded: object) -> DhcpServer:
+    first = IPv4Address("10.0.0.1")
+    block = DhcpRange("s", "n", IPv4Network("10.0.0.0/24"), first, first, None, 1500, (), (), "")
+    known: dict[str, object] = {"name": "br100", "interface": "br100", "ranges": (block,)}
+    known["reservations"] = {}
+    return DhcpServer(**known | loaded)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "repaired"),
+    [
+        pytest.param({}, True, id="its files are gone"),
+        pytest.param({"br100": server(interface="", ranges=())}, True, id="dead"),
+        pytest.param({"br100": server(interface="")}, False, id="lacks leases of others"),
+    ],
+)
+def test_a_dhcp_server_is_put_back_unless_it_only_learns(
+    log: list[str], found: dict[str, object], *, repaired: bool
+) -> None:
+    servers = Things("dhcp", log)
+    host = Reconciler([Kind("dhcp_servers", servers)])
+    wanted = HostState(dhcp_servers={"br100": server()})
+    host.apply(wanted)
+    servers.there = found
+    host.suspect()
+    outcome = host.apply(wanted)
+    assert outcome.done["dhcp_servers"].names == ("br100",)
+    assert bool(outcome.put_back) is repaired

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lessor.agent.reconcile import Problem
+from lessor.agent.outcome import Problem
 from lessor.agent.retry import Retry
 
 FAILED = Problem("taps", "tap1", "no such device", pending=False)
@@ -22,9 +22,9 @@ def test_what_is_due_has_its_turn_then() -> None:
     assert Retry().after([WAITS, DUE], 30) == 0.4
 
 
-def test_a_failure_is_tried_again_soon_then_ever_more_rarely() -> None:
+def test_a_failure_is_tried_again_soon_and_at_the_latest_after_5_s() -> None:
     retry = Retry()
-    assert [retry.after([FAILED, WAITS], 30) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert [retry.after([FAILED, WAITS], 30) for _ in range(7)] == [1, 2, 4, 5, 5, 5, 5]
 
 
 def test_after_a_pass_without_failure_the_next_one_is_tried_soon_again() -> None:

@@ -71,9 +71,8 @@ def test_a_damaged_whole_is_said_and_not_taken_for_an_empty_one(tmp_path: Path) 
         ViewStore(tmp_path).load()
 
 
-def test_a_network_that_was_left_is_owed_until_it_comes_back(tmp_path: Path) -> None:
+def test_the_revision_of_the_last_answer_is_kept_with_the_view(tmp_path: Path) -> None:
     store = ViewStore(tmp_path)
     fill(store, WHOLE, ViewAnswer(epoch="e", revision=4, left=("n",)))
     kept = ViewStore(tmp_path).load()
-    assert kept and kept.owed == {"n": 4}
-    assert kept.after(WHOLE).owed == {}
+    assert kept and (kept.revision, kept.view.scopes) == (4, {})

@@ -24,12 +24,13 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from lessor.agent import kinds
 from lessor.agent.drivers import bridges
-from lessor.agent.drivers.dhcp import HOOK
 from lessor.agent.drivers.dnsmasq import DnsmasqDriver
 from lessor.agent.drivers.dnsmasq_process import Process, find_all
+from lessor.agent.hook import hook
 from lessor.agent.leasebook import LeaseBook
 from lessor.agent.nft import Nft
-from lessor.agent.reconcile import Outcome, Reconciler
+from lessor.agent.outcome import Outcome
+from lessor.agent.reconcile import Reconciler
 from lessor.agent.run import run
 from lessor.agent.spool import Spool
 from lessor.agent.tun import SET_DEVICE, SET_PERSISTENT
@@ -42,7 +43,7 @@ from lessor.metadata import listeners
 from lessor.metadata.listeners import MetadataListeners
 from lessor.model import View
 from lessor.settings import AgentSettings, FlatMapping
-from tests.metadata.metadata_fakes import FakeServer, app, running_loop
+from tests.metadata.metadata_fakes import FakeServer, app, ports, running_loop
 
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -172,7 +173,8 @@ class Host:
         dnsmasq = partial(DnsmasqDriver, alarms=folder / "alarms", clock=self._clock)
         patch.setattr(kinds, "DnsmasqDriver", dnsmasq)
         patch.setattr(bridges, "Uplink", partial(Uplink, clock=self._clock))
-        self.paths = Paths(folder / "networks" / BRIDGE, HOOK)
+        self._hook = hook(folder / "hook", folder / "state/spool")
+        self.paths = Paths(folder / "networks" / BRIDGE, self._hook.program, self._hook.user)
 
     def _clock(self) -> float:
         """A minute goes by between two passes: nothing waits for its turn."""
@@ -181,12 +183,13 @@ class Host:
     def start_agent(self) -> None:
         """A new agent that knows nothing but what is on disk."""
         self.end_agent()
-        self._metadata = MetadataListeners(app(FakeServer([])), self._loop)
+        self._metadata = MetadataListeners(app(FakeServer([])).process(), self._loop, ports())
         state = self.settings.state_dir
-        spool = Spool(state / "spool")
+        spool = Spool(state / "spool", self._hook.inbox)
         made = kinds.make(
             self.settings,
             state,
+            hook=self._hook,
             spool=spool,
             book=LeaseBook(state / "leases", spool),
             metadata=self._metadata,
@@ -218,7 +221,7 @@ class Host:
         """All that an operator may have put there, as he sees it."""
         text = self.sh(SEEN)
         text = re.sub(r"(?m)^# .*\n|\[\d+:\d+\]|\w+_timer +[0-9.]+", "", text)
-        return re.sub(r"counter packets \d+ bytes \d+", "counter", text)
+        return re.sub(r"packets \d+ bytes \d+", "", text)
 
     def servers(self) -> list[Process]:
         found = find_all(self.paths)

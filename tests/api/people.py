@@ -26,14 +26,16 @@ def password(name: str) -> str:
     return f"secret-of-{name}"
 
 
-def password_files(folder: Path) -> dict[str, Any]:
-    """Write both files; return the settings that name them."""
+def password_files(folder: Path, rounds: int = 4) -> dict[str, Any]:
+    """Write both files; return the settings that name them. 4 rounds are the fewest of bcrypt."""
     users, roles = folder / "users", folder / "roles"
-    hashes = {n: bcrypt.hashpw(password(n).encode(), bcrypt.gensalt(4)).decode() for n in ROLES}
+    salts = {name: bcrypt.gensalt(rounds) for name in ROLES}
+    hashes = {n: bcrypt.hashpw(password(n).encode(), salts[n]).decode() for n in ROLES}
     users.write_text("".join(f"{name}:{hashed}\n" for name, hashed in hashes.items()))
     roles.write_text("".join(f"{name}:{said}\n" for name, said in ROLES.items() if said))
     return {
         "auth_strategy": "http_basic",
+        "project_network_types": ("vxlan",),  # projects make no flat ones by themselves
         "http_basic_auth_user_file": users,
         "http_basic_auth_roles_file": roles,
     }
@@ -142,19 +144,22 @@ class Things(dict[str, str]):
         return f"{self['network']}/10.0.0.77"
 
     def _lease(self) -> str:
-        """Return a lease, as an agent reports it."""
+        """Return a lease, as the agent of a flat network's host reports it."""
         server = self._cloud.server
         made = self._cloud.make("host", name=f"l{self._number}")
-        port = self._cloud.ask("root", "GET", f"/v2.0/ports/{self['port']}").json()["port"]
+        flat = {"provider:network_type": "flat", "lessor:host": made["name"], "project_id": "p1"}
+        network = self._cloud.make("network", **flat)["id"]
+        self._cloud.make("subnet", network_id=network, cidr=f"10.200.{self._number}.0/24")
+        port = self._cloud.make("port", network_id=network, project_id="p1")
         event = {
-            "seq": 1, "action": "add", "network_id": self["network"], "mac_address": port["mac_address"],
+            "seq": 1, "action": "add", "network_id": network, "mac_address": port["mac_address"],
             "address": port["fixed_ips"][0]["ip_address"], "expires_at": 4e9, "at": 1.0,
         }  # fmt: skip
         token = {"Authorization": f"Bearer {made['token']}"}
         batch = {"epoch": "e", "events": [event]}
         answer = server.agents.post("/agent/v1/leases", json=batch, headers=token)
         assert answer.status_code == 200, answer.text
-        found = self._cloud.ask("root", "GET", f"/v2.0/leases?network_id={self['network']}")
+        found = self._cloud.ask("root", "GET", f"/v2.0/leases?network_id={network}")
         return str(found.json()["leases"][0]["id"])
 
 

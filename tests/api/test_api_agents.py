@@ -12,6 +12,7 @@ import pytest
 
 from lessor import wire
 from lessor.model import (
+    Holdings,
     LeaseBatch,
     LeaseEvent,
     MetadataFacts,
@@ -27,6 +28,7 @@ CALLS = [
     ("POST", "/agent/v1/view"),
     ("POST", "/agent/v1/report"),
     ("POST", "/agent/v1/leases"),
+    ("POST", "/agent/v1/holdings"),
     ("POST", "/agent/v1/password"),
     ("GET", "/agent/v1/metadata?network=x&address=10.0.0.2"),
 ]
@@ -68,6 +70,22 @@ def test_the_token_of_a_deleted_host_is_worthless(server: Server) -> None:
     assert server.agents.get("/agent/v1/ping", headers=token).status_code == 401
 
 
+def test_a_new_token_ends_the_former_one_whatever_the_host_has(server: Server) -> None:
+    token = server.token("h1")
+    network, _ = server.network(**{"lessor:multi_host": True})
+    server.make("port", network_id=network["id"], **{"binding:host_id": "h1"})
+    assert server.agents.get("/agent/v1/ping", headers=token).status_code == 200
+    answer = server.api.post("/v2.0/hosts/h1/token")
+    assert answer.status_code == 200
+    made = answer.json()["host"]
+    assert made["name"] == "h1"
+    new = {"Authorization": f"Bearer {made['token']}"}
+    assert new != token
+    assert server.agents.get("/agent/v1/ping", headers=token).status_code == 401
+    assert server.agents.get("/agent/v1/ping", headers=new).json()["host"] == "h1"
+    assert server.api.post("/v2.0/hosts/nobody/token").status_code == 404
+
+
 def test_users_and_agents_do_not_share_a_listener(server: Server) -> None:
     token = server.token("h1")
     assert server.agents.get("/v2.0/networks", headers=token).status_code == 404
@@ -80,7 +98,7 @@ def known(shared: Server) -> Token:
     return token
 
 
-@pytest.mark.parametrize("what", ["view", "report", "leases", "password"])
+@pytest.mark.parametrize("what", ["view", "report", "leases", "holdings", "password"])
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"epoch": 5, "run_id": 5}'])
 def test_an_agents_body_that_makes_no_sense_is_refused(
     shared: Server, known: Token, what: str, content: bytes
@@ -138,6 +156,22 @@ def waiting(server: Server, token: Token, wait_s: float) -> Poll:
     return Poll(server, token, ViewRequest(epoch=seen.epoch, cursors=cursors, wait_s=wait_s))
 
 
+@pytest.mark.parametrize("how", ["renewed", "deleted"])
+def test_a_poll_that_waits_ends_with_its_token(server: Server, how: str) -> None:
+    token = server.token("h1")
+    network, _ = server.network(**{"lessor:multi_host": True})
+    poll = waiting(server, token, 8)
+    if how == "renewed":
+        server.api.post("/v2.0/hosts/h1/token")
+    else:
+        server.api.delete("/v2.0/hosts/h1")
+        server.token("h1")
+        server.make("port", network_id=network["id"], **{"binding:host_id": "h1"})
+    poll.join()
+    assert poll.answer is None
+    assert "401" in str(poll.error)
+
+
 def test_a_change_wakes_the_host_it_concerns_and_no_other(server: Server) -> None:
     token, other = server.token("h1"), server.token("h2")
     network, _ = server.network(**{"lessor:multi_host": True})
@@ -173,6 +207,14 @@ def test_another_epoch_is_answered_at_once(server: Server) -> None:
     poll.join(2)
     assert poll.answer is not None
     assert poll.answer.epoch == server.store.epoch
+
+
+def test_what_is_in_use_on_a_host_is_taken_for_the_present_epoch(server: Server) -> None:
+    epoch = server.agents.get("/agent/v1/ping", headers=server.token("h1")).json()["epoch"]
+    token = server.token("h2")
+    for said, taken in ((epoch, True), ("another", False)):
+        answer = send(server, token, "holdings", Holdings(epoch=said))
+        assert answer.json() == {"taken": taken}
 
 
 def test_stopping_the_server_ends_long_polls_at_once(server: Server) -> None:
@@ -217,7 +259,7 @@ def kept(shared: Server) -> Server:
 def with_lease(server: Server) -> Server:
     """Let host h1 report a lease of the only port."""
     server.h1 = server.token("h1")
-    network, _ = server.network()
+    network, _ = server.network(**{"lessor:host": "h1"})
     server.port = server.make(
         "port", network_id=network["id"], device_id="vm-1", **{"binding:host_id": "h1"}
     )

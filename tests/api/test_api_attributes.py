@@ -129,7 +129,7 @@ def test_ports_are_found_by_how_they_are_plugged(server: Server) -> None:
     flat, _ = server.network()
     tunnelled = server.make("network", **{"provider:network_type": "vxlan"})
     made = {
-        "bridge": (flat, "h1"),
+        "tap": (flat, "h1"),
         "ovs": (tunnelled, "h1"),
         "unbound": (flat, ""),
         "binding_failed": (tunnelled, "dead"),

@@ -79,12 +79,50 @@ def test_a_wrong_name_or_password_is_refused_and_asked_for_again(
     assert len(verified) == 2  # as long as for a known name, and never remembered
 
 
+@pytest.mark.parametrize("cost", [4, 6])
+def test_an_unknown_name_costs_as_much_as_those_of_the_file(
+    serve: Serve, files: dict[str, Any], monkeypatch: pytest.MonkeyPatch, cost: int
+) -> None:
+    compared: list[bytes] = []
+    check = bcrypt.checkpw
+
+    def checkpw(secret: bytes, hashed: bytes) -> bool:
+        compared.append(hashed)
+        return check(secret, hashed)
+
+    users: Path = files["http_basic_auth_user_file"]
+    hashes = {n: bcrypt.hashpw(b"x", bcrypt.gensalt(cost)).decode() for n in ("alice", "bob")}
+    odd = bcrypt.hashpw(b"x", bcrypt.gensalt(5)).decode()
+    lines = [*(f"{name}:{hashed}" for name, hashed in hashes.items()), f"root:{odd}"]
+    users.write_text("\n".join(lines))
+    server = serve(**files)
+    monkeypatch.setattr(bcrypt, "checkpw", checkpw)
+    for name in ("alice", "carol"):
+        assert networks(server, name, "wrong").status_code == 401
+    assert [hashed[4:6] for hashed in compared] == [f"{cost:02}".encode()] * 2
+
+
 @pytest.mark.parametrize("header", ["", "Bearer x", "Basic !!!", "Basic", "basic YWxpY2U="])
 def test_a_header_of_another_form_is_refused(
     serve: Serve, files: dict[str, Any], header: str
 ) -> None:
     answer = serve(**files).api.get("/v2.0/networks", headers={"Authorization": header})
     assert answer.status_code == 401
+
+
+def test_two_credentials_of_one_request_are_refused(serve: Serve, files: dict[str, Any]) -> None:
+    """A proxy before us may have looked at the other one."""
+    server = serve(**files)
+    right, wrong = (
+        "Basic " + base64.b64encode(f"alice:{word}".encode()).decode()
+        for word in (password("alice"), "wrong")
+    )
+    for pair in ((right, wrong), (wrong, right), (right, right)):
+        headers = [("Authorization", one) for one in pair]
+        answer = server.api.get("/v2.0/networks", headers=headers)
+        assert answer.status_code == 401
+        assert "twice" in answer.json()["NeutronError"]["message"]
+    assert networks(server, "alice", password("alice")).status_code == 200
 
 
 def test_headers_that_say_who_calls_are_not_believed(serve: Serve, files: dict[str, Any]) -> None:
@@ -165,7 +203,7 @@ def test_a_policy_file_changes_rules(serve: Serve, files: dict[str, Any], tmp_pa
     cloud = Cloud(serve(**files, policy_file=policy))
     network = cloud.make("network", "alice", shared=True)
     assert network["shared"] is True
-    assert network["provider:network_type"] == "flat"
+    assert network["provider:network_type"] == "vxlan"
     path = f"/v2.0/networks/{network['id']}"
     for who in ("root", "alice"):
         assert cloud.ask(who, "DELETE", path).status_code == 403

@@ -144,6 +144,7 @@ EXAMPLES: dict[str, Example] = {
     "GET /v2.0/agents": (200, _as_it_is("agents")),
     "GET /v2.0/agents/{key}": (200, _agent),
     "PUT /v2.0/agents/{key}": (200, lambda w: _agent(w, body={"agent": {"description": "x"}})),
+    "POST /v2.0/hosts/{key}/token": (200, lambda w: (f"hosts/{w.host()[0]}/token", None)),
     "DELETE /v2.0/agents/{key}": (204, lambda w: (f"agents/{w.agent(w.host()[0])}", None)),
     "GET /v2.0/agents/{key}/dhcp-networks": (200, lambda w: _agent(w, "/dhcp-networks")),
     "POST /v2.0/agents/{key}/dhcp-networks": (

@@ -51,8 +51,8 @@ def _types_in(path: Path) -> Iterator[str]:
                 yield str(named[value.id])
         elif isinstance(node, ast.ClassDef) and path.name == "errors.py":
             for line in node.body:
-                if isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant):
-                    yield str(line.value.value)
+                if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "type":
+                    yield str(ast.literal_eval(line.value))
 
 
 def raised() -> set[str]:
@@ -280,6 +280,15 @@ def _pool_without_scope(w: World) -> httpx.Response:
 
 
 EXAMPLES: dict[str, tuple[int, Ask]] = {
+    "AddressPairAndPortSecurityRequired": (
+        409,
+        lambda w: w.post(
+            "port",
+            network_id=w.network(),
+            allowed_address_pairs=[{"ip_address": "10.9.0.1"}],
+            port_security_enabled=False,
+        ),
+    ),
     "AddressScopeInUse": (409, _address_scope_in_use),
     "AddressScopeNotFound": (404, lambda w: w.ask("GET", f"address-scopes/{NO_ID}")),
     "AddressScopePrefixConflict": (409, _prefix_conflict),
@@ -388,6 +397,10 @@ EXAMPLES: dict[str, tuple[int, Ask]] = {
     "NetworkAddressScopeAffinityError": (400, _scope_affinity),
     "NetworkHostedByDHCPAgent": (409, _hosted),
     "NetworkInUse": (409, _network_in_use),
+    "NetworkMTUSubnetConflict": (
+        409,
+        lambda w: w.post("subnet", network_id=w.network(mtu=67), cidr="10.0.0.0/24"),
+    ),
     "NetworkNotFound": (404, lambda w: w.ask("GET", f"networks/{NO_ID}")),
     "NetworkNotHostedByDhcpAgent": (409, _not_hosted),
     "NetworkSubnetPoolAffinityError": (400, _pool_affinity),
@@ -430,6 +443,7 @@ EXAMPLES: dict[str, tuple[int, Ask]] = {
 # Those that need a server of their own: the tests below.
 ALONE = {
     "HTTPInternalServerError",
+    "IllegalSubnetPoolUpdate",  # test_api_as_neutron.py
     "MacAddressGenerationFailure",
     "NoNetworkAvailable",
     "PolicyNotAuthorized",

@@ -26,7 +26,11 @@ def identity() -> Iterator[Identity]:
 
 @pytest.fixture
 def server(serve: Serve, identity: Identity) -> Any:
-    return serve(auth_strategy="keystone", keystone_authtoken=identity.section())
+    return serve(
+        auth_strategy="keystone",
+        keystone_authtoken=identity.section(),
+        project_network_types=("vxlan",),
+    )
 
 
 def ask(

@@ -112,6 +112,7 @@ def test_a_vxlan_port_is_plugged_into_open_vswitch(server: Server) -> None:
         "bridge_name": "br-int",
         "datapath_type": "system",
         "ovs_hybrid_plug": False,
+        "ovs_create_tap": True,
         "port_filter": True,
         "connectivity": "l2",
         "tap_name": f"tap{port['id'][:11]}",

@@ -88,6 +88,31 @@ def test_one_more_than_the_quota_is_refused(server: Server, noun: str) -> None:
     assert server.api.post(path, json={noun: bodies[0]}).status_code == 201
 
 
+def test_the_quota_is_asked_before_anything_is_made(server: Server) -> None:
+    set_quota(server, "p1", network=2)
+    wrong = {"provider:physical_network": "nowhere", "project_id": "p1"}
+    answer = server.api.post("/v2.0/networks", json={"networks": [wrong] * 3})
+    assert answer.json()["NeutronError"]["type"] == "OverQuota", answer.text
+    answer = server.api.post("/v2.0/networks", json={"networks": [wrong] * 2})
+    assert answer.json()["NeutronError"]["type"] != "OverQuota", answer.text
+
+
+def test_a_subnet_counts_for_the_project_of_its_network(server: Server) -> None:
+    network = server.make("network", project_id="p1", **{"lessor:bridge": "br100"})
+    set_quota(server, "p1", subnet=1)
+    bodies = [{"network_id": network["id"], "cidr": f"10.{n}.0.0/24"} for n in "12"]
+    bulk = server.api.post("/v2.0/subnets", json={"subnets": bodies})
+    assert bulk.json()["NeutronError"]["type"] == "OverQuota", bulk.text
+    assert server.api.post("/v2.0/subnets", json={"subnet": bodies[0]}).status_code == 201
+    assert server.api.post("/v2.0/subnets", json={"subnet": bodies[1]}).status_code == 409
+
+
+def test_a_request_makes_at_most_1000(shared: Server) -> None:
+    answer = shared.api.post("/v2.0/networks", json={"networks": [{}] * 1001})
+    assert answer.status_code == 400
+    assert "at most 1000" in answer.json()["NeutronError"]["message"]
+
+
 @pytest.mark.parametrize("body", [{"port": -2}, {"port": "many"}, {"router": 5}, {"port": 1 << 40}])
 def test_what_can_be_no_quota_is_refused(shared: Server, body: dict[str, Any]) -> None:
     answer = shared.api.put("/v2.0/quotas/p9", json={"quota": body})

@@ -114,15 +114,38 @@ def test_a_port_gets_an_address_a_mac_and_names(server: Server) -> None:
     assert port["binding:vif_details"] == {}
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        pytest.param({"name": "My VM"}, "my-vm", id="name"),
+        pytest.param({"name": "My VM", "dns_name": "db.example.org"}, "db", id="dns-name"),
+        pytest.param({"name": "My VM", "device_id": "vm-1"}, "web", id="instance"),
+    ],
+)
+def test_a_port_says_the_name_that_dns_answers(
+    server: Server, given: dict[str, str], name: str
+) -> None:
+    network, _ = server.network(dns_domain="blue.example.")
+    server.make("instance", id="vm-1", hostname="web")
+    (told,) = server.make("port", network_id=network["id"], **given)["dns_assignment"]
+    assert (told["hostname"], told["fqdn"]) == (name, f"{name}.blue.example.")
+
+
 def test_a_bound_port_tells_a_hypervisor_how_to_plug_it(server: Server) -> None:
     network, _ = server.network(dns_domain="blue.example.")
     said = {"run_id": "r", "physical_networks": ["physnet1"]}
     server.agents.post("/agent/v1/report", json=said, headers=server.token("h1"))
     port = server.make("port", network_id=network["id"], dns_name="vm", **{"binding:host_id": "h1"})
     assert port["binding:host_id"] == "h1"
-    assert port["binding:vif_type"] == "bridge"
-    assert port["binding:vif_details"]["bridge_name"] == "br100"
-    assert port["binding:vif_details"]["tap_name"] == f"tap{port['id'][:11]}"
+    assert port["binding:vif_type"] == "tap"  # Nova 34 plugs no VIF of type "bridge"
+    mac = port["binding:vif_details"].pop("mac_address")
+    assert mac.startswith("fe:"), "a bridge would take a low MAC for its own"
+    assert port["binding:vif_details"] == {
+        "bridge_name": "br100",
+        "port_filter": True,
+        "connectivity": "l2",
+        "tap_name": f"tap{port['id'][:11]}",
+    }
     assert port["dns_assignment"][0]["fqdn"] == "vm.blue.example."
 
 
@@ -227,11 +250,11 @@ def test_a_hosts_agent_has_neutrons_shape(server: Server) -> None:
     host = server.make("host", name="h1")
     (agent,) = server.api.get("/v2.0/agents").json()["agents"]
     assert agent["id"] == host["id"]
-    assert (agent["agent_type"], agent["binary"]) == ("DHCP agent", "lessor-agent")
+    assert (agent["agent_type"], agent["binary"]) == ("Linux bridge agent", "lessor-agent")
     assert (agent["host"], agent["alive"], agent["admin_state_up"]) == ("h1", False, True)
     assert server.api.get(f"/v2.0/agents/{agent['id']}").json()["agent"] == agent
     assert server.api.get(f"/v2.0/agents/{NO_ID}").json()["NeutronError"]["type"] == "AgentNotFound"
-    listed = server.api.get("/v2.0/agents?agent_type=DHCP agent&host=h1").json()["agents"]
+    listed = server.api.get("/v2.0/agents?agent_type=Linux bridge agent&host=h1").json()["agents"]
     assert [row["host"] for row in listed] == ["h1"]
     assert server.api.get("/v2.0/agents?agent_type=L3 agent").json() == {"agents": []}
 

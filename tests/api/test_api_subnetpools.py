@@ -136,3 +136,23 @@ def test_bad_pools_are_refused(  # noqa: PLR0917 - the columns of the table
     answer = shared.api.request(method.upper(), f"/v2.0/{path}", json=body)
     assert (answer.status_code, answer.json()["NeutronError"]["type"]) == (status, type_)
     assert shared.api.get("/v2.0/subnetpools").json() == {"subnetpools": []}
+
+
+def test_too_many_prefixes_or_pools_are_refused(server: Server) -> None:
+    """Others' writes wait for as long as they are compared."""
+    apart = [f"10.{n // 256}.{n % 256}.0/30" for n in range(1001)]
+    pool = server.make("subnetpool", prefixes=apart[:1000])
+    path = f"/v2.0/subnetpools/{pool['id']}"
+    network = server.make("network")["id"]
+    spans = [{"start": f"10.0.{n}.1", "end": f"10.0.{n}.9"} for n in range(101)]
+    subnet = {"network_id": network, "cidr": "10.0.0.0/8", "allocation_pools": spans}
+    api = server.api
+    for answer, words in (
+        (api.post("/v2.0/subnetpools", json={"subnetpool": {"prefixes": apart}}), "prefixes"),
+        (api.put(path, json={"subnetpool": {"prefixes": apart}}), "prefixes"),
+        (api.put(f"{path}/add_prefixes", json={"prefixes": apart[1000:]}), "prefixes"),
+        (api.put(f"{path}/remove_prefixes", json={"prefixes": apart}), "prefixes"),
+        (api.post("/v2.0/subnets", json={"subnet": subnet}), "allocation pools"),
+    ):
+        assert answer.status_code == 400, answer.text
+        assert words in answer.json()["NeutronError"]["message"]

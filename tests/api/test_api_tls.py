@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from lessor.agent.client import Client as AgentClient
-from lessor.api.server import check_listen
+from lessor.api.server import check_listen, warn_of_clear_text
 from lessor.cli.credentials import credentials
 from lessor.client import Client
 from lessor.errors import ConfigError, Unavailable
@@ -107,3 +108,27 @@ def test_with_authentication_the_api_may_listen_anywhere(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="insecure-listen"):
         check_listen(ServerSettings(state_dir=tmp_path, listen=anywhere))
     check_listen(ServerSettings(state_dir=tmp_path, listen=anywhere, auth_strategy="http_basic"))
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({}, set()),
+        ({"listen": ("0.0.0.0", 1), "auth_strategy": "http_basic"}, {"listen=0.0.0.0:1"}),
+        ({"agent_listen": ("192.0.2.1", 2)}, {"agent_listen=192.0.2.1:2"}),
+        (
+            {
+                "agent_listen": ("192.0.2.1", 2),
+                "agent_tls": Tls(cert_file=Path("c"), key_file=Path("k")),
+            },
+            set(),
+        ),
+        ({"listen": ("127.0.0.2", 1), "auth_strategy": "keystone"}, set()),
+    ],
+)
+def test_credentials_in_clear_text_are_warned_of(
+    tmp_path: Path, given: dict[str, Any], named: set[str]
+) -> None:
+    with capture_logs() as logs:
+        warn_of_clear_text(ServerSettings(state_dir=tmp_path, **given))
+    assert {log["listener"] for log in logs} == named

@@ -100,8 +100,10 @@ class World:
 
     def lease(self) -> str:
         """Let an agent report a lease; return its id."""
-        host, header = self.dhcp_host()
-        port = self.port(**{"binding:host_id": host})
+        host, header = self.host(network_host=True)
+        flat = {"provider:network_type": "flat", "lessor:host": host}
+        cidr = f"10.200.{next(self._numbers)}.0/24"
+        port = self.port(self.subnet(self.network(**flat), cidr)["network_id"])
         event = {
             "seq": 1,
             "action": "add",

@@ -183,12 +183,13 @@ def test_many_ports_are_made_and_listed_in_order_of_address(
     assert listed == sorted(listed, key=lambda text: int(text.rpartition(".")[2]))
 
 
-def test_a_port_for_a_host_that_is_not_known_is_refused(
+def test_a_port_for_a_host_that_is_not_known_says_what_it_waits_for(
     lessor: Lessor, name: str, block: str
 ) -> None:
     lessor("network", "create", name, "--cidr", block)
-    with pytest.raises(LessorError, match="nowhere"):
-        lessor("port", "create", "--network", name, "--host", "nowhere")
+    made = read(lessor("port", "create", "--network", name, "--host", "nowhere", "--json"))
+    assert made["binding:vif_type"] == "binding_failed"
+    assert "host nowhere had no live agent" in made["lessor:pending"]
 
 
 def test_plug_asks_for_a_tap_on_the_host_and_says_what_it_waits_for(

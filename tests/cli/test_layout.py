@@ -90,3 +90,19 @@ def test_a_column_that_nobody_needs_is_left_out() -> None:
     columns = (Column("NAME", "name"), Column("VNI", "vni", optional=True))
     assert table(columns, [{"name": "blue", "vni": None}]) == "NAME\nblue"
     assert table(columns, [{"name": "red", "vni": 7}]) == "NAME  VNI\nred   7"
+
+
+def test_a_name_with_an_escape_sequence_is_shown_and_not_obeyed() -> None:
+    row = {"name": "\x1b[2Jgone", "tags": ["\x9bx"], "problems": ["a sentence \x1b]0;t\x07"]}
+    shown = table([Column("NAME", "name"), Column("TAGS", "tags")], [row]) + details(row)
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", shown)
+    assert shown.count(r"\x1b") == 3
+
+
+def test_neither_values_nor_keys_make_a_row_of_their_own() -> None:
+    row = {"name": "a\nforged", "metadata": {"\x1b]0;owned\x07": "x", "k\nforged": "y"}}
+    shown = table([Column("NAME", "name"), Column("METADATA", "metadata")], [row])
+    assert len(shown.splitlines()) == 2
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", shown + details(row))
+    assert "forged" not in {line.partition(" ")[0] for line in details(row).splitlines()}
+    assert details(row).splitlines()[1] == "          forged", "lines of a text are of its column"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lessor.cli.main import main
+from lessor.cli.processes import has_own
 
 NOWHERE = "http://127.0.0.1:9"  # discard: nobody listens
 
@@ -129,6 +130,21 @@ def test_wrong_settings_are_exit_2_and_a_line_each(tmp_path: Path) -> None:
     done = start("server", "--config-file", str(file), "--set", "nonsense=1")
     assert (done.status, len(done.err.splitlines())) == (2, 3)
     assert all(line.startswith("lessor: ") for line in done.err.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("files", "said", "own"),
+    [
+        pytest.param([], {}, False, id="nothing"),
+        pytest.param([], {"state_dir": "/s", "debug": True}, False, id="where-to-look"),
+        pytest.param([], {"host": "h2"}, True, id="an-option"),
+        pytest.param([Path("f")], {}, True, id="a-file"),
+    ],
+)
+def test_settings_of_a_look_s_own_are_told_from_where_it_looks(
+    files: list[Path], said: dict[str, object], *, own: bool
+) -> None:
+    assert has_own(files, said) is own
 
 
 def test_a_settings_file_that_is_not_there_is_exit_2() -> None:

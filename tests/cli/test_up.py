@@ -13,14 +13,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lessor.cli import up
 from lessor.cli.up import ensure_token, introduction, run_both
-from lessor.errors import Conflict
+from lessor.errors import Conflict, Unavailable
 from lessor.settings import AgentSettings, FlatMapping, ServerSettings
 from lessor.store.store import Store
 
@@ -67,6 +69,20 @@ def test_a_token_of_a_store_that_is_gone_is_replaced(
     assert host_of_token(server, agent) == "h1"
 
 
+def test_another_state_folder_leaves_the_usual_token_alone(
+    server: ServerSettings, agent: AgentSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the agent's that serves this host, which reads it at its next start."""
+    monkeypatch.setattr(up, "USUAL_TOKEN_FILE", agent.token_file)
+    agent.token_file.parent.mkdir()
+    agent.token_file.write_text("of-another-store\n")
+    file = ensure_token(server, agent)
+    assert file == server.state_dir / agent.token_file.name
+    assert host_of_token(server, replace(agent, token_file=file)) == "h1"
+    assert agent.token_file.read_text() == "of-another-store\n"
+    assert ensure_token(server, agent) == file
+
+
 def test_a_host_whose_token_is_lost_is_refused_with_what_would_help(
     server: ServerSettings, agent: AgentSettings
 ) -> None:
@@ -74,6 +90,34 @@ def test_a_host_whose_token_is_lost_is_refused_with_what_would_help(
     agent.token_file.unlink()
     with pytest.raises(Conflict, match="`lessor host delete h1`"):
         ensure_token(server, agent)
+
+
+def test_a_token_that_can_not_be_written_leaves_no_host_behind(
+    server: ServerSettings, agent: AgentSettings
+) -> None:
+    """Or the next start, with room, would refuse a host whose token nobody has."""
+    agent.token_file.parent.touch()  # a file where the folder should be
+    with pytest.raises(Unavailable, match="can't write .*/agent-token: "):
+        ensure_token(server, agent)
+    agent.token_file.parent.unlink()
+    ensure_token(server, agent)
+    assert host_of_token(server, agent) == "h1"
+
+
+FULL = """
+mount -t tmpfs -o size=64k tmpfs "$1"
+dd if=/dev/zero of="$1/fill" bs=4k status=none || true
+exec "$2" up --state-dir "$1" --host h1 --set my_ip=127.0.0.1
+"""
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    lessor = str(Path(sys.executable).with_name("lessor"))
+    argv = ("unshare", "--mount", "sh", "-c", FULL, "up", str(tmp_path), lessor)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert f"make room on the disk of {tmp_path}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_introduction_says_where_all_is(server: ServerSettings, agent: AgentSettings) -> None:

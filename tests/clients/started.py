@@ -101,7 +101,8 @@ def password_flags(folder: Path, users: Mapping[str, str]) -> list[str]:
     hashes = {n: bcrypt.hashpw(password(n).encode(), bcrypt.gensalt(4)).decode() for n in users}
     files["user"].write_text("".join(f"{name}:{hashed}\n" for name, hashed in hashes.items()))
     files["roles"].write_text("".join(f"{name}:p-{name}:{role}\n" for name, role in users.items()))
-    flags = ["--set", "auth_strategy=http_basic"]
+    # projects make no flat networks by themselves
+    flags = ["--set", "auth_strategy=http_basic", "--set", "ml2.project_network_types=vxlan"]
     for name, path in files.items():
         path.chmod(0o600)
         flags += ["--set", f"http_basic_auth_{name}_file={path}"]

@@ -52,7 +52,7 @@ def test_network_subnet_and_port_live_their_whole_lives(openstack: Openstack) ->
     )
     assert port["fixed_ips"] == [{"subnet_id": subnet["id"], "ip_address": "10.1.0.12"}]
     assert port["mac_address"] == "fa:16:3e:00:00:09"
-    assert port["binding_vif_type"] == "bridge"
+    assert port["binding_vif_type"] == "tap"
 
     assert names(openstack("network list")) == ["blue"]
     assert openstack("network list")[0]["Subnets"] == [subnet["id"]]

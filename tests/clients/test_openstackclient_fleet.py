@@ -19,12 +19,16 @@ def dhcp_host(openstack: Openstack, number: int, **said: Any) -> str:
 
 
 def test_agents_are_listed_and_shown(openstack: Openstack) -> None:
-    key = openstack.server.make_host("h1")
+    key = dhcp_host(openstack, 1)
     (agent,) = openstack("network agent list")
     assert (agent["ID"], agent["Host"], agent["Agent Type"]) == (key, "h1", "DHCP agent")
     assert openstack(f"network agent show {key}")["host"] == "h1"
     assert openstack("network agent list --agent-type dhcp --host h1") == [agent]
     assert openstack("network agent list --host h2") == []
+    openstack.server.make_host("h2", local_ip=IPv4Address("192.0.2.2"))  # a compute host
+    assert openstack("network agent list --agent-type dhcp") == [agent]
+    (other,) = openstack("network agent list --agent-type open-vswitch")
+    assert (other["Host"], other["Agent Type"]) == ("h2", "Open vSwitch agent")
 
 
 def test_a_network_is_served_by_the_agents_it_is_given_to(openstack: Openstack) -> None:

@@ -17,6 +17,20 @@ def blue(openstack: Openstack) -> Any:
     return openstack("subnet create blue4 --network blue --subnet-range 10.1.0.0/24")
 
 
+def test_what_neutron_refuses_is_refused_in_its_words(openstack: Openstack, blue: Any) -> None:
+    more = "subnet create more --network blue --subnet-range 10.1.0.128/25"
+    assert "overlaps with another subnet" in openstack.refusal(more)
+    assert "is more than" in openstack.refusal("network set blue --mtu 9000")
+    openstack("port create p --network blue --allowed-address ip-address=10.1.0.77")
+    assert "allowed address pairs" in openstack.refusal("port set p --disable-port-security")
+    assert blue["cidr"] == "10.1.0.0/24"
+
+
+def test_a_domain_is_shown_as_it_was_given(openstack: Openstack) -> None:
+    made = openstack("network create green --provider-network-type vxlan --dns-domain test.org.")
+    assert made["dns_domain"] == "test.org."
+
+
 def names(rows: list[dict[str, str]]) -> list[str]:
     return [row["Name"] for row in rows]
 
@@ -39,7 +53,7 @@ def test_each_attribute_of_a_port_is_set_and_unset(openstack: Openstack, blue: A
     wanted = {
         "admin_state_up": True, "description": "first of its kind", "device_id": "vm-1",
         "device_owner": "compute:nova", "mac_address": "fa:16:3e:00:00:07",
-        "binding_host_id": "h1", "binding_vnic_type": "normal", "binding_vif_type": "bridge",
+        "binding_host_id": "h1", "binding_vnic_type": "normal", "binding_vif_type": "tap",
         "binding_profile": {"tap": "managed"}, "dns_name": "vm1", "tags": ["a"],
         "allowed_address_pairs": [pair], "extra_dhcp_opts": [option],
     }  # fmt: skip
@@ -111,6 +125,7 @@ def test_lists_are_filtered_sorted_and_cut(openstack: Openstack) -> None:
         ("--fixed-ip ip-substring=10.1.0.2", ["a", "b"]),
     ):
         assert names(openstack(f"port list {by_name} {filters}")) == found, filters
+    assert names(openstack(f"port list --long {by_name}")) == ["a", "b", "c"]
     assert len(openstack("port list --limit 2 --max-items 2")) == 2
     assert names(openstack("network list --share")) == []
     assert names(openstack("network list --name blue --enable --provider-network-type flat"))

@@ -343,6 +343,7 @@ def test_neutrons_spelling_of_the_section_of_agents_is_known(
         ("[ml2]\nproject_network_types = vlan", "flat, vxlan"),
         ("[ovs]\nlocal_ip = 127.0.0.1", "network between hosts"),
         ("[ovs]\nlocal_ip = fe80::1", "network between hosts"),
+        ("[ovs]\nlocal_ip = 255.255.255.255", "network between hosts"),
         ("[ovs]\nlocal_ip = 192.0.2", "IPv4 or IPv6"),
         ("[ovs]\ndatapath_type = kernel", "system or netdev"),
         ("dhcp_agents_per_network = 0", "dhcp_agents_per_network"),
@@ -392,3 +393,25 @@ def test_a_password_in_a_url_is_refused_and_not_shown(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="without a user's name") as caught:
         load_server([file])
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks", "connected"),
+    [
+        pytest.param("", (), True, id="unset"),
+        pytest.param("no_forward_cidr =", (), False, id="empty"),
+        pytest.param("no_forward_cidr = 192.0.2.9/24", ("192.0.2.0/24",), False, id="listed"),
+        pytest.param("no_forward_cidr = connected, 10.0.0.0/8", ("10.0.0.0/8",), True, id="both"),
+    ],
+)
+def test_no_forward_cidr_has_blocks_and_the_word_for_the_hosts_networks(
+    tmp_path: Path, text: str, blocks: tuple[str, ...], connected: bool
+) -> None:
+    settings = load_agent(written(tmp_path, f"[DEFAULT]\n{text}\n"))
+    assert settings.no_forward_cidr == tuple(map(IPv4Network, blocks))
+    assert settings.no_forward_connected == connected
+
+
+def test_a_wrong_no_forward_cidr_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be connected, or an IPv4 block"):
+        load_agent(written(tmp_path, "[DEFAULT]\nno_forward_cidr = elsewhere\n"))

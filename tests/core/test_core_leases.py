@@ -61,10 +61,30 @@ def test_a_torn_line_is_no_event(line: str) -> None:
         LINE.replace("br100", "../x"),
         LINE.replace(A, "06-00:01"),
         LINE.replace("1799", "soon"),
+        LINE.replace("1799", "9" * 400),
+        LINE.replace("1799", "-1"),
+        LINE.replace("1799", "\u0661"),
+        LINE.replace("12.50", "nan"),
+        LINE.replace("12.50", "1e999"),
+        LINE.replace("12.50", "-5"),
+        LINE.replace("10.0.0.3", "10.0.0.3.4"),
+        LINE.replace("br100", ".br100.new"),
+        LINE.replace("br100", "br\x1b[2J"),
+        LINE.replace("br100", "b" * 65),
+        LINE.replace("br100 ", ""),
+        LINE.replace("web", f"w{'e' * 5000}b"),
+        f"{LINE} x .",
+        f"{LINE}\r",
     ],
 )
 def test_what_is_no_ipv4_lease_is_no_event(line: str) -> None:
     assert parse_line(line, 1, 0, 9) is None
+
+
+@pytest.mark.parametrize("odd", ["ü", "w" * 300, "\x1b[2J", "-\u202e", "$(id)"])
+def test_no_vm_hides_its_lease_behind_a_name(odd: str) -> None:
+    read = parse_line(f"br100 12.50 add {A} 10.0.0.3 1799 {odd} {odd} .", 7, 1000.0, 2000.0)
+    assert read == SpooledEvent(7, "br100", "add", A, IP, 1799.0, 1012.5)
 
 
 def test_our_own_line_reads_back() -> None:

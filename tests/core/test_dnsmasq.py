@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,11 @@ from lessor.core.dnsmasq_files import (
     opts_files,
     port_options,
     read_notes,
+    reserved_names,
 )
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 
-PATHS = Paths(PurePosixPath("/n/br100"), PurePosixPath("/usr/bin/lessor-dhcpbridge"))
+PATHS = Paths(PurePosixPath("/n/br100"), PurePosixPath("/usr/bin/lessor-dhcpbridge"), "nobody")
 RANGE = DhcpRange(
     subnet_id="s1",
     network_id="n1",
@@ -68,6 +70,7 @@ def test_the_command_line_is_novas_with_what_it_lacked() -> None:
         "--no-ping",
         "--leasefile-ro",
         "--dhcp-script=/usr/bin/lessor-dhcpbridge",
+        "--dhcp-scriptuser=nobody",
         "--dhcp-hostsfile=/n/br100/reservations",
         "--dhcp-hostsdir=/n/br100/hosts",
         "--dhcp-optsdir=/n/br100/opts",
@@ -76,6 +79,10 @@ def test_the_command_line_is_novas_with_what_it_lacked() -> None:
         "--dhcp-option-force=tag:subnet-s1,26,1500",
         "--dhcp-lease-max=256",
         "--domain=novalocal",
+        "--domain-needed",
+        "--local=/novalocal/",
+        "--rev-server=10.0.0.0/24",
+        "--localise-queries",
         "--dhcp-authoritative",
         "--dhcp-ignore=tag:!known",
         "--dhcp-ignore-clid",
@@ -89,7 +96,7 @@ def test_an_endless_lease_is_infinite() -> None:
 
 def test_without_a_domain_none_is_named() -> None:
     line = command_line(server(ranges=(replace(RANGE, domain=""),)), PATHS)
-    assert not [argument for argument in line if argument.startswith("--domain")]
+    assert not [one for one in line if one.startswith(("--domain=", "--local="))]
 
 
 def test_each_range_has_its_own_domain_where_they_differ() -> None:
@@ -100,6 +107,13 @@ def test_each_range_has_its_own_domain_where_they_differ() -> None:
     assert "--dhcp-lease-max=65792" in line
 
 
+def test_a_domain_that_others_know_too_is_asked_upstream() -> None:
+    other = replace(RANGE, subnet_id="s2", cidr=IPv4Network("10.1.0.0/16"), domain="Example.org")
+    given_ = replace(server(ranges=(RANGE, other)), forwarded=("example.ORG",))
+    local = [one for one in command_line(given_, PATHS) if one.startswith("--local=")]
+    assert local == ["--local=/novalocal/"]
+
+
 def test_upstream_servers_shut_out_resolv_conf() -> None:
     line = command_line(replace(server(), upstream_dns=("8.8.4.4",)), PATHS)
     assert line[-2:] == ("--no-resolv", "--server=8.8.4.4")
@@ -108,27 +122,29 @@ def test_upstream_servers_shut_out_resolv_conf() -> None:
 def test_a_client_id_is_read_only_where_a_port_is_known_by_one() -> None:
     known = replace(WEB, options=(("client-id", "01:02"),))
     assert "--dhcp-ignore-clid" not in command_line(server(known), PATHS)
-    assert host_line(known) == "fa:16:3e:00:00:01,id:01:02,web.novalocal,10.0.0.3"
+    assert host_line(known) == "fa:16:3e:00:00:01,id:01:02,web.novalocal,[100::],10.0.0.3"
 
 
 @pytest.mark.parametrize(
     ("reservation", "line"),
     [
-        pytest.param(WEB, "fa:16:3e:00:00:01,web.novalocal,10.0.0.3", id="nova"),
-        pytest.param(replace(WEB, domain=""), "fa:16:3e:00:00:01,web,10.0.0.3", id="no-domain"),
+        pytest.param(WEB, "fa:16:3e:00:00:01,web.novalocal,[100::],10.0.0.3", id="nova"),
+        pytest.param(
+            replace(WEB, domain=""), "fa:16:3e:00:00:01,web,[100::],10.0.0.3", id="no-domain"
+        ),
         pytest.param(replace(WEB, hostname="ignore"), "fa:16:3e:00:00:01,10.0.0.3", id="an-order"),
         pytest.param(replace(WEB, hostname="a\nb"), "fa:16:3e:00:00:01,10.0.0.3", id="newline"),
         pytest.param(
-            replace(WEB, domain="x,10.0.0.9"), "fa:16:3e:00:00:01,web,10.0.0.3", id="field"
+            replace(WEB, domain="x,10.0.0.9"), "fa:16:3e:00:00:01,web,[100::],10.0.0.3", id="field"
         ),
         pytest.param(
             replace(WEB, options=(("ntp-server", "10.0.0.9"),)),
-            "fa:16:3e:00:00:01,web.novalocal,10.0.0.3,set:port-p1",
+            "fa:16:3e:00:00:01,web.novalocal,[100::],10.0.0.3,set:port-p1",
             id="own-options",
         ),
         pytest.param(
             replace(WEB, router=False),
-            "fa:16:3e:00:00:01,web.novalocal,10.0.0.3,set:port-p1",
+            "fa:16:3e:00:00:01,web.novalocal,[100::],10.0.0.3,set:port-p1",
             id="no-router",
         ),
     ],
@@ -209,7 +225,7 @@ def test_a_second_nic_is_told_no_router_and_no_default_route() -> None:
         pytest.param(
             "ntp-server", "10.0.0.9", ["tag:port-p1,option:ntp-server,10.0.0.9"], id="name"
         ),
-        pytest.param("150", "10.0.0.9", ["tag:port-p1,150,10.0.0.9"], id="number"),
+        pytest.param("138", "10.0.0.9", ["tag:port-p1,138,10.0.0.9"], id="number"),
         pytest.param("tag:ipxe,67", "x", ["tag:ipxe,tag:port-p1,67,x"], id="further-tag"),
         pytest.param("mtu", "", ["tag:port-p1,option:mtu"], id="told-as-none"),
         pytest.param("67", "a\ntag:x,3,9.9.9.9", ["tag:port-p1,67,a"], id="newline-ends-it"),
@@ -222,11 +238,52 @@ def test_options_of_a_port_go_by_its_tag(name: str, value: str, lines: list[str]
     assert port_options(replace(WEB, options=((name, value),)), server()).splitlines() == lines
 
 
+BOOT = "tag:port-p1,option:server-ip-address,"
+
+
+@pytest.mark.parametrize(
+    ("given_", "fields"),
+    [
+        pytest.param([("tftp-server", "10.0.0.9")], [BOOT + "10.0.0.9"], id="option-66"),
+        pytest.param([("66", "10.0.0.9")], [BOOT + "10.0.0.9"], id="its-number"),
+        pytest.param([("150", "10.0.0.9,10.0.0.8")], [BOOT + "10.0.0.9"], id="option-150"),
+        pytest.param(
+            [("150", "10.0.0.9"), ("66", "10.0.0.8")], [BOOT + "10.0.0.9"], id="the-first-of-two"
+        ),
+        pytest.param(
+            [("66", "10.0.0.9"), ("server-ip-address", "10.0.0.8")],
+            [BOOT + "10.0.0.8"],
+            id="the-field-itself-wins",
+        ),
+        pytest.param([("66", "tftp.example")], [], id="a-name-is-no-address"),
+        pytest.param([("67", "10.0.0.9")], [], id="another-option"),
+    ],
+)
+def test_who_names_a_tftp_server_boots_from_it(
+    given_: list[tuple[str, str]], fields: list[str]
+) -> None:
+    lines = port_options(replace(WEB, options=tuple(given_)), server()).splitlines()
+    assert [line for line in lines if "server-ip-address" in line] == fields
+
+
 def test_names_that_are_none_are_left_out() -> None:
     named = replace(
         server(), names=((IPv4Address("10.0.0.7"), "db.novalocal"), (IPv4Address(1), "a b"))
     )
-    assert names_text(named) == "10.0.0.7\tdb.novalocal\n"
+    assert names_text(named) == "10.0.0.7\tdb.novalocal db\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        pytest.param({}, "10.0.0.3\tweb.novalocal web\n", id="domain"),
+        pytest.param({"domain": ""}, "10.0.0.3\tweb\n", id="no-domain"),
+        pytest.param({"domain": "a b"}, "10.0.0.3\tweb\n", id="unfit-domain"),
+        pytest.param({"hostname": "a b"}, "", id="unfit-name"),
+    ],
+)
+def test_a_reservation_is_known_by_name(fields: dict[str, Any], line: str) -> None:
+    assert reserved_names([replace(WEB, **fields)]) == line
 
 
 def test_nothing_changed_needs_nothing() -> None:

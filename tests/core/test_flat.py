@@ -193,3 +193,29 @@ def test_a_reservation_is_made_again_only_when_its_row_changed() -> None:
     after = then(before, HERE, replace(THERE, name="web"))
     assert after.reserved.by_port[HERE.id] is before.reserved.by_port[HERE.id]
     assert after.reserved.by_address["10.0.0.6"].hostname == "web"
+
+
+def test_dns_knows_the_addresses_of_a_vm_that_dhcp_does_not_tell() -> None:
+    both = (FixedIp("s", IPv4Address("10.0.0.5")), FixedIp("s", IPv4Address("10.0.0.15")))
+    part = plan("net", port(5, "net", fixed_ips=both, dns_name="web"), port(6, "net"))
+    assert part.names == ((IPv4Address("10.0.0.15"), "web.novalocal"),)
+    assert reserved(part) == ["10.0.0.5", "10.0.0.6"]
+    assert plan("compute", *(port(5, "compute", fixed_ips=both),)).names == ()
+
+
+def test_a_prepared_host_has_the_tap_of_a_vm_that_is_to_come_guarded_on_its_bridge() -> None:
+    moving = port(5, "net", prepared_for={"compute": True})
+    part = plan("compute", moving)
+    (tap,) = part.taps
+    assert (tap.name, tap.bridge, tap.managed, tap.up) == ("tap00000005-5b", "br100", True, True)
+    assert [guard.tap for guard in part.guards] == [tap.name]
+    assert part.reserved == Reserved()
+    assert plan("other", moving).taps == ()
+
+
+def test_a_host_of_a_multi_host_network_is_no_gateway_before_the_vm_is_there() -> None:
+    shared = replace(BLUE, multi_host=True, share_address=True)
+    moving = port(5, "net", prepared_for={"compute": False})
+    assert plan("net", moving, network=shared).gateways
+    part = plan("compute", moving, network=shared)
+    assert (len(part.taps), part.gateways, part.reserved) == (1, (), Reserved())

@@ -74,9 +74,11 @@ def test_metadata_of_this_host_is_redirected() -> None:
 
 
 def test_all_may_be_forwarded_unless_a_list_says_which() -> None:
-    assert chain("lessor-FORWARD", OWN) == ["-i br100 -j ACCEPT", "-o br100 -j ACCEPT"]
+    first = "-i br100 -j lessor-vm-forward"
+    assert chain("lessor-FORWARD", OWN) == [first, "-i br100 -j ACCEPT", "-o br100 -j ACCEPT"]
     listed = replace(OPTIONS, forward_bridge_interface=("eth0",), iptables_drop_action="REJECT")
     assert chain("lessor-FORWARD", OWN, options=listed) == [
+        first,
         "-i br100 -o eth0 -j ACCEPT",
         "-i eth0 -o br100 -j ACCEPT",
         "-i br100 -o br100 -j ACCEPT",
@@ -91,17 +93,56 @@ def test_the_drop_action_is_also_that_of_the_host() -> None:
     assert chain("lessor-vm", OWN, options=options)[-1] == "-j LOGDROP"
 
 
-def test_dhcp_and_dns_are_open_on_the_bridge_and_replies_get_checksums() -> None:
+def test_dhcp_and_dns_are_open_at_the_vms_own_gateway_and_replies_get_checksums() -> None:
     ports = ("udp -m udp --dport 67", "udp -m udp --dport 53", "tcp -m tcp --dport 67")
-    opened = [f"-i br100 -p {port} -j ACCEPT" for port in (*ports, "tcp -m tcp --dport 53")]
-    assert chain("lessor-INPUT", OWN)[:4] == opened
+    opened = [f"-p {port} -j ACCEPT" for port in (*ports, "tcp -m tcp --dport 53")]
+    assert chain("lessor-services", OWN)[:4] == opened
+    assert "-s 10.0.0.0/24 -d 10.0.0.1/32 -i br100 -g lessor-services" in chain("lessor-vm", OWN)
     fill = "-o br100 -p udp -m udp --dport 68 -j CHECKSUM --checksum-fill"
     assert chain("lessor-POSTROUTING", OWN)[-1] == fill
 
 
+def test_where_vms_are_forwarded_to_is_said_in_the_order_that_gives_it_its_meaning() -> None:
+    options = replace(
+        OPTIONS,
+        no_forward=(IPv4Network("192.0.2.0/24"),),
+        host_access_cidr=(IPv4Network("198.18.0.0/24"),),
+    )
+    blue = replace(EXTERNAL, network_id="b")
+    assert chain("lessor-vm-forward", OWN, blue, options=options) == [
+        "-m mark --mark 0x1000000/0x1000000 -j RETURN",
+        "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+        "-d 192.0.2.9/32 -p tcp -m tcp --dport 8775 -m conntrack --ctstate DNAT -j RETURN",
+        "-s 10.0.0.0/24 -d 10.0.0.0/24 -j RETURN",
+        "-s 10.1.0.0/24 -d 10.1.0.0/24 -j RETURN",
+        "-j lessor-vteps",
+        "-s 198.18.0.0/24 -m mark ! --mark 0x4000000/0x4000000 -j RETURN",
+        "-s 10.0.0.0/24 -j lessor-between",
+        "-s 10.1.0.0/24 -j lessor-between",
+        "-m mark --mark 0x4000000/0x4000000 -j lessor-between",
+        "-s 10.1.0.0/24 -g lessor-no-forward-ext",
+        "-g lessor-no-forward",
+    ]
+    both = ["-d 10.0.0.0/24 -j DROP", "-d 10.1.0.0/24 -j DROP"]
+    assert chain("lessor-between", OWN, blue, options=options) == both
+    assert chain("lessor-no-forward", OWN, options=options) == ["-d 192.0.2.0/24 -j DROP"]
+    forced = replace(options, force_snat_range=(IPv4Network("192.0.2.0/24"),))
+    assert chain("lessor-no-forward-ext", blue, options=forced) == []
+
+
+def test_a_block_joins_the_networks_within() -> None:
+    options = replace(OPTIONS, joined_cidr=(IPv4Network("10.0.0.0/8"),))
+    blue = replace(EXTERNAL, network_id="b")
+    rules = chain("lessor-vm-forward", OWN, blue, options=options)
+    assert rules.index("-s 10.0.0.0/8 -d 10.0.0.0/8 -j RETURN") < rules.index(
+        "-s 10.0.0.0/24 -j lessor-between"
+    )
+
+
 def test_two_subnets_of_one_bridge_make_no_rule_twice() -> None:
-    both = chain("lessor-INPUT", OWN, replace(OWN, cidr=IPv4Network("10.2.0.0/24")))
-    assert len(both) == len(set(both)) == 6
+    both = chain("lessor-bridge", OWN, replace(OWN, cidr=IPv4Network("10.2.0.0/24")))
+    assert len(both) == len(set(both))
+    assert len(chain("lessor-INPUT", OWN, replace(OWN, cidr=IPv4Network("10.2.0.0/24")))) == 1
 
 
 # --- fitting it in

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lessor.core.around import Connected
 from lessor.core.gateway_nft import GatewayOptions, forwarding, nft_gateway_ruleset, vm_blocks
 from lessor.core.nft_listing import deletion, digest, stale
 from lessor.core.state import Gateway
@@ -105,9 +106,62 @@ def test_bridges_forward_as_they_may(
     assert forwarding([OWN], options) == (pairs, closed)
 
 
+BLUE = replace(OWN, network_id="b", cidr=IPv4Network("10.2.0.0/24"))
+
+
+def test_where_vms_are_forwarded_to_is_said_in_the_order_that_gives_it_its_meaning() -> None:
+    options = replace(OPTIONS, metadata_host=IPv4Address("192.0.2.9"), vxlan_udp_port=4789)
+    assert chain(nft_gateway_ruleset([OWN], options).text, "vm_forward") == [
+        "meta mark & 0x01000000 == 0x01000000 return",
+        "ct state established,related return",
+        "ct status dnat ip daddr 192.0.2.9 tcp dport 8775 return",
+        "ip saddr . ip daddr @within return",
+        "ip daddr @vteps counter name forward_closed drop",
+        "udp dport 4789 counter name forward_closed drop",
+        "ip saddr . ip daddr @joined return",
+        "meta mark & 0x04000000 == 0 ip saddr @operators return",
+        "ip daddr @cidrs ip saddr @cidrs counter name between_networks drop",
+        "ip daddr @cidrs meta mark & 0x04000000 == 0x04000000 counter name between_networks drop",
+        "ip saddr @forced_ranges ip daddr @no_forward_external counter name no_forward drop",
+        "ip saddr != @forced_ranges ip daddr @no_forward counter name no_forward drop",
+    ]
+
+
+def test_networks_are_apart_unless_a_block_joins_them() -> None:
+    text = nft_gateway_ruleset([OWN, BLUE], OPTIONS).text
+    assert elements(text, "joined") == "{ 10.0.0.0/24 . 10.0.0.0/24, 10.2.0.0/24 . 10.2.0.0/24 }"
+    options = replace(OPTIONS, joined_cidr=(IPv4Network("10.0.0.0/8"),))
+    text = nft_gateway_ruleset([OWN, BLUE], options).text
+    assert elements(text, "joined") == "{ 10.0.0.0/8 . 10.0.0.0/8 }"
+    assert elements(text, "cidrs") == "{ 10.0.0.0/24, 10.2.0.0/24 }"
+
+
+def test_forced_destinations_are_open_to_external_gateways_alone() -> None:
+    options = replace(OPTIONS, no_forward=(IPv4Network("198.51.0.0/16"),))
+    text = nft_gateway_ruleset([OWN, EXTERNAL], options).text
+    assert elements(text, "no_forward") == "{ 198.51.0.0/16 }"
+    outside = "198.51.0.0/18, 198.51.101.0/24"
+    assert outside.split(", ")[1] in elements(text, "no_forward_external")
+    assert "198.51.100.0/24" not in elements(text, "no_forward_external")
+
+
+def test_broadcasts_are_heard_of_the_hosts_own_lans_on_a_bridge() -> None:
+    lans = [Connected("br100", IPv4Network(c)) for c in ("198.18.0.0/24", "198.18.0.0/16")]
+    text = nft_gateway_ruleset([OWN], replace(OPTIONS, lans=tuple(lans))).text
+    assert elements(text, "own_lans") == '{ "br100" . 198.18.0.0/16 }'
+    rules = chain(text, "by_bridge")
+    assert "fib daddr . iif type { broadcast, multicast } iifname . ip saddr @own_lans accept" in (
+        rules
+    )
+    assert rules[-1] == "goto from_vm"
+
+
 def test_spans_of_vms_become_disjoint_blocks() -> None:
     more = replace(OWN, vm_sources=((IPv4Address("10.0.0.4"), IPv4Address("10.0.0.7")),))
-    assert vm_blocks([OWN, more]) == [IPv4Network("10.0.0.2/31"), IPv4Network("10.0.0.4/30")]
+    assert vm_blocks([OWN.vm_sources, more.vm_sources]) == [
+        IPv4Network("10.0.0.2/31"),
+        IPv4Network("10.0.0.4/30"),
+    ]
 
 
 # --- listings

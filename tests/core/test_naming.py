@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessor.core.naming import hostname, is_domain, is_label, label
+from lessor.core.naming import hostname
+from lessor.labels import is_domain, is_label, label
 from lessor.model import Port
 
 ADDRESS = IPv4Address("10.0.0.5")

@@ -10,6 +10,7 @@ from lessor.core.overlay import OverlayPart, tunnel_name
 from lessor.core.ready import Found, PortReports
 from lessor.core.tun_flows import tun_flows
 from lessor.core.vlans import local_vlans
+from lessor.core.vmport import hosts_of
 from lessor.errors import Exhausted
 from lessor.model import DHCP_OWNER, FixedIp, Network, Port, Scope, Subnet, View
 from lessor.settings import AgentSettings
@@ -40,9 +41,7 @@ def scope(*ports: Port) -> Scope:
         network=BLUE,
         subnets={"s": SUBNET},
         ports={p.id: p for p in ports},
-        peers={
-            host: ip for host, ip in PEERS.items() if any(p.binding_host == host for p in ports)
-        },
+        peers={host: ip for host, ip in PEERS.items() if any(host in hosts_of(p) for p in ports)},
     )
 
 
@@ -72,8 +71,8 @@ def test_a_dhcp_broadcast_leaves_only_towards_the_hosts_that_serve() -> None:
     facts = part("a", *ALL).facts
     assert lines(int_flows([facts]), "in_port=tap00000005-5b,udp,dl_dst=ff") == [
         (
-            "table=60,priority=100,in_port=tap00000005-5b,udp,dl_dst=ff:ff:ff:ff:ff:ff,tp_src=68,"
-            "tp_dst=67,actions=meter:tap00000005-5b,mod_vlan_vid:1,output:patch-tun"
+            "table=60,priority=100,in_port=tap00000005-5b,udp,dl_dst=ff:ff:ff:ff:ff:ff,tp_dst=67,"
+            "actions=meter:tap00000005-5b,mod_vlan_vid:1,output:patch-tun"
         )
     ]
     assert lines(tun_flows([facts]), "table=24,", "dl_vlan=1") == [
@@ -103,38 +102,49 @@ def test_the_dhcp_taps_mac_leads_to_the_tunnel_of_its_host() -> None:
 
 
 def test_a_broadcast_that_arrives_reaches_the_dhcp_server_and_no_vm() -> None:
-    assert lines(int_flows([part("net", *ALL).facts]), "in_port=patch-tun") == [
+    assert lines(int_flows([part("net", *ALL).facts]), "table=60", "in_port=patch-tun") == [
         (
-            "table=60,priority=100,in_port=patch-tun,dl_vlan=1,udp,dl_dst=ff:ff:ff:ff:ff:ff,tp_src=68,"
-            "tp_dst=67,actions=strip_vlan,output:otap00000002-5b"
+            "table=60,priority=100,in_port=patch-tun,reg6=0x1,udp,dl_dst=ff:ff:ff:ff:ff:ff,"
+            "tp_dst=67,actions=output:otap00000002-5b"
         )
     ]
-    assert lines(int_flows([part("b", *ALL).facts]), "in_port=patch-tun")[0].endswith("=drop")
+    [arrived] = lines(int_flows([part("b", *ALL).facts]), "table=60", "in_port=patch-tun")
+    assert arrived.endswith("=drop")
 
 
 def test_a_vm_sends_as_itself_and_never_as_a_dhcp_server() -> None:
     flows = int_flows([part("a", *ALL).facts])
     tap = "in_port=tap00000005-5b"
     assert lines(flows, f"ip,{tap},dl_src=fa:16:3e:00:00:05,nw_src=10.0.0.5/32")
-    assert lines(flows, f"udp,{tap},tp_src=67,actions=drop")
+    answers = lines(flows, f"udp,{tap},tp_src=67,actions=load:3->NXM_NX_REG0[],resubmit(,90)")
+    assert len(answers) == 1
+    refused = [f"table=90,priority=1,reg0={n},{tap},actions=drop" for n in (1, 2, 3)]
+    assert lines(flows, "reg0=") == refused
     assert lines(flows, f"arp,{tap},arp_sha=fa:16:3e:00:00:05,arp_spa=10.0.0.5/32")
 
 
 def test_without_port_security_only_the_way_and_the_rate_of_dhcp_requests_are_fixed() -> None:
     flows = int_flows([part("a", DHCP, replace(HERE, port_security_enabled=False)).facts])
-    of_vm = lines(flows, "tap00000005-5b")
-    assert [line.split(",")[0] for line in of_vm] == ["table=60"] * 2
-    assert all("meter:tap00000005-5b," in line for line in of_vm)
+    of_vm = lines(flows, "in_port=tap00000005-5b")
+    assert [line.split(",")[0] for line in of_vm] == ["table=0", *["table=60"] * 4]
+    assert of_vm[0].endswith("resubmit(,60)")
+    assert [line.endswith("=drop") or "meter:" in line for line in of_vm[1:]] == [True] * 4
 
 
 def test_a_renewal_goes_through_the_meter_too() -> None:
     flows = int_flows([part("a", *ALL).facts])
-    assert lines(flows, "table=60,priority=99") == [
+    assert lines(flows, "table=60,priority=98") == [
         (
-            "table=60,priority=99,in_port=tap00000005-5b,udp,tp_src=68,tp_dst=67,"
-            "actions=meter:tap00000005-5b,NORMAL"
+            "table=60,priority=98,udp,in_port=tap00000005-5b,tp_dst=67,"
+            "actions=meter:tap00000005-5b,resubmit(,61)"
         )
     ]
+
+
+def test_no_flow_leaves_it_to_the_switch_where_a_frame_goes() -> None:
+    flows = int_flows([part("a", *ALL).facts])
+    assert not lines(flows, "NORMAL")
+    assert lines(flows, "table=0,priority=0,") == ["table=0,priority=0,actions=drop"]
 
 
 def test_the_dhcp_host_has_namespace_device_server_and_listener() -> None:
@@ -160,7 +170,7 @@ def test_two_dhcp_servers_are_both_named_and_neither_is_authoritative() -> None:
 def test_a_host_without_a_tunnel_address_says_so() -> None:
     view = View(epoch="e", scopes={"blue": scope(*ALL)})
     desired = Planner(settings("a", local_ip=None)).desired(view)
-    assert "set local_ip" in desired.problems[0]
+    assert "set local_ip" in desired.problems[0].text
     assert desired.state.flows == {}
 
 
@@ -198,4 +208,35 @@ def test_ends_of_two_ip_versions_have_no_tunnel_and_it_is_said() -> None:
     assert [dict(one.options)["remote_ip"] for one in desired.overlay[0].tunnels] == [
         str(PEERS["net"])
     ]
-    assert desired.problems[0].startswith("network blue: no tunnel leads to b, whose local_ip")
+    assert desired.problems[0].text.startswith("network blue: no tunnel leads to b, whose local_ip")
+
+
+def test_dns_knows_the_addresses_of_a_vm_that_dhcp_does_not_tell() -> None:
+    both = (FixedIp("s", CIDR[5]), FixedIp("s", CIDR[15]))
+    server = part("net", DHCP, port(5, "a", fixed_ips=both, dns_name="web"), THERE).server
+    assert server
+    assert server.names == ((CIDR[15], "web.novalocal"),)
+
+
+def test_a_prepared_host_is_wired_before_the_vm_comes() -> None:
+    moving = port(5, "a", prepared_for={"b": False})
+    made = part("b", DHCP, moving)
+    (tap,) = made.taps
+    assert (tap.name, tap.managed, tap.up) == ("tap00000005-5b", False, True)
+    assert [one.name for one in made.ports] == [tap.name]
+    assert made.facts.tunnels == ("vxlan-cb00710a", "vxlan-cb00710b")
+    assert part("b", DHCP, port(5, "a", prepared_for={"c": False}), THERE).taps[0].name != tap.name
+
+
+def test_frames_reach_a_vm_that_moves_on_both_hosts() -> None:
+    """From the moment it runs on the new host: nobody knows better before the binding is activated."""
+    moving = port(5, "a", prepared_for={"b": False})
+    unicast = f"dl_dst={moving.mac_address}"
+    (far,) = lines(tun_flows([part("net", DHCP, moving).facts]), "table=20,", unicast)
+    assert far.endswith("output:vxlan-cb00710b,output:vxlan-cb00710c")
+    for host, other in (("a", "vxlan-cb00710c"), ("b", "vxlan-cb00710b")):
+        facts = part(host, DHCP, moving).facts
+        (here,) = lines(int_flows([facts]), "table=61,priority=3", unicast)
+        assert here.endswith("actions=output:tap00000005-5b,mod_vlan_vid:1,output:patch-tun")
+        (there,) = lines(tun_flows([facts]), "table=20,", unicast)
+        assert there.endswith(f"output:{other}")

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from lessor.core.overlay import NetworkFacts, OverlayPart
 from lessor.core.ready import Found, PortReports, flows_in_force, news
 from lessor.core.state import Bridge, DhcpServer, Flows, OvsPort, Reservation, Tap
-from lessor.model import DHCP_OWNER, PortReport
+from lessor.model import DHCP_OWNER, Port, PortReport
 from tests.core.test_flat import HERE, MULTI, OWN, THERE, plan
 
 PART = plan("net", replace(HERE, revision=7), THERE)
@@ -118,3 +119,30 @@ def test_a_port_that_waits_for_its_tap_keeps_no_other_from_its_flows(
     if "tap1" not in there:  # in the database, but without a device
         dead = here | {"tap1": replace(VIF, bridge="")}
         assert flows_in_force(wanted, actual, ports, dead) is answer
+
+
+@pytest.mark.parametrize(("lines", "answer"), [((LEFT, OF_DHCP), True), ((OF_DHCP,), False)])
+def test_a_port_that_went_while_flows_were_applied_keeps_no_other_from_its_flows(
+    lines: tuple[str, ...], answer: bool
+) -> None:
+    """It is believed to be there until the next look."""
+    ports = {one.name: one for one in (VIF, DHCP, replace(VIF, name="tap2"))}
+    wanted = {"br-int": Flows("br-int", (OF_VIF, OF_BOTH, OF_DHCP))}
+    actual = {"br-int": Flows("br-int", lines)}
+    assert flows_in_force(wanted, actual, ports, ports, ["tap1"]) is answer
+
+
+def test_a_port_whose_flows_wait_is_not_wired_and_its_neighbour_is() -> None:
+    taps = tuple(Tap(f"tap{n}", f"p{n}", "", 1450, managed=False) for n in (1, 2))
+    vifs = tuple(OvsPort(tap.name, "br-int", "vif", tap.port_id) for tap in taps)
+    rows = {tap.port_id: Port(id=tap.port_id, network_id="n", mac_address="") for tap in taps}
+    part = OverlayPart("n", "n", NetworkFacts(vni=1, vlan=1), taps=taps, ports=vifs, rows=rows)
+    found = Found(
+        taps={tap.name: tap for tap in taps},
+        ovs_ports={vif.name: vif for vif in vifs},
+        flows=True,
+        problems={"tap1": "2 flows of br-int wait for port tap1, which is not there"},
+    )
+    said = PortReports().of((), (part,), found)
+    assert (said["p1"].wired, said["p2"].wired) == (False, True)
+    assert said["p1"].pending.startswith("2 flows of br-int wait")

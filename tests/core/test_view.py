@@ -1,8 +1,13 @@
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessor.core.view import merge, request, share_lost
-from lessor.model import Network, Port, Scope, ScopeChange, View, ViewAnswer
+from lessor.core.view import checked, merge, request, share_lost
+from lessor.errors import Invalid
+from lessor.model import Network, Port, Scope, ScopeChange, Subnet, View, ViewAnswer
 
 BLUE = Network(id="blue", name="blue")
 
@@ -71,3 +76,39 @@ def test_the_share_of_lost_ports_is_counted_over_all_scopes() -> None:
     scope = Scope(revision=9, network=BLUE, ports={"a": port("a")})
     assert share_lost(view, View(epoch="f", scopes={"blue": scope})) == 0.5
     assert share_lost(View(), view) == 0.0
+
+
+NET, SUBNET, PORT, TOUR = (f"{n}35e8b40-e41d-4423-b426-6774bef694bf" for n in range(4))
+
+
+def named(
+    network: str = NET, subnet: str = SUBNET, port: str = PORT, tour: str = TOUR
+) -> ViewAnswer:
+    change = ScopeChange(
+        whole=True,
+        network=Network(id=network),
+        subnets=(Subnet(id=subnet, network_id=network, cidr=IPv4Network("10.0.0.0/24")),),
+        ports=(Port(id=port, network_id=network, mac_address="fa:16:3e:00:00:01"),),
+    )
+    return ViewAnswer(epoch="e", revision=1, scopes={network: change}, tours={tour: NET})
+
+
+def test_ids_of_a_view_that_are_uuids_are_taken() -> None:
+    assert checked(named()) == named()
+
+
+@pytest.mark.parametrize("noun", ["network", "subnet", "port", "tour"])
+@pytest.mark.parametrize(
+    "key",
+    ["", "../../etc/cron.d/x", "a/b", "..", PORT.upper(), PORT + "\n", f"{{{PORT}}}", "٣" * 36],
+)
+def test_no_file_is_named_after_what_is_no_id(noun: str, key: str) -> None:
+    with pytest.raises(Invalid, match="no id"):
+        checked(named(**{noun: key}))
+
+
+def test_a_scope_has_rows_of_its_network_only() -> None:
+    (change,) = named().scopes.values()
+    stray = replace(named(), scopes={SUBNET: change})
+    with pytest.raises(Invalid, match="rows of other networks"):
+        checked(stray)

@@ -39,8 +39,19 @@ set -e
 mount -t cgroup2 cgroup2 "$1"
 find "$1/${1##*/}" -depth -type d -exec rmdir {} +
 """
+# A /dev of its own, in the present folder.
+DEVICES = """mount -t tmpfs -o mode=755 tmpfs dev
+mkdir dev/pts dev/shm dev/net
+for node in null zero full random urandom tty net/tun; do
+    touch "dev/$node"
+    mount --bind "/dev/$node" "dev/$node"
+done
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+"""
 # /proc/sys is read-only but for the network: the rest is this machine's too.
-INIT = """
+INIT = f"""
 set -e
 scratch=$1 lower=$2 repository=$5 cache=$6
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$scratch/up,workdir=$scratch/work" "$scratch/root"
@@ -55,21 +66,12 @@ mount -t cgroup2 cgroup2 sys/fs/cgroup
 for folder in tmp var/tmp; do mount -t tmpfs -o mode=1777 tmpfs "$folder"; done
 mount -t tmpfs -o mode=755 tmpfs run
 mkdir run/lock
-mount -t tmpfs -o mode=755 tmpfs dev
-mkdir dev/pts dev/shm dev/net
-for node in null zero full random urandom tty net/tun; do
-    touch "dev/$node"
-    mount --bind "/dev/$node" "dev/$node"
-done
-mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
-ln -s pts/ptmx dev/ptmx
-ln -s /proc/self/fd dev/fd
-rm -rf etc/lessor var/lib/lessor var/lib/lessor-agent var/lib/private/lessor opt/lessor
-lend() {
+{DEVICES}rm -rf etc/lessor var/lib/lessor var/lib/lessor-agent var/lib/private/lessor opt/lessor
+lend() {{
     mkdir -p "$2"
     mount --bind "$1" "$2"
     mount -o remount,bind,ro "$2"
-}
+}}
 lend "$repository" mnt/repository
 [ "$repository" = /opt/lessor ] || lend "$repository" ".$repository"
 lend "$cache" root/.cache/lessor
@@ -84,6 +86,13 @@ ip link set lo up
 shift 6
 exec env -i container=lxc PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 """
+# In a checkout there: an environment with the packages of the repository's, and the checkout's own product.
+# (The repository's .venv names its own folder, which services don't see if that is in /tmp, /home or /root.)
+LEND_ENVIRONMENT = r"""/usr/bin/python3 -m venv --without-pip .venv
+ls -d "$PWD/src" /mnt/repository/.venv/lib/python3*/site-packages > "$(echo .venv/lib/python3*/site-packages)/lent.pth"
+printf '#!%s\nfrom lessor.cli.main import main\nmain()\n' "$PWD/.venv/bin/python" > .venv/bin/lessor
+chmod +x .venv/bin/lessor
+cp /mnt/repository/.venv/stamp .venv/"""
 OUTSIDE_INIT = ("unshare", "--net", "--pid", "--fork", "--kill-child")
 SHELL = ("sh", "-c", "set +e; while :; do sleep 86400 & wait; done")
 
@@ -93,7 +102,7 @@ class Machine:
 
     Args:
         repository: what a user clones; there at /mnt/repository, and at its own path for the sake of
-            its .venv, read-only.
+            its .venv-clients, read-only.
         cache: of the lab's guest, there in root's home, read-only.
         lower: folders that its files are seen in, with ":" between.
     """

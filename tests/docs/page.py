@@ -25,7 +25,9 @@ FIRST = "first"
 
 # What differs each time, and what it is compared as. Ids are wrapped in tables: parts of them, too.
 CHANGING = (
+    (r"^(Created symlink) '(.+)' → '(.+)'", r"\1 \2 → \3"),  # systemd of Debian 13
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
+    (r"\b\d+ s ago", "<age>"),
     (r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", "<mac>"),
     (r"(?<=took_ms=)\d+", "<number>"),
     (r"^\d+(?= dnsmasq$)", "<number>"),
@@ -33,6 +35,7 @@ CHANGING = (
     (r"(?<=eth0@if)\d+", "<number>"),
     (r"\b\d+ packets, \d+ bytes", "<packets>"),
     (r"(?<=: pid )\d+", "<number>"),
+    (r"(?<=by the view of revision )\d+", "<number>"),
     (r"(?<=^\[) *\d+\.\d+(?=\])", "<seconds>"),
     (r"^[\w-]{43}$", "<token>"),
     (r"(tap|i-)?[0-9a-f][0-9a-f-]{7,}", "<id>"),

@@ -16,7 +16,7 @@ import pytest
 from lessor.lab.guest_image import default_cache
 from lessor.lab.lab import Lab, usual_hosts
 from tests.docs.follow import Reader
-from tests.docs.machine import Machine
+from tests.docs.machine import LEND_ENVIRONMENT, Machine
 from tests.docs.page import FIRST, steps
 from tests.docs.terminal import Terminal
 
@@ -38,8 +38,8 @@ mount --bind /run/hosts /etc/hosts"""
 SET_UP = f"""git config --global safe.directory '*'
 git clone -q file:///mnt/repository /opt/lessor
 cd /opt/lessor
-ln -s /mnt/repository/.venv .
-ln -s {ROOT}/.venv/bin/lessor /usr/bin/lessor"""
+{LEND_ENVIRONMENT}
+ln -s /opt/lessor/.venv/bin/lessor /usr/bin/lessor"""
 EVENT_S = 30  # it is sent when the port is ACTIVE, not before the page says so
 WITH_A_CLIENT = [
     pytest.mark.long,

@@ -45,7 +45,7 @@ def test_the_page_about_passwords_is_true(reader: Reader) -> None:
     reader.follow(steps((PAGES / "ask-for-passwords.md").read_text()), PATIENCE_S)
 
 
-@pytest.mark.skipif(not KEYSTONE.exists(), reason="scripts/setup --keystone makes .venv-keystone")
+@pytest.mark.skipif(not KEYSTONE.exists(), reason="scripts/setup --long makes .venv-keystone")
 def test_the_page_about_keystone_is_true(reader: Reader) -> None:
     reader.terminal().run(STARTED, PATIENCE_S)
     reader.follow(steps((PAGES / "use-keystone.md").read_text()), PATIENCE_S)

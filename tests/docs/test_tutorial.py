@@ -1,6 +1,6 @@
 """docs/tutorial.md and README.md are followed to the letter, on a fresh machine each.
 
-One thing is lent: `.venv` of this repository, so that scripts/setup has nothing to fetch. The
+One thing is lent: the packages of this repository's .venv, so that scripts/setup has nothing to fetch. The
 guest's kernel, too, is fetched before; and where there is no systemd, nobody reads the last section.
 """
 
@@ -14,12 +14,11 @@ import pytest
 
 from lessor.lab.guest_image import build_guest, default_cache
 from tests.docs.follow import Reader
-from tests.docs.machine import Machine
+from tests.docs.machine import LEND_ENVIRONMENT, Machine
 from tests.docs.page import Step, missing, sections, steps
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL, README = ROOT / "docs/tutorial.md", ROOT / "README.md"
-LEND = "ln -s /mnt/repository/.venv /mnt/repository/.venv-clients /mnt/repository/.venv-ansible ."
 
 
 @pytest.fixture
@@ -41,7 +40,9 @@ def reader(machine: Machine) -> Reader:
 
 
 def lent(step: Step) -> Step:
-    return replace(step, typed=step.typed.replace("\nscripts/setup", f"\n{LEND}\nscripts/setup"))
+    return replace(
+        step, typed=step.typed.replace("\nscripts/setup", f"\n{LEND_ENVIRONMENT}\nscripts/setup")
+    )
 
 
 @pytest.mark.lab

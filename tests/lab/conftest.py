@@ -67,7 +67,7 @@ OVERLAY_HOSTS = [
         flags=RARELY | {"AGENT/availability_zone": WEST},
     ),
     HostSpec(name="cmp1", overlay=True),
-    HostSpec(name="cmp2", overlay=True, flags={"resync_interval": "2"}),  # counters are read then
+    HostSpec(name="cmp2", overlay=True, flags=RARELY),
     HostSpec(name="cmp3", overlay=True, flags=RARELY),
 ]
 

@@ -113,5 +113,9 @@ def _open(device: str) -> socket.socket:
     listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
-    listener.bind((device, ETH_P_ALL))
+    try:
+        listener.bind((device, ETH_P_ALL))
+    except OSError:
+        listener.close()
+        raise
     return listener

@@ -2,8 +2,8 @@
 
     python osvif.py plug|unplug PORT-JSON
 
-PORT-JSON is the port as the API shows it. What is made of it is what nova/network/os_vif_util.py
-makes: a VIFOpenVSwitch or a VIFBridge by binding:vif_type, with the bridge of binding:vif_details.
+PORT-JSON is the port as the API shows it, with the binding:vif_type "ovs". What is made of it is what
+nova/network/os_vif_util.py makes, a VIFOpenVSwitch with the bridge of binding:vif_details.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any
 import os_vif  # type: ignore[import-not-found, unused-ignore]
 from os_vif import objects  # type: ignore[import-not-found, unused-ignore]
 from oslo_config import cfg
-from vif_plug_linux_bridge import privsep as bridge  # type: ignore[import-not-found, unused-ignore]
-from vif_plug_ovs import privsep as ovs  # type: ignore[import-not-found, unused-ignore]
+from vif_plug_ovs import privsep  # type: ignore[import-not-found, unused-ignore]
 
 
 def main() -> None:
@@ -35,8 +34,7 @@ def main() -> None:
 
 def in_this_process() -> None:
     """We are root already: no sudo, no daemon."""
-    for context in (bridge.vif_plug, ovs.vif_plug):
-        context.set_client_mode(False)
+    privsep.vif_plug.set_client_mode(False)
 
 
 def vif_of(port: dict[str, Any]) -> Any:
@@ -47,7 +45,6 @@ def vif_of(port: dict[str, Any]) -> Any:
         bridge_interface=None,
         label="net",
         subnets=objects.subnet.SubnetList(objects=[]),
-        should_provide_bridge=port["binding:vif_type"] == "bridge",
         multi_host=False,
     )
     known = {
@@ -59,8 +56,6 @@ def vif_of(port: dict[str, Any]) -> Any:
         "has_traffic_filtering": details["port_filter"],
         "active": port["status"] == "ACTIVE",
     }
-    if port["binding:vif_type"] == "bridge":
-        return objects.vif.VIFBridge(plugin="linux_bridge", **known)
     assert not details["ovs_hybrid_plug"]
     profile = objects.vif.VIFPortProfileOpenVSwitch(
         interface_id=port["id"], datapath_type=details["datapath_type"], create_port=True

@@ -140,8 +140,12 @@ class Stage:
     def files(self, host: str, bridge: str = "br100") -> dict[str, str]:
         """Return what the DHCP server of a bridge reads, by path."""
         folder = self.lab.node(host).root / NETWORKS / bridge
-        found = (folder / "reservations", *folder.glob("hosts/*"), *folder.glob("opts/*"))
-        return {str(path.relative_to(folder)): path.read_text() for path in found}
+        while True:
+            found = (folder / "reservations", *folder.glob("hosts/*"), *folder.glob("opts/*"))
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # a reload put it into another one meanwhile
+                return {str(path.relative_to(folder)): path.read_text() for path in found}
 
     def host_lines(self, host: str) -> list[str]:
         """Return the reservations that dnsmasq reads."""

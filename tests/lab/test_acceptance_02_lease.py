@@ -20,7 +20,7 @@ def test_d3_02_two_vms_get_the_addresses_of_the_store_which_knows_that_they_took
 
     lines = sorted(walled.host_lines("net1"))
     assert lines == sorted(
-        f"{vm.state.mac},{vm.state.host}.novalocal,{vm.state.assigned}" for vm in vms
+        f"{vm.state.mac},{vm.state.host}.novalocal,[100::],{vm.state.assigned}" for vm in vms
     )
     options = walled.files("net1")[f"opts/subnet-{network.subnet_id}"]
     assert options.splitlines()[0] == f"tag:subnet-{network.subnet_id},3,10.0.0.1"

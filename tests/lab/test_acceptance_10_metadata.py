@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from ipaddress import IPv4Address
 
 import pytest
 
+from lessor.lab.cloud import LabNetwork
 from lessor.lab.netns import in_netns
 from lessor.lab.vm import NIC, NetnsVm
 from tests.lab.stage import NOVA_PORT, NOVA_SECRET, Stage
@@ -53,6 +56,40 @@ def test_d3_10_a_vm_reads_the_ec2_tree(walled: Stage) -> None:
     assert vm.http(f"{METADATA}/latest/meta-data/placement") == "availability-zone"
     assert vm.get(f"{METADATA}/latest/meta-data/no-such-key").status_code == 404
     assert vm.get(f"{METADATA}/2006-01-01/").status_code == 404
+
+
+def resolved(stage: Stage, name: str, network: LabNetwork) -> set[str]:
+    """Return the addresses that the network's DNS server answers for a name, asked on its host."""
+    asking = f"busybox nslookup -type=a {name} {network.gateway} || true"
+    said = stage.lab.exec("net1", "sh", "-c", asking).partition(name)[2]
+    return set(re.findall(r"^Address: (\S+)$", said, re.MULTILINE))
+
+
+def is_called(stage: Stage, vm: NetnsVm, network: LabNetwork, name: str) -> bool:
+    """Tell whether DNS, metadata and the API have this name for a VM."""
+    fqdn = f"{name}.novalocal"
+    (port,) = stage.lab.api.list("ports", {"id": vm.state.port_id})
+    return (
+        resolved(stage, fqdn, network) == {str(vm.state.assigned)}
+        and vm.http(f"{METADATA}/latest/meta-data/hostname") == fqdn
+        and [one["fqdn"] for one in port["dns_assignment"]] == [f"{fqdn}."]
+    )
+
+
+def test_a_vm_has_one_name_everywhere(walled: Stage) -> None:
+    network = walled.network("10.10.3.0/24")
+    walled.lab.api.create("instances", {"id": "named-vm", "hostname": "shop"})
+    vm = walled.plugged("cmp1", network, name="port-1", dns_name="", device_id="named-vm")
+    address = {str(vm.state.assigned)}
+    assert resolved(walled, "shop.novalocal", network) == address, "there is no lease yet"
+    vm.dhcp(30)
+
+    for name in ("shop", "store"):
+        walled.lab.api.update("instances", "named-vm", {"hostname": name})
+        walled.wait(partial(is_called, walled, vm, network, name), f"all say {name}")
+        assert vm.dhcp(30).hostname == name
+    assert not resolved(walled, "shop.novalocal", network)
+    walled.lab.api.delete("instances", "named-vm")
 
 
 def test_d3_10_an_address_of_no_port_gets_404(walled: Stage) -> None:

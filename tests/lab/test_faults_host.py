@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lessor.errors import CommandError
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.lab import Lab
 from lessor.lab.services import AGENT, LESSOR, SERVER
@@ -26,6 +27,7 @@ HOSTS = [
     HostSpec(name="own1"),  # has an operator's own things
     HostSpec(name="odd1", flags=UNASKED | {"flat_interface": "eth9"}),  # which it hasn't
     HostSpec(name="full1", flags={"resync_interval": "1"}),  # its disk gets full
+    HostSpec(name="tight1", flags={"resync_interval": "1"}),  # so does that of its whole folder
 ]
 METADATA = "http://169.254.169.254/openstack/latest/meta_data.json"
 SPOOL = "/var/lib/lessor/agent/spool"
@@ -74,7 +76,7 @@ def router(vm: NetnsVm) -> IPv4Address:
 
 
 def problems(lab: Lab, host: str) -> str:
-    return "\n".join(lab.api.find("hosts", host)["problems"])
+    return "\n".join(one["text"] for one in lab.api.find("hosts", host)["problems"])
 
 
 def status(lab: Lab) -> str:
@@ -116,6 +118,7 @@ def test_a_killed_dnsmasq_comes_back_and_vms_renew(lab: Lab) -> None:
 
     lab.wait_for(another, LIMIT_S, "dnsmasq runs again")
     renewed(lab, vm)
+    lab.wait_for(lambda: "put back" in node.log(AGENT).read_text(), LIMIT_S, "it is said")
     lab.wait_for(lambda: leases(lab, vm)[0]["renewed_at"], LIMIT_S, "the renewal is known")
     assert known_lease(lab, vm)["id"] == lease["id"]
 
@@ -172,7 +175,8 @@ RULES = "iptables-save; ip6tables-save"
 
 def seen(lab: Lab, command: str) -> str:
     text = lab.exec("own1", "sh", "-c", command)
-    return re.sub(r"(?m)^# .*\n|\[\d+:\d+\]|\w+_timer +[0-9.]+", "", text)
+    counted = r"\[\d+:\d+\]|packets \d+ bytes \d+"  # also of what keeps br100 closed throughout
+    return re.sub(rf"(?m)^# .*\n|{counted}|\w+_timer +[0-9.]+", "", text)
 
 
 def test_an_operators_own_things_are_his_throughout(lab: Lab) -> None:
@@ -230,3 +234,59 @@ def test_a_full_disk_is_said_loudly_and_dhcp_goes_on(lab: Lab) -> None:
     known_lease(lab, second)
     known_lease(lab, first)
     lab.wait_for(lambda: "lost" not in problems(lab, "full1"), LIMIT_S, "it is no longer said")
+
+
+def test_an_agent_with_a_full_disk_goes_on_and_starts_and_keeps_dhcp_alive(lab: Lab) -> None:
+    """Its whole folder is on that disk. With room again it is as if nothing had been."""
+    folder = "/var/lib/lessor"
+    network = lab.network("tight", "10.37.0.0/24", multi_host=True)
+    vm = booted(lab, "tight-vm", "tight1", network)
+    node = lab.node("tight1")
+    lab.kill("tight1", AGENT)
+    small = "mkdir /run/small; mount -t tmpfs -o size=1m,mode=755 tmpfs /run/small"
+    move = f"cp -a {folder}/. /run/small; mount --bind /run/small {folder}"
+    lab.exec("tight1", "sh", "-ec", f"{small}; {move}")
+    lab.start("tight1", AGENT)
+    lab.exec("tight1", "sh", "-c", f"head -c 2M /dev/zero >{folder}/filler 2>/dev/null || true")
+
+    lab.api.create("ports", {"network_id": network.id, "binding:host_id": "tight1"})
+    sentence = f"the disk of {folder}/agent is full: changes are not kept over a restart"
+    lab.wait_for(lambda: sentence in problems(lab, "tight1"), LIMIT_S, "it is said")
+    for start in (False, True):
+        if start:
+            lab.kill("tight1", AGENT)
+            lab.start("tight1", AGENT)
+        before = set(node.find("dnsmasq"))
+        lab.kill("tight1", "dnsmasq")
+        lab.wait_for(lambda: set(node.find("dnsmasq")) - before, LIMIT_S, "dnsmasq runs")  # noqa: B023 - it is waited for here
+        renewed(lab, vm)
+    assert lab.is_running("tight1", AGENT)
+
+    lab.exec("tight1", "rm", f"{folder}/filler")
+    late = booted(lab, "late-vm", "tight1", network)
+    known_lease(lab, late)
+    known_lease(lab, vm)
+    lab.wait_for(lambda: "is full" not in problems(lab, "tight1"), LIMIT_S, "it is over")
+
+
+def test_another_store_on_a_host_that_serves_changes_nothing(lab: Lab) -> None:
+    """Whether the host's own agent runs or not: a second `lessor up` with another state folder."""
+    vm = booted(lab, "two-vm", "net1", lab.network("two", "10.38.0.0/24"))
+    listens = ("--listen", "127.0.0.1:8696", "--agent-listen", "127.0.0.1:8697")
+    other = (LESSOR, "up", "--state-dir", "/run/other", *listens)
+    shown = "ip -o link; ip -o -4 addr; nft list tables"
+    before = lab.exec("net1", "sh", "-c", shown)
+    with pytest.raises(CommandError, match="another agent runs on this host: pid "):
+        lab.exec("net1", *other)
+    lab.kill("net1", AGENT)
+    try:
+        with pytest.raises(
+            CommandError, match=r"this host serves another store .* \(\d ports? here"
+        ) as e:
+            lab.exec("net1", *other)
+        assert "state_dir /var/lib/lessor and is not running" in str(e.value)
+        assert lab.exec("net1", "sh", "-c", shown) == before
+        renewed(lab, vm)
+    finally:
+        lab.start("net1", AGENT)
+    renewed(lab, vm)

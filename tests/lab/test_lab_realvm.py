@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from lessor.errors import CommandError
+from lessor.lab import guest_image
 from lessor.lab.cabling import OUTSIDE
+from lessor.lab.guest_image import build_guest, default_cache
+from lessor.lab.guest_kernel import kernel_tree, nic_modules
 from lessor.lab.lab import Lab
 from lessor.lab.realvm import RealVm
 from lessor.lab.services import start_outside
@@ -67,3 +72,24 @@ def test_a_real_guest_takes_its_lease_and_stays_up_with_a_shell(vm: RealVm) -> N
     current = vm.lease()
     assert current is not None
     assert current.address == ADDRESS
+
+
+@pytest.fixture
+def no_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Leave the NIC's modules out of the guest."""
+    build_guest(default_cache())
+    tree = kernel_tree(default_cache(), lambda _: None)
+    if not nic_modules(tree):
+        pytest.skip("the kernel of this system has the drivers built in")
+    cache = tmp_path / "lessor"
+    shutil.copytree(tree / "boot", cache / tree.name / "boot")
+    (cache / tree.name / "lib").symlink_to(tree / "lib")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(guest_image, "nic_modules", lambda _: [])
+
+
+def test_a_guest_that_says_why_it_cant_start_is_not_waited_for(
+    no_modules: None, vm: RealVm
+) -> None:
+    with pytest.raises(CommandError, match="VM vm1: its guest can't start: no NIC"):
+        vm.dhcp(timeout_s=60)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
+from lessor.errors import CommandError
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.lab import Lab
 from lessor.lab.netns import in_netns
 from lessor.lab.state import HostSpec
 from lessor.lab.vm import NIC, NetnsVm
 from tests.dhcpclient import ACK, NAK, DhcpClient, Reply
+from tests.lab.firmware import Firmware
 from tests.lab.frames import listening
 
 pytestmark = pytest.mark.lab
@@ -111,3 +113,76 @@ def reachable(vm: NetnsVm, reply: Reply) -> None:
     vm.exec("ip", "addr", "replace", f"{reply.address}/24", "dev", NIC)
     server = IPv4Address(reply.server)
     assert any(vm.ping(server, timeout_s=2) for _ in range(5))
+
+
+def renews(client: DhcpClient) -> bool:
+    """Tell whether a renewal is answered; as long as the tap is down it can't be sent."""
+    with suppress(OSError):
+        return client.renew(1) is not None
+    return False
+
+
+@pytest.mark.parametrize("kind", ["vxlan", "single_host"])
+def test_a_vm_has_its_network_on_a_prepared_host_before_its_binding_is_activated(
+    lab: Lab, kind: str
+) -> None:
+    """As Nova moves it: its hypervisors make the taps, and say last that it has moved."""
+    network = lab.network(f"n-{kind}", f"10.8{list(KINDS).index(kind)}.0.0/24", **KINDS[kind])
+    vm = lab.boot(f"nova-{kind}".replace("_", "-"), OLD, network)
+    assert isinstance(vm, NetnsVm)
+    lab.wait_active(vm, LIMIT_S)
+    with client_in(vm) as client:
+        first = acked(client.acquire(10), vm)
+        lab.api.bind(vm.state.port_id, NEW, {})
+        assert client.renew(2), "it goes on where it is"
+        moved(lab, vm)
+        # what wakes the agent is the tap: nobody has said that the VM is there
+        lab.wait_for(lambda: renews(client), LIMIT_S, "DHCP answers on the new host")
+        assert lab.api.show("ports", vm.state.port_id)["binding:host_id"] == OLD
+        reachable(vm, first)
+
+        lab.api.activate(vm.state.port_id, NEW)
+        assert client.renew(2)
+        lab.wait_active(vm, LIMIT_S)
+        lab.api.unbind(vm.state.port_id, OLD)
+        assert client.renew(2)
+    lab.exec(NEW, "ip", "link", "del", vm.tap)
+    lab.api.delete("ports", vm.state.port_id)
+
+
+def tap_on(lab: Lab, host: str, name: str) -> str:
+    """Return what a host says of a tap; "": it has none."""
+    return lab.exec(host, "sh", "-c", f"ip -o link show {name} 2>/dev/null || true")
+
+
+@pytest.mark.parametrize("kind", ["vxlan", "single_host"])
+def test_a_hypervisor_moves_a_vm_with_taps_that_the_agents_make(lab: Lab, kind: str) -> None:
+    network = lab.network(f"h-{kind}", f"10.7{list(KINDS).index(kind)}.0.0/24", **KINDS[kind])
+    body = {"network_id": network.id, "name": f"moving-{kind}"}
+    port = lab.api.create("ports", body)
+    name, mac = f"tap{port['id'][:11]}", port["mac_address"]
+
+    def lessor(*argv: str) -> str:
+        return lab.exec("server", "lessor", "port", *argv, timeout_s=60)
+
+    lessor("plug", port["name"], "--host", OLD)
+    with Firmware(lab.node(OLD).netns, name, mac) as running:
+        address = running.boot().address
+        with pytest.raises(CommandError, match=f"is plugged on {OLD}"):
+            lessor("plug", port["name"], "--host", NEW)
+
+        lessor("bind", port["name"], "--host", NEW)
+        lab.wait_for(lambda: tap_on(lab, NEW, name), LIMIT_S, "the new host has a tap")
+        with Firmware(lab.node(NEW).netns, name, mac) as coming:
+            assert running.boot().address == address, "the VM goes on where it is"
+            assert coming.boot(timeout_s=LIMIT_S).address == address, "the new host is ready"
+
+            lessor("activate", port["name"], "--host", NEW)
+            assert coming.boot(timeout_s=LIMIT_S).address == address
+            assert tap_on(lab, OLD, name), "its hypervisor has it open"
+
+    lessor("unbind", port["name"], "--host", OLD)
+    lab.wait_for(lambda: not tap_on(lab, OLD, name), LIMIT_S, "the old host's tap is gone")
+    lessor("plug", port["name"], "--host", OLD, "--move")
+    lab.wait_for(lambda: not tap_on(lab, NEW, name), LIMIT_S, "the new host's tap is gone")
+    lab.api.delete("ports", port["id"])

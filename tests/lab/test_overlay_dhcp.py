@@ -17,6 +17,10 @@ from lessor.lab.cloud import LabNetwork
 from lessor.lab.lab import Lab
 from lessor.lab.vm import NetnsVm, Vm
 from tests.lab.conftest import WEST
+from tests.lab.test_wrong_source import (
+    static_address_is_said_and_mended,
+    wrong_mac_is_said_and_mended,
+)
 
 pytestmark = pytest.mark.lab
 
@@ -208,8 +212,8 @@ def test_without_the_dhcp_flows_the_captures_see_it_everywhere(
     lab, vm = overlay_lab, trio["vm1"]
     lab.kill("cmp1", "agent")
     try:
-        lab.exec("cmp1", "ovs-ofctl", "del-flows", "br-int", "table=60,udp,tp_src=68,tp_dst=67")
-        lab.exec("cmp1", "ovs-ofctl", "del-flows", "br-tun", "table=2,udp,tp_src=68,tp_dst=67")
+        lab.exec("cmp1", "ovs-ofctl", "del-flows", "br-int", "table=60,udp,tp_dst=67")
+        lab.exec("cmp1", "ovs-ofctl", "del-flows", "br-tun", "table=2,udp,tp_dst=67")
         with elsewhere(lab, red, trio) as captures:
             vm.dhcp(timeout_s=20)
             seen = seen_at(captures, vm)
@@ -223,7 +227,7 @@ def test_without_the_dhcp_flows_the_captures_see_it_everywhere(
 
 
 def dhcp_flow(lab: Lab, host: str) -> bool:
-    return any("tp_src=68" in line for line in flows(lab, host, 2))
+    return any("tp_dst=67" in line for line in flows(lab, host, 2))
 
 
 @contextmanager
@@ -295,13 +299,25 @@ def test_a_vm_that_floods_requests_is_limited_and_the_others_are_served(
     lab.wait_for(lambda: flooder.dhcp(timeout_s=20), timeout_s=40, what="it is served again, too")
 
 
+def test_a_wrong_mac_and_a_static_address_on_vxlan_are_said_with_what_mends_them(
+    overlay_lab: Lab, red: LabNetwork, trio: dict[str, Vm]
+) -> None:
+    vm, other = (booted(overlay_lab, name, "cmp3", red) for name in ("strange", "near"))
+    assert isinstance(vm, NetnsVm)
+    assert isinstance(other, NetnsVm)
+    static_address_is_said_and_mended(overlay_lab, vm, "10.30.0.177", other)
+    wrong_mac_is_said_and_mended(overlay_lab, vm)
+
+
 def said_and_counted(lab: Lab, vm: Vm, words: str, count: str) -> None:
     """An operator sees it in the host's counts, in status and in the port."""
     host, port_id = vm.state.host, vm.state.port_id
-    lab.wait_for(lambda: lab.api.find("hosts", host)["counts"][count] > 0, timeout_s=15, what=count)
+    # meters are read every 30 s
+    lab.wait_for(lambda: lab.api.find("hosts", host)["counts"][count] > 0, timeout_s=40, what=count)
     lab.wait_for(
         lambda: any(
-            words in said and port_id in said for said in lab.api.find("hosts", host)["problems"]
+            words in said["text"] and port_id in said["ports"]
+            for said in lab.api.find("hosts", host)["problems"]
         ),
         timeout_s=15,
         what=f"{host} says so",

@@ -1,19 +1,35 @@
+import asyncio
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
 from lessor.metadata import cache
-from lessor.metadata.app import Endpoint
-from tests.metadata.metadata_fakes import Clock, FakeServer, app, ask, vm
+from lessor.metadata.callers import Caller
+from lessor.metadata.messages import AskFacts
+from lessor.metadata.ports import Ports
+from lessor.model import AddressPair, MetadataFacts
+from tests.metadata.metadata_fakes import (
+    Clock,
+    Endpoint,
+    FakeServer,
+    Visiting,
+    app,
+    ask,
+    mac_of,
+    vm,
+)
 
 NAME = "/openstack/latest/meta_data.json"
 PASSWORD = "/openstack/latest/password"
 BLUE = ("blue",)
+SIX = IPv4Address("10.0.0.6")
 
 
-def name_told(endpoint: Endpoint, **asking: str) -> object:
-    answer = ask(endpoint, NAME, **asking)  # type: ignore[arg-type] # strings only
+def name_told(endpoint: Endpoint, **asking: object) -> object:
+    answer = ask(endpoint, NAME, **asking)  # type: ignore[arg-type] # ask's own
     assert answer.status_code == 200, answer.text
     return answer.json()["name"]
 
@@ -153,7 +169,7 @@ def test_server_that_hangs_holds_up_nobody_whose_answer_is_known(
 ) -> None:
     monkeypatch.setattr(cache, "STALE_WAIT_S", 0.05)
     monkeypatch.setattr(cache, "WAIT_S", 0.05)
-    server, clock = FakeServer([vm("a")]), Clock()
+    server, clock = FakeServer([vm("a"), vm("b", address=SIX)]), Clock()
     endpoint = Endpoint(app(server, clock), BLUE)
     name_told(endpoint)
     server.hangs = True
@@ -185,6 +201,86 @@ def test_use_forwarded_for_believes_the_nearest_proxy(forwarded: list[str], stat
     endpoint = Endpoint(app(FakeServer([vm("a")]), use_forwarded_for=True), BLUE)
     headers = [("x-forwarded-for", value) for value in forwarded]
     assert ask(endpoint, NAME, client="10.0.0.6", headers=headers).status_code == status
+
+
+def test_use_forwarded_for_believes_no_vm() -> None:
+    endpoint = Endpoint(
+        app(FakeServer([vm("a"), vm("b", address=SIX)]), use_forwarded_for=True), BLUE
+    )
+    assert name_told(endpoint, client="10.0.0.6", headers=[("x-forwarded-for", "10.0.0.5")]) == "b"
+
+
+def test_what_the_process_says_of_a_proxy_is_not_believed_unasked() -> None:
+    service = app(FakeServer([vm("a")]))
+    proxy = Visiting(Caller("fa:16:3e:99:99:99", SIX), Endpoint(service, BLUE))
+    told = asyncio.run(service.backend.answer(proxy, AskFacts(1, 1, "10.0.0.5")))
+    assert told.response is not None
+    assert told.response.status == 404
+
+
+def holder(*pairs: AddressPair) -> MetadataFacts:
+    facts = vm("b", address=SIX)
+    return replace(facts, port=replace(facts.port, allowed_address_pairs=pairs))
+
+
+def asked_as(endpoint: Endpoint, address: str, mac: str) -> httpx.Response:
+    return ask(endpoint, NAME, client=address, mac=mac)
+
+
+def test_an_allowed_pair_asks_as_the_port_that_holds_it() -> None:
+    """Also where the address is another VM's own."""
+    pairs = (AddressPair(IPv4Network("10.0.0.5")), AddressPair(IPv4Network("10.0.0.128/27")))
+    endpoint = Endpoint(app(FakeServer([vm("a"), holder(*pairs)])), BLUE)
+    for address in ("10.0.0.5", "10.0.0.130", "10.0.0.6"):
+        assert asked_as(endpoint, address, mac_of("10.0.0.6")).json()["name"] == "b"
+    assert asked_as(endpoint, "10.0.0.5", mac_of("10.0.0.5")).json()["name"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("address", "mac"),
+    [
+        pytest.param("10.0.0.5", mac_of("10.0.0.6"), id="address-of-another-without-a-pair"),
+        pytest.param("10.0.0.6", mac_of("10.0.0.5"), id="mac-of-another"),
+        pytest.param("10.0.0.5", "fa:16:3e:99:99:99", id="unknown-mac"),
+    ],
+)
+def test_mac_and_address_of_two_ports_are_nobody_s(address: str, mac: str) -> None:
+    endpoint = Endpoint(app(FakeServer([vm("a"), holder()])), BLUE)
+    assert asked_as(endpoint, address, mac).status_code == 404
+
+
+def test_what_two_ports_may_send_is_neither_s() -> None:
+    pair = AddressPair(IPv4Network("10.0.0.5"), mac_of("10.0.0.5"))
+    endpoint = Endpoint(app(FakeServer([vm("a"), holder(pair)])), BLUE)
+    assert asked_as(endpoint, "10.0.0.5", mac_of("10.0.0.5")).status_code == 404
+    assert asked_as(endpoint, "10.0.0.6", mac_of("10.0.0.6")).json()["name"] == "b"
+
+
+def test_a_pair_has_its_own_mac_and_address_together() -> None:
+    other = "fa:16:3e:77:77:77"
+    endpoint = Endpoint(
+        app(FakeServer([holder(AddressPair(IPv4Network("10.0.0.130"), other))])), BLUE
+    )
+    assert asked_as(endpoint, "10.0.0.130", other).json()["name"] == "b"
+    assert asked_as(endpoint, "10.0.0.6", other).status_code == 404
+    assert asked_as(endpoint, "10.0.0.130", mac_of("10.0.0.6")).status_code == 404
+
+
+def test_a_port_without_port_security_has_its_own_address_alone() -> None:
+    facts = holder(AddressPair(IPv4Network("10.0.0.5")))
+    lax = replace(facts, port=replace(facts.port, port_security_enabled=False))
+    endpoint = Endpoint(app(FakeServer([vm("a"), lax])), BLUE)
+    assert asked_as(endpoint, "10.0.0.5", mac_of("10.0.0.6")).status_code == 404
+    assert asked_as(endpoint, "10.0.0.6", mac_of("10.0.0.6")).json()["name"] == "b"
+
+
+def test_an_address_that_the_server_gave_to_another_port_since_is_nobody_s() -> None:
+    server = FakeServer([vm("a")])
+    known = server.view()
+    server.vms = [vm("new")]
+    service = app(server)
+    service.backend._ports = Ports(lambda: known)
+    assert ask(Endpoint(service, BLUE), NAME).status_code == 404
 
 
 def test_x_instance_id_is_ignored_and_said_once() -> None:
@@ -245,7 +341,8 @@ def test_password_while_the_server_is_away_is_500_and_reading_goes_on() -> None:
     ("method", "path", "allowed"),
     [
         ("POST", NAME, "GET, HEAD"),
-        ("PUT", "/latest/api/token", "GET, HEAD"),
+        ("PUT", "/latest/api", "GET, HEAD"),
+        ("GET", "/latest/api/token", "PUT"),
         ("DELETE", PASSWORD, "GET, HEAD, POST"),
         ("POST", "/openstack/2012-08-10/password", "GET, HEAD"),
     ],
@@ -253,6 +350,36 @@ def test_password_while_the_server_is_away_is_500_and_reading_goes_on() -> None:
 def test_other_methods_are_405(method: str, path: str, allowed: str) -> None:
     answer = ask(Endpoint(app(FakeServer([vm("a")])), BLUE), path, method)
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+LIFE = "X-aws-ec2-metadata-token-ttl-seconds"
+TOKEN = "/latest/api/token"
+
+
+def test_a_token_is_handed_out_and_taken() -> None:
+    endpoint = Endpoint(app(FakeServer([vm("a")])), BLUE)
+    answers = [ask(endpoint, TOKEN, "PUT", headers=[(LIFE, "21600")]) for _ in range(2)]
+    assert [(one.status_code, one.headers[LIFE]) for one in answers] == [(200, "21600")] * 2
+    first, second = (one.text for one in answers)
+    assert first != second
+    assert first.isprintable()
+    for token in (first, "of another host"):
+        told = ask(endpoint, NAME, headers=[("X-aws-ec2-metadata-token", token)])
+        assert told.json()["name"] == "a"
+
+
+@pytest.mark.parametrize("life", [None, "", "0", "21601", "-1", "x", "9" * 5000])
+def test_a_token_is_asked_for_by_its_life(life: str | None) -> None:
+    endpoint = Endpoint(app(FakeServer([vm("a")])), BLUE)
+    answer = ask(endpoint, TOKEN, "PUT", headers=[] if life is None else [(LIFE, life)])
+    assert answer.status_code == 400
+    assert "21600" in answer.text
+
+
+def test_who_is_no_vm_gets_no_token() -> None:
+    endpoint = Endpoint(app(FakeServer([vm("a")])), BLUE)
+    answer = ask(endpoint, TOKEN, "PUT", headers=[(LIFE, "60")], client="10.0.0.6")
+    assert answer.status_code == 404
 
 
 def test_what_can_not_be_told_is_500_and_does_not_fill_the_log() -> None:

@@ -17,7 +17,7 @@ from lessor.core.diff import diff
 from lessor.core.state import MetadataListener
 from lessor.errors import Pending
 from lessor.metadata.listeners import MetadataListeners
-from tests.metadata.metadata_fakes import FakeServer, app, running_loop, vm
+from tests.metadata.metadata_fakes import FakeServer, app, mac_of, ports, running_loop, vm
 
 pytestmark = pytest.mark.lab
 
@@ -55,7 +55,7 @@ class Host:
         tap = f"tap-{bridge}"
         ip("-n", str(self), "link", "add", tap, "type", "veth", "peer", "eth0", "netns", guest)
         ip("-n", guest, "address", "add", "10.0.0.5/24", "dev", "eth0")
-        ip("-n", guest, "link", "set", "eth0", "up")
+        ip("-n", guest, "link", "set", "eth0", "address", mac_of("10.0.0.5"), "up")
         ip("-n", guest, "route", "add", "default", "via", "10.0.0.1")
 
 
@@ -99,7 +99,7 @@ def listeners(host: Host, reconciler: ThreadPoolExecutor) -> Iterator[MetadataLi
     address = IPv4Address("10.0.0.5")
     server = FakeServer([vm("a", "blue", address), vm("b", "red", address)])
     with running_loop(lambda: netns.setns(str(host))) as loop:
-        made = MetadataListeners(app(server), loop)
+        made = MetadataListeners(app(server).process(), loop, ports(*server.vms))
         yield made
         made.close()
 

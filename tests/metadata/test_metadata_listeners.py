@@ -3,19 +3,30 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.client import HTTPConnection
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
 from lessor.core.diff import Changes, diff
 from lessor.core.state import MetadataListener
 from lessor.errors import Conflict, Pending
-from lessor.metadata import server as bounds
+from lessor.metadata import reception as bounds
 from lessor.metadata.listeners import MetadataListeners
-from lessor.metadata.server import BoundedProtocol
-from tests.metadata.metadata_fakes import FakeServer, app, free_port, running_loop, vm
+from lessor.metadata.messages import ANSWER_S, HEAD_S, HEADERS
+from lessor.model import AddressPair, MetadataFacts
+from tests.metadata.metadata_fakes import (
+    FakeServer,
+    Loopback,
+    app,
+    free_port,
+    mac_of,
+    ports,
+    running_loop,
+    vm,
+)
 
 HERE = IPv4Address("127.0.0.1")
 NAME = "/latest/meta-data/hostname"
@@ -26,7 +37,7 @@ NETWORKS = ("blue",)
 def listeners() -> Iterator[MetadataListeners]:
     server = FakeServer([vm("a", "blue", HERE), vm("b", "red", HERE)])
     with running_loop() as loop:
-        made = MetadataListeners(app(server), loop)
+        made = MetadataListeners(app(server).process(), loop, ports(*server.vms), Loopback)
         yield made
         made.close()
 
@@ -36,6 +47,20 @@ def listener(listeners: MetadataListeners) -> MetadataListener:
     made = MetadataListener("lo", free_port(), NETWORKS)
     listeners.apply(Changes(create=(made,)))
     return made
+
+
+@contextmanager
+def serving(
+    *vms: MetadataFacts, head_s: float = HEAD_S, answer_s: float = ANSWER_S
+) -> Iterator[tuple[MetadataListeners, MetadataListener]]:
+    """Serve these VMs on loopback."""
+    with running_loop() as loop:
+        process = app(FakeServer(list(vms)), head_s=head_s, answer_s=answer_s).process()
+        listeners = MetadataListeners(process, loop, ports(*vms), Loopback)
+        made = MetadataListener("lo", free_port(), NETWORKS)
+        listeners.apply(Changes(create=(made,)))
+        yield listeners, made
+        listeners.close()
 
 
 def get(port: int, source: str = "127.0.0.1", **headers: str) -> tuple[int, str]:
@@ -100,9 +125,8 @@ def test_no_answer_waits_for_the_client_to_acknowledge_its_headers(
 ) -> None:
     asking = HTTPConnection("127.0.0.1", listener.port, timeout=5)
     on(asking)
-    [served] = listeners._open["lo"].server.server_state.connections
-    held = served.transport.get_extra_info("socket")
-    assert held.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    [visit] = listeners._open["lo"].reception._open
+    assert visit.kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     asking.close()
 
 
@@ -128,12 +152,10 @@ def test_deleted_listener_is_closed_with_its_idle_connections(
         get(listener.port)
 
 
-def test_listener_whose_server_died_is_opened_again(
+def test_listener_whose_socket_was_closed_is_opened_again(
     listeners: MetadataListeners, listener: MetadataListener
 ) -> None:
-    task = listeners._open["lo"].server._task
-    assert task is not None
-    listeners._loop.call_soon_threadsafe(task.cancel)
+    listeners._loop.call_soon_threadsafe(listeners._open["lo"].door.close)
     wait_for(lambda: not listeners.observe())
     listeners.apply(diff({"lo": listener}, listeners.observe()))
     assert get(listener.port)[0] == 200
@@ -162,72 +184,145 @@ def test_taken_port_is_a_conflict_that_names_it(listeners: MetadataListeners) ->
     assert get(port)[0] == 200
 
 
-def test_one_client_holds_only_so_many_connections(listener: MetadataListener) -> None:
-    held = [
-        socket.create_connection(
-            ("127.0.0.1", listener.port), source_address=("127.0.0.3", 0), timeout=5
-        )
-        for _ in range(bounds.CONNECTIONS_OF_ONE)
-    ]
-    extra = socket.create_connection(
-        ("127.0.0.1", listener.port), source_address=("127.0.0.3", 0), timeout=5
-    )
-    assert is_cut(extra)
+def connected(port: int, source: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), source_address=(source, 0), timeout=5)
+
+
+def is_turned_away(port: int, source: str) -> bool:
+    """Tell whether a new connection is reset: at once, or when it reads."""
+    try:
+        with connected(port, source) as made:
+            return is_cut(made)
+    except ConnectionResetError:
+        return True
+
+
+def test_one_port_holds_only_so_many_connections(listener: MetadataListener) -> None:
+    held = [connected(listener.port, "127.0.0.3") for _ in range(bounds.CONNECTIONS_OF_ONE)]
+    assert is_turned_away(listener.port, "127.0.0.3")
     assert get(listener.port) == (200, "a.novalocal")
-    for connection in (*held, extra):
-        connection.close()
-
-
-def test_all_clients_hold_only_so_many_connections(
-    listener: MetadataListener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bounds, "CONNECTIONS", 2)
-    held = [socket.create_connection(("127.0.0.1", listener.port), timeout=5) for _ in range(3)]
-    assert is_cut(held[2])
     for connection in held:
         connection.close()
 
 
+def test_addresses_of_one_port_share_its_connections() -> None:
+    """A port with pairs has as many connections as one without."""
+    facts = vm("a", "blue", HERE)
+    pairs = tuple(
+        AddressPair(IPv4Network(f"127.0.1.{n}"), mac_of(f"127.0.1.{n}")) for n in range(30)
+    )
+    flooding = replace(facts, port=replace(facts.port, allowed_address_pairs=pairs))
+    with running_loop() as loop:
+        listeners = MetadataListeners(
+            app(FakeServer([facts])).process(), loop, ports(flooding), Loopback
+        )
+        made = MetadataListener("lo", free_port(), NETWORKS)
+        listeners.apply(Changes(create=(made,)))
+        held = [connected(made.port, f"127.0.1.{n}") for n in range(bounds.CONNECTIONS_OF_ONE)]
+        assert is_turned_away(made.port, "127.0.1.29")
+        assert get(made.port, source="127.0.0.9")[0] == 404  # no port's; those are counted apart
+        for connection in held:
+            connection.close()
+        listeners.close()
+
+
+def test_a_flood_of_one_port_costs_that_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "CONNECTIONS", 4)
+    facts = vm("a", "blue", HERE)
+    pair = AddressPair(IPv4Network("127.0.0.3"), mac_of("127.0.0.3"))
+    quiet, flooding = (
+        facts.port,
+        replace(
+            facts.port,
+            id="other",
+            mac_address="fa:16:3e:00:00:07",
+            fixed_ips=(),
+            allowed_address_pairs=(pair,),
+        ),
+    )
+    known = ports(replace(facts, port=quiet), replace(facts, port=flooding))
+    with running_loop() as loop:
+        listeners = MetadataListeners(app(FakeServer([facts])).process(), loop, known, Loopback)
+        made = MetadataListener("lo", free_port(), NETWORKS)
+        listeners.apply(Changes(create=(made,)))
+        held = [connected(made.port, "127.0.0.3") for _ in range(4)]
+        wait_for(lambda: len(listeners._open["lo"].reception._open) == 4)
+        assert get(made.port) == (200, "a.novalocal")
+        assert is_cut(held[0])
+        for connection in held:
+            connection.close()
+        listeners.close()
+
+
 @pytest.mark.parametrize(
-    "sent",
+    ("part", "sent"),
     [
-        pytest.param(b"", id="nothing"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", id="half-a-header"),
+        pytest.param("head_s", b"", id="nothing"),
+        pytest.param("head_s", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", id="half-a-header"),
         pytest.param(
+            "answer_s",
             b"POST /openstack/latest/password HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab",
             id="half-a-body",
         ),
     ],
 )
-def test_slow_client_is_cut_off(
-    listener: MetadataListener, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    monkeypatch.setattr(BoundedProtocol, "answer_s", 0.1)
-    with socket.create_connection(("127.0.0.1", listener.port)) as slow:
+def test_slow_client_is_cut_off(part: str, sent: bytes) -> None:
+    with (
+        serving(vm("a", "blue", HERE), **{part: 0.1}) as (_, listener),
+        socket.create_connection(("127.0.0.1", listener.port)) as slow,
+    ):
         slow.sendall(sent)
         assert is_cut(slow)
 
 
 def test_client_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BoundedProtocol, "answer_s", 0.1)
+    monkeypatch.setattr(bounds, "DRAIN_S", 0.1)
     facts = vm("a", "blue", HERE)
     assert facts.instance is not None
-    large = replace(facts.instance, user_data="A" * (16 << 20))
-    with running_loop() as loop:
-        listeners = MetadataListeners(app(FakeServer([replace(facts, instance=large)])), loop)
-        made = MetadataListener("lo", free_port(), NETWORKS)
-        listeners.apply(Changes(create=(made,)))
-        connections = listeners._open["lo"].server.server_state.connections
+    large = replace(facts, instance=replace(facts.instance, user_data="A" * (16 << 20)))
+    with serving(large, answer_s=0.5) as (listeners, made):
+        connections = listeners._open["lo"].reception._open
         with socket.create_connection(("127.0.0.1", made.port)) as deaf:
             deaf.sendall(b"GET /latest/user-data HTTP/1.1\r\nHost: x\r\n\r\n")
             wait_for(lambda: bool(connections))
             wait_for(lambda: not connections)
+
+
+def test_a_caller_is_held_until_what_was_sent_is_acknowledged() -> None:
+    """Else who takes its address then would get the rest."""
+    facts = vm("a", "blue", HERE)
+    assert facts.instance is not None
+    some = replace(facts, instance=replace(facts.instance, user_data="A" * 40_000))
+    known: list[Loopback] = []
+
+    def callers(interface: str, namespace: str) -> Loopback:
+        known.append(Loopback(interface, namespace))
+        return known[0]
+
+    with running_loop() as loop:
+        listeners = MetadataListeners(
+            app(FakeServer([some])).process(), loop, ports(facts), callers
+        )
+        made = MetadataListener("lo", free_port(), NETWORKS)
+        listeners.apply(Changes(create=(made,)))
+        visits = listeners._open["lo"].reception._open
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            slow.settimeout(5)
+            slow.connect(("127.0.0.1", made.port))
+            slow.sendall(b"GET /latest/user-data HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            wait_for(lambda: any(visit.until for visit in visits))
+            assert known[0].held[HERE] == 1
+            told = b"".join(iter(lambda: slow.recv(4096), b""))
+            assert len(told) > 30_000
+        wait_for(lambda: not visits)
+        assert known[0].held[HERE] == 0
         listeners.close()
 
 
 def test_headers_have_a_size(listener: MetadataListener) -> None:
     with socket.create_connection(("127.0.0.1", listener.port)) as asking:
-        asking.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Big: " + b"x" * bounds.HEADERS * 2)
+        asking.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Big: " + b"x" * HEADERS * 2)
         asking.settimeout(5)
         assert asking.recv(64).startswith(b"HTTP/1.1 400 ")
 

@@ -14,7 +14,7 @@ from lessor.core.diff import diff
 from lessor.core.state import MetadataListener
 from lessor.errors import Pending
 from lessor.metadata.listeners import MetadataListeners
-from tests.metadata.metadata_fakes import FIVE, FakeServer, app, running_loop, vm
+from tests.metadata.metadata_fakes import FIVE, FakeServer, app, mac_of, ports, running_loop, vm
 
 pytestmark = pytest.mark.lab
 
@@ -46,7 +46,7 @@ def make_namespace(name: str) -> None:
         ip("-n", qdhcp(name), "address", "add", address, "dev", f"tap{name}")
     ip("-n", qdhcp(name), "link", "set", f"tap{name}", "up")
     ip("-n", guest(name), "address", "add", "10.0.0.5/24", "dev", "eth0")
-    ip("-n", guest(name), "link", "set", "eth0", "up")
+    ip("-n", guest(name), "link", "set", "eth0", "address", mac_of("10.0.0.5"), "up")
     ip("-n", guest(name), "route", "add", "169.254.169.254/32", "via", "10.0.0.2")
 
 
@@ -75,7 +75,7 @@ def thread(namespaces: None) -> Iterator[ThreadPoolExecutor]:
 def listeners(thread: ThreadPoolExecutor) -> Iterator[MetadataListeners]:
     server = FakeServer([vm(name, network, FIVE) for name, network in NETWORKS.items()])
     with running_loop(lambda: netns.setns(HOST)) as loop:
-        made = MetadataListeners(app(server), loop)
+        made = MetadataListeners(app(server).process(), loop, ports(*server.vms))
         yield made
         made.close()
 
@@ -113,7 +113,7 @@ def test_a_namespace_made_anew_is_served_and_the_other_was_all_the_time(
     thread: ThreadPoolExecutor, listeners: MetadataListeners
 ) -> None:
     thread.submit(converge, listeners).result(10)
-    other = listeners._open["tapa"].server
+    other = listeners._open["tapa"].door
 
     ip("netns", "del", qdhcp("b"))
     assert list(thread.submit(listeners.observe).result(10)) == ["tapa"]
@@ -127,7 +127,7 @@ def test_a_namespace_made_anew_is_served_and_the_other_was_all_the_time(
 
     assert asked("b") == "b.novalocal"
     assert asked("a") == "a.novalocal"
-    assert listeners._open["tapa"].server is other
+    assert listeners._open["tapa"].door is other
 
 
 def test_an_address_that_is_not_there_yet_is_waited_for(

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
+from typing import Any
 
 import httpx
 import pytest
 
-from lessor.metadata.app import Endpoint
+from lessor.metadata.callers import Caller
 from lessor.metadata.proxy import signature
-from tests.metadata.metadata_fakes import FakeServer, app, ask, free_port, vm
+from tests.metadata.metadata_fakes import Endpoint, FakeServer, app, ask, free_port, mac_of, vm
 from tests.metadata.nova_receiver import NovaReceiver
 
 SECRET = "metadata-secret"
@@ -145,9 +146,9 @@ def test_connections_to_nova_are_kept_and_closed_with_the_service(nova: NovaRece
     )
 
     async def story() -> list[int]:
-        transport = httpx.ASGITransport(
-            app=Endpoint(service, ("blue",)), client=("10.0.0.5", 40000)
-        )
+        caller = Caller(mac_of("10.0.0.5"), IPv4Address("10.0.0.5"))
+        asked: Any = Endpoint(service, ("blue",)).of(caller)
+        transport = httpx.ASGITransport(app=asked, client=("10.0.0.5", 40000))
         async with httpx.AsyncClient(transport=transport, base_url="http://md") as asking:
             statuses = [(await asking.get("/latest")).status_code for _ in range(3)]
         await service.aclose()

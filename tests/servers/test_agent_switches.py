@@ -19,6 +19,7 @@ import pytest
 
 from lessor.agent.client import Client
 from lessor.agent.follow import Follower
+from lessor.agent.inbox import Inbox
 from lessor.agent.leases import LeaseForwarder
 from lessor.agent.reporter import Reporter, Status
 from lessor.agent.spool import Spool
@@ -69,7 +70,7 @@ class Agent:
     def __init__(self, folder: Path, servers: list[str], token: str, network: str) -> None:
         (folder / "token").write_text(token)
         self.client = Client(servers, folder / "token")
-        self.spool = Spool(folder / "spool")
+        self.spool = Spool(folder / "spool", Inbox(folder / "hook"))
         self.forwarder = LeaseForwarder(
             self.client, self.spool, NoTable(), lambda _server, _address: network
         )
@@ -79,7 +80,6 @@ class Agent:
             IDENTITY,
             HEARTBEAT_S,
             events_sent=lambda: not self.forwarder.pending(),
-            told=self.follower.settle,
         )
         self.client.moved = self.reporter.nudge
 
@@ -151,7 +151,7 @@ async def _go(folder: Path, servers: list[Process], fail: Callable[[], None]) ->
     network = (await api.create("networks"))["id"]
     await api.create("subnets", network_id=network, cidr="10.0.0.0/24", ip_version=4)
     agent = Agent(folder, [server.agents for server in servers], token, network)
-    await agent.reporter.introduce(("",))
+    await agent.reporter.introduce()
     runs = (agent.follower.run, agent.reporter.run, agent.forwarder.run)
     tasks = [asyncio.create_task(run()) for run in runs]
 

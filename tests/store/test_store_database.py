@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,7 +38,7 @@ def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
 
 
 def test_what_was_written_is_there_again_under_the_same_epoch(cloud: Cloud) -> None:
-    network = cloud.network(name="blue")
+    network = cloud.network(None, name="blue")
     cloud.store.close()
     again = Store.open(cloud.settings, Clock())
     assert again.network(network.id) == network
@@ -99,6 +102,27 @@ def test_tables_of_a_newer_lessor_are_left_alone(cloud: Cloud) -> None:
     file.close()
     with pytest.raises(Unavailable, match="run the newer Lessor"):
         Store.open(cloud.settings)
+
+
+def spoil(file: Path) -> None:
+    file.write_bytes(b"no database" * 1000)
+
+
+def outrun(file: Path) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as conn:
+        conn.execute("UPDATE alembic_version SET version_num = '9999'")
+
+
+@SQLITE
+@pytest.mark.parametrize("refuse", [spoil, outrun])
+def test_a_database_that_is_refused_is_closed(refuse: Callable[[Path], None], cloud: Cloud) -> None:
+    cloud.store.close()
+    file = cloud.settings.state_dir / database.FILE
+    refuse(file)
+    with pytest.raises(Unavailable) as refused:  # holds all that was made until then
+        Store.open(cloud.settings)
+    held = [os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()]
+    assert str(file.resolve()) not in held, refused.value
 
 
 @SQLITE

@@ -334,10 +334,33 @@ def test_a_former_server_holds_the_addresses_it_served(fleet: Fleet) -> None:
     fleet.alive.remove("n1")
     fleet.run(DOWN_S)
     fleet.cloud.store.delete_port(port.id)
-    fleet.cloud.applied("n2", network)
+    for host in ("n2", "c3"):
+        fleet.cloud.applied(host, network)
     assert fleet.cloud.state(network, ip_of(port)) is AddressState.RELEASING
     fleet.cloud.applied("n1", network)
     assert fleet.cloud.state(network, ip_of(port)) is AddressState.FREE
+
+
+def test_a_host_that_is_settled_holds_nothing_of_the_time_before(fleet: Fleet) -> None:
+    """Whatever it remembers of networks that it left: it serves what its view says, and no more."""
+    fleet.add("n1", "n2", "c3")
+    network = fleet.network()
+    ports = [fleet.cloud.port(network, "c3") for _ in range(2)]
+    fleet.run(20)
+    fleet.alive.remove("n1")
+    fleet.run(DOWN_S)
+    fleet.cloud.store.delete_port(ports[0].id)
+    view = fleet.cloud.store.view("n1", ViewRequest())
+    fleet.cloud.store.delete_port(ports[1].id)
+    for host in ("n2", "c3"):
+        fleet.cloud.applied(host, network)
+    address = ip_of(ports[0])
+    fleet.cloud.report("n1", settled=1, epoch=view.epoch)
+    fleet.cloud.report("n1", settled=view.revision, epoch="of a store that was restored since")
+    assert fleet.cloud.state(network, address) is AddressState.RELEASING
+    fleet.cloud.report("n1", settled=view.revision, epoch=view.epoch)
+    assert fleet.cloud.state(network, address) is AddressState.FREE
+    assert fleet.cloud.state(network, ip_of(ports[1])) is AddressState.FREE
 
 
 # --- status ---------------------------------------------------------------------------------------

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Address
 
 import pytest
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
-from lessor.model import DHCP_OWNER, AddressState, ViewRequest
+from lessor.model import DHCP_OWNER, AddressState, PortReport, Problem, ViewRequest
 from lessor.store.store import Store
 from lessor.store.values import NetworkValues
 from tests.store.store_cloud import SQLITE, Cloud, by, ip_of, ips_of
+
+MISSING = Problem(text="tap1: missing", since=1, seen=2)
 
 
 @SQLITE
@@ -59,9 +62,9 @@ def test_a_host_in_use_stays(cloud: Cloud) -> None:
 def test_a_host_is_alive_for_a_while_after_a_heartbeat(cloud: Cloud) -> None:
     cloud.store.create_host("h1")
     assert (cloud.store.host("h1").alive, cloud.store.host("h1").heartbeat_at) == (False, None)
-    cloud.report("h1", version="1", problems=("tap1: missing",), counts={"ports": 3})
+    cloud.report("h1", version="1", problems=(MISSING,), counts={"ports": 3})
     host = cloud.store.host("h1")
-    assert (host.alive, host.version, host.problems) == (True, "1", ("tap1: missing",))
+    assert (host.alive, host.version, host.problems) == (True, "1", (MISSING,))
     assert host.counts == {"ports": 3}
     cloud.clock.now += cloud.settings.agent_down_time + 1
     assert not cloud.store.host("h1").alive
@@ -70,9 +73,9 @@ def test_a_host_is_alive_for_a_while_after_a_heartbeat(cloud: Cloud) -> None:
 
 def test_problems_stay_until_others_are_reported(cloud: Cloud) -> None:
     cloud.store.create_host("h1")
-    cloud.report("h1", problems=("a",))
+    cloud.report("h1", problems=(MISSING,))
     cloud.report("h1")
-    assert cloud.store.host("h1").problems == ("a",)
+    assert cloud.store.host("h1").problems == (MISSING,)
     cloud.report("h1", problems=())
     assert cloud.store.host("h1").problems == ()
 
@@ -105,12 +108,31 @@ def test_an_agent_that_was_started_again_is_not_another(cloud: Cloud) -> None:
         cloud.report("h1", run_id="third")
 
 
+def test_an_agent_that_was_started_often_while_no_server_answered_is_taken(cloud: Cloud) -> None:
+    """Any of its runs may be the one that the server heard of last."""
+    cloud.host("h1")
+    runs = ("a", "b", "run-h1", "c")
+    cloud.report("h1", run_id="last", previous_run_id="before", unconfirmed_run_ids=runs)
+    with pytest.raises(Conflict):  # a clone of the machine has the same files, and comes second
+        cloud.report("h1", run_id="clone", previous_run_id="before", unconfirmed_run_ids=runs)
+
+
 def test_a_silent_agents_name_may_be_taken_over(cloud: Cloud) -> None:
     cloud.host("h1")
     cloud.clock.now += cloud.settings.agent_down_time
     cloud.report("h1", run_id="other")
     with pytest.raises(Conflict):
         cloud.report("h1")
+
+
+def test_a_report_may_have_more_ports_than_a_statement(cloud: Cloud) -> None:
+    """A DHCP host of several networks says all at once when it meets a new store."""
+    cloud.host("h1")
+    port = cloud.port(cloud.network(host="h1"), "h1")
+    others = {f"no-port-{n}": PortReport(wired=True) for n in range(300_000)}
+    said = PortReport(revision=port.revision, wired=True, served=True)
+    cloud.report("h1", ports=others | {port.id: said})
+    assert cloud.store.port(port.id).status == "ACTIVE"
 
 
 def test_a_report_of_nobody_is_refused(cloud: Cloud) -> None:
@@ -238,12 +260,50 @@ def test_a_number_too_large_is_refused(cloud: Cloud) -> None:
 
 
 def test_a_password_is_set_once(cloud: Cloud) -> None:
+    cloud.host("h1")
     cloud.store.create_instances([{"id": "i1"}])
-    assert cloud.store.set_password("i1", "secret")
-    assert not cloud.store.set_password("i1", "other")
+    cloud.port(cloud.network(host="h1"), device_id="i1")
+    assert cloud.store.set_password("h1", "i1", "secret")
+    assert not cloud.store.set_password("h1", "i1", "other")
     assert cloud.store.instance("i1").password == "secret"
     with pytest.raises(NotFound):
-        cloud.store.set_password("i2", "x")
+        cloud.store.set_password("h1", "i2", "x")
+
+
+def test_a_password_comes_from_a_host_that_has_or_serves_a_port_of_the_vm(cloud: Cloud) -> None:
+    for name in ("h1", "h2", "h3"):
+        cloud.host(name)
+    network = cloud.network(host="h1")
+    for key, host in (("i1", "h1"), ("i2", "h2")):
+        cloud.store.create_instances([{"id": key, "project_id": "mine"}])
+        cloud.port(network, "h2", device_id=key, project_id="mine")
+        with pytest.raises(NotFound, match="host h3 has no port of instance"):
+            cloud.store.set_password("h3", key, "attacker's")
+        assert cloud.store.set_password(host, key, "guest's")
+    cloud.store.create_instances([{"id": "i3", "project_id": "another's"}])
+    cloud.port(network, "h2", device_id="i3", project_id="mine")
+    with pytest.raises(NotFound):
+        cloud.store.set_password("h2", "i3", "attacker's")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "project", "told"),
+    [("noauth", "mine", True), ("keystone", "mine", False), ("keystone", "", True)],
+)
+def test_an_instance_without_a_project_is_of_ports_without_one(
+    make_cloud: Callable[..., Cloud], strategy: str, project: str, told: bool
+) -> None:
+    cloud = make_cloud(auth_strategy=strategy)
+    cloud.host("h1")
+    network = cloud.network(host="h1")
+    cloud.store.create_instances([{"id": "i1", "user_data": "c2VjcmV0"}])
+    port = cloud.port(network, device_id="i1", project_id=project)
+    facts = cloud.store.metadata_facts("h1", [network.id], ip_of(port))
+    assert facts is not None
+    assert (facts.instance is not None) is told
+    if not told:
+        with pytest.raises(NotFound):
+            cloud.store.set_password("h1", "i1", "attacker's")
 
 
 def test_metadata_of_an_address_is_its_vms(cloud: Cloud) -> None:

@@ -43,7 +43,7 @@ def test_defaults_come_from_the_settings(make_cloud: Callable[..., Cloud]) -> No
     [
         pytest.param({"network_type": "vlan"}, id="type"),
         pytest.param({"network_type": "flat", "segmentation_id": 7}, id="segmentation"),
-        pytest.param({"mtu": 67}, id="mtu"),
+        pytest.param({"mtu": 1501}, id="mtu"),
         pytest.param({"host": "nobody"}, id="unknown-host"),
     ],
 )
@@ -55,7 +55,7 @@ def test_what_a_flat_network_cannot_be_is_refused(cloud: Cloud, values: dict[str
 
 def test_bulk_creation_is_all_or_nothing(cloud: Cloud) -> None:
     with pytest.raises(Invalid):
-        cloud.store.create_networks([{"name": "good"}, {"mtu": 1}])
+        cloud.store.create_networks([{"name": "good"}, {"mtu": 65535}])
     assert cloud.store.networks() == []
 
 
@@ -138,7 +138,7 @@ def test_multi_host_can_only_change_without_ports(cloud: Cloud) -> None:
 
 
 def test_an_update_without_change_keeps_the_revision(cloud: Cloud) -> None:
-    network = cloud.network(name="blue")
+    network = cloud.network(None, name="blue")
     assert cloud.store.update_network(network.id, {"name": "blue"}).revision == network.revision
     assert cloud.store.update_network(network.id, {"name": "red"}).revision > network.revision
 
@@ -148,7 +148,9 @@ def test_an_update_without_change_keeps_the_revision(cloud: Cloud) -> None:
 
 def test_overlapping_cidrs_are_refused_on_one_wire_only(cloud: Cloud) -> None:
     network = cloud.network("10.0.0.0/24")
-    with pytest.raises(Invalid, match="overlaps 10.0.0.0/24"):
+    with pytest.raises(
+        Invalid, match="overlaps with another subnet of the same network, 10.0.0.0/24"
+    ):
         cloud.subnet(network, "10.0.0.128/25")
     with pytest.raises(Conflict, match="same physical network physnet1") as caught:
         cloud.network("10.0.0.0/16")

@@ -52,6 +52,44 @@ def test_a_port_that_becomes_active_is_plugged_once(cloud: Cloud) -> None:
     assert told(cloud) == ["network-vif-plugged"]
 
 
+def test_a_tap_on_a_host_that_is_prepared_is_plugged_once(cloud: Cloud) -> None:
+    """Nova waits for it before it moves a VM while that runs (live_migration_wait_for_vif_plug)."""
+    port = vm_port(cloud)
+    ready(cloud, port)
+    told(cloud)
+    cloud.wire("h2", port, wired=True)
+    assert told(cloud) == [], "h2 is not prepared"
+    before = cloud.store.port(port.id)
+    cloud.store.create_port_binding(port.id, {"host": "h2"})
+    cloud.wire("h2", port, revision=before.revision, wired=True)
+    assert told(cloud) == [], "it was said of the port as it was before"
+    cloud.wire("h2", port, wired=False, pending="tap missing")
+    assert told(cloud) == []
+    for _ in range(2):
+        cloud.wire("h2", port, wired=True)
+    (event,) = cloud.store.nova_events()
+    assert (event.name, event.server_uuid, event.port_id) == ("network-vif-plugged", VM, port.id)
+    told(cloud)
+    assert cloud.store.port(port.id).status == "ACTIVE"
+
+    cloud.store.activate_port_binding(port.id, "h2")
+    cloud.wire("h1", port, wired=True, served=True)
+    assert told(cloud) == ["network-vif-unplugged"], "nobody waits for the host that it left"
+    cloud.wire("h2", port, wired=True)
+    assert told(cloud) == ["network-vif-plugged"]
+
+
+def test_a_host_that_is_prepared_anew_is_told_of_anew(cloud: Cloud) -> None:
+    port = vm_port(cloud)
+    ready(cloud, port)
+    told(cloud)
+    for _ in range(2):
+        cloud.store.create_port_binding(port.id, {"host": "h2"})
+        cloud.wire("h2", port, wired=True)
+        assert told(cloud) == ["network-vif-plugged"]
+        cloud.store.delete_port_binding(port.id, "h2")
+
+
 def test_a_tap_that_is_gone_is_unplugged_and_plugged_again(cloud: Cloud) -> None:
     port = vm_port(cloud)
     ready(cloud, port)

@@ -160,13 +160,13 @@ def test_the_mtu_leaves_room_for_the_tunnel(make_cloud: Callable[..., Cloud]) ->
     assert vxlan(make_cloud(global_physnet_mtu=9000), None).mtu == 8950
 
 
-@pytest.mark.parametrize("mtu", [67, 1451])
+@pytest.mark.parametrize("mtu", [1451, 65535])
 def test_an_mtu_that_the_underlay_cannot_carry_is_refused(cloud: Cloud, mtu: int) -> None:
     network = vxlan(cloud, None, mtu=1400)
     assert network.mtu == 1400
-    with pytest.raises(Invalid, match="between 68 and 1450"):
+    with pytest.raises(Invalid, match="is more than 1450"):
         vxlan(cloud, None, mtu=mtu)
-    with pytest.raises(Invalid, match="between 68 and 1450"):
+    with pytest.raises(Invalid, match="is more than 1450"):
         cloud.store.update_network(network.id, {"mtu": mtu})
 
 

@@ -102,7 +102,7 @@ def test_a_mac_is_unique_on_its_wire(cloud: Cloud) -> None:
         pytest.param({"address": "10.0.0.9"}, "IpAddressInUse", "operator", id="reserved"),
         pytest.param({"address": "10.0.0.2"}, "IpAddressInUse", "by port", id="in-use"),
         pytest.param({"mac_address": "fa:16:3e"}, "InvalidInput", "six octets", id="mac"),
-        pytest.param({"host": "nobody"}, "HostNotFound", "lessor host add nobody", id="host"),
+        pytest.param({"host": "no host"}, "InvalidInput", "can't be a host's name", id="host"),
         pytest.param({"dns_name": "a\nb"}, "InvalidInput", "dns_name", id="dns-newline"),
         pytest.param(
             {"extra_dhcp_opts": [DhcpOption("mtu", "1\n2")]}, "InvalidInput", "newline", id="option"
@@ -309,7 +309,7 @@ def test_an_update_to_the_same_is_none(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("values", "name"),
     [
-        ({"binding_host": "nobody"}, "HostNotFound"),
+        ({"binding_host": "no host"}, "InvalidInput"),
         ({"network_id": "another"}, "InvalidInput"),
         ({"mac_address": "01:00:5e:00:00:01"}, "InvalidInput"),
         ({"extra_dhcp_opts": [DhcpOption("mtu", "1\n")]}, "InvalidInput"),

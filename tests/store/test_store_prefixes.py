@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
+from itertools import combinations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessor.store.prefixes import blocks_of, compacted, cut, extent, gaps
+from lessor.store.prefixes import Claim, blocks_of, clash, compacted, cut, extent, gaps
 
 BASE = int(IPv4Network("10.0.0.0/24").network_address)
 
@@ -72,3 +73,39 @@ def test_the_smallest_room_is_used_first() -> None:
 
 def test_the_whole_of_ipv4_can_be_a_prefix() -> None:
     assert cut([(0, (1 << 32) - 1)], [], 8) == IPv4Network("0.0.0.0/8")
+
+
+class Counted(Claim):
+    """A claim that counts how often it is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: object) -> bool:
+        Counted.compared += 1
+        return tuple.__lt__(self, other)  # type: ignore[operator]
+
+
+claims = st.builds(
+    lambda block, owner: Claim(*extent(block), owner), blocks(), st.sampled_from("abc")
+)
+
+
+@given(st.lists(claims, max_size=12))
+def test_claims_clash_where_two_owners_have_an_address(found: list[Claim]) -> None:
+    expected = any(
+        one.owner != other.owner and one.first <= other.last and other.first <= one.last
+        for one, other in combinations(found, 2)
+    )
+    pair = clash(found)
+    assert (pair is not None) == expected
+    if pair is not None:
+        one, other = pair
+        assert one.owner != other.owner
+        assert one.first <= other.last
+        assert other.first <= one.last
+
+
+def test_claims_are_compared_as_often_as_sorting_compares_them() -> None:
+    Counted.compared = 0
+    assert clash(Counted(n * 5 % 4099, n * 5 % 4099, str(n % 2)) for n in range(4096)) is None
+    assert Counted.compared < 4096 * 12

@@ -24,17 +24,19 @@ from lessor.store.tables import (
     addresses,
     counter,
     holds,
+    leases,
     meta,
     metadata,
     networks,
     nova_events,
     pools,
     ports,
+    runs,
     subnets,
 )
 from lessor.store.writer import UNSTAMPED
 from tests.postgres import Cluster
-from tests.store.store_cloud import SQLITE, Clock, Cloud, ip_of, settings_in
+from tests.store.store_cloud import SQLITE, Clock, Cloud, by, ip_of, settings_in
 
 VM = "5b0e4a52-6c2b-4c0a-9a0e-3f1f3f0f7a11"
 
@@ -107,6 +109,41 @@ def test_what_is_wrong_is_found(busy: Cloud, rule: str, statement: Any) -> None:
     assert all(finding.words and finding.id for finding in found)
 
 
+def lease_to(cloud: Cloud, mac_address: str, **values: Any) -> None:
+    """Note a lease of the VM's address to another MAC, which no host is believed."""
+    [port] = cloud.store.ports(by(name="vm"))
+    with cloud.store._reading() as conn:
+        vms = leases.c.mac_address == port.mac_address
+        row = dict(conn.execute(select(leases).where(vms)).one()._mapping)
+    rival = {"id": "rival", "mac_address": mac_address}
+    damage(cloud, insert(leases).values(**row | rival | values))
+
+
+def test_two_live_leases_of_one_address_are_found(busy: Cloud) -> None:
+    """It was given to two MACs: whoever is served second is a duplicate."""
+    [port] = busy.store.ports(by(name="vm"))
+    lease_to(busy, "fa:16:3e:99:99:99", expires_at=9e9)
+    with busy.store._reading() as conn:
+        [finding] = integrity.check(conn, busy.clock.now)
+    assert (finding.rule, str(ip_of(port)) in finding.id) == ("leased-to-two", True)
+    assert port.mac_address in finding.words
+    assert "fa:16:3e:99:99:99" in finding.words
+
+
+@pytest.mark.parametrize("rival", ["00:00:00:00:00:01", "fe:ff:ff:ff:ff:ff"])
+@pytest.mark.parametrize("over", ["expired", "ended"])
+def test_a_lease_that_is_over_makes_no_second_one(busy: Cloud, rival: str, over: str) -> None:
+    ended = busy.clock.now if over == "ended" else None
+    lease_to(busy, rival, expires_at=busy.clock.now + 60, ended_at=ended)
+
+    def found(at: float) -> list[str]:
+        with busy.store._reading() as conn:
+            return [one.rule for one in integrity.check(conn, at)]
+
+    assert found(busy.clock.now + 59) == (["leased-to-two"] if over == "expired" else [])
+    assert found(busy.clock.now + 61) == []
+
+
 def test_overlapping_subnets_and_pools_are_found(busy: Cloud) -> None:
     with busy.store._reading() as conn:
         subnet = dict(conn.execute(select(subnets)).one()._mapping)
@@ -175,7 +212,7 @@ def rows_of(cloud: Cloud) -> dict[str, list[tuple[Any, ...]]]:
         return {
             table.name: sorted((tuple(row) for row in conn.execute(select(table))), key=repr)
             for table in metadata.sorted_tables
-            if table is not meta
+            if table not in {meta, runs}  # a server started since
         }
 
 

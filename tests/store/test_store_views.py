@@ -16,7 +16,7 @@ from sqlalchemy import event
 
 from lessor.core.view import merge, request
 from lessor.errors import LessorError
-from lessor.model import DHCP_OWNER, Network, Port, View, ViewAnswer, ViewRequest
+from lessor.model import DHCP_OWNER, Network, Port, Problem, View, ViewAnswer, ViewRequest
 from lessor.store import housekeeping
 from lessor.store.store import Store
 from tests.store.store_cloud import SQLITE, Cloud, by, ips_of, open_cloud
@@ -65,7 +65,7 @@ def test_the_network_host_sees_all_ports_and_others_their_own(
         agent.poll()
     assert hosts["net"].ports(network) == {one.id, two.id, free.id}
     assert hosts["h1"].ports(network) == {one.id}
-    assert hosts["h1"].view.scopes[network.id].network == network
+    assert hosts["h1"].view.scopes[network.id].network == cloud.store.network(network.id)
     assert list(hosts["h1"].view.scopes[network.id].subnets) == [cloud.subnet_of(network).id]
 
 
@@ -303,7 +303,7 @@ def test_a_status_or_heartbeat_wakes_nobody(cloud: Cloud, hosts: dict[str, Agent
     port = cloud.port(cloud.network(host="net"), "h1")
     first = hosts["h1"].poll()
     cloud.wire("h1", port, wired=True)
-    cloud.report("h1", problems=("x",))
+    cloud.report("h1", problems=(Problem(text="x"),))
     assert hosts["h1"].poll().revision == first.revision
 
 

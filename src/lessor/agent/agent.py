@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 
 import structlog
 
+from lessor import model
+from lessor.agent import unwritten
 from lessor.agent.follow import Follower
+from lessor.agent.inspection import Inspection
 from lessor.agent.leasebook import LeaseBook
+from lessor.agent.outcome import Outcome
 from lessor.agent.overlay import Plans
-from lessor.agent.reconcile import Kind, Outcome, Problem, Reconciler, put_back
+from lessor.agent.passlog import PassLog
+from lessor.agent.reconcile import Kind, Reconciler
 from lessor.agent.reporter import Reporter, Status
 from lessor.agent.retry import Retry
+from lessor.agent.viewstore import Kept
 from lessor.agent.whereabouts import Whereabouts
 from lessor.core.desired import Desired
+from lessor.core.done import is_settled, networks_done
+from lessor.core.problems import Concerned, Since, problem_of
 from lessor.core.ready import Found, PortReports, flows_in_force
+from lessor.core.serving import Failure, Lasting, unserved
 from lessor.model import View
 from lessor.settings import AgentSettings
 
@@ -47,7 +56,8 @@ class Agent:
         follower: Follower,
         reporter: Reporter,
         verify: Callable[[], None],
-        inspect: Callable[[Desired], Iterable[str]],
+        own: Callable[[str, bool], None],
+        inspection: Inspection,
         counts: Callable[[], Mapping[str, int]],
         book: LeaseBook,
         where: Whereabouts,
@@ -62,7 +72,8 @@ class Agent:
             follower: has the view.
             reporter: takes the status.
             verify: has what drivers believe compared with what there is at the next look.
-            inspect: finds what is wrong on the host beyond our own things, in words.
+            own: marks the host as a store's, by its epoch ("": as nobody's), also if that is believed.
+            inspection: finds what is wrong on the host beyond our own things.
             counts: what else is counted on this host.
             book: of leases.
             where: learns which network an address of a DHCP server belongs to.
@@ -72,7 +83,8 @@ class Agent:
         self._follower = follower
         self._reporter = reporter
         self._verify = verify
-        self._inspect = inspect
+        self._own = own
+        self._inspection = inspection
         self._counts = counts
         self._book = book
         self._where = where
@@ -80,15 +92,18 @@ class Agent:
         self._planner = planner
         self._port_reports = PortReports()
         self._reconciler = Reconciler(kinds)
+        self._blocks: tuple[model.HostBlock, ...] | None = None  # of this host, not by us
         self.desired: Desired | None = None  # what the last pass wanted
-        self.narrow: Callable[[], Iterable[str]] = list  # paths between tunnel ends, in words
+        self.narrow: Callable[[], Iterable[str | model.Problem]] = list  # paths of tunnels
+        self.dropped: Callable[[], Iterable[str | model.Problem]] = list  # of VMs' frames
+        self.ready: Callable[[], None] = _nobody  # called after the first pass
         self._look = asyncio.Event()
         self._suspects: set[str] = set()
-        self._found: tuple[str, ...] = ()
         self._retry = Retry()
         self._put_back = 0
-        self._warned: dict[tuple[str, str], str] = {}
-        self._log = structlog.get_logger().bind(host=settings.host)
+        self._since = Since()
+        self._lasting = Lasting()
+        self._passlog = PassLog(structlog.get_logger().bind(host=settings.host))
 
     def look(self, *kinds: str) -> None:
         """Look at the host again soon; at these kinds even if nothing else was desired of them."""
@@ -99,12 +114,15 @@ class Agent:
         """Reconcile until cancelled; the host is left serving."""
         retry_s = self._settings.resync_interval
         due = time.monotonic()
+        ready = self.ready
         while True:
             now = time.monotonic()
             full = now >= due
             if full:
                 due = now + self._settings.resync_interval
             retry_s = await self._once(full=full)
+            ready()
+            ready = _nobody
             try:
                 async with asyncio.timeout(max(0.0, min(retry_s, due - time.monotonic()))):
                     await self._look.wait()
@@ -116,57 +134,42 @@ class Agent:
         self._look.clear()
         kept = self._follower.kept
         if kept is None:
-            self._reporter.say(Status(problems=(self._follower.problem,)))
+            waits = model.Problem(text=self._follower.problem, waits=True)
+            self._reporter.say(Status(problems=self._since.stamped([waits], time.time())))
             return self._settings.resync_interval
         suspects, self._suspects = self._suspects, set()
         started = time.monotonic()
         desired, outcome = await asyncio.get_running_loop().run_in_executor(
             self._thread, self._pass, kept.view, suspects, full
         )
-        self._tell(outcome, time.monotonic() - started)
-        self._reporter.say(self._status(kept.view, kept.owed, desired, outcome))
-        return self._retry.after(outcome.problems, self._settings.resync_interval)
+        self._put_back += len(outcome.put_back)
+        self._passlog.tell(outcome, time.monotonic() - started)
+        self._passlog.tell_unwritten(unwritten.problems())
+        self._reporter.say(self._status(kept, desired, outcome))
+        retry_s = self._retry.after(outcome.problems, self._settings.resync_interval)
+        return min(retry_s, self._inspection.again_s or retry_s)
 
     def _pass(self, view: View, suspects: set[str], full: bool) -> tuple[Desired, Outcome]:
+        if full or self._blocks is None:
+            self._blocks = self._planner.look().blocks
         desired = self.desired = self._planner.desired(view)
         self._where.learn(desired.state.dhcp_servers.values())
         if full:
+            unwritten.retry()
+            if view.scopes:
+                self._own(view.epoch, True)
             self._verify()
             self._reconciler.suspect()
         elif suspects:
             self._reconciler.suspect(tuple(suspects))
         outcome = self._reconciler.apply(desired.state)
-        if full:
-            self._found = tuple(self._inspect(desired))
+        if not view.scopes and not outcome.problems:
+            self._own("", full)
+        self._inspection.look(desired, full=full)
         return desired, outcome
 
-    def _tell(self, outcome: Outcome, took_s: float) -> None:
-        for kind, changes in outcome.changed.items():
-            self._log.info(
-                "applied",
-                kind=kind,
-                created=len(changes.create),
-                replaced=len(changes.replace),
-                deleted=len(changes.delete),
-                took_ms=round(took_s * 1000),
-            )
-        for kind, names in put_back(outcome):
-            self._put_back += 1
-            self._log.warning("put back", kind=kind, names=names, why="somebody else changed it")
-        standing = {(p.kind, p.key): p for p in outcome.problems}
-        for key, problem in standing.items():
-            if self._warned.get(key) != problem.message:
-                self._warn(problem)
-        self._warned = {key: problem.message for key, problem in standing.items()}
-
-    def _warn(self, problem: Problem) -> None:
-        words = "pending" if problem.pending else "apply failed"
-        say = self._log.info if problem.pending else self._log.warning
-        say(words, kind=problem.kind, name=problem.key, error=problem.message)
-
-    def _status(
-        self, view: View, owed: dict[str, int], desired: Desired, outcome: Outcome
-    ) -> Status:
+    def _status(self, kept: Kept, desired: Desired, outcome: Outcome) -> Status:
+        view = kept.view
         actual = self._reconciler.actual
         rules = actual("rulesets")
         found = Found(
@@ -177,25 +180,26 @@ class Agent:
             guarded=rules.get(GUARDS) == desired.state.rulesets.get(GUARDS),
             ovs_ports=actual("ovs_ports"),
             flows=flows_in_force(
-                desired.state.flows, actual("flows"), desired.state.ovs_ports, actual("ovs_ports")
+                desired.state.flows,
+                actual("flows"),
+                desired.state.ovs_ports,
+                actual("ovs_ports"),
+                [problem.key for problem in outcome.of("flows")],
             ),
             devices=actual("dhcp_devices").keys(),
             problems={problem.key: problem.message for problem in outcome.problems},
             bridge_problems={p.key: p.message for p in outcome.of("bridges")},
         )
-        problems = (
-            *((self._follower.problem,) if self._follower.problem else ()),
-            *desired.problems,
-            *self._found,
-            *self.narrow(),
-            *(problem.message for problem in outcome.problems),
-        )
+        failures = [Failure(p.kind, p.key, p.message, p.pending) for p in outcome.problems]
         return Status(
             epoch=view.epoch,
             in_sync=self._follower.in_sync,
             ports=self._port_reports.of(desired.parts, desired.overlay, found),
-            applied=_applied(view, owed, desired, outcome),
-            problems=tuple(dict.fromkeys(problems)),
+            applied=networks_done(view, desired, failures),
+            settled=kept.revision if is_settled(failures) else 0,
+            problems=self._since.stamped(self._problems(desired, outcome), time.time()),
+            unserved=self._unserved(desired, failures),
+            blocks=self._blocks or (),
             counts={
                 "networks": len(view.scopes),
                 "ports": len(desired.state.taps),
@@ -206,18 +210,28 @@ class Agent:
             },
         )
 
+    def _unserved(self, desired: Desired, failures: Sequence[Failure]) -> dict[str, str]:
+        now = unserved(desired, failures, self._settings.integration_bridge)
+        return self._lasting.of(now, time.monotonic())
 
-def _applied(
-    view: View, owed: dict[str, int], desired: Desired, outcome: Outcome
-) -> dict[str, int]:
-    """Return the networks that are done here, each with the revision up to which it is.
+    def _problems(self, desired: Desired, outcome: Outcome) -> list[model.Problem]:
+        """Return all that stands, each with the networks and ports it concerns."""
+        found = [
+            *([self._follower.problem] if self._follower.problem else ()),
+            *unwritten.problems(),
+            *desired.problems,
+            *self._inspection.problems(),
+            *self.narrow(),
+            *self.dropped(),
+        ]
+        if not found and not outcome.problems:
+            return []
+        concerned = Concerned(desired)
+        return [concerned.named(problem_of(one)) for one in found] + [
+            concerned.named(model.Problem(text=one.message, waits=one.pending), one.key)
+            for one in outcome.problems
+        ]
 
-    A network is done when nothing of its DHCP server waits or failed: what was removed is then out
-    of the server, and its lease was ended or is known to be alive.
-    """
-    unsettled = {problem.key for problem in outcome.of("dhcp_servers")}
-    waiting = {part.network.id for part in desired.parts if part.bridge.name in unsettled}
-    waiting |= {part.network_id for part in desired.overlay if part.network_id in unsettled}
-    done = {key: s.revision for key, s in view.scopes.items() if key not in waiting}
-    unknown = "" in unsettled or bool(outcome.of("addresses"))
-    return {} if unknown else done | (owed if not unsettled else {})
+
+def _nobody() -> None:
+    """Stands for whom nobody named."""

@@ -18,8 +18,18 @@ import msgspec
 
 from lessor.agent.servers import Servers
 from lessor.core.leases import LiveLease
+from lessor.core.view import checked
 from lessor.errors import Conflict, Invalid, LessorError, NotFound, Unauthorized, Unavailable
-from lessor.model import Lease, LeaseBatch, MetadataFacts, Piece, Report, ViewAnswer, ViewRequest
+from lessor.model import (
+    Holdings,
+    Lease,
+    LeaseBatch,
+    MetadataFacts,
+    Piece,
+    Report,
+    ViewAnswer,
+    ViewRequest,
+)
 from lessor.wire import decode, encode
 
 T = TypeVar("T")
@@ -52,6 +62,7 @@ class Client:
 
     Attributes:
         moved: called when we speak to another server.
+        addresses: at which servers have answered.
     """
 
     def __init__(
@@ -66,16 +77,21 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._polls: set[asyncio.Timeout] = set()
         self.moved: Callable[[], None] = _nobody
+        self.addresses: frozenset[IPv4Address] = frozenset()
 
     async def view(self, request: ViewRequest) -> ViewAnswer:
-        """Ask for what is newer than the view we have; waits up to `request.wait_s`."""
+        """Ask for what is newer than the view we have; waits up to `request.wait_s`.
+
+        Raises:
+            Invalid: the answer has ids that are none; nothing of it is taken.
+        """
         self._loop = asyncio.get_running_loop()
         while True:
             limit = asyncio.timeout(None)
             try:
                 async with limit:
                     self._polls.add(limit)
-                    return decode(await self._poll(request), ViewAnswer)
+                    return checked(decode(await self._poll(request), ViewAnswer))
             except TimeoutError:  # of `_follow`: we wait at a server that isn't ours any more
                 continue
             finally:
@@ -111,7 +127,7 @@ class Client:
         if not self._servers.several:
             await self._call("POST", "report", report)
             return
-        news = report.ports or report.applied or report.problems is not None
+        news = report.has_news
 
         def signed(url: str) -> Report:
             return replace(report, server=url)
@@ -130,6 +146,11 @@ class Client:
         """Send lease events; return the last sequence number that the server has applied."""
         answer = await self._call("POST", "leases", batch)
         return int(msgspec.json.decode(answer)["last_seq"])
+
+    async def holdings(self, said: Holdings) -> None:
+        """Say what is in use on this host; a server that doesn't know the question has no use for it."""
+        with suppress(NotFound):
+            await self._call("POST", "holdings", said)
 
     async def leases_of(self, network_id: str) -> list[Lease]:
         """Return the live leases of a network, whoever's DHCP server gave them: one an address.
@@ -284,12 +305,20 @@ class Client:
             took = time.monotonic() - started
             words = str(error) or type(error).__name__
             raise Unavailable(f"server {url}: {words} (after {took:.1f} s)") from error
+        self._note(answer)
         refusal = REFUSALS.get(answer.status_code, Unavailable)
         if answer.is_success or refusal is not Unavailable:
             self._servers.answered(url, failed or {}, _all(failed or {}))
         if answer.is_success:
             return answer.content
         raise refusal(f"server {url}: {answer.status_code}: {_words(answer)}")
+
+    def _note(self, answer: httpx.Response) -> None:
+        """Remember the address that an answer came from; IPv6 takes no part in flat networks."""
+        stream = answer.extensions.get("network_stream")
+        told: Any = stream.get_extra_info("server_addr") if stream else None
+        with suppress(ValueError):
+            self.addresses |= {IPv4Address(told[0])} if told else set()
 
     async def _unless_it_hangs(
         self, url: str, asked: Coroutine[Any, Any, httpx.Response]

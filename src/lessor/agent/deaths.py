@@ -1,9 +1,15 @@
-"""Tells when a DHCP server of this host dies, whoever started it."""
+"""Tells when a process of a DHCP server dies, whoever started it, and logs what happened to servers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+
+import structlog
+
+from lessor.agent.drivers.dhcp import Incident
+from lessor.core.state import DhcpServer
+from lessor.model import View
 
 LOOK_S = 1.0  # between looks at which servers there are
 
@@ -12,11 +18,11 @@ class DeathWatch:
     """Waits on the servers' pidfds (pidfd_open(2)).
 
     Args:
-        pidfds: returns what becomes readable when a server dies, by its name.
+        pidfds: returns what becomes readable when a process of a server ends, with its name.
         died: called, in the event loop, when one has.
     """
 
-    def __init__(self, pidfds: Callable[[], Mapping[str, int]], died: Callable[[], None]) -> None:
+    def __init__(self, pidfds: Callable[[], Mapping[int, str]], died: Callable[[], None]) -> None:
         self._pidfds = pidfds
         self._died = died
         self._watched: dict[int, str] = {}
@@ -32,7 +38,7 @@ class DeathWatch:
                 self._forget(pidfd)
 
     def _follow(self) -> None:
-        present = {pidfd: name for name, pidfd in self._pidfds().items()}
+        present = self._pidfds()
         for pidfd in self._watched.keys() - present.keys():
             self._forget(pidfd)
         for pidfd in present.keys() - self._watched.keys():
@@ -46,3 +52,21 @@ class DeathWatch:
     def _forget(self, pidfd: int) -> None:
         asyncio.get_running_loop().remove_reader(pidfd)
         self._watched.pop(pidfd, None)
+
+
+def log_incident(host: str, incident: Incident) -> None:
+    """Log what happened to a server: a warning, or that it serves again."""
+    log = structlog.get_logger().bind(host=host)
+    say = log.info if incident.event.endswith("restarted") else log.warning
+    say(incident.event, network=incident.label, server=incident.server, **incident.fields)
+
+
+def label(view: View | None, server: DhcpServer) -> str:
+    """Name a server by its networks, for a person; by its own name where the view has none."""
+    scopes = view.scopes if view else {}
+    ids = dict.fromkeys(one.network_id for one in server.ranges)
+    names = [scopes[key].network.name or key for key in ids if key in scopes]
+    if not names:
+        return server.name
+    where = "" if server.namespace else f" ({server.name})"
+    return ", ".join(names) + where

@@ -1,68 +1,178 @@
-"""Reads what was dropped of VMs' DHCP, now and then, and says whose it was for a while."""
+"""Watches what is dropped of VMs' frames on this host, and says whose it is for a while.
+
+It has a thread of its own: neither a switch that hangs nor a tap that is listened to holds up a
+pass. Linux bridges' counters tell with which addresses a VM sends; br-int's don't, so there taps
+are listened to while their counters rise.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
+from lessor.agent.drop_counts import BridgeCounts, SwitchCounts, whereabouts
+from lessor.agent.listen import listen
 from lessor.agent.overlay import Overlay
-from lessor.agent.run import Run
 from lessor.core.desired import Desired
-from lessor.core.drops import Drops, joined, sentences
-from lessor.core.guards import drop_counters
-from lessor.errors import LessorError
+from lessor.core.drops import Said, port_sentences, ports_here, wire_problems
+from lessor.core.offences import BY_SOURCE, Count, Offence, Reason, lasts_s
+from lessor.model import Problem
+from lessor.settings import AgentSettings
 
-SAID_S = 600.0  # for so long after the last packet
-LISTING = ("nft", "-j", "list", "counters", "table", "bridge", "lessor")
+LOOK_S = 5.0  # between looks
+SOON_S = 1.0  # while somebody is to be listened to
+SUSPECT_S = 30.0  # a tap is listened to so long after its counter rose
+
+
+class Recent:
+    """Remembers when counters rose. What stood at the first look may be from long ago."""
+
+    def __init__(self) -> None:
+        self._packets: dict[Offence, int] = {}
+        self._at: dict[Offence, float] = {}
+        self._started = False
+
+    def take(self, now: float, found: Mapping[Offence, Count]) -> None:
+        """Take the counters of a moment, in seconds since 1970."""
+        for offence, count in found.items():
+            if count.age_s is not None:
+                self._at[offence] = now - count.age_s
+            elif count.packets > self._packets.get(offence, 0 if self._started else count.packets):
+                self._at[offence] = now
+        self._packets = {offence: count.packets for offence, count in found.items()}
+        self._started = True
+        self._at = {o: at for o, at in self._at.items() if now - at < lasts_s(o.reason)}
+
+    def said(self) -> dict[Offence, Said]:
+        """Return what goes on."""
+        known = self._packets
+        return {o: Said(known[o], at) for o, at in self._at.items() if o in known}
 
 
 class DropWatch:
-    """The counters of one host. Used in the one thread that drivers are used in.
+    """The counters of one host.
 
     Args:
-        run: runs nft.
-        overlay: has those of Open vSwitch; None: there is none.
-        clock: seconds, never going back.
+        settings: of the agent.
+        overlay: knows what ports of Open vSwitch are called; None: there is none.
+        desired: what the host should have; None: not known yet.
+        clock: seconds since 1970.
     """
 
-    def __init__(
-        self, run: Run, overlay: Overlay | None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._run = run
-        self._overlay = overlay
-        self._clock = clock
-        self._seen: deque[tuple[float, Drops]] = deque()
-        self._now = Drops()
+    changed: Callable[[], None]  # called in the event loop when there is something else to say
 
-    def problems(self, desired: Desired) -> Iterator[str]:
-        """Look, and say which ports did it within the last ten minutes."""
-        self._now = joined(self._flat(desired), self._tunnelled(desired))
-        at = self._clock()
-        while len(self._seen) > 1 and self._seen[1][0] < at - SAID_S:
-            self._seen.popleft()
-        before = self._seen[0][1] if self._seen else Drops()
-        self._seen.append((at, self._now))
-        ports = {tap.name: tap.port_id for tap in desired.state.taps.values()}
-        yield from sentences(self._now, before, ports)
+    def __init__(
+        self,
+        settings: AgentSettings,
+        overlay: Overlay | None,
+        desired: Callable[[], Desired | None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._desired = desired
+        self._clock = clock
+        self._bridges = BridgeCounts()
+        self._switch = SwitchCounts(settings, overlay.run, overlay.names) if overlay else None
+        self._recent = Recent()
+        self._heard: dict[tuple[str, Reason], Offence] = {}
+        self._places: dict[str, str] = {}
+        self._problems: tuple[str | Problem, ...] = ()
+        self._about: tuple[frozenset[Offence], int] = frozenset(), 0
+        self._suspects = False
+        self.changed = lambda: None
+
+    def problems(self) -> tuple[str | Problem, ...]:
+        """Return what goes on, a sentence each, as of the last look."""
+        return self._problems
 
     def counts(self) -> dict[str, int]:
         """Return the host's sums, as of the last look."""
-        return self._now.counts()
+        sums = self._bridges.sums
+        other = self._switch.sums if self._switch else {}
+        return {name: many + other.get(name, 0) for name, many in sums.items()}
 
-    def _flat(self, desired: Desired) -> Drops:
-        if not desired.parts:
-            return Drops()
-        try:
-            found = drop_counters(self._run(*LISTING))
-        except LessorError:  # no table yet
-            return Drops()
-        return Drops(found.rogue_dhcp, found.flood_dhcp)
+    async def run(self) -> None:
+        """Look until cancelled."""
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, thread_name_prefix="lessor-drops") as thread:
+            try:
+                while True:
+                    if await loop.run_in_executor(thread, self._look):
+                        self.changed()
+                    soon = self._suspects or self._desired() is None
+                    await asyncio.sleep(SOON_S if soon else LOOK_S)
+            finally:
+                thread.submit(self.close)
 
-    def _tunnelled(self, desired: Desired) -> Drops:
-        if not (self._overlay and desired.overlay):
-            return Drops()
-        try:
-            return self._overlay.drops()
-        except LessorError:  # OVS is away
-            return Drops()
+    def close(self) -> None:
+        """Let go of what reads counters. In the thread that looked."""
+        self._bridges.close()
+
+    def _look(self) -> bool:
+        desired = self._desired()
+        return desired is not None and self.look(desired)
+
+    def look(self, desired: Desired) -> bool:
+        """Look once; return whether there is something else to say than before."""
+        found = dict(self._bridges.offences()) if desired.parts else {}
+        switched: dict[Offence, Count] = {}
+        if self._switch and desired.overlay:
+            switched = self._switch.offences()
+        self._recent.take(self._clock(), found | switched)
+        self._listen(desired, switched)
+        said = {self._named(offence): one for offence, one in self._recent.said().items()}
+        ports = ports_here(desired, {offence.tap for offence in said})
+        self._problems = (*port_sentences(said, ports), *self._wire(desired, said))
+        return self._is_other(frozenset(said))
+
+    def _is_other(self, about: frozenset[Offence]) -> bool:
+        """Tell whether other offences go on than before; how many packets is no matter.
+
+        One may be said only some looks after it began: a few frames are not.
+        """
+        now = about, len(self._problems)
+        before, self._about = self._about, now
+        return before != now
+
+    # --- taps in br-int
+
+    def _listen(self, desired: Desired, switched: Mapping[Offence, Count]) -> None:
+        """Listen to taps whose counters rise and whose addresses are not known."""
+        said, now = self._recent.said(), self._clock()
+        self._heard = {key: one for key, one in self._heard.items() if Offence(*key) in said}
+        taps = {
+            offence.tap
+            for offence, one in said.items()
+            if offence in switched
+            and offence.reason in BY_SOURCE
+            and now - one.at < SUSPECT_S
+            and (offence.tap, offence.reason) not in self._heard
+        }
+        self._suspects = bool(taps)
+        assert self._switch or not taps
+        names = self._switch.names() if self._switch and taps else {}
+        for one in listen(ports_here(desired, taps), names):
+            self._heard[one.tap, one.reason] = one
+
+    def _named(self, offence: Offence) -> Offence:
+        return self._heard.get((offence.tap, offence.reason), offence)
+
+    # --- the wire
+
+    def _wire(self, desired: Desired, said: Mapping[Offence, Said]) -> Iterator[Problem]:
+        servers = {one.mac for one in said if one.reason is Reason.WIRE}
+        if not servers:
+            self._places = {}
+            return
+        wires = {part.bridge.name: part.bridge.interface or "" for part in desired.parts}
+        self._places = whereabouts(wires, servers) | {
+            mac: place for mac, place in self._places.items() if mac in servers
+        }
+        vms = {
+            port.mac_address: part.network
+            for part in desired.parts
+            for port in part.kept.vms.values()
+        }
+        ours = {str(s) for part in desired.parts for g in part.guards for s in g.dhcp_servers}
+        yield from wire_problems(said, vms, ours, self._places)

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
+from lessor.agent import unwritten
+from lessor.agent.owner import Guard
 from lessor.agent.viewstore import Kept, ViewStore
 from lessor.core.view import request, share_lost
-from lessor.errors import LessorError
+from lessor.errors import Conflict, LessorError
 from lessor.model import View, ViewAnswer, ViewRequest
 
 WAIT_S = 30.0
@@ -43,19 +48,32 @@ class Follower:
         changed: called when one of them changed.
         renewed: called with the ports of a network that came whole although we had it: who owns it
             changed, maybe there and back, and the server has forgotten what it was told of them.
+        met: called with a new epoch and the view so far, before any of its views is taken: what is
+            in use here has to be told first.
         asked: called with a tour's id and its network's, once for each.
     """
 
-    def __init__(self, source: Source, store: ViewStore) -> None:
+    def __init__(self, source: Source, store: ViewStore, guard: Guard | None = None) -> None:
+        """Load what was kept.
+
+        Args:
+            source: the server.
+            store: of the view.
+            guard: tells what the host serves already; None: nothing of another store.
+        """
         self._source = source
+        self._guard = guard
         self._store = store
         self.changed: Callable[[], None] = _nobody
         self.asked: Callable[[str, str], None] = lambda _tour, _network: None
         self.renewed: Callable[[Iterable[str]], None] = lambda _ports: None
+        self.met: Callable[[str, View], Awaitable[None]] = _told_nobody
+        self._told = ""
         self._tours: tuple[str, ...] = ()
         self._log = structlog.get_logger()
         self._offered, self._accepted = _words(store.folder)
-        self.kept: Kept | None = store.load()
+        self.kept: Kept | None = self._own(store.load())
+        self.answered_at = 0.0  # when the last answer came, in seconds since 1970
         self.problem = "" if self.kept else "the server has not answered yet"
         self.in_sync = False
         if self.kept:
@@ -67,16 +85,33 @@ class Follower:
         while True:
             try:
                 answer = await self._source.view(request(self._view, self._wait_s, self._tours))
-            except LessorError as error:
+                if await self._meets(answer.epoch):
+                    continue  # the next answer is newer than what the server was told
+            except (LessorError, OSError) as error:
                 failures += 1
                 await self._away(str(error), failures)
                 continue
             failures = 0
+            self.answered_at = time.time()
             self._pass_on(answer.tours)
+            self._check_owner(answer)
             if self._believed(answer):
                 self._take(answer)
             else:
                 await self._word(answer.epoch)
+                self._told = ""  # what is in use here stays so: the server must not forget it
+
+    async def _meets(self, epoch: str) -> bool:
+        """Tell a server with a new epoch, once, what is in use here; return whether that was now."""
+        if epoch in {self._view.epoch, self._told}:
+            return False
+        await self.met(epoch, self._view)
+        self._told = epoch
+        return True
+
+    def _own(self, kept: Kept | None) -> Kept | None:
+        """Return a view that the host is to be served by; None: it serves another store since."""
+        return kept if not kept or not self._guard or self._guard.knows(kept) else None
 
     def _pass_on(self, tours: Mapping[str, str]) -> None:
         """Hand new tours over; the server names each until it is told that we have it."""
@@ -102,6 +137,20 @@ class Follower:
         self.changed()
         await asyncio.sleep(retry_s)
 
+    def _check_owner(self, answer: ViewAnswer) -> None:
+        """End this agent before it touches what another store's agent made.
+
+        Raises:
+            Conflict: the host serves another store, and no operator has said otherwise.
+        """
+        if not self._guard or self.kept or _read(self._accepted) == answer.epoch:
+            return
+        try:
+            self._guard.check(answer)
+        except Conflict:
+            unwritten.attempt(self._offered, lambda: self._offered.write_text(answer.epoch))
+            raise
+
     def _believed(self, answer: ViewAnswer) -> bool:
         if not self.kept or answer.epoch == self.kept.view.epoch:
             return True
@@ -113,7 +162,7 @@ class Follower:
             "here; nothing is changed until an operator runs 'lessor agent accept' on this host"
         )
         self._log.error("another store", epoch=answer.epoch, lost=round(lost, 2))
-        self._offered.write_text(answer.epoch)
+        unwritten.attempt(self._offered, lambda: self._offered.write_text(answer.epoch))
         self.changed()
         return False
 
@@ -131,11 +180,15 @@ class Follower:
         self.problem = ""
         self.in_sync = True
         if before is None or answer.scopes or answer.left or answer.epoch != before.view.epoch:
+            if self._guard and self.kept.view.scopes:
+                self._guard.keep(answer.epoch)  # before the view is on disk: see `Guard.knows`
             self._store.append(answer, self.kept)
-            self._offered.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._offered.unlink(missing_ok=True)
             self._renew(before, answer)
             self.changed()
         elif fresh:
+            self.kept = replace(before, revision=answer.revision)
             self.changed()
 
     def _renew(self, before: Kept | None, answer: ViewAnswer) -> None:
@@ -144,16 +197,13 @@ class Follower:
         if whole:
             self.renewed([port.id for change in whole for port in change.ports])
 
-    def settle(self, networks: set[str]) -> None:
-        """Forget that these networks were left: the server knows that they are done here."""
-        if self.kept and networks & self.kept.owed.keys():
-            owed = {key: at for key, at in self.kept.owed.items() if key not in networks}
-            self.kept = Kept(view=self.kept.view, owed=owed)
-            self._store.save(self.kept)
-
 
 def _nobody() -> None:
     """Stands for whoever wants to know, as long as nobody does."""
+
+
+async def _told_nobody(_epoch: str, _view: View) -> None:
+    """Stands for who tells the server."""
 
 
 def accept(folder: Path) -> str | None:

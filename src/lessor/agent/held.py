@@ -6,7 +6,9 @@ hand deletes them too, and with them maybe the host's way out.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, replace
+from socket import AF_INET6
 
 from pyroute2 import IPRoute
 
@@ -14,6 +16,7 @@ from lessor.agent.inet import FOREVER
 from lessor.agent.journal import Journal
 from lessor.agent.move import Belongings, belongings, put, read_belongings
 from lessor.agent.netlink import Link, link
+from lessor.errors import Unavailable
 
 
 class Held:
@@ -33,6 +36,13 @@ class Held:
         note = self._journal.read().get(bridge.name)
         return note is None or note["index"] == bridge.index
 
+    def has_ipv6(self, bridge: str) -> bool:
+        """Tell whether an IPv6 address is noted of a bridge."""
+        note = self._journal.read().get(bridge)
+        return note is not None and any(
+            address.family == AF_INET6 for address in read_belongings(note).addresses
+        )
+
     def note(self, bridge: Link) -> None:
         """Note what is on a whole bridge now; nothing if it may be on its way out.
 
@@ -47,7 +57,8 @@ class Held:
         if not found:
             self._journal.clear(bridge.name)
         elif known is None or _lasting(read_belongings(known)) != _lasting(found):
-            self._journal.note(bridge.name, {"index": bridge.index, **asdict(found)})
+            with suppress(Unavailable):  # it is noted at the next look
+                self._journal.note(bridge.name, {"index": bridge.index, **asdict(found)})
 
     def put_back(self, bridge: Link, interface: Link | None) -> None:
         """Put what is noted on a bridge that was made anew, and is up.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from socket import AF_INET, AF_INET6
 
 from lessor.agent.drivers.addresses import vm_addresses_on
 from lessor.agent.foreign import foreign_drops
+from lessor.agent.hook import Hook
 from lessor.agent.inet import addresses
+from lessor.agent.inspection import Check
 from lessor.agent.leases import LeaseForwarder
 from lessor.agent.run import run
 from lessor.agent.spool import Spool
@@ -25,32 +27,44 @@ class Inspector:
     """Looks at the host now and then. Used in the one thread that drivers are used in."""
 
     def __init__(
-        self,
-        settings: AgentSettings,
-        forwarder: LeaseForwarder,
-        spool: Spool,
-        dropped: Callable[[Desired], Iterable[str]] = lambda _: (),
+        self, settings: AgentSettings, forwarder: LeaseForwarder, spool: Spool, hook: Hook
     ) -> None:
         self._settings = settings
-        self._dropped = dropped
         self._forwarder = forwarder
         self._spool = spool
+        self._hook = hook
 
-    def problems(self, desired: Desired) -> Iterator[str]:
-        """Yield what is wrong, a sentence each, and what would help."""
+    def checks(self) -> tuple[Check, ...]:
+        """Return the checks; each yields what is wrong, a sentence each, and what would help."""
+        return (
+            self._events,
+            self._called,
+            self._kernel,
+            self._room,
+            self._local_ip,
+            self._addresses,
+            self._foreign,
+        )
+
+    def _events(self, _: Desired) -> Iterator[str]:
         if self._forwarder.problem:
             yield self._forwarder.problem
+
+    def _called(self, _: Desired) -> Iterator[str]:
+        if self._hook.problem:
+            yield self._hook.problem
+
+    def _kernel(self, _: Desired) -> Iterator[str]:
         yield from too_old(os.uname().release)
-        yield from self._room()
-        yield from self._local_ip()
-        yield from self._addresses(desired)
-        yield from self._dropped(desired)
+
+    def _foreign(self, desired: Desired) -> Iterator[str]:
+        """Say which rules of others drop what VMs send."""
         gateways = {part.bridge.name for part in desired.parts if part.gateways}
         others = {part.bridge.name for part in desired.parts} - gateways
         if desired.parts:
             yield from foreign_drops(run, sorted(gateways), only_bridged=sorted(others))
 
-    def _room(self) -> Iterator[str]:
+    def _room(self, _: Desired) -> Iterator[str]:
         """Say that lease events can't be written, before one is lost."""
         free = shutil.disk_usage(self._spool.folder).free
         if not self._spool.has_room():
@@ -61,7 +75,7 @@ class Inspector:
         elif free < LEAST_ROOM:
             yield f"the disk of {self._spool.folder} is nearly full ({free >> 20} MiB left)"
 
-    def _local_ip(self) -> Iterator[str]:
+    def _local_ip(self, _: Desired) -> Iterator[str]:
         """Say that tunnels have no end here."""
         local_ip = self._settings.local_ip
         if local_ip is None:

@@ -1,4 +1,8 @@
-"""A note on disk of what a driver is in the middle of, so that it can be ended after a crash."""
+"""A note on disk of what a driver is in the middle of, so that it can be ended after a crash.
+
+What can't be noted is not begun: a host might lose its addresses. What can't be cleared is cleared
+in memory, and on disk when there is room.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,9 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+
+from lessor.agent import unwritten
+from lessor.errors import Unavailable
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -19,9 +26,12 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._cleared: dict[str, Any] | None = None  # the notes, where the disk may still have more
 
     def read(self) -> dict[str, Any]:
         """Return the open notes, by key."""
+        if self._cleared is not None and unwritten.waits(self._path):
+            return dict(self._cleared)
         try:
             content = json.loads(self._path.read_bytes())
         except (FileNotFoundError, ValueError):
@@ -30,14 +40,24 @@ class Journal:
         return notes
 
     def note(self, key: str, value: Any) -> None:
-        """Keep a note; it is on the disk when this returns."""
-        self._write({**self.read(), key: value})
+        """Keep a note; it is on the disk when this returns.
+
+        Raises:
+            Unavailable: it can't be written.
+        """
+        notes = {**self.read(), key: value}
+        try:
+            self._write(notes)
+        except OSError as error:
+            raise Unavailable(unwritten.refusal(self._path, error)) from error
+        unwritten.forget(self._path)
 
     def clear(self, key: str) -> None:
         """Forget a note; none there is fine."""
         notes = self.read()
         if notes.pop(key, None) is not None:
-            self._write(notes)
+            self._cleared = notes
+            unwritten.attempt(self._path, lambda: self._write(notes))
 
     def _write(self, notes: dict[str, Any]) -> None:
         if not notes:

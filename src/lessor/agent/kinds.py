@@ -12,15 +12,16 @@ from pyroute2 import IPRoute
 from lessor.agent.drivers import Driver
 from lessor.agent.drivers.addresses import AddressDriver
 from lessor.agent.drivers.bridges import BridgeDriver
-from lessor.agent.drivers.dhcp import HOOK, DhcpDriver, KnownLeases
+from lessor.agent.drivers.dhcp import DhcpDriver, KnownLeases
 from lessor.agent.drivers.dnsmasq import DnsmasqDriver
 from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.agent.drivers.sysctls import SysctlDriver
 from lessor.agent.drivers.taps import TapDriver
+from lessor.agent.hook import Hook
 from lessor.agent.leasebook import LeaseBook
 from lessor.agent.netlink import Devices
 from lessor.agent.nft import Nft
-from lessor.agent.overlay import Overlay
+from lessor.agent.overlay import OVS_KINDS, Overlay
 from lessor.agent.reconcile import Kind
 from lessor.agent.run import run
 from lessor.agent.spool import Spool
@@ -55,12 +56,14 @@ class Drivers:
             self.overlay.close()
         if self.nft:
             self.nft.close()
+        self.dhcp.close()
 
 
 def make(
     settings: AgentSettings,
     folder: Path,
     *,
+    hook: Hook,
     spool: Spool,
     book: LeaseBook,
     metadata: Driver[MetadataListener],
@@ -72,6 +75,7 @@ def make(
     Args:
         settings: of the agent.
         folder: the agent's own, for its drivers' records.
+        hook: what dnsmasq calls, and as whom.
         spool: of lease events.
         book: of leases.
         metadata: serves metadata listeners.
@@ -85,7 +89,7 @@ def make(
         root=settings.networks_path,
         spool=spool,
         leases=book,
-        hook=Path(settings.dhcpbridge) if settings.dhcpbridge else HOOK,
+        hook=hook,
         release=settings.force_dhcp_release,
         known=known_leases,
     )
@@ -109,12 +113,19 @@ def make(
         "addresses": AddressDriver(ip, folder / "addresses.json", announced, devices=devices),
         "dhcp_servers": dhcp,
         "metadata": metadata,
-        "taps": TapDriver(ip, devices=devices),
+        "taps": TapDriver(ip, devices=devices, guarded=rulesets.guards),
         **(overlay.drivers if overlay else {}),
     }
     order = [one.name for one in fields(HostState) if one.name in drivers]
-    kinds = [Kind(name, drivers[name], deletes=name != "sysctls") for name in order]
+    kinds = [_kind(name, drivers[name], settings, overlay) for name in order]
     return Drivers(kinds, dhcp, rulesets, bridges, nft, overlay)
+
+
+def _kind(name: str, driver: Driver[Any], settings: AgentSettings, overlay: Overlay | None) -> Kind:
+    if overlay and name in OVS_KINDS:
+        place = settings.integration_bridge
+        return Kind(name, driver, obstacles=overlay.alive.obstacles, place=place)
+    return Kind(name, driver, deletes=name != "sysctls")
 
 
 def _nft() -> Nft | None:

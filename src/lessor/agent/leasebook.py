@@ -10,12 +10,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from lessor.agent.atomic import write_durably
 from lessor.agent.spool import Spool
 from lessor.core.leases import LiveLease, SpooledEvent, apply_event, lease_table, read_table
+
+MOST = 10_000  # tables of servers that were never prepared here
 
 
 class LeaseBook:
@@ -113,7 +116,7 @@ class LeaseBook:
             self._leases[instance] = self._leases.get(instance, {}) | given
             self._unsaved.add(instance)
             self._live.pop(instance, None)
-            self._save()
+            self._save_if_possible()
 
     def forget(self, instance: str) -> None:
         """Know nothing any more of a server that was removed."""
@@ -128,21 +131,33 @@ class LeaseBook:
         """Write the table for a server that is to start, when none runs.
 
         What expired meanwhile is ended: the new server will not know of it.
+
+        Raises:
+            OSError: the table can't be written: the server starts with the one of before, and clients
+                renew by their reservations.
         """
         with self._lock:
-            self.catch_up()
-            held, live = self._leases.get(instance, {}), self.live(instance)
-            self.end(instance, [lease for key, lease in held.items() if key not in live])
+            self._leases.setdefault(instance, {})
+            with suppress(OSError):
+                self.catch_up()
+                held, live = self._leases.get(instance, {}), self.live(instance)
+                self.end(instance, [lease for key, lease in held.items() if key not in live])
             self._unsaved.add(instance)
             self._save()
 
     def _apply(self, events: Iterable[SpooledEvent]) -> None:
         for event in events:
             if event.seq > self._last:
-                apply_event(self._leases.setdefault(event.instance, {}), event)
-                self._unsaved.add(event.instance)
-                self._live.pop(event.instance, None)
                 self._last = event.seq
+                if event.instance in self._leases or len(self._leases) < MOST:
+                    apply_event(self._leases.setdefault(event.instance, {}), event)
+                    self._unsaved.add(event.instance)
+                    self._live.pop(event.instance, None)
+
+    def _save_if_possible(self) -> None:
+        """Write the tables; a full disk is said by who sends the leases, who tries again."""
+        with suppress(OSError):
+            self._save()
 
     def _save(self) -> None:
         """Write the tables that changed; one that can't be written is tried again next time."""

@@ -108,6 +108,7 @@ class LeaseForwarder:
         events = await asyncio.to_thread(self._spool.read, MOST)
         if not events:
             return False
+        await asyncio.to_thread(self._spool.settle)
         last, started = events[-1].seq, time.monotonic()
         # after the reading: what is cut below is in the table, however fast more comes
         await asyncio.to_thread(self._table.catch_up)
@@ -122,15 +123,17 @@ class LeaseForwarder:
 
     def _wire(self, events: Sequence[SpooledEvent]) -> tuple[LeaseEvent, ...]:
         """Return the events as the server takes them; those of unknown networks are left out."""
-        wired = []
+        wired, unknown = [], []
         for event in coalesce(events):
             network_id = self._network_of(event.instance, event.address)
             if network_id is None:
-                self._log.warning(
-                    "lease of no network", server=event.instance, address=str(event.address)
-                )
-                continue
-            wired.append(_wire(event, network_id))
+                unknown.append(event)
+            else:
+                wired.append(_wire(event, network_id))
+        if unknown:
+            server, address = unknown[0].instance, str(unknown[0].address)
+            count = len(unknown)
+            self._log.warning("lease of no network", server=server, address=address, count=count)
         return tuple(wired)
 
 

@@ -9,28 +9,38 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from lessor.agent import follow
+from lessor import systemd
+from lessor.agent import follow, presence
 from lessor.agent.agent import DHCP_KINDS, NETLINK_KINDS, Agent
+from lessor.agent.around import Surroundings
+from lessor.agent.basis import Basis, basis, located
 from lessor.agent.client import Client
-from lessor.agent.deaths import DeathWatch
+from lessor.agent.deaths import DeathWatch, label, log_incident
 from lessor.agent.drops import DropWatch
 from lessor.agent.follow import Follower
 from lessor.agent.guide import Guide, Known
+from lessor.agent.holdings import Holder
+from lessor.agent.hook import Hook, hook
 from lessor.agent.identity import RunId, claim
 from lessor.agent.inspect import Inspector
+from lessor.agent.inspection import Inspection
 from lessor.agent.kinds import Drivers, make
 from lessor.agent.leasebook import LeaseBook
 from lessor.agent.leases import LeaseForwarder
+from lessor.agent.names import write_names
+from lessor.agent.noted import note
 from lessor.agent.overlay import (
     DEVICE_KINDS,
     OVS_KINDS,
@@ -40,20 +50,27 @@ from lessor.agent.overlay import (
     learn,
     watch_namespaces,
 )
+from lessor.agent.owner import Guard, Owner
 from lessor.agent.paths import PathProbe
+from lessor.agent.presence import Presence
 from lessor.agent.reconcile import Reconciler
 from lessor.agent.reporter import Reporter
 from lessor.agent.run import run
 from lessor.agent.spool import Spool
+from lessor.agent.strays import Strays
 from lessor.agent.tour import tour
-from lessor.agent.viewstore import Kept, ViewStore
+from lessor.agent.tunnels import TunnelWatch
+from lessor.agent.viewstore import ViewStore
 from lessor.agent.wake import FolderWatch
 from lessor.agent.watch import NetlinkWatch
 from lessor.agent.whereabouts import Whereabouts
 from lessor.core.diff import Changes
 from lessor.errors import Conflict, LessorError, NotFound
-from lessor.metadata.app import MetadataApp
+from lessor.metadata.backend import Backend
 from lessor.metadata.listeners import MetadataListeners
+from lessor.metadata.messages import Settings
+from lessor.metadata.ports import Ports
+from lessor.metadata.process import GuestProcess
 from lessor.model import HostTour, Report, View
 from lessor.settings import AgentSettings
 from lessor.tls import trust
@@ -64,33 +81,55 @@ def folder(settings: AgentSettings) -> Path:
     return settings.state_dir / "agent"
 
 
+def lease_hook(settings: AgentSettings) -> Hook:
+    """Make ready what dnsmasq calls with lease events.
+
+    Its folder is not below that of the agent, which nobody else may enter.
+    """
+    return hook(settings.state_dir / "hook", folder(settings) / "spool", settings.dhcpbridge)
+
+
 def serve(settings: AgentSettings) -> None:
     """Run an agent until SIGTERM or SIGINT.
 
     Raises:
-        Conflict: another agent has this state folder, or this host's name.
+        Conflict: another agent runs on this host, has this state folder or this host's name; or
+            the host serves another store.
     """
+    name = presence.claim()
     lock = claim(folder(settings))
+    note(folder(settings), settings)
     gc.collect()
     gc.freeze()  # what the imports made stays: a full collection that walks it takes 0.1 s
     try:
-        asyncio.run(_Run(settings).main())
+        asyncio.run(_Run(settings, name).main())
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
-def plan(settings: AgentSettings) -> str:
+def plan(
+    settings: AgentSettings, *, chosen: bool = False, own: bool = False
+) -> tuple[Basis, list[str]]:
     """Return what an agent would change on this host for its last view, a line a thing.
+
+    Args:
+        settings: of this call.
+        chosen: whether `state_dir` was given for this call; else the running agent's is taken.
+        own: whether other settings were; else all of the running agent's are taken.
 
     Raises:
         NotFound: this host never had a view.
     """
+    settings = located(settings, chosen=chosen, own=own)
     place = folder(settings)
-    kept = _kept(place)
-    spool = Spool(place / "spool")
+    known, kept = basis(settings)
+    called = lease_hook(settings)
+    spool = Spool(place / "spool", called.inbox)
     drivers = make(
         settings,
         place,
+        hook=called,
         spool=spool,
         book=LeaseBook(place / "leases", spool),
         metadata=Nowhere(),
@@ -99,21 +138,26 @@ def plan(settings: AgentSettings) -> str:
     kinds = [kind for kind in drivers.kinds if kind.field != "metadata"]
     changes = Reconciler(kinds).plan(Plans(settings, drivers.overlay).desired(kept.view).state)
     drivers.close()
-    return "\n".join(line for kind, found in changes.items() for line in _lines(kind, found))
+    return known, [line for kind, found in changes.items() for line in _lines(kind, found)]
 
 
-def look_around(settings: AgentSettings, network: str) -> HostTour:
+def look_around(
+    settings: AgentSettings, network: str, *, chosen: bool = False, own: bool = False
+) -> tuple[Basis, HostTour]:
     """Return how a network is on this host, by the last view; the agent needn't run.
 
     Args:
-        settings: of the agent.
+        settings: of this call.
         network: its id or name.
+        chosen: as for `plan`.
+        own: as for `plan`.
 
     Raises:
         NotFound: this host never had a view, or it doesn't have the network.
     """
+    settings = located(settings, chosen=chosen, own=own)
     place = folder(settings)
-    kept = _kept(place)
+    known, kept = basis(settings)
     found = [key for key, scope in kept.view.scopes.items() if network in {key, scope.network.name}]
     if len(found) != 1:
         many = f"; {len(found)} have that name, give an id" if found else ""
@@ -123,14 +167,7 @@ def look_around(settings: AgentSettings, network: str) -> HostTour:
     pieces = tour(found[0], kept.view, desired, settings, run)
     if overlay:
         overlay.close()
-    return HostTour(host=settings.host, pieces=pieces)
-
-
-def _kept(place: Path) -> Kept:
-    kept = ViewStore(place).load()
-    if kept is None:
-        raise NotFound(f"no view in {place}: the agent has not had an answer of the server yet")
-    return kept
+    return known, HostTour(host=settings.host, pieces=pieces)
 
 
 def accept(settings: AgentSettings) -> str:
@@ -168,15 +205,20 @@ class Nowhere:
 class _Run:
     """One run of an agent."""
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, name: socket.socket | None) -> None:
         self._settings = settings
+        self._name = name
         self._folder = folder(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lessor-host")
         self._client = _client(settings)
-        self._spool = Spool(self._folder / "spool")
+        self._hook = lease_hook(settings)
+        self._spool = Spool(self._folder / "spool", self._hook.inbox)
         self._book = LeaseBook(self._folder / "leases", self._spool)
         self._where = Whereabouts(self._folder / "blocks.json")
         self._run_id = RunId(self._folder)
+        self._follower: Follower | None = None
+        self._ports = Ports(self._view)
+        self._metadata = self._guest_process()
         self._log = structlog.get_logger().bind(host=settings.host)
 
     async def main(self) -> None:
@@ -185,7 +227,7 @@ class _Run:
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
-        listeners = MetadataListeners(self._metadata(), loop)
+        listeners = MetadataListeners(self._metadata, loop, self._ports)
         drivers = await loop.run_in_executor(self._thread, self._drivers, listeners)
         try:
             await self._serve(drivers, ended)
@@ -199,33 +241,62 @@ class _Run:
 
     async def _serve(self, drivers: Drivers, ended: asyncio.Event) -> None:
         forwarder = LeaseForwarder(self._client, self._spool, self._book, self._where.network_of)
-        follower = Follower(self._client, ViewStore(self._folder))
+        guard = Guard(Owner(run, self._settings.state_dir))
+        follower = self._follower = Follower(self._client, ViewStore(self._folder), guard)
         reporter = Reporter(
             self._client,
             self._identity(),
             self._settings.report_interval,
             events_sent=lambda: not forwarder.pending(),
-            told=follower.settle,
+            confirmed=self._run_id.confirm,
         )
         forwarder.sent = reporter.nudge
         self._client.moved = reporter.nudge
         follower.renewed = reporter.forget
+        holder = Holder(self._client, self._settings.host, self._book, self._where.network_of)
+        follower.met = holder.tell
+        if self._hook.problem:
+            self._log.warning("hook has root", problem=self._hook.problem)
         await self._introduce(reporter)
-        dropped = DropWatch(run, drivers.overlay)
+        dropped = DropWatch(self._settings, drivers.overlay, lambda: agent.desired)
         agent = Agent(
             self._settings,
-            planner=Plans(self._settings, drivers.overlay),
+            planner=Plans(
+                self._settings,
+                drivers.overlay,
+                Surroundings(self._settings, lambda: self._client.addresses),
+            ),
             kinds=drivers.kinds,
             follower=follower,
             reporter=reporter,
             verify=drivers.verify,
-            inspect=Inspector(self._settings, forwarder, self._spool, dropped.problems).problems,
+            own=lambda epoch, look: guard.keep(epoch, look=look),
+            inspection=Inspection(
+                [
+                    *Inspector(self._settings, forwarder, self._spool, self._hook).checks(),
+                    Strays().problems,
+                    lambda _: [self._metadata.problem] if self._metadata.problem else [],
+                ]
+            ),
             counts=dropped.counts,
             book=self._book,
             where=self._where,
             thread=self._thread,
         )
-        follower.changed = agent.look
+        agent.dropped = dropped.problems
+        agent.ready = systemd.say_ready
+        dropped.changed = agent.look
+
+        def followed() -> None:
+            agent.look()
+            if follower.in_sync:  # lease events that waited for the server go now
+                forwarder.nudge()
+
+        follower.changed = followed
+        drivers.dhcp.report(
+            partial(log_incident, self._settings.host),
+            lambda server: label(follower.kept.view if follower.kept else None, server),
+        )
         guide = Guide(self._client, self._settings, lambda: _known(follower, agent))
         follower.asked = guide.ask
         overlay = drivers.overlay
@@ -236,19 +307,30 @@ class _Run:
             reporter.run,
             forwarder.run,
             guide.run,
+            dropped.run,
             NetlinkWatch(lambda: agent.look(*NETLINK_KINDS, *device_kinds)).run,
             DeathWatch(drivers.dhcp.pidfds, lambda: agent.look(*DHCP_KINDS)).run,
+            lambda: drivers.dhcp.probe(lambda: agent.look(*DHCP_KINDS)),
+            lambda: write_names(
+                drivers.dhcp.write_names, self._thread, lambda: agent.look(*DHCP_KINDS)
+            ),
             lambda: self._watch_spool(forwarder),
         ]
+        if self._name is not None:
+            name = self._name
+            tasks.append(lambda: presence.answer(name, lambda: self._present(follower)))
         if overlay:
-            tasks.append(self._probe(follower, agent).run)
+            tasks += self._probes(follower, agent, overlay)
             tasks.append(lambda: learn(drivers.dhcp.shares, lambda: agent.look(*DHCP_KINDS)))
             tasks.append(lambda: overlay.watch(lambda: agent.look(*OVS_KINDS)))
+            tasks.append(lambda: overlay.alive.run(lambda: agent.look(*OVS_KINDS)))
             tasks.append(lambda: watch_namespaces(lambda: agent.look(*DEVICE_KINDS)))
         await self._until(ended, tasks)
 
-    def _probe(self, follower: Follower, agent: Agent) -> PathProbe:
-        """Return what probes the paths of tunnels; the agent says what it finds."""
+    def _probes(
+        self, follower: Follower, agent: Agent, overlay: Overlay
+    ) -> list[Callable[[], Any]]:
+        """Return what watches tunnels and their paths; the agent says what they find."""
         own = self._settings.local_ip
         assert own is not None
 
@@ -256,8 +338,22 @@ class _Run:
             return follower.kept.view if follower.kept else None
 
         probe = PathProbe(own, view, agent.look)
-        agent.narrow = probe.problems
-        return probe
+        tunnels = TunnelWatch(own, self._settings.vxlan_udp_port, view, overlay, agent.look)
+        agent.narrow = lambda: (*tunnels.problems(), *probe.problems())
+        return [probe.run, tunnels.run]
+
+    def _present(self, follower: Follower) -> Presence:
+        kept = follower.kept
+        return Presence(
+            pid=os.getpid(),
+            host=self._settings.host,
+            state_dir=str(self._settings.state_dir),
+            epoch=kept.view.epoch if kept else "",
+            revision=kept.revision if kept else 0,
+            answered_at=follower.answered_at,
+            in_sync=follower.in_sync,
+            problem=follower.problem,
+        )
 
     async def _until(self, ended: asyncio.Event, tasks: list[Callable[[], Any]]) -> None:
         try:
@@ -276,16 +372,14 @@ class _Run:
     async def _introduce(self, reporter: Reporter) -> None:
         """Say who we are before anything is touched; a server that is away doesn't hold us up."""
         try:
-            await reporter.introduce(self._run_id.previous)
+            await reporter.introduce()
         except Conflict:
             raise
         except LessorError as error:
             self._log.warning("server away", error=str(error))
-        else:
-            self._run_id.confirm()
 
     async def _watch_spool(self, forwarder: LeaseForwarder) -> None:
-        watch = FolderWatch(self._spool.folder)
+        watch = FolderWatch(self._hook.inbox.folder)
         try:
             while True:
                 await watch.changed()
@@ -297,6 +391,7 @@ class _Run:
         return make(
             self._settings,
             self._folder,
+            hook=self._hook,
             spool=self._spool,
             book=self._book,
             metadata=listeners,
@@ -304,20 +399,35 @@ class _Run:
             known_leases=self._client.known_leases,
         )
 
-    def _metadata(self) -> MetadataApp:
-        return MetadataApp(
+    def _view(self) -> View | None:
+        kept = self._follower.kept if self._follower else None
+        return kept.view if kept else None
+
+    def _guest_process(self) -> GuestProcess:
+        """Return the process that answers metadata requests; it isn't started yet."""
+        settings = self._settings
+        backend = Backend(
             facts=self._client.metadata,
             set_password=self._client.set_password,
-            settings=self._settings,
+            ports=self._ports,
+            settings=settings,
             clock=time.time,
         )
+        serving = Settings(
+            settings.dhcp_domain,
+            use_forwarded_for=settings.use_forwarded_for,
+            proxy=settings.metadata_mode == "proxy",
+        )
+        return GuestProcess(backend, serving)
 
     def _identity(self) -> Report:
         mappings = self._settings.flat_mappings
         return Report(
             run_id=self._run_id.value,
-            previous_run_id=self._run_id.previous[0],
+            previous_run_id=self._run_id.confirmed,
+            unconfirmed_run_ids=self._run_id.unconfirmed,
             started_at=time.time(),
+            report_interval=self._settings.report_interval,
             version=version("lessor"),
             physical_networks=tuple(mapping.physical_network for mapping in mappings),
             network_host=self._settings.network_host and bool(mappings or self._settings.local_ip),

@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import NamedTuple, Self
 
 GET_LINK, GET_ADDR, GET_ROUTE = 18, 22, 26  # RTM_*
@@ -23,12 +23,14 @@ REQUEST, REQUEST_DUMP = 0x1, 0x301  # NLM_F_REQUEST; with NLM_F_DUMP
 DUMP_INTERRUPTED = 0x10
 ERROR, DONE = 2, 3
 UP = 1  # IFF_UP
-MAIN_TABLE = 254
+MAIN_TABLE, LOCAL_TABLE = 254, 255
+STATIC = frozenset({3, 4, 16})  # RTPROT_BOOT, RTPROT_STATIC, RTPROT_DHCP
+MOST_ROUTES = 2000
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_EXT_MASK = 18, 20, 26, 29
 SKIP_STATS = 8  # RTEXT_FILTER_SKIP_STATS: counters are more than half of a message
 IFA_LOCAL = 2
-RTA_OIF, RTA_GATEWAY = 4, 5
+RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 TRIES = 10
 
 _HEAD = struct.Struct("=IHHII")  # nlmsghdr
@@ -61,6 +63,15 @@ class DefaultRoute:
 
     device: int
     gateway: IPv4Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class StaticRoute:
+    """A route that no daemon and not the kernel made; `gateway` None: none, or several."""
+
+    cidr: IPv4Network
+    gateway: IPv4Address | None
+    device: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +160,24 @@ class NetDump:
                 gateway = IPv4Address(via) if via else None
                 found.append(DefaultRoute(number(told.get(RTA_OIF)), gateway))
         return found
+
+    def static_routes(self) -> list[StaticRoute]:
+        """Return the IPv4 routes of administrators and DHCP clients, at most `MOST_ROUTES`."""
+        found = []
+        for body in self._dump(GET_ROUTE, _ROUTE.pack(socket.AF_INET, *[0] * 8)):
+            _, length, _, _, table, proto, *_ = _ROUTE.unpack_from(body)
+            if table == LOCAL_TABLE or proto not in STATIC:
+                continue
+            told = attributes(body, _ROUTE.size)
+            via, to = told.get(RTA_GATEWAY), told.get(RTA_DST, bytes(4))
+            found.append(
+                StaticRoute(
+                    IPv4Network((to, length)),
+                    IPv4Address(via) if via else None,
+                    number(told.get(RTA_OIF)),
+                )
+            )
+        return found[:MOST_ROUTES]
 
     def _addresses(self) -> dict[int, list[IPv4Interface]]:
         found: dict[int, list[IPv4Interface]] = {}

@@ -57,7 +57,7 @@ class Nft:
         self._socket.close()
         self._library.nft_ctx_free(self._context)
 
-    def __call__(self, *argv: str, stdin: str | None = None, timeout_s: float = 30) -> str:
+    def __call__(self, *argv: str, stdin: str | None = None, timeout_s: float = 0) -> str:
         """Run a program as `lessor.agent.run.run` does; nft without starting one.
 
         Raises:

@@ -6,23 +6,25 @@ It is there where `local_ip` is set.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lessor.agent.around import Surroundings
 from lessor.agent.drivers import Driver
 from lessor.agent.drivers.dhcp_devices import DhcpDeviceDriver
 from lessor.agent.drivers.flows import FlowDriver
 from lessor.agent.drivers.namespaces import NamespaceDriver
 from lessor.agent.drivers.ovs_bridges import OvsBridgeDriver
 from lessor.agent.drivers.ovs_ports import OvsPortDriver
-from lessor.agent.ovs import Ovsdb, kernel_datapath, rundir
+from lessor.agent.ovs import Ovsdb, kernel_datapath, rundir, socket_of
+from lessor.agent.ovs_alive import OvsAlive
 from lessor.agent.ovs_watch import OvsWatch
-from lessor.agent.run import run
+from lessor.agent.run import TookTooLong, run
 from lessor.agent.wake import GONE, FolderWatch
+from lessor.core.around import Around
 from lessor.core.desired import Desired, Planner
-from lessor.core.drops import Drops
-from lessor.errors import LessorError
+from lessor.errors import LessorError, Unavailable
 from lessor.model import View
 from lessor.netns import FOLDER
 from lessor.settings import AgentSettings
@@ -44,12 +46,14 @@ class Overlay:
         self._settings = settings
         bridges = (settings.integration_bridge, settings.tunnel_bridge)
         sockets = rundir(settings.ovsdb_connection)
-        self._db = Ovsdb(settings.ovsdb_connection)
+        place = socket_of(settings.ovsdb_connection)
+        self.alive = OvsAlive(place, Path(sockets), bridges)
+        self._db = Ovsdb(settings.ovsdb_connection, obstacle=self._obstacle)
         self._ports = OvsPortDriver(self._db, run)
         ports = self._ports
         record = folder / "flows.json"
         self._flows = FlowDriver(
-            run, record, sockets, bridges, names=ports.names, numbers=ports.numbers
+            self.run, record, sockets, bridges, names=ports.names, numbers=ports.numbers
         )
         switches = [Path(sockets, f"{bridge}.mgmt") for bridge in bridges]
         self._watch = OvsWatch(self._db, switches, self._flows.doubt)
@@ -61,6 +65,24 @@ class Overlay:
             "flows": self._flows,
         }
 
+    def run(self, *argv: str, stdin: str | None = None, timeout_s: float = 0) -> str:
+        """Run a program that asks ovs-vswitchd, unless that is known not to answer.
+
+        Raises:
+            Unavailable: it does not answer.
+            CommandError: as `lessor.agent.run.Run` says.
+        """
+        if why := self.alive.switch.obstacle:
+            raise Unavailable(why)
+        try:
+            return run(*argv, stdin=stdin, timeout_s=timeout_s)
+        except TookTooLong as error:
+            self.alive.switch.suspect(str(error))
+            raise
+
+    def _obstacle(self) -> str:
+        return next(iter(self.alive.obstacles()), "")
+
     def vlans(self) -> dict[str, int]:
         """Return the local VLANs that networks have, by network id.
 
@@ -69,19 +91,25 @@ class Overlay:
         """
         return self._ports.vlans()
 
-    def drops(self) -> Drops:
-        """Return what br-int dropped of VMs' DHCP, by the names that taps are wanted by.
+    def tunnels(self) -> dict[str, Mapping[str, str]]:
+        """Return the BFD status of each tunnel, by the address of its other end.
 
         Raises:
-            CommandError, Unavailable: OVS does not answer.
+            Unavailable: OVS does not answer.
         """
-        bridge = self._settings.integration_bridge
-        answers, requests = self._flows.dropped(bridge)
-        names = {real: name for name, real in self._ports.names().items()}
-        return Drops(
-            {names.get(tap, tap): many for tap, many in answers.items()},
-            {names.get(tap, tap): many for tap, many in requests.items()},
-        )
+        return self._ports.tunnels()
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener`, in another thread, when something changed in the database."""
+        self._db.subscribe(listener)
+
+    def names(self) -> dict[str, str]:
+        """Return what ports are called, by the name they are wanted by, where it differs.
+
+        Raises:
+            Unavailable: OVS does not answer.
+        """
+        return self._ports.names()
 
     def verify(self) -> None:
         """Compare flows with what the switch has at the next look."""
@@ -102,20 +130,28 @@ class Plans:
     As long as OVS does not answer these are not known; nothing can be wired then either.
     """
 
-    def __init__(self, settings: AgentSettings, overlay: Overlay | None) -> None:
+    def __init__(
+        self, settings: AgentSettings, overlay: Overlay | None, around: Surroundings | None = None
+    ) -> None:
         self._settings = settings
         self._overlay = overlay
+        self._around = around or Surroundings(settings)
         self._planner: Planner | None = None
+
+    def look(self) -> Around:
+        """Look at what the host has and reaches without us, and return it."""
+        return self._around.look()
 
     def desired(self, view: View) -> Desired:
         """Return what this host should have for `view`."""
+        around = self._around.facts
         if self._planner is not None:
-            return self._planner.desired(view)
+            return self._planner.desired(view, around)
         try:
             self._planner = self._made(self._overlay.vlans() if self._overlay else {})
         except LessorError:
-            return self._made({}).desired(view)
-        return self._planner.desired(view)
+            return self._made({}).desired(view, around)
+        return self._planner.desired(view, around)
 
     def _made(self, vlans: dict[str, int]) -> Planner:
         return Planner(self._settings, vlans, datapath_type(self._settings))

@@ -6,9 +6,12 @@ need are asked for, so that counters, which OVS writes every few seconds, wake n
 
 from __future__ import annotations
 
+import logging
+import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +20,19 @@ from ovs.db.idl import SchemaHelper
 from ovsdbapp.backend.ovs_idl import transaction
 from ovsdbapp.backend.ovs_idl.command import BaseCommand
 from ovsdbapp.backend.ovs_idl.connection import Connection, OvsdbIdl
-from ovsdbapp.backend.ovs_idl.idlutils import fetch_schema_json
+from ovsdbapp.backend.ovs_idl.idlutils import ExceptionResult, fetch_schema_json
 from ovsdbapp.schema.open_vswitch import impl_idl
 
+from lessor.agent.ovs_alive import database_obstacle
 from lessor.errors import CommandError, Unavailable
+
+# it writes a line without time and host at each try to connect; what is wrong is in our exceptions
+logging.getLogger("ovsdbapp").setLevel(logging.CRITICAL)
 
 OWNER = {"owner": "lessor"}  # external_ids of what is ours
 WAIT_S = 0.1  # longest wait in one piece: the connection may break off, and nobody tell
 RETRY_MS = 500
+LOCK_S = 2.0  # longest wait for ovsdbapp's thread: it holds its lock while the database hangs
 SCHEMA = "Open_vSwitch"
 COLUMNS = {
     "Open_vSwitch": ["bridges", "next_cfg", "cur_cfg"],
@@ -33,7 +41,10 @@ COLUMNS = {
         *("other_config", "external_ids", "ports"),
     ],
     "Port": ["name", "tag", "external_ids", "interfaces"],
-    "Interface": ["name", "type", "options", "external_ids", "ofport", "error"],
+    "Interface": [
+        *("name", "type", "options", "external_ids", "ofport", "error"),
+        *("bfd", "bfd_status"),
+    ],
 }
 Step = Callable[[Any], Any]  # makes a command of ovsdbapp's API: lambda api: api.del_port("x")
 
@@ -51,6 +62,8 @@ class PortRow:
     interface_ids: Mapping[str, str]  # external_ids of the interface
     ofport: int | None  # None: ovs-vswitchd has not seen it yet; -1: it could not be made
     error: str
+    bfd: Mapping[str, str]
+    bfd_status: Mapping[str, str]
 
     @property
     def ours(self) -> bool:
@@ -82,13 +95,23 @@ class Ovsdb:
         connection: where the database is ("unix:/run/openvswitch/db.sock").
         timeout_s: longest wait for the database.
         switch_s: longest wait for ovs-vswitchd after a change.
+        obstacle: says why Open vSwitch can't be used; "": it can. While it can't, nothing waits.
     """
 
-    def __init__(self, connection: str, timeout_s: float = 30, switch_s: float = 5) -> None:
+    def __init__(
+        self,
+        connection: str,
+        timeout_s: float = 10,
+        switch_s: float = 5,
+        *,
+        obstacle: Callable[[], str] = str,
+    ) -> None:
         self._remote = connection
         self._timeout_s = timeout_s
         self._switch_s = switch_s
+        self._obstacle = obstacle
         self._changed = threading.Condition()
+        self._connecting = threading.RLock()  # the thread that counts drops reads, too
         self._listeners: list[Callable[[], None]] = []
         self._api: Any = None
 
@@ -107,7 +130,7 @@ class Ovsdb:
             Unavailable: the database does not answer.
         """
         api = self._connected()
-        with api.connection.lock:
+        with self._locked(api):
             rows = [_bridge(row) for row in api.tables["Bridge"].rows.values()]
         return {row.name: row for row in rows}
 
@@ -127,23 +150,45 @@ class Ovsdb:
         """
         api = self._connected()
         changes = _Transaction(api, api.connection, check_error=True, log_errors=False)
+        changes.obstacle = self._obstacle
         for step in steps:
             changes.add(step(api))
         try:
             changes.commit()
+        except Unavailable:
+            raise
         except Exception as error:  # ovsdbapp raises RuntimeError, IndexError and its own
             raise CommandError(f"{self._remote}: {error or type(error).__name__}") from error
         self._await_switch(api)
 
     def close(self) -> None:
         """End the connection and its thread."""
-        if self._api is not None:
-            self._api.connection.stop(self._timeout_s)
-            self._api = None
+        if self._api is None:
+            return
+        connection, self._api = self._api.connection, None
+        if connection.txns.full():  # its thread waits for a database that hangs
+            connection.is_running = False  # it ends when that goes on
+        else:
+            connection.stop(LOCK_S)
 
     # --- the connection
 
+    @contextmanager
+    def _locked(self, api: Any) -> Iterator[None]:
+        if not api.connection.lock.acquire(timeout=LOCK_S):
+            raise Unavailable(f"{self._remote}: Open vSwitch's database does not answer")
+        try:
+            yield
+        finally:
+            api.connection.lock.release()
+
     def _connected(self) -> Any:
+        with self._connecting:
+            return self._current()
+
+    def _current(self) -> Any:
+        if why := self._obstacle():
+            raise Unavailable(why)
         if self._api is not None and not self._api.idl.is_current:
             self.close()  # a new one is quicker than its waiting times, and starts from nothing
         if self._api is None:
@@ -155,6 +200,7 @@ class Ovsdb:
 
     def _connect(self) -> Any:
         try:
+            self._ask()
             helper = SchemaHelper(None, fetch_schema_json(self._remote, SCHEMA))
             for table, columns in COLUMNS.items():
                 helper.register_columns(table, columns)
@@ -172,6 +218,16 @@ class Ovsdb:
             ) from error
         return api
 
+    def _ask(self) -> None:
+        """Make sure that the database answers: ovsdbapp would wait for ever.
+
+        Raises:
+            Unavailable: it doesn't.
+        """
+        place = socket_of(self._remote)
+        if place and (why := database_obstacle(place)):
+            raise Unavailable(why)
+
     def _tell(self) -> None:
         with self._changed:
             self._changed.notify_all()
@@ -181,7 +237,7 @@ class Ovsdb:
     def _await_switch(self, api: Any) -> None:
         until = time.monotonic() + self._switch_s
         with self._changed:
-            while not _caught_up(api) and time.monotonic() < until:
+            while not (_caught_up(api) or self._obstacle()) and time.monotonic() < until:
                 self._changed.wait(WAIT_S)
 
 
@@ -209,6 +265,31 @@ class _Idl(OvsdbIdl):  # type: ignore[misc] # untyped library
 
 class _Transaction(transaction.Transaction):  # type: ignore[misc] # untyped library
     """One that asks ovs-vswitchd, by `next_cfg`, to say in `cur_cfg` when it is done."""
+
+    obstacle: Callable[[], str] = str
+
+    def commit(self) -> Any:
+        """Wait for the database as long as it can be used.
+
+        Raises:
+            Unavailable: it did not answer.
+        """
+        waiting = self.ovsdb_connection.txns
+        self._waited(lambda: waiting.put(self, timeout=WAIT_S))
+        result = self._waited(lambda: self.results.get(timeout=WAIT_S))
+        if isinstance(result, ExceptionResult):
+            raise result.ex
+        return result
+
+    def _waited(self, step: Callable[[], Any]) -> Any:
+        until = time.monotonic() + self.timeout
+        while True:
+            try:
+                return step()
+            except (queue.Empty, queue.Full):
+                if (why := self.obstacle()) or time.monotonic() > until:
+                    late = f"Open vSwitch's database did not answer within {self.timeout:g} s"
+                    raise Unavailable(why or late) from None
 
     def pre_commit(self, txn: Any) -> None:
         txn.expected_ifaces = set()  # ovsdbapp's add_port() adds to it
@@ -257,6 +338,12 @@ def is_ours(external_ids: Mapping[str, str]) -> bool:
     return OWNER.items() <= external_ids.items()
 
 
+def socket_of(connection: str) -> Path | None:
+    """Return the Unix socket of the database; None: it is reached otherwise."""
+    kind, _, path = connection.partition(":")
+    return Path(path) if kind == "unix" else None
+
+
 def rundir(connection: str) -> str:
     """Return the folder of the sockets of ovs-vswitchd: where the database's is.
 
@@ -303,4 +390,6 @@ def _port(bridge: str, row: Any) -> PortRow:
         interface_ids=dict(interface.external_ids),
         ofport=next(iter(interface.ofport), None),
         error="".join(interface.error),
+        bfd=dict(interface.bfd),
+        bfd_status=dict(interface.bfd_status),
     )

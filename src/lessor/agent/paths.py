@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from lessor.core.icmp import answered, echo, narrow_path
+from lessor.core.icmp import answered, echo, narrow_paths
 from lessor.model import TunnelEnd, View
 
 EVERY_S = 30.0
@@ -67,22 +67,26 @@ class PathProbe:
         self._view = view
         self._changed = changed
         self._narrow: frozenset[Way] = frozenset()
+        self._count = 0  # of all paths
         self._log = structlog.get_logger()
 
     def problems(self) -> Iterable[str]:
-        """Return the narrow paths, a sentence each."""
-        found = sorted(self._narrow, key=lambda way: way.host)
-        return [narrow_path(way.host, way.end, way.size) for way in found]
+        """Return what is said of narrow paths: one sentence for all of one size."""
+        sizes: dict[int, list[tuple[str, TunnelEnd]]] = {}
+        for way in sorted(self._narrow, key=lambda way: way.host):
+            sizes.setdefault(way.size, []).append((way.host, way.end))
+        return [narrow_paths(found, size, self._count) for size, found in sizes.items()]
 
     async def run(self) -> None:
-        """Probe until cancelled: new paths soon, all of them now and then."""
+        """Probe until cancelled: new paths and narrow ones soon, all of them now and then."""
         known: frozenset[Way] = frozenset()
         due = asyncio.get_running_loop().time()
         while True:
             view = self._view()
             wanted = ways(view, self._own) if view else frozenset[Way]()
             now = asyncio.get_running_loop().time()
-            fresh = wanted if now >= due else wanted - known
+            fresh = wanted if now >= due else (wanted - known) | (self._narrow & wanted)
+            self._count = len(wanted)
             if now >= due:
                 due = now + EVERY_S
             narrow = (self._narrow & wanted) - fresh
@@ -104,7 +108,9 @@ class PathProbe:
             return frozenset(), fresh
 
 
-async def probed(own: TunnelEnd, asked: Iterable[Way]) -> tuple[frozenset[Way], frozenset[Way]]:
+async def probed(
+    own: TunnelEnd, asked: Iterable[Way], tries: int = TRIES
+) -> tuple[frozenset[Way], frozenset[Way]]:
     """Return the paths on which only small packets are answered, and those on which none are.
 
     Raises:
@@ -116,7 +122,7 @@ async def probed(own: TunnelEnd, asked: Iterable[Way]) -> tuple[frozenset[Way], 
         probes[2 * number + 1] = (way, way.size)
     with _socket(own) as sock:
         left = set(probes)
-        for _ in range(TRIES):
+        for _ in range(tries):
             _send(sock, own, {number: probes[number] for number in left})
             await _receive(sock, own, left)
             if not left:

@@ -6,53 +6,31 @@ failed is a difference at the next pass: that is the retry.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lessor.agent.drivers import Driver, Recalling
+from lessor.agent.outcome import Outcome, Problem
 from lessor.core.diff import Changes, diff
 from lessor.core.state import HostState
 from lessor.errors import Pending
-
-# kinds of which nothing goes unless somebody takes it away
-LASTING = frozenset(("bridges", "namespaces", "ovs_bridges", "dhcp_devices", "ovs_ports", "flows"))
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of thing: the field of `HostState` it is in, and who takes care of it.
 
-    `deletes` False: what is not desired is left as it is.
+    `deletes` False: what is not desired is left as it is. `obstacles` says why nothing of the kind
+    can be looked at now: then it is left alone, and no other kind waits for it. `place` is what the
+    obstacles are in the way of, as problems name it.
     """
 
     field: str
     driver: Driver[Any]
     deletes: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that isn't as it should be. `pending`: it waits for somebody else."""
-
-    kind: str
-    key: str
-    message: str
-    pending: bool
-    retry_s: float | None = None
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a pass did."""
-
-    problems: list[Problem] = field(default_factory=list)
-    changed: dict[str, Changes[Any]] = field(default_factory=dict)
-    put_back: dict[str, Changes[Any]] = field(default_factory=dict)  # somebody else had changed it
-
-    def of(self, kind: str) -> list[Problem]:
-        """Return the problems of one kind."""
-        return [problem for problem in self.problems if problem.kind == kind]
+    obstacles: Callable[[], Iterable[str]] = tuple
+    place: str = ""
 
 
 class Reconciler:
@@ -61,7 +39,7 @@ class Reconciler:
     def __init__(self, kinds: Sequence[Kind]) -> None:
         self._kinds = kinds
         self._settled: dict[str, Mapping[str, Any]] = {}  # what each kind was brought to
-        self._reached: dict[str, Mapping[str, Any]] = {}  # the same, also of those under suspicion
+        self._reached: dict[str, Mapping[str, Any]] = {}  # things that were as desired once
         self._actual: dict[str, Mapping[str, Any]] = {}
 
     def suspect(self, kinds: Sequence[str] = ()) -> None:
@@ -87,7 +65,11 @@ class Reconciler:
     def apply(self, desired: HostState) -> Outcome:
         """Make the host as desired, as far as it can be made."""
         outcome = Outcome()
-        doubtful = [k for k in self._kinds if self._doubtful(k, desired)]
+        doubtful = [
+            k
+            for k in self._kinds
+            if not _stopped(k, desired, outcome) and self._doubtful(k, desired)
+        ]
         deletions: list[tuple[Kind, Changes[Any]]] = []
         for kind in doubtful:
             changes = self._observe(kind, desired, outcome)
@@ -107,9 +89,9 @@ class Reconciler:
 
     def _difference(self, kind: Kind, wanted: Mapping[str, Any]) -> Changes[Any]:
         actual = kind.driver.observe()
-        self._actual[kind.field] = actual
         if not kind.deletes:
             actual = {key: value for key, value in actual.items() if key in wanted}
+        self._actual[kind.field] = actual
         return diff(wanted, actual)
 
     def _observe(self, kind: Kind, desired: HostState, outcome: Outcome) -> Changes[Any] | None:
@@ -119,7 +101,8 @@ class Reconciler:
             outcome.problems += _problems(kind.field, error)
             return None
         if changes:
-            outcome.changed[kind.field] = changes
+            outcome.before[kind.field] = self._actual[kind.field]
+            outcome.changes[kind.field] = changes
         return changes
 
     def _try(self, kind: Kind, changes: Changes[Any], outcome: Outcome) -> None:
@@ -134,30 +117,39 @@ class Reconciler:
         """Remember what was reached; look again next time at a kind that has a problem."""
         wanted = getattr(desired, kind.field)
         if not outcome.of(kind.field):
-            if kind.field in outcome.changed and self._reached.get(kind.field) == wanted:
-                outcome.put_back[kind.field] = outcome.changed[kind.field]
-            self._settled[kind.field] = self._reached[kind.field] = wanted
-            self._actual[kind.field] = wanted
+            self._settled[kind.field] = self._actual[kind.field] = wanted
+        else:
+            self._settled.pop(kind.field, None)
+            try:
+                self._actual[kind.field] = kind.driver.observe()
+            except Exception as error:  # noqa: BLE001 - said like any other
+                outcome.problems += _problems(kind.field, error)
+                return
+        self._note(kind, wanted, outcome)
+
+    def _note(self, kind: Kind, wanted: Mapping[str, Any], outcome: Outcome) -> None:
+        """Remember which things were reached, and say what was done for it."""
+        after = self._actual[kind.field]
+        if kind.field in outcome.changes:
+            outcome.note(kind.field, wanted, after, self._reached.get(kind.field, {}))
+        if after is wanted:
+            self._reached[kind.field] = wanted
             return
-        self._settled.pop(kind.field, None)
-        self._reached.pop(kind.field, None)
-        try:
-            self._actual[kind.field] = kind.driver.observe()
-        except Exception as error:  # noqa: BLE001 - said like any other
-            outcome.problems += _problems(kind.field, error)
+        there = {name: one for name, one in wanted.items() if after.get(name) == one}
+        self._reached[kind.field] = there
 
 
-def put_back(outcome: Outcome) -> Iterator[tuple[str, list[str]]]:
-    """Yield kinds with the names of what a pass put back though nothing else was desired.
-
-    Not what comes and goes by itself: taps with their VMs, what DHCP servers have loaded.
-    """
-    for kind, changes in outcome.put_back.items():
-        every = (*changes.create, *changes.replace, *changes.delete)
-        lasting = [value for value in every if getattr(value, "kind", "") != "vif"]
-        follows = kind == "flows" and "ovs_ports" in outcome.changed
-        if kind in LASTING and lasting and not follows:
-            yield kind, [str(getattr(v, "name", "") or getattr(v, "bridge", "")) for v in lasting]
+def _stopped(kind: Kind, desired: HostState, outcome: Outcome) -> bool:
+    """Tell whether a kind can't be looked at; say why, once, where something of it is wanted."""
+    obstacles = tuple(kind.obstacles())
+    if getattr(desired, kind.field):
+        said = {problem.message for problem in outcome.problems}
+        outcome.problems += [
+            Problem(kind.field, kind.place, why, pending=False)
+            for why in obstacles
+            if why not in said
+        ]
+    return bool(obstacles)
 
 
 def _problems(kind: str, error: Exception) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -11,7 +12,7 @@ import structlog
 
 from lessor.core.ready import news
 from lessor.errors import Conflict, LessorError
-from lessor.model import PortReport, Report
+from lessor.model import HostBlock, PortReport, Problem, Report
 
 GATHER_S = 0.02  # news that come together go together
 
@@ -31,7 +32,10 @@ class Status:
     in_sync: bool = False
     ports: Mapping[str, PortReport] = field(default_factory=dict)
     applied: Mapping[str, int] = field(default_factory=dict)
-    problems: tuple[str, ...] | None = ()  # None: not said yet
+    settled: int = 0  # the revision up to which all is done on this host; 0: not known now
+    problems: tuple[Problem, ...] | None = ()  # None: not said yet
+    unserved: Mapping[str, str] | None = field(default_factory=dict)  # None: not said yet
+    blocks: tuple[HostBlock, ...] | None = None  # of the host, not by us; None: not known, not said
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -45,7 +49,7 @@ class Reporter:
         interval_s: float,
         *,
         events_sent: Callable[[], bool],
-        told: Callable[[set[str]], None],
+        confirmed: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare.
 
@@ -54,15 +58,17 @@ class Reporter:
             identity: a report with what never changes in a run.
             interval_s: seconds between heartbeats when there is nothing new.
             events_sent: whether all lease events of the time before have been sent.
-            told: called with the networks whose `applied` the server has taken.
+            confirmed: called once, when the server has taken this run.
         """
         self._sink = sink
         self._identity = identity
         self._interval_s = interval_s
         self._events_sent = events_sent
-        self._told = told
+        self._confirmed = confirmed
         self._status = Status()
-        self._said = Status(problems=None)
+        self._said = Status(problems=None, unserved=None)
+        self._is_confirmed = False
+        self._problems_at = 0.0
         self._forgotten: set[str] = set()
         self._wake = asyncio.Event()
         self._log = structlog.get_logger()
@@ -81,20 +87,22 @@ class Reporter:
         """Look again whether something can be said now."""
         self._wake.set()
 
-    async def introduce(self, previous: tuple[str, ...]) -> None:
-        """Introduce this run to the server, as the successor of one of these.
+    async def introduce(self) -> None:
+        """Introduce this run to the server, before there is anything to say.
 
         Raises:
             Conflict: another live agent has this host's name.
             Unavailable: the server is away.
         """
-        *others, last = previous
-        for run_id in others:
-            try:
-                return await self._sink.report(replace(self._identity, previous_run_id=run_id))
-            except Conflict:
-                continue
-        return await self._sink.report(replace(self._identity, previous_run_id=last))
+        await self._report(self._identity)
+
+    async def _report(self, report: Report) -> None:
+        """Send a report; it names the unconfirmed runs before until the server has taken one."""
+        await self._sink.report(report)
+        if not self._is_confirmed:
+            self._is_confirmed = True
+            self._identity = replace(self._identity, unconfirmed_run_ids=())
+            self._confirmed()
 
     async def run(self) -> None:
         """Send heartbeats and news until cancelled.
@@ -120,7 +128,7 @@ class Reporter:
 
     async def _send(self, status: Status) -> None:
         if status.epoch != self._said.epoch:
-            self._said = Status(epoch=status.epoch, problems=None)
+            self._said = Status(epoch=status.epoch, problems=None, unserved=None)
         forgotten, self._forgotten = self._forgotten, set()
         said = {k: v for k, v in self._said.ports.items() if k not in forgotten}
         ports = news(said if forgotten else self._said.ports, status.ports)
@@ -129,20 +137,42 @@ class Reporter:
             for key, revision in status.applied.items()
             if self._said.applied.get(key) != revision and self._events_sent()
         }
+        further = status.settled > self._said.settled and self._events_sent()
+        settled = status.settled if further else 0
         report = replace(
             self._identity,
+            epoch=status.epoch,
             in_sync=status.in_sync,
             ports=ports,
             applied=applied,
-            problems=None if self._said.problems == status.problems else status.problems,
+            settled=settled,
+            problems=self._problems(status),
+            unserved=None
+            if self._said.unserved == status.unserved
+            else dict(status.unserved or {}),
+            blocks=None if self._said.blocks == status.blocks else status.blocks,
             counts=dict(status.counts),
         )
         try:
-            await self._sink.report(report)
+            await self._report(report)
         except LessorError:
             self._forgotten |= forgotten
             raise
+        problems = self._said.problems if report.problems is None else report.problems
+        if report.problems is not None:
+            self._problems_at = time.monotonic()
         kept = {key: at for key, at in self._said.applied.items() if key in status.applied}
-        self._said = replace(status, applied=kept | applied)
-        if applied:
-            self._told(set(applied))
+        settled = max(settled, self._said.settled)
+        self._said = replace(status, applied=kept | applied, settled=settled, problems=problems)
+
+    def _problems(self, status: Status) -> tuple[Problem, ...] | None:
+        """Return the problems if they changed, or if the server's last look at them is old."""
+        said, now = self._said.problems, status.problems
+        if said is None or now is None or _unseen(said) != _unseen(now):
+            return now
+        due = time.monotonic() - self._problems_at >= self._interval_s
+        return now if due and said != now else None
+
+
+def _unseen(problems: tuple[Problem, ...]) -> list[Problem]:
+    return [replace(one, seen=0.0) for one in problems]

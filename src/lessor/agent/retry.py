@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lessor.agent.reconcile import Problem
+from lessor.agent.outcome import Problem
 
 FIRST_S = 1.0  # after a failure; twice as long after each further one in a row
-MOST_DOUBLINGS = 16
+LONGEST_S = 5.0
+MAXIMUM_DOUBLINGS = 16
 
 
 class Retry:
@@ -20,12 +21,12 @@ class Retry:
         """Return the seconds until another pass may get further, `longest_s` at most.
 
         What waits for somebody else says itself when, or an event will. What failed is tried again
-        soon, then more and more rarely.
+        soon, then every `LONGEST_S`: a problem that was mended is not said for longer.
         """
         waits = [problem.retry_s for problem in problems if problem.retry_s is not None]
         if all(problem.pending for problem in problems):
             self._failures = 0
         else:
-            waits.append(FIRST_S * 2.0 ** min(self._failures, MOST_DOUBLINGS))
+            waits.append(min(LONGEST_S, FIRST_S * 2.0 ** min(self._failures, MAXIMUM_DOUBLINGS)))
             self._failures += 1
         return min([*waits, longest_s])

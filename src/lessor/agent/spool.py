@@ -1,8 +1,9 @@
 """The lease events of this host's DHCP servers, on disk until the server has them.
 
-The hook adds lines to `current`. The agent renames that to the next numbered segment and reads it;
-a hook that had opened it before still adds to the segment, so the next one is read only when
-nobody has this one open (a write lease, fcntl(2), is refused as long as somebody has).
+The hook adds lines to a file of the inbox. The agent links that in here as the next numbered segment,
+puts an empty one in its place and reads it; a hook that had opened it before still adds to the
+segment, so the next one is read only when nobody has this one open (a write lease, fcntl(2), is
+refused as long as somebody has).
 
 An event's number follows from `state` (how many events the removed segments had) and its place, so
 it is the same after any crash: `state` is on disk before a segment is removed, and what it has
@@ -19,15 +20,22 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import structlog
+
 from lessor.agent.atomic import write_durably
+from lessor.agent.inbox import Inbox
 from lessor.core.leases import LiveLease, SpooledEvent, event_line, parse_line
 from lessor.errors import Invalid
 from lessor.wire import decode, encode
 
 ENOUGH = 5000  # events that are handed out at a time
+LARGEST = 64 << 20  # bytes of a segment that are read: a million events
+ROOM = 8192  # bytes
+SHOWN = 80  # characters of a refused line
 UPTIME = Path("/proc/uptime")  # the hook reads it too: a shell has no other clock at no cost
 _SEGMENT = re.compile(r"[0-9]{12}")
 
@@ -48,14 +56,26 @@ class _Segment:
 
 
 class Spool:
-    """One folder of lease events. One agent reads it; any number of hooks write."""
+    """One folder of lease events. One agent reads it; any number of hooks write.
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        folder: of segments and state; made if it is missing.
+        inbox: where hooks add events, on the same file system.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, folder: Path, inbox: Inbox, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
+        self._inbox = inbox
         self._clock = clock
         self._lock = threading.RLock()
         self._read: dict[int, _Segment] = {}
+        self._overran = False
+        self._log = structlog.get_logger()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(OSError):  # a full disk is told by who reads
+            inbox.make()
+        self._is_settled = False
         self._state = self._load()
         self._drop_passed()
 
@@ -66,13 +86,13 @@ class Spool:
 
     @property
     def folder(self) -> Path:
-        """Where it is; watch it (`lessor.agent.wake`) to learn of new events."""
+        """Where it is."""
         return self._folder
 
     @property
     def current(self) -> Path:
         """The file that hooks add to."""
-        return self._folder / "current"
+        return self._inbox.current
 
     def read(self, limit: int = ENOUGH, after: int = 0) -> list[SpooledEvent]:
         """Return the first events that are neither cut nor up to `after`, in order."""
@@ -102,25 +122,35 @@ class Spool:
     def add(self, instance: str, action: str, lease: LiveLease) -> None:
         """Add an event that we know of ourselves, as a hook would."""
         line = f"\n{event_line(instance, _uptime(), action, lease)}\n".encode()
+        self._inbox.make()
         with self.current.open("ab", buffering=0) as file:
             file.write(line)
 
     def has_room(self) -> bool:
-        """Tell whether an event can be written now."""
+        """Tell whether an event can be written now, also without what a disk keeps for root."""
         trial = self._folder / "trial"
         try:
-            trial.write_bytes(b"\n" * 8192)
+            disk = os.statvfs(self._folder)
+            if disk.f_blocks and disk.f_bavail * disk.f_frsize < ROOM:
+                return False
+            trial.write_bytes(b"\n" * ROOM)
         except OSError:
             return False
         finally:
-            trial.unlink(missing_ok=True)
+            with suppress(OSError):
+                trial.unlink(missing_ok=True)
         return True
+
+    def overran(self) -> bool:
+        """Tell whether a segment was too large to be read to its end, since the last call."""
+        overran, self._overran = self._overran, False
+        return overran
 
     def _segments(self) -> Iterator[_Segment]:
         """Go through the segments, and on to what was added since, as far as numbers are sure."""
         before = self._state.before
         index = self._state.first
-        while self._path(index).exists() or self._rotate(index):
+        while self._take(index):
             segment = self._segment(index, before)
             yield segment
             if not segment.whole:
@@ -138,34 +168,70 @@ class Spool:
             status = os.fstat(file.fileno())
             if known and not whole and known.size == status.st_size:
                 return known
-            text = file.read(status.st_size).decode(errors="replace")
-        events = list(self._events(text, before, status.st_mtime, whole=whole))
+            text = file.read(min(status.st_size, LARGEST)).decode(errors="replace")
+        if whole and status.st_size > LARGEST:
+            self._log.error("lease events too many", file=str(file.name), read=LARGEST)
+            self._overran = True
+        events = self._events(text, before, status.st_mtime, whole=whole)
         made = _Segment(status.st_size, whole, events)
         self._read[index] = made
         return made
 
-    def _events(
-        self, text: str, before: int, latest: float, *, whole: bool
-    ) -> Iterator[SpooledEvent]:
+    def _events(self, text: str, before: int, latest: float, *, whole: bool) -> list[SpooledEvent]:
         *lines, rest = text.split("\n")
         if whole:
             lines.append(rest)
         booted_at = self._clock() - _uptime()
-        for line in lines:
-            event = parse_line(line, before + 1, booted_at, latest) if line else None
-            if event is not None:
-                before = event.seq
-                yield event
+        events: list[SpooledEvent] = []
+        refused: list[str] = []
+        for line in filter(None, lines):
+            event = parse_line(line, before + len(events) + 1, booted_at, latest)
+            if event is None:
+                refused.append(line)
+            else:
+                events.append(event)
+        if refused and whole:
+            first = refused[0][:SHOWN]
+            self._log.warning("lease events refused", lines=len(refused), first=first)
+        return events
 
-    def _rotate(self, index: int) -> bool:
-        """Make a segment of what the hooks wrote; False: nothing."""
-        try:
-            if not self.current.stat().st_size:
+    def _take(self, index: int) -> bool:
+        """Make sure that there is a segment of this number, which no further hook opens.
+
+        False: nothing was written. A death between the two steps is made good here.
+        """
+        known = self._read.get(index)
+        if known and known.whole:
+            return True
+        path = self._path(index)
+        with self._alone():
+            self._inbox.make()
+            if not path.exists() and not self._begin(path):
                 return False
-            self.current.rename(self._path(index))
-        except FileNotFoundError:
-            return False
+            if path.samefile(self.current):
+                self._inbox.renew()
         return True
+
+    def _begin(self, path: Path) -> bool:
+        """Make a segment of what the hooks wrote; False: nothing."""
+        former = self._folder / "current"  # of dnsmasqs that an agent without an inbox started
+        if former != self.current and former.exists() and former.stat().st_size:
+            former.rename(path)
+            return True
+        if not self.current.stat().st_size:
+            return False
+        path.hardlink_to(self.current)
+        return True
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from taking meanwhile: `lessor agent plan` reads as well."""
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _path(self, index: int) -> Path:
         return self._folder / f"{index:012}"
@@ -177,20 +243,35 @@ class Spool:
     def _load(self) -> _State:
         """Return the state; a new spool, and one whose state is lost, has a new epoch."""
         try:
-            return decode((self._folder / "state").read_bytes(), _State)
+            state = decode((self._folder / "state").read_bytes(), _State)
         except (FileNotFoundError, Invalid):
             state = _State(str(uuid.uuid4()), first=min(self._indices(), default=1))
-            self._save(state)
-            return state
+            with suppress(OSError):
+                self._save(state)
+        else:
+            self._is_settled = True
+        return state
+
+    def settle(self) -> None:
+        """Make sure that the spool's name is on disk, before the server sees it.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        with self._lock:
+            if not self._is_settled:
+                self._save(self._state)
 
     def _save(self, state: _State) -> None:
         write_durably(self._folder / "state", encode(asdict(state)))
         self._state = state
+        self._is_settled = True
 
     def _drop_passed(self) -> None:
         for index in self._indices():
             if index < self._state.first:
-                self._path(index).unlink()
+                with suppress(OSError):  # it is passed over next time as well
+                    self._path(index).unlink()
                 self._read.pop(index, None)
 
 

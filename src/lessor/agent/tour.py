@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lessor.agent.ovs import Ovsdb, rundir
+from lessor.agent.ovs import Ovsdb, rundir, socket_of
+from lessor.agent.ovs_alive import DATABASE, SWITCH, database_obstacle, switch_obstacle
 from lessor.agent.run import Run
 from lessor.core.desired import Desired
 from lessor.core.flat import Part
@@ -22,12 +23,12 @@ from lessor.core.tour import Device, Dnsmasq, Flow, Port, Seen, read_flows, read
 from lessor.core.tour_flat import flat_pieces
 from lessor.core.tour_overlay import overlay_pieces
 from lessor.errors import LessorError
-from lessor.model import Piece, View
+from lessor.model import Piece, Scope, View
 from lessor.netns import FOLDER, identity, identity_of, prefix
 from lessor.settings import AgentSettings
 
 LISTENING = "0A"  # TCP_LISTEN, linux/tcp_states.h
-LONGEST_S = 10.0  # for one program
+LONGEST_S = 3.0  # for one program: who asks waits ten seconds
 
 
 def tour(
@@ -54,13 +55,13 @@ def tour(
         command="lessor agent plan",
     )
     if scope is None or (overlay is None and flat is None):
-        said = [one for one in desired.problems if scope and scope.network.name in one]
+        said = [one.text for one in desired.problems if network_id in one.networks]
         if scope is not None:
             return (_unplanned(network_id, said),)
         return (known,)
     look = _Look(settings, run)
     if overlay is not None:
-        return (known, *overlay_pieces(overlay, scope, look.overlay(overlay), settings))
+        return (known, *look.pieces(overlay, scope))
     assert flat is not None
     server = desired.state.dhcp_servers.get(flat.bridge.name)
     listener = desired.state.metadata.get(flat.bridge.name)
@@ -85,13 +86,39 @@ class _Look:
         self._settings = settings
         self._run = run
 
-    def overlay(self, part: OverlayPart) -> Seen:
-        """Return what an overlay network is judged by."""
+    def pieces(self, part: OverlayPart, scope: Scope) -> Iterator[Piece]:
+        """Yield the pieces of an overlay network; of Open vSwitch only if it can be asked."""
+        silent = [piece for piece in self._daemons() if not piece.ok]
+        yield from silent
+        for piece in overlay_pieces(
+            part, scope, self.overlay(part, ovs=not silent), self._settings
+        ):
+            if not (silent and piece.command.startswith("ovs-")):
+                yield piece
+
+    def _daemons(self) -> Iterator[Piece]:
+        remote = self._settings.ovsdb_connection
+        place = socket_of(remote)
+        for name, why in (
+            (SWITCH, switch_obstacle(Path(rundir(remote)))),
+            (DATABASE, database_obstacle(place) if place else ""),
+        ):
+            yield Piece(
+                what="daemon",
+                name=name,
+                should="answers",
+                found=why or "answers",
+                ok=not why,
+                command="systemctl status openvswitch-switch",
+            )
+
+    def overlay(self, part: OverlayPart, *, ovs: bool = True) -> Seen:
+        """Return what an overlay network is judged by; `ovs` False: without Open vSwitch."""
         spaces = [part.namespace.name] if part.namespace else []
         named = self._lines("ip", "netns", "list")
         there = {line.split()[0] for line in named if line}
         inside = [space for space in spaces if space in there]
-        bridges, ports = self._ovs()
+        bridges, ports = self._ovs() if ovs else (set[str](), dict[str, Port]())
         inner, outer = self._settings.integration_bridge, self._settings.tunnel_bridge
         return Seen(
             namespaces=there,
@@ -100,7 +127,7 @@ class _Look:
             listening={space: self._listening(space) for space in inside},
             bridges=bridges,
             ports=ports,
-            flows={name: self._flows(name) for name in (inner, outer)},
+            flows={name: self._flows(name) if ovs else () for name in (inner, outer)},
             dnsmasq=self._dnsmasq(part.server) if part.server else None,
         )
 

@@ -2,7 +2,9 @@
 
 Before anything is moved it is noted in a journal, with whether the server answered. If it did and
 afterwards doesn't, all is moved back, by this process or, if that was killed, by the next one. Only
-a server that then answers again was cut off by the move; one that doesn't has died meanwhile.
+a server that then answers again was cut off by the move; one that doesn't has died meanwhile. A
+server that was restarted just then looks as if it was cut off, so the move is tried a second time. An
+interface without addresses and routes carries nothing of the host's own: its move is to blame for nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from lessor.agent.netlink import Link
 from lessor.errors import Pending
 
 RETRY_S = 600.0  # after a host was cut off, or after failing twice
-AWAY_S = 5.0  # between looks for a server that died while an interface joined
+AWAY_S = (
+    5.0  # between looks for a server that died while an interface joined, and before a second try
+)
 POLL_S = 0.1
 TRIES = 2
 
@@ -84,7 +88,7 @@ class Uplink:
             self._undo(bridge, interface, before)
             self._remember(bridge, interface, str(error))
             raise
-        if before.reachable and not self._answers():
+        if before.reachable and before.belongings and not self._answers():
             self._undo(bridge, interface, before)
             self._blame(bridge, interface)
         self._journal.clear(bridge.name)
@@ -115,14 +119,17 @@ class Uplink:
             Pending: always.
         """
         key = (bridge.name, interface.name)
-        if self._answers():
+        if key in self._away:  # a server that died says nothing of the wire
             self._away.discard(key)
-            why, retry_s = _cut_off(*key), RETRY_S
+            self._failed.pop(key, None)
+        if self._answers():
+            why, tries = _cut_off(*key), 1
         else:
             self._away.add(key)
-            why, retry_s = _went_away(*key), AWAY_S
-        self._remember(bridge, interface, why, tries=TRIES)
-        raise Pending(why, key=bridge.name, retry_s=retry_s)
+            why, tries = _went_away(*key), TRIES
+        self._remember(bridge, interface, why, tries)
+        proved = key not in self._away and self._failed[key][0] >= TRIES
+        raise Pending(why, key=bridge.name, retry_s=RETRY_S if proved else AWAY_S)
 
     def _remember(self, bridge: Link, interface: Link, why: str, tries: int = 1) -> None:
         key = (bridge.name, interface.name)

@@ -3,13 +3,19 @@
 `view.json` is a whole view; `view.log` has, a line each, the answers merged since. An answer is on
 disk before it is acted upon. Merging is idempotent, so a crash between writing the whole and
 emptying the log changes nothing; a torn last line is an answer that was never acted upon.
+
+Where the disk refuses, the agent goes on with what it has in memory. Nothing is added to a log
+that may have a torn line then: the whole is written when there is room.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from lessor.agent import unwritten
 from lessor.agent.atomic import write_durably
 from lessor.core.view import merge
 from lessor.errors import Invalid
@@ -21,20 +27,14 @@ LEAST_LOG_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What an agent remembers: its view, and the networks it left but hasn't yet reported so.
-
-    `owed` has the revision at which each was left, by network id.
-    """
+    """What an agent remembers: its view, and the revision of the last answer in it."""
 
     view: View
-    owed: dict[str, int] = field(default_factory=dict)
+    revision: int = 0
 
     def after(self, answer: ViewAnswer) -> Kept:
         """Return what is to be remembered after an answer."""
-        view = merge(self.view, answer)
-        owed = self.owed if answer.epoch == self.view.epoch else {}
-        owed = {key: at for key, at in owed.items() if key not in answer.scopes}
-        return Kept(view=view, owed=owed | dict.fromkeys(answer.left, answer.revision))
+        return Kept(view=merge(self.view, answer), revision=answer.revision)
 
 
 class ViewStore:
@@ -64,16 +64,29 @@ class ViewStore:
 
     def append(self, answer: ViewAnswer, kept: Kept) -> None:
         """Keep an answer; `kept` is what it came to."""
-        line = encode(answer) + b"\n"
-        with self._log.open("ab") as log:
-            log.write(line)
-            size = log.tell()
         least = self._whole.stat().st_size if self._whole.exists() else 0
-        if not least or size > max(LEAST_LOG_BYTES, least):
+        if not least or unwritten.waits(self._whole) or not self._add(answer, least):
             self.save(kept)
 
+    def _add(self, answer: ViewAnswer, least: int) -> bool:
+        """Add a line to the log; False: it has outgrown the whole, or it can't be written."""
+        before = self._log.stat().st_size if self._log.exists() else 0
+        try:
+            with self._log.open("ab", buffering=0) as log:
+                line = encode(answer) + b"\n"
+                whole = log.write(line) == len(line)
+        except OSError:
+            whole = False
+        if not whole:
+            with suppress(OSError):
+                os.truncate(self._log, before)
+        return whole and before + len(line) <= max(LEAST_LOG_BYTES, least)
+
     def save(self, kept: Kept) -> None:
-        """Write the whole and empty the log."""
+        """Write the whole and empty the log, now or when there is room."""
+        unwritten.attempt(self._whole, lambda: self._write(kept))
+
+    def _write(self, kept: Kept) -> None:
         write_durably(self._whole, encode(kept))
         self._log.unlink(missing_ok=True)
 

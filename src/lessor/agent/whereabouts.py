@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from lessor.agent import unwritten
 from lessor.agent.atomic import write_durably
 from lessor.core.state import DhcpServer
 from lessor.errors import Invalid
@@ -46,6 +47,9 @@ class Whereabouts:
         if fresh == self._blocks[: len(fresh)]:
             return
         self._blocks = [*fresh, *(b for b in self._blocks if b not in fresh)][:MOST]
+        unwritten.attempt(self._file, self._write)
+
+    def _write(self) -> None:
         write_durably(self._file, encode(_Kept(self._blocks)))
 
     def network_of(self, server: str, address: IPv4Address) -> str | None:

@@ -173,13 +173,18 @@ class Access:
 
     # --- writing ----------------------------------------------------------------------------------
 
+    def signature(self, resource: Resource) -> Values:
+        """Return what the store is told of the caller beside the values."""
+        scope = self.caller.scope if self._rules is not None and resource.limited else None
+        return {} if scope is None else {"acts_for": scope}
+
     def creation(self, resource: Resource, body: Struct, values: Values) -> Values:
         """Check what a client wants to make; return its values, with the project that it will be of.
 
         Raises:
             NotFound: the caller may not see the network that it is to be on.
             Forbidden: he may not make it, or not with these attributes.
-            Invalid: it is to be of another's project.
+            Invalid: it is to be of another's project, or to share what is another project's.
         """
         if self._rules is None:
             return values
@@ -194,8 +199,35 @@ class Access:
         target = _Target(
             given | project, lambda: self._network(network_id), lambda: self._object(shared)
         )
-        self._check(f"create_{resource.singular}", resource, given, target)
-        return values
+        action = f"create_{resource.singular}"
+        try:
+            self._check(action, resource, given, target)
+        except Forbidden:
+            self._check_owned(action, resource, given, target, shared)
+            raise
+        return {**values, **self.signature(resource)}
+
+    def _check_owned(
+        self,
+        action: str,
+        resource: Resource,
+        given: Mapping[str, Any],
+        target: Target,
+        shared: Mapping[str, Any],
+    ) -> None:
+        """Raise Invalid if all that stands in the way is that a thing to be shared is another's.
+
+        Neutron answers 400 then, and 403 to whoever may share nothing or not so.
+        """
+        thing = self._object(shared)
+        if thing is None or thing.project_id == self.caller.project_id:
+            return
+        own = replace(thing, project_id=self.caller.project_id)
+        self._check(action, resource, given, _Target(target, _nothing, lambda: own))
+        noun = next(iter(shared)).removesuffix("_id").replace("_", " ")
+        raise Invalid(
+            f"{noun} {thing.id} is another project's: only that project and administrators share it"
+        )
 
     def _check_project(self, values: Values) -> None:
         if values.get("project_id", self.caller.project_id) == self.caller.project_id:

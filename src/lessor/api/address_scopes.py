@@ -25,8 +25,9 @@ RESOURCE = Resource(
             accept=version,
             show=constant(4),
             fixed="4",
+            sort=True,
         ),
-        Field(name="shared", kind=bool, on="cu", query=flag),
+        Field(name="shared", kind=bool, on="cu", query=flag, sort=True),
     ),
     doc="Subnet pools whose addresses don't overlap.",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from http import HTTPStatus
 from ipaddress import IPv4Address
 from typing import Any, TypeVar
@@ -12,29 +11,20 @@ from litestar import Litestar, Request, Response, get, post
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, RawBody
-from msgspec import Struct
 
 from lessor import wire
-from lessor.api import problems
+from lessor.api import agent_bodies, problems
 from lessor.api.notifier import Notifier
 from lessor.errors import Conflict, Invalid, NotFound, Unauthorized
-from lessor.model import LeaseBatch, MetadataFacts, Piece, Report, ViewAnswer, ViewRequest
+from lessor.model import MetadataFacts, ViewAnswer, ViewRequest
 from lessor.store.store import Store
 
 LONGEST_WAIT_S = 60.0
 LOOKS_AT_ONCE = 2  # of agents woken together: more threads would only stand in each other's way
-MAX_BODY_BYTES = 64 << 20  # a snapshot of all leases of a big host
 
 AnyRequest = Request[Any, Any, Any]
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 T = TypeVar("T")
-
-
-class PasswordBody(Struct):
-    """What a guest posted as its password, encrypted."""
-
-    instance_id: str
-    password: str
 
 
 def agents_app(store: Store, notifier: Notifier) -> Litestar:
@@ -46,27 +36,37 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         bearer = token.strip() if scheme.lower() == "bearer" else ""
         host = await asyncio.to_thread(store.authenticate, bearer) if bearer else None
         if host is None:
-            raise Unauthorized("the token is missing or wrong; `lessor host add NAME` makes one")
-        request.state.host = host
+            raise _stranger()
+        request.state.host, request.state.token = host, bearer
 
     looking = asyncio.Semaphore(LOOKS_AT_ONCE)
 
-    @post("/agent/v1/view", status_code=200)
+    @post("/agent/v1/view", status_code=200, request_max_body_size=agent_bodies.VIEW_BYTES)
     async def view(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Answer with what concerns the host and is new to it; wait for it if asked to."""
-        asked = wire.decode(body, ViewRequest)
-        return await _poll(store, notifier, looking, request.state.host, asked)
+        who = request.state.host, request.state.token
+        return await _poll(store, notifier, looking, who, body)
 
-    @post("/agent/v1/report", status_code=200, sync_to_thread=True)
+    @post(
+        "/agent/v1/report",
+        status_code=200,
+        sync_to_thread=True,
+        request_max_body_size=agent_bodies.REPORT_BYTES,
+    )
     def report(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Take a heartbeat with all that changed."""
-        store.report(request.state.host, wire.decode(body, Report))
+        store.report(request.state.host, agent_bodies.report(body))
         return _json({})
 
-    @post("/agent/v1/tours/{key:str}", status_code=204, sync_to_thread=True)
+    @post(
+        "/agent/v1/tours/{key:str}",
+        status_code=204,
+        sync_to_thread=True,
+        request_max_body_size=agent_bodies.TOUR_BYTES,
+    )
     def tour(request: AnyRequest, key: FromPath[str], body: RawBody) -> None:
         """Take what a host says of a network."""
-        store.answer_tour(request.state.host, key, wire.decode(body, list[Piece]))
+        store.answer_tour(request.state.host, key, agent_bodies.pieces(body))
 
     @get("/agent/v1/metadata", sync_to_thread=True)
     def metadata(
@@ -78,11 +78,17 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         found = _facts(store, request.state.host, network or [], address)
         return _json(found)
 
-    @post("/agent/v1/password", status_code=204, sync_to_thread=True)
-    def password(body: RawBody) -> None:
-        """Keep a guest's password: once."""
-        posted = wire.decode(body, PasswordBody)
-        if not store.set_password(posted.instance_id, posted.password):
+    @post(
+        "/agent/v1/password",
+        status_code=204,
+        sync_to_thread=True,
+        request_max_body_size=agent_bodies.PASSWORD_BYTES,
+    )
+    def password(request: AnyRequest, body: RawBody) -> None:
+        """Keep the password of a guest of this host: once."""
+        posted = agent_bodies.password(body)
+        host = request.state.host
+        if not store.set_password(host, posted.instance_id, posted.password):
             raise Conflict(f"instance {posted.instance_id} has a password already")
 
     @get("/agent/v1/ping", sync_to_thread=True)
@@ -91,24 +97,52 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         return _json({"host": request.state.host, "epoch": store.epoch})
 
     return Litestar(
-        route_handlers=[view, report, tour, *_leases(store), metadata, password, ping],
+        route_handlers=[
+            view,
+            report,
+            tour,
+            _holdings(store),
+            *_leases(store),
+            metadata,
+            password,
+            ping,
+        ],
         guards=[known],
         openapi_config=None,
         exception_handlers=problems.HANDLERS,
-        request_max_body_size=MAX_BODY_BYTES,
+        request_class=problems.JsonRequest,
+        request_max_body_size=agent_bodies.PASSWORD_BYTES,  # of whatever says nothing else
         logging_config=None,
         debug=False,
     )
 
 
+def _holdings(store: Store) -> BaseRouteHandler:
+    @post(
+        "/agent/v1/holdings",
+        status_code=200,
+        sync_to_thread=True,
+        request_max_body_size=agent_bodies.HOLDINGS_BYTES,
+    )
+    def holdings(request: AnyRequest, body: RawBody) -> Response[bytes]:
+        """Take what is in use on a host that meets a new epoch."""
+        taken = store.hold(request.state.host, agent_bodies.holdings(body))
+        return _json({"taken": taken})
+
+    return holdings
+
+
 def _leases(store: Store) -> list[BaseRouteHandler]:
     """Return the routes of leases: two methods of one path, so in threads by hand (see `routes`)."""
 
-    @post("/agent/v1/leases", status_code=200)
+    @post("/agent/v1/leases", status_code=200, request_max_body_size=agent_bodies.LEASE_BYTES)
     async def leases(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Take lease events; the answer says up to which one they are in the store."""
-        batch = wire.decode(body, LeaseBatch)
-        last = await asyncio.to_thread(store.apply_leases, request.state.host, batch)
+
+        def apply() -> int:
+            return store.apply_leases(request.state.host, agent_bodies.leases(body))
+
+        last = await asyncio.to_thread(apply)
         return _json({"last_seq": last})
 
     @get("/agent/v1/leases")
@@ -120,33 +154,52 @@ def _leases(store: Store) -> list[BaseRouteHandler]:
 
 
 async def _poll(
-    store: Store, notifier: Notifier, looking: asyncio.Semaphore, host: str, asked: ViewRequest
+    store: Store,
+    notifier: Notifier,
+    looking: asyncio.Semaphore,
+    who: tuple[str, str],
+    body: bytes,
 ) -> Response[bytes]:
     """Answer as soon as there is something, or with nothing when the wait is over.
 
-    The waiter is there before the first look, so no change falls between look and wait.
+    The waiter is there before the first look, so no change falls between look and wait. The body is
+    read in the thread of the first look: another thread's turn may take 5 ms of each of a host's polls.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + min(max(asked.wait_s, 0.0), LONGEST_WAIT_S)
-    with notifier.waiting(host) as changed:
+    came = loop.time()
+    asked: ViewRequest | bytes = body
+    with notifier.waiting(who[0]) as changed:
         while True:
             changed.clear()
             async with looking:
-                answer, text = await asyncio.to_thread(_look, store.view, host, asked)
-            left = deadline - loop.time()
+                found = await asyncio.to_thread(_look, store, who, asked)
+            asked, answer, text = found
+            left = came + min(max(asked.wait_s, 0.0), LONGEST_WAIT_S) - loop.time()
             if _tells(answer, asked) or left <= 0 or notifier.closed:
                 return Response(text, media_type="application/json")
             try:
                 await asyncio.wait_for(changed.wait(), left)
             except TimeoutError:
-                deadline = loop.time()
+                came = float("-inf")  # one more look, and it is over
+
+
+def _stranger() -> Unauthorized:
+    return Unauthorized(
+        "the token is missing or wrong; `lessor host add NAME` makes one, `lessor host token NAME` "
+        "another one"
+    )
 
 
 def _look(
-    view: Callable[[str, ViewRequest], ViewAnswer], host: str, asked: ViewRequest
-) -> tuple[ViewAnswer, bytes]:
-    answer = view(host, asked)
-    return answer, wire.encode(answer)
+    store: Store, who: tuple[str, str], asked: ViewRequest | bytes
+) -> tuple[ViewRequest, ViewAnswer, bytes]:
+    """Return what there is for a host; its token may have ended while it waited."""
+    host, token = who
+    wanted = agent_bodies.view(asked) if isinstance(asked, bytes) else asked
+    if store.authenticate(token) != host:
+        raise _stranger()
+    answer = store.view(host, wanted)
+    return wanted, answer, wire.encode(answer)
 
 
 def _tells(answer: ViewAnswer, asked: ViewRequest) -> bool:

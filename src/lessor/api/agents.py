@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from litestar.handlers import HTTPRouteHandler
 
-from lessor.api.fields import Field, LongText, Resource, constant, flag, text
+from lessor.api.fields import Field, LongText, Resource, constant, flag, text, utc
 from lessor.api.routes import Calls, routes
 from lessor.errors import NotFound
 from lessor.model import Host
@@ -17,7 +16,21 @@ from lessor.store.query import Query
 from lessor.store.store import Store
 from lessor.store.values import HostValues
 
-KIND, BINARY = "DHCP agent", "lessor-agent"
+BINARY = "lessor-agent"
+# By `Host.role`: only network hosts can be given DHCP servers of vxlan networks, so clients that
+# look for DHCP agents to put some on must find no others. Topics are those of Neutron's agents.
+KINDS = {"dhcp": "DHCP agent", "switch": "Open vSwitch agent", "bridge": "Linux bridge agent"}
+TOPICS = {True: "dhcp_agent", False: "N/A"}
+
+
+def role(kind: str) -> tuple[str, object]:
+    """Read a filter of agents' types: one of a type that we have none of finds none."""
+    return "role", next((ours for ours, name in KINDS.items() if name == kind), "")
+
+
+def topic(value: str) -> tuple[str, object]:
+    """Read a filter of agents' topics, in the same way."""
+    return "network_host", next((has for has, name in TOPICS.items() if name == value), None)
 
 
 def _time(key: str) -> Any:
@@ -27,7 +40,7 @@ def _time(key: str) -> Any:
         seconds = getattr(row, key)
         if seconds is None:
             return None
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        return utc(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
     return show
 
@@ -47,9 +60,15 @@ RESOURCE = Resource(
     "agents",
     (
         Field(name="id", query=text),
-        Field(name="agent_type", show=constant(KIND), fixed=KIND),
+        Field(
+            name="agent_type",
+            attr="role",
+            show=lambda row, _: KINDS[row.role],
+            query=role,
+            sort=True,
+        ),
         Field(name="binary", show=constant(BINARY), fixed=BINARY),
-        Field(name="topic", show=constant("dhcp_agent")),
+        Field(name="topic", show=lambda row, _: TOPICS[row.network_host], query=topic),
         Field(name="host", attr="name", query=text, sort=True),
         Field(name="admin_state_up", kind=bool, on="u", query=flag),
         Field(name="alive", kind=bool, query=flag),

@@ -9,6 +9,7 @@ from litestar import Litestar, Response, get
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
 from lessor.api import (
@@ -17,6 +18,7 @@ from lessor.api import (
     agents,
     auto_allocated,
     availability,
+    browsers,
     dhcp_agents,
     extensions,
     hosts,
@@ -24,6 +26,7 @@ from lessor.api import (
     instances,
     leases,
     networks,
+    nul,
     portbindings,
     ports,
     problems,
@@ -35,6 +38,7 @@ from lessor.api import (
     zones,
 )
 from lessor.api.access import Access, guard
+from lessor.api.apipage import ApiPage
 from lessor.api.authentication import authentication
 from lessor.api.caller import Caller, identified
 from lessor.api.metrics import CONTENT_TYPE, Metrics
@@ -47,6 +51,7 @@ OPENAPI = OpenAPIConfig(
     version="2.0",
     description="OpenStack Networking v2.0 for DHCP networks, and Lessor's own resources.",
     path="/schema",
+    render_plugins=(ApiPage(), JsonRenderPlugin()),
 )
 
 
@@ -96,12 +101,14 @@ def users_app(store: Store, settings: ServerSettings) -> ASGIApp:
         state=State({"access": access}),
         openapi_config=OPENAPI,
         exception_handlers=problems.HANDLERS,
+        request_class=problems.JsonRequest,
         request_max_body_size=settings.max_body_bytes,
         logging_config=None,
         pdb_on_exception=False,
         debug=False,
     )
-    return metrics.around(identified(app, authenticate))
+    inner = identified(nul.refused_in_queries(app), authenticate)
+    return metrics.around(browsers.guarded(inner, browsers.names_of(settings)))
 
 
 def _health(store: Store, metrics: Metrics) -> list[HTTPRouteHandler]:

@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from lessor.api import nul
 from lessor.api.fields import Field, Resource
 from lessor.errors import Invalid
 
 Values = dict[str, Any]
+MOST_ITEMS = 1000  # of one request: it is one transaction, and others' writes wait for it
 
 
 class Link(Struct):
@@ -22,13 +24,13 @@ class Link(Struct):
 
 
 def create_body(resource: Resource) -> type[Struct]:
-    """Return the type of a POST's body: one, wrapped in its name, or several."""
-    struct: Any = resource.create_struct
+    """Return the type of a POST's body: one, wrapped in its name, or several, wrapped or not."""
+    struct, item = resource.create_struct, resource.item_struct
     return msgspec.defstruct(
         f"{struct.__name__}Body",
         [
             (resource.singular, struct | UnsetType, UNSET),
-            (resource.plural, list[struct] | UnsetType, UNSET),
+            (resource.plural, list[item] | UnsetType, UNSET),  # type: ignore[valid-type]  # made at run time
         ],
         forbid_unknown_fields=True,
     )
@@ -67,7 +69,8 @@ def given(resource: Resource, body: Struct) -> tuple[list[Struct], bool]:
     """Return what a POST's body asks for, and whether it came as a list.
 
     Raises:
-        Invalid: there is neither one nor a list, or both, or the list is empty.
+        Invalid: there is neither one nor a list, or both, the list is empty or too long, or one in
+            it lacks what is required.
     """
     one, many = (getattr(body, name) for name in (resource.singular, resource.plural))
     if (one is UNSET) == (many is UNSET):
@@ -77,7 +80,34 @@ def given(resource: Resource, body: Struct) -> tuple[list[Struct], bool]:
         )
     if many == []:
         raise Invalid(f"'{resource.plural}' is empty; give at least one", type_="HTTPBadRequest")
-    return ([one], False) if many is UNSET else (many, True)
+    if many is not UNSET and len(many) > MOST_ITEMS:
+        raise Invalid(
+            f"'{resource.plural}' has {len(many)} items; a request makes at most {MOST_ITEMS}: "
+            "send several",
+            type_="HTTPBadRequest",
+        )
+    if many is UNSET:
+        return [one], False
+    return [_item(resource, item, f"{resource.plural}[{n}]") for n, item in enumerate(many)], True
+
+
+def _item(resource: Resource, item: Struct, where: str) -> Struct:
+    """Return one of several; clients send them wrapped in their name, too, as Neutron takes them."""
+    given = {name for name in item.__struct_fields__ if getattr(item, name) is not UNSET}
+    if resource.wraps and resource.singular in given:
+        if len(given) > 1:
+            raise Invalid(
+                f"{where} has '{resource.singular}' and attributes beside it; give one of both",
+                type_="HTTPBadRequest",
+            )
+        wrapped: Struct = getattr(item, resource.singular)
+        return wrapped
+    missing = [
+        f.name for f in resource.fields if f.required and "c" in f.on and f.python not in given
+    ]
+    if missing:
+        raise Invalid(f"{missing[0]} is required in {where}", type_="HTTPBadRequest")
+    return item
 
 
 def values(resource: Resource, struct: Struct) -> Values:
@@ -91,6 +121,7 @@ def values(resource: Resource, struct: Struct) -> Values:
         value = getattr(struct, field.python, UNSET)
         if value is UNSET:
             continue
+        nul.check(field.name, value)
         value = _accepted(field, value)
         if field.said_only:
             continue

@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from lessor.api.problems import answer_of
+from lessor.api.problems import answer_of, send_json
 from lessor.errors import LessorError, Unauthorized
 
 # versions and health: asked before anybody logs in
@@ -49,6 +48,8 @@ class Caller:
 
 ANYBODY = Caller("anybody", is_admin=True)  # auth_strategy=noauth
 
+_CREDENTIALS = (b"authorization", b"x-auth-token")
+
 Headers = Mapping[bytes, bytes]
 Known = Callable[[str, str, Iterable[str]], Caller]  # of user, project and roles
 
@@ -84,6 +85,7 @@ def identified(app: ASGIApp, authenticate: Authenticator | None) -> ASGIApp:
         caller = ANYBODY
         if authenticate is not None and scope["path"] not in OPEN_PATHS:
             try:
+                _check_credentials(scope["headers"])
                 caller = await authenticate(dict(scope["headers"]), scope)
             except LessorError as error:
                 await _refuse(send, error, authenticate.challenge)
@@ -94,11 +96,16 @@ def identified(app: ASGIApp, authenticate: Authenticator | None) -> ASGIApp:
     return admitted
 
 
+def _check_credentials(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raise Unauthorized for two: a proxy may have looked at the other one (RFC 9110, section 5.3)."""
+    names = [name.lower() for name, _ in headers]
+    for name in _CREDENTIALS:
+        if names.count(name) > 1:
+            raise Unauthorized(f"the header {name.decode().title()} is there twice; send it once")
+
+
 async def _refuse(send: Send, error: LessorError, challenge: str) -> None:
     status, body = answer_of(error)
-    headers = [(b"content-type", b"application/json")]
-    if isinstance(error, Unauthorized):
-        headers.append((b"www-authenticate", challenge.encode("latin-1")))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    content = msgspec.json.encode(body)
-    await send({"type": "http.response.body", "body": content, "more_body": False})
+    known = isinstance(error, Unauthorized)
+    headers = [(b"www-authenticate", challenge.encode("latin-1"))] if known else []
+    await send_json(send, status, body, headers)

@@ -89,18 +89,24 @@ KNOWN: Mapping[str, tuple[str, str]] = {
         "Tags can be given at creation",
     ),
 }
-NOUNS = (
-    "networks",
-    "subnets",
-    "subnetpools",
-    "address-scopes",
-    "ports",
-    "agents",
-    "rbac-policies",
-    "availability_zones",
-    "extensions",
-)
-OWN_NOUNS = ("leases", "addresses", "instances", "hosts")
+# Where lists are, by the name of what is in them.
+COLLECTIONS: Mapping[str, str] = {
+    "network": "networks",
+    "subnet": "subnets",
+    "subnetpool": "subnetpools",
+    "address_scope": "address-scopes",
+    "port": "ports",
+    "agent": "agents",
+    "rbac_policy": "rbac-policies",
+    "quota": "quotas",
+    "availability_zone": "availability_zones",
+    "network_ip_availability": "network-ip-availabilities",
+    "extension": "extensions",
+    "lease": "leases",
+    "address": "addresses",
+    "instance": "instances",
+    "host": "hosts",
+}
 
 AnyRequest = Request[Any, Any, Any]
 ANYBODY = {"rule": None}
@@ -145,11 +151,11 @@ def list_resources(request: AnyRequest) -> dict[str, list[dict[str, Any]]]:
     return {
         "resources": [
             {
-                "name": noun.removesuffix("es") if noun == "addresses" else noun.removesuffix("s"),
-                "collection": noun,
-                "links": [{"rel": "self", "href": f"{base}/{noun}"}],
+                "name": name,
+                "collection": collection,
+                "links": [{"rel": "self", "href": f"{base}/{collection}"}],
             }
-            for noun in (*NOUNS, *OWN_NOUNS)
+            for name, collection in COLLECTIONS.items()
         ]
     }
 

@@ -9,17 +9,22 @@ resources: the structs that requests are checked with and the OpenAPI page is ma
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lessor.errors import Invalid
+from lessor.model import LATEST
+
+EARLIEST = -62135596800.0  # the first time that is a date: the year 1
 
 Name = Annotated[str, Meta(max_length=255)]
 LongText = Annotated[str, Meta(max_length=255)]
@@ -78,6 +83,7 @@ class Resource:
     fields: tuple[Field, ...]
     doc: str = ""
     title: str = ""  # on the OpenAPI page, where another resource has the same noun
+    limited: bool = False  # the store has rules for who acts for one project: values say which
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
@@ -98,6 +104,30 @@ class Resource:
     def create_struct(self) -> type[Struct]:
         """What a client may send to make one."""
         return self._struct("Create", "c", forbid=True)
+
+    @cached_property
+    def item_struct(self) -> type[Struct]:
+        """What a client may send among several to make: one as it is, or wrapped in its name.
+
+        Which of its fields are required is looked at afterwards (`bodies.given`).
+        """
+        fields: list[Any] = [
+            (f.python, f.kind | UnsetType, UNSET) for f in self.fields if "c" in f.on
+        ]
+        if self.wraps:
+            fields.append((self.singular, self.create_struct | UnsetType, UNSET))
+        return msgspec.defstruct(
+            self._title + "Item",
+            fields,
+            rename={field.python: field.name for field in self.fields},
+            forbid_unknown_fields=True,
+            kw_only=True,
+        )
+
+    @property
+    def wraps(self) -> bool:
+        """Whether one among several may be wrapped: its name must be no field's."""
+        return self.singular not in self.by_name
 
     @cached_property
     def update_struct(self) -> type[Struct]:
@@ -156,7 +186,9 @@ def constant(value: Any) -> Callable[[Any, Any], Any]:
     return lambda _row, _facts: value
 
 
-def unset(name: str, value: Any, kind: Any, why: str = "leave it out") -> Field:
+def unset(
+    name: str, value: Any, kind: Any, why: str = "leave it out", *, sort: bool = False
+) -> Field:
     """Return a field that always has one value, which a client may repeat and not change.
 
     Clients say what they leave alone, too: "router:external": false. That is no reason to refuse.
@@ -176,6 +208,7 @@ def unset(name: str, value: Any, kind: Any, why: str = "leave it out") -> Field:
         show=constant(value),
         fixed=says,
         said_only=True,
+        sort=sort,
     )
 
 
@@ -192,9 +225,29 @@ def iso_time(seconds: float | None) -> str | None:
     """Write a time as text, in UTC; None stays None."""
     if seconds is None:
         return None
-    return (
-        datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")[: -len("+00:00")] + "Z"
-    )
+    return utc(seconds).isoformat(timespec="seconds")[: -len("+00:00")] + "Z"
+
+
+def utc(seconds: float) -> datetime:
+    """Return a time as a date; beyond the calendar, where no answer may fail, as its first or last."""
+    return datetime.fromtimestamp(min(max(seconds, EARLIEST), LATEST), UTC)
+
+
+# --- how values are read ---------------------------------------------------------------------------
+
+
+def uuid(value: str | None) -> str | None:
+    """Read the id of something else, as it is; None stays None.
+
+    Raises:
+        Invalid: nothing has such an id.
+    """
+    try:
+        if value is not None:
+            UUID(value)
+    except ValueError:
+        raise Invalid(f"{value!r} is not a UUID") from None
+    return value
 
 
 # --- how the text of a filter is read -------------------------------------------------------------
@@ -226,7 +279,7 @@ def tag_list(given: list[str]) -> tuple[str, ...]:
     Raises:
         Invalid: one is given twice.
     """
-    if twice := sorted({tag for tag in given if given.count(tag) > 1}):
+    if twice := sorted(tag for tag, times in Counter(given).items() if times > 1):
         raise Invalid(f"tag {twice[0]!r} is given twice")
     return tuple(given)
 

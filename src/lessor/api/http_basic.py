@@ -12,6 +12,7 @@ import base64
 import binascii
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +26,7 @@ from lessor.errors import ConfigError, Unauthorized, Unavailable
 
 LONGEST = 72  # bytes of a password that bcrypt looks at; htpasswd cuts there too
 BCRYPT = re.compile(r"\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}")
+USUAL_COST = 5  # of htpasswd -B
 T = TypeVar("T")
 Stamp = tuple[int, int, int]
 User = tuple[bytes, Caller]  # hash, and who he is
@@ -49,16 +51,15 @@ class HttpBasic:
         self._files = (users, roles)
         self._make = known
         self._remembered = Remembered(longest_s)
-        # What an unknown name's password is compared with, so that the time doesn't tell.
-        self._nobody = bcrypt.hashpw(b"", bcrypt.gensalt(10))
         self._stamps = self._stamp()
         self._users = self._read()
+        self._nobody = _hash_of_nobody(self._users)
 
     async def __call__(self, headers: Headers, scope: Scope) -> Caller:
         """Return who calls; see `Authenticator`."""
-        del scope
         if self._stamps != (stamps := self._stamp()):
             self._users, self._stamps = self._reread(), stamps
+            self._nobody = await asyncio.to_thread(_hash_of_nobody, self._users)
             self._remembered.forget()
         credential = _credential(headers.get(b"authorization", b""))
         users = self._users
@@ -66,7 +67,9 @@ class HttpBasic:
         async def verify() -> tuple[Caller, float]:
             return await asyncio.to_thread(self._verified, users, credential), float("inf")
 
-        return await self._remembered.caller(credential, verify)
+        name = credential.partition(b":")[0]
+        line = (scope["client"] or ("",))[0], name
+        return await self._remembered.caller(credential, verify, line, is_known=name in users)
 
     def _verified(self, users: Mapping[bytes, User], credential: bytes) -> Caller:
         name, _, password = credential.partition(b":")
@@ -92,6 +95,16 @@ class HttpBasic:
             project, its = of_users.get(name, ("", ())) if roles else ("", ("admin",))
             found[name.encode()] = (hashed.encode(), self._make(name, project, its))
         return found
+
+
+def _hash_of_nobody(users: Mapping[bytes, User]) -> bytes:
+    """Return what an unknown name's password is compared with, so that the time doesn't tell.
+
+    Its cost is the one that most of the file's hashes have.
+    """
+    costs = Counter(int(hashed[4:6]) for hashed, _ in users.values())
+    usual = costs.most_common(1)[0][0] if costs else USUAL_COST
+    return bcrypt.hashpw(b"", bcrypt.gensalt(usual))
 
 
 def _credential(header: bytes) -> bytes:

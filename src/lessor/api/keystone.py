@@ -81,7 +81,8 @@ class Keystone:
         async def verify() -> tuple[Caller, float]:
             return await asyncio.to_thread(self._verified, token, service, asked)
 
-        return await self._remembered.caller(token + b"\n" + service, verify)
+        line = (asked["client"] or ("",))[0]
+        return await self._remembered.caller(token + b"\n" + service, verify, (line, token))
 
     def _verified(
         self, token: bytes, service: bytes, asked: Mapping[str, Any]

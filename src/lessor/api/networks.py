@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from lessor.api import tags
 from lessor.api.bodies import Values
@@ -24,6 +24,7 @@ from lessor.api.fields import (
     Resource,
     constant,
     flag,
+    iso_time,
     number_or_none,
     text,
     text_or_none,
@@ -32,15 +33,16 @@ from lessor.api.fields import (
 from lessor.api.names import domain
 from lessor.api.routes import Calls, routes
 from lessor.errors import Invalid
-from lessor.model import Network
+from lessor.model import DhcpMove, Network
 from lessor.settings import FlatMapping, ServerSettings
 from lessor.store.store import Store
+from lessor.store.troubles import Troubles
 
 NO_ROUTERS = (
     "there are no routers, so no network leads out by one: VMs of a flat network reach the outside "
     "by their gateway. Leave it out"
 )
-Mtu = Annotated[int, Meta(ge=68, le=65535)]  # RFC 791: the least that IPv4 allows
+Mtu = Annotated[int, Meta(ge=0, le=65535)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Facts:
     scopes: Mapping[str, str]
     zones: Mapping[str, Sequence[str]]
     mappings: Mapping[str | None, FlatMapping]
+    troubles: Troubles
 
     def bridge(self, network: Network) -> str | None:
         """Return the bridge that the network is on every host."""
@@ -61,6 +64,24 @@ class Facts:
         """Return the interface that joins the network's bridges."""
         mapping = self.mappings.get(network.physical_network)
         return mapping.interface if mapping else None
+
+
+class MoveBody(Struct):
+    """A DHCP server that was moved from a host that could not serve."""
+
+    source: str
+    target: str
+    reason: str
+    moved_at: str
+
+
+def _move(move: DhcpMove) -> dict[str, str | None]:
+    return {
+        "source": move.source,
+        "target": move.target,
+        "reason": move.reason,
+        "moved_at": iso_time(move.moved_at),
+    }
 
 
 RESOURCE = Resource(
@@ -128,6 +149,15 @@ RESOURCE = Resource(
             show=lambda row, facts: facts.bridge(row),
         ),
         Field(
+            name="lessor:pending",
+            show=lambda row, facts: facts.troubles.of_network(row.id),
+        ),
+        Field(
+            name="lessor:dhcp_moves",
+            kind=list[MoveBody],
+            show=lambda row, facts: [_move(m) for m in facts.troubles.moves.get(row.id, ())],
+        ),
+        Field(
             name="lessor:bridge_interface",
             kind=str | None,
             show=lambda row, facts: facts.interface(row),
@@ -136,6 +166,7 @@ RESOURCE = Resource(
         *TIMES,
     ),
     doc="A broadcast domain that virtual machines are plugged into.",
+    limited=True,
 )
 
 
@@ -147,6 +178,7 @@ def facts(store: Store, settings: ServerSettings, rows: Sequence[Network]) -> Fa
         store.scopes_of_networks([row.id for row in rows]),
         store.zones_of([row.id for row in rows]),
         {mapping.physical_network: mapping for mapping in settings.flat_mappings},
+        store.troubles(),
     )
 
 

@@ -63,15 +63,9 @@ def _paging(resource: Resource) -> list[Parameter]:
     turns = Schema(
         type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.STRING, enum=["asc", "desc"])
     )
-    names = Schema(
-        type=OpenAPIType.ARRAY,
-        items=Schema(
-            type=OpenAPIType.STRING, enum=[f.name for f in resource.fields if not f.write_only]
-        ),
-    )
     count = Schema(type=OpenAPIType.INTEGER, minimum=0)
     described = (
-        ("fields", names, "show only these fields"),
+        ("fields", _TEXTS, "show only these fields; names that no field has count for nothing"),
         ("sort_key", keys, "sort by this; several: in turn"),
         ("sort_dir", turns, "one for each sort_key"),
         ("limit", count, "rows of a page; 0 is all"),

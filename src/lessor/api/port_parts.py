@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from lessor.api.fields import address, mac
+from lessor.api.fields import address, mac, uuid
 from lessor.errors import Invalid
 from lessor.model import AddressPair, DhcpOption, Port
 from lessor.store.values import FixedIpRequest
@@ -40,7 +40,7 @@ def fixed_ips(given: list[FixedIpBody]) -> tuple[FixedIpRequest, ...]:
     """Read the addresses that a port wants."""
     return tuple(
         FixedIpRequest(
-            None if fixed.subnet_id is UNSET else fixed.subnet_id,
+            None if fixed.subnet_id is UNSET else uuid(fixed.subnet_id),
             None if fixed.ip_address is UNSET else address(fixed.ip_address),
         )
         for fixed in given

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,9 @@ from msgspec import Struct
 
 from lessor.api import bodies
 from lessor.api import ports as ports_api
-from lessor.api.fields import Field, Name, Resource
-from lessor.api.routes import Answer, json_body, route, typed
+from lessor.api.fields import Field, Name, Resource, text
+from lessor.api.queries import asked
+from lessor.api.routes import Answer, AnyRequest, json_body, route, typed
 from lessor.settings import ServerSettings
 from lessor.store.portbindings import Binding
 from lessor.store.store import Store
@@ -24,15 +25,21 @@ RESOURCE = Resource(
     "binding",
     "bindings",
     (
-        Field(name="host", kind=Name, on="c", required=True),
-        Field(name="status", show=lambda row, _: "ACTIVE" if row.active else "INACTIVE"),
-        Field(name="vif_type", show=lambda row, facts: facts[row.host]["binding:vif_type"]),
+        Field(name="host", kind=Name, on="c", required=True, query=text),
+        Field(
+            name="status", show=lambda row, _: "ACTIVE" if row.active else "INACTIVE", query=text
+        ),
+        Field(
+            name="vif_type",
+            show=lambda row, facts: facts[row.host]["binding:vif_type"],
+            query=text,
+        ),
         Field(
             name="vif_details",
             kind=dict[str, Any],
             show=lambda row, facts: facts[row.host]["binding:vif_details"],
         ),
-        Field(name="vnic_type", on="cu", accept=ports_api.normal),
+        Field(name="vnic_type", on="cu", accept=ports_api.normal, query=text),
         Field(
             name="profile",
             kind=dict[str, Any] | None,
@@ -43,6 +50,10 @@ RESOURCE = Resource(
     ),
     doc="A host that a port is bound to, or prepared for.",
 )
+
+
+def _cut(row: Answer, only: Collection[str]) -> Answer:
+    return {name: value for name, value in row.items() if not only or name in only}
 
 
 def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
@@ -66,8 +77,15 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
         hosts = [row.host for row in rows]
         return bodies.shown(RESOURCE, rows, dict(zip(hosts, shown, strict=True)))
 
-    def of_port(key: str) -> Answer:
-        return {"bindings": rendered(key, store.port_bindings(key))}
+    def of_port(key: str, request: AnyRequest) -> Answer:
+        wanted = asked(RESOURCE, list(request.query_params.multi_items()))
+        filters, only = wanted.query.filters.items(), wanted.only
+        found = [
+            row
+            for row in rendered(key, store.port_bindings(key))
+            if all(row[name] in values for name, values in filters)
+        ]
+        return {"bindings": [_cut(row, only) for row in found]}
 
     def of_host(key: str, host: str) -> Answer:
         return {"binding": rendered(key, [store.port_binding(key, host)])[0]}
@@ -93,7 +111,12 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
     made = {"data": json_body(bodies.single_body(RESOURCE))}
     changed = {"data": json_body(bodies.update_body(RESOURCE))}
     listed = msgspec.defstruct("BindingList", [("bindings", list[RESOURCE.show_struct])])  # type: ignore[name-defined]  # made at run time
-    typed("list_bindings", "List the bindings of a port.", of_port, **this | {"return": listed})
+    typed(
+        "list_bindings",
+        "List the bindings of a port.",
+        of_port,
+        **this | {"request": AnyRequest, "return": listed},
+    )
     typed("show_binding", "Show a port's binding to a host.", of_host, **that | shown)
     typed("create_binding", "Prepare a port for a further host.", create, **this | made | shown)
     typed("update_binding", "Change an inactive binding.", update, **that | changed | shown)

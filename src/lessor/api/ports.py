@@ -27,6 +27,7 @@ from lessor.api.fields import (
     text,
     text_or_none,
     unset,
+    uuid,
 )
 from lessor.api.port_parts import (
     DhcpOptionBody,
@@ -41,12 +42,15 @@ from lessor.api.port_parts import (
     show_pairs,
 )
 from lessor.api.routes import Calls, routes
+from lessor.core.naming import hostname
+from lessor.core.vmport import tap_mac, tap_name
 from lessor.errors import Invalid, NotFound
 from lessor.model import Network, Port
 from lessor.settings import ServerSettings
 from lessor.store.query import Query
 from lessor.store.rows import packed
 from lessor.store.store import Store
+from lessor.store.troubles import Troubles
 from lessor.store.values import PortValues
 
 
@@ -60,18 +64,22 @@ class Facts:
     integration_bridge: str = "br-int"
     datapath_type: str = "system"
     datapaths: Mapping[str, str] = field(default_factory=dict)  # of hosts that say it
+    troubles: Troubles = field(default_factory=Troubles)
 
     def vif_type(self, port: Port) -> str:
-        """Return what kind of bridge a hypervisor plugs the port into."""
+        """Return how Nova plugs the port: its libvirt driver makes a tap, os-vif a port of br-int.
+
+        A "bridge" is what Nova 34 plugs no more; every older one makes a tap as well.
+        """
         network = self.networks.get(port.network_id)
         if port.binding_host is None:
             return "unbound"
         if port.binding_failed:
             return "binding_failed"
-        return "ovs" if network and network.network_type == "vxlan" else "bridge"
+        return "ovs" if network and network.network_type == "vxlan" else "tap"
 
     def vif_details(self, port: Port) -> dict[str, Any]:
-        """Return what a hypervisor plugs the port with (os-vif's names)."""
+        """Return what a hypervisor plugs the port with (Nova's and os-vif's names)."""
         network = self.networks.get(port.network_id)
         if port.binding_host is None or port.binding_failed or network is None:
             return {}
@@ -80,24 +88,26 @@ class Facts:
                 "bridge_name": self.integration_bridge,
                 "datapath_type": self.datapaths.get(port.binding_host, self.datapath_type),
                 "ovs_hybrid_plug": False,
+                "ovs_create_tap": True,  # os-vif makes it: it is there before QEMU (live migration)
                 "port_filter": True,
                 "connectivity": "l2",
-                "tap_name": f"tap{port.id[:11]}",
+                "tap_name": tap_name(port.id),
             }
         return {
             "bridge_name": self.bridges.get(network.physical_network),
             "port_filter": True,
             "connectivity": "l2",
-            "tap_name": f"tap{port.id[:11]}",
+            "tap_name": tap_name(port.id),
+            "mac_address": tap_mac(port.id),  # of the tap, not the VM's
         }
 
     def dns_assignment(self, port: Port) -> list[dict[str, str]]:
         """Return the names by which DNS knows the port's addresses (Neutron's dns-integration)."""
         network = self.networks.get(port.network_id)
-        domain = (network.dns_domain if network else "") or self.domain
+        domain = (network.dns_domain.rstrip(".") if network else "") or self.domain
         found = []
         for fixed in port.fixed_ips:
-            name = port.dns_name or f"host-{fixed.address}".replace(".", "-")
+            name = hostname(port, fixed.address)
             fqdn = f"{name}.{domain}." if domain else f"{name}."
             found.append({"hostname": name, "ip_address": str(fixed.address), "fqdn": fqdn})
         return found
@@ -108,14 +118,15 @@ NOTHING = ("resource_request", "device_profile", "numa_affinity_policy", "data_p
 MOST_PROFILE = 4095  # characters; Neutron's column
 
 
-def _pending(port: Port) -> str:
-    if not port.binding_failed:
-        return port.pending
+def _pending(port: Port, troubles: Troubles) -> str:
     words = (
         f"host {port.binding_host} had no live agent, or lacked the network, "
         "when the port was bound to it"
     )
-    return f"{words}; {port.pending}" if port.pending else words
+    network = troubles.of_port(port)
+    stray = troubles.ports.get(port.id, "")
+    parts = [words if port.binding_failed else "", port.pending, stray]
+    return "; ".join(filter(None, [*parts, network and f"its network: {network}"]))
 
 
 def _host(value: str | None) -> str | None:
@@ -174,10 +185,14 @@ RESOURCE = Resource(
         NAME,
         *PROJECT,
         DESCRIPTION,
-        Field(name="network_id", on="c", required=True, query=text, sort=True),
+        Field(name="network_id", on="c", required=True, accept=uuid, query=text, sort=True),
         Field(name="admin_state_up", kind=bool, on="cu", query=flag, sort=True),
         Field(name="status", query=text, sort=True),
-        Field(name="lessor:pending", attr="pending", show=lambda row, _: _pending(row)),
+        Field(
+            name="lessor:pending",
+            attr="pending",
+            show=lambda row, facts: _pending(row, facts.troubles),
+        ),
         Field(name="mac_address", on="cu", accept=mac, query=mac, sort=True),
         Field(
             name="fixed_ips",
@@ -257,6 +272,7 @@ RESOURCE = Resource(
         *TIMES,
     ),
     doc="A NIC of a virtual machine on a network.",
+    limited=True,
 )
 
 
@@ -297,6 +313,7 @@ def calls(store: Store, settings: ServerSettings) -> Calls:
             settings.integration_bridge,
             settings.datapath_type or "system",
             store.datapath_types(_switched(rows, networks)),
+            store.troubles(),
         )
 
     def create(many: Sequence[PortValues]) -> list[Port]:

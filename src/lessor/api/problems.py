@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
-from litestar.types import ExceptionHandlersMap
+from litestar.exceptions import ClientException, HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap, Send
 
 from lessor.api.fields import Resource
 from lessor.errors import (
@@ -36,7 +38,27 @@ STATUS: tuple[tuple[type[LessorError], int], ...] = (
 NAMES = {400: "HTTPBadRequest", 404: "HTTPNotFound", 405: "HTTPMethodNotAllowed"}
 NAMES |= {413: "HTTPRequestEntityTooLarge", 500: "HTTPInternalServerError"}
 
+CUT_OFF = (
+    "client disconnected prematurely"  # Litestar's words for a body that ends before its length
+)
+
 AnyRequest = Request[Any, Any, Any]
+
+
+class JsonRequest(Request[Any, Any, Any]):
+    """A request whose body may be no UTF-8, which the framework's reader of JSON does not foresee."""
+
+    async def json(self) -> Any:
+        """Return the body's value.
+
+        Raises:
+            SerializationException: it is no JSON.
+            ClientException: it is no UTF-8 (RFC 8259, section 8.1).
+        """
+        try:
+            return await super().json()
+        except UnicodeDecodeError as error:
+            raise ClientException("it is not UTF-8") from error
 
 
 def body(type_: str, message: str) -> dict[str, Any]:
@@ -46,6 +68,16 @@ def body(type_: str, message: str) -> dict[str, Any]:
 
 def _answer(status: int, type_: str, message: str) -> Response[dict[str, Any]]:
     return Response(body(type_, message), status_code=status, media_type="application/json")
+
+
+async def send_json(
+    send: Send, status: int, body: Any, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """Send an answer from before the framework."""
+    content = msgspec.json.encode(body)
+    every = [(b"content-type", b"application/json"), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": every})
+    await send({"type": "http.response.body", "body": content, "more_body": False})
 
 
 def answer_of(error: LessorError) -> tuple[int, dict[str, Any]]:
@@ -65,6 +97,8 @@ def of_ours(_: AnyRequest, error: LessorError) -> Response[dict[str, Any]]:
 
 def of_http(request: AnyRequest, error: HTTPException) -> Response[dict[str, Any]]:
     """Answer with an error that the framework found: no route, wrong method, bad body."""
+    if error.detail == CUT_OFF:
+        return _answer(400, NAMES[400], CUT_OFF)  # nobody hears it
     if error.status_code >= 500:  # noqa: PLR2004 - HTTP's own number
         return of_unexpected(request, error)
     name = NAMES.get(error.status_code, f"HTTP{error.status_code}")

@@ -20,7 +20,9 @@ class Asked:
     """A query string, read."""
 
     query: Query
-    only: frozenset[str] = field(default_factory=frozenset)  # fields to show; empty is all
+    only: frozenset[str] = field(
+        default_factory=frozenset
+    )  # fields to show, as far as they exist; empty: all
     nothing: bool = False  # a filter on something that is the same for all rows excludes them all
 
 
@@ -28,29 +30,29 @@ def asked(resource: Resource, pairs: Pairs) -> Asked:
     """Read the query string of a list.
 
     Raises:
-        Invalid: an unknown filter, field or sort key, or a value that can't be meant.
+        Invalid: an unknown filter or sort key, or a value that can't be meant.
     """
     if not pairs:
         return Asked(Query())
-    filters: dict[str, tuple[object, ...]] = {}
+    filters: dict[str, list[object]] = {}
     nothing = False
     for name in dict.fromkeys(name for name, _ in pairs if name not in PAGING):
-        texts = [value for key, value in pairs if key == name]
+        texts = list(dict.fromkeys(value for key, value in pairs if key == name))
         declared = _filter(resource, name)
         if declared.fixed is not None:
             nothing |= declared.fixed.lower() not in {_as_said(declared, text) for text in texts}
             continue
         for key, value in (_condition(declared, text) for text in texts):
-            filters[key] = (*filters.get(key, ()), value)
+            filters.setdefault(key, []).append(value)
     reverse = _last(pairs, "page_reverse")
     query = Query(
-        filters=filters,
+        filters={key: tuple(found) for key, found in filters.items()},
         sort=_sort(resource, pairs),
         limit=_limit(_last(pairs, "limit")),
         marker=_last(pairs, "marker"),
         page_reverse=reverse is not None and flag(reverse),
     )
-    return Asked(query, _only(resource, pairs), nothing)
+    return Asked(query, _only(pairs), nothing)
 
 
 def _filter(resource: Resource, name: str) -> Field:
@@ -85,19 +87,23 @@ def _sort(resource: Resource, pairs: Pairs) -> tuple[tuple[str, bool], ...]:
         if key not in resource.by_name or not resource.by_name[key].sort:
             known = ", ".join(f.name for f in resource.fields if f.sort)
             raise Invalid(f"{resource.plural} can't be sorted by {key!r}; known keys: {known}")
-    turns = dirs or ["asc"] * len(keys)
+    turns: dict[str, str] = {}
+    for key, turn in zip(keys, dirs or ["asc"] * len(keys), strict=True):
+        turns.setdefault(key, turn)  # what comes again orders nothing more
     return tuple(
         (resource.by_name[key].key, turn == "desc")
-        for key, turn in zip(keys, turns, strict=True)
+        for key, turn in turns.items()
         if resource.by_name[key].fixed is None  # the same for all rows
     )
 
 
-def _only(resource: Resource, pairs: Pairs) -> frozenset[str]:
-    names = frozenset(_all(pairs, "fields"))
-    if unknown := sorted(names - {f.name for f in resource.fields if not f.write_only}):
-        raise Invalid(f"a {resource.singular} has no field {unknown[0]!r}")
-    return names
+def _only(pairs: Pairs) -> frozenset[str]:
+    """Return the fields to show. Clients ask for those of extensions that are not there, as well.
+
+    python-openstackclient does: `port list --long` wants trunk_details. Neutron leaves out what it
+    does not know.
+    """
+    return frozenset(filter(None, _all(pairs, "fields")))
 
 
 def _limit(text: str | None) -> int | None:
@@ -119,6 +125,9 @@ def _last(pairs: Pairs, name: str) -> str | None:
 def links(url: str, pairs: Pairs, asked: Asked, ids: Sequence[str]) -> list[dict[str, Any]]:
     """Return where the next and the previous page of a list are; none without a limit.
 
+    A page with fewer rows than its limit is the last one in its direction. Any other may have
+    neighbours on both sides, which only they tell (Neutron's rule).
+
     Args:
         url: of the list, without its query string.
         pairs: its query string.
@@ -126,13 +135,17 @@ def links(url: str, pairs: Pairs, asked: Asked, ids: Sequence[str]) -> list[dict
         ids: of the rows of this page, in order: what a marker can be.
     """
     query = asked.query
-    if query.limit is None or not ids:
+    if query.limit is None:
         return []
     rest = [(k, v) for k, v in pairs if k not in {"marker", "page_reverse"}]
-    full = len(ids) >= query.limit
+    short = len(ids) < query.limit
     found = []
-    if full or query.page_reverse:
-        found.append(("next", [*rest, ("marker", ids[-1])]))
-    if query.marker is not None and (full or not query.page_reverse):
-        found.append(("previous", [*rest, ("marker", ids[0]), ("page_reverse", "True")]))
+    if query.page_reverse or not short:
+        found.append(("next", [*rest, *_marker(ids[-1:])]))
+    if not (query.page_reverse and short):
+        found.append(("previous", [*rest, *_marker(ids[:1]), ("page_reverse", "True")]))
     return [{"rel": rel, "href": f"{url}?{urlencode(query)}"} for rel, query in found]
+
+
+def _marker(ids: Sequence[str]) -> list[tuple[str, str]]:
+    return [("marker", id_) for id_ in ids]

@@ -7,7 +7,7 @@ from typing import Annotated
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
-from lessor.api.fields import ID, PROJECT, Field, Resource, text
+from lessor.api.fields import ID, PROJECT, Field, Resource, text, uuid
 from lessor.api.routes import Calls, routes
 from lessor.store.store import Store
 
@@ -19,7 +19,7 @@ RESOURCE = Resource(
         ID,
         *PROJECT,
         Field(name="object_type", on="c", required=True, query=text, sort=True),
-        Field(name="object_id", on="c", required=True, query=text, sort=True),
+        Field(name="object_id", on="c", required=True, accept=uuid, query=text, sort=True),
         Field(name="action", on="c", required=True, query=text, sort=True),
         Field(
             name="target_tenant",

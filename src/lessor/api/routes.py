@@ -246,9 +246,10 @@ def _update(resource: Resource, calls: Calls) -> Callable[..., Any]:
         assert calls.update is not None
         may = access(request)
         struct = getattr(data, resource.singular)
+        given = bodies.values(resource, struct)  # what can't be meant is said to anybody
         if may.checked:
             may.change(resource, visible(may, resource, calls, key), struct)
-        values = calls.complete(bodies.values(resource, struct))
+        values = calls.complete(given) | may.signature(resource)
         row = calls.update(key, values, **expected(resource, request))
         return one(resource, calls, may.again(resource, calls.rows, row), may)
 

@@ -87,7 +87,7 @@ NETWORKS = (
     ),
     *_attributes("create update get", "network", ("lessor:host", "lessor:bridge"), ADMIN),
     *_attributes("create update", "network", ("lessor:multi_host", "lessor:share_address"), ADMIN),
-    Rule("get_network:lessor:bridge_interface", ADMIN),
+    *_attributes("get", "network", ("lessor:bridge_interface", "lessor:dhcp_moves"), ADMIN),
 )
 SUBNETS = (
     Rule("create_subnet", NET_OWNER),
@@ -176,6 +176,7 @@ BINDINGS = (
 )
 FLEET = (
     Rule("create_host", ADMIN),
+    Rule("create_host_token", ADMIN, "a new one"),
     Rule("get_host", ADMIN),
     Rule("delete_host", ADMIN),
     Rule("get_agent", ADMIN),

@@ -22,12 +22,14 @@ not have are left alone, so a policy file of Neutron's can be taken as it is.
 "delete_network": "rule:admin_only"
 ```
 
-Three things come before the rules, and no file changes them:
+Four things come before the rules, and no file changes them:
 
 - A project sees what is its own, what is on its networks, and what is shared with it; `admin` and
   `service` see all projects. What somebody may not see is answered as what is not there, with 404.
 - Something is of its maker's project. Only `admin` and `service` may name another.
 - An RBAC policy shares a network with a project, or with all of them (`*`).
+- Who acts for one project gives a port no pair and takes off no guard that lets it be somebody else:
+  [allowed address pairs](api.md#allowed-address-pairs).
 
 An attribute with a rule `get_...` is left out of answers to those whom the rule does not let in, and
 they can't filter or sort by it. A value that says nothing (`"shared": false`, of what is not shared) is

@@ -25,6 +25,7 @@ from lessor.api.agent_app import agents_app
 from lessor.api.app import users_app
 from lessor.api.notifier import Notifier
 from lessor.api.novanotifier import NovaNotifier
+from lessor.api.protocol import BoundedProtocol, Limits
 from lessor.errors import ConfigError
 from lessor.settings import ServerSettings, Tls
 from lessor.store.store import Store
@@ -46,6 +47,7 @@ def serve(settings: ServerSettings) -> None:
         ConfigError: an address can't be listened on, or may not be (`check_listen`).
     """
     check_listen(settings)
+    warn_of_clear_text(settings)
     _allow_connections()
     workers.check(settings)
     sockets = [_bound(settings.listen), _bound(settings.agent_listen)]
@@ -98,6 +100,21 @@ def check_listen(settings: ServerSettings) -> None:
             "(127.0.0.1); --insecure-listen allows other addresses"
         )
     log.warning("anybody who reaches this address controls the networks", listen=f"{host}:{port}")
+
+
+def warn_of_clear_text(settings: ServerSettings) -> None:
+    """Say which listeners take credentials without TLS from other machines."""
+    listeners = (
+        ("listen", settings.listen, settings.tls, settings.auth_strategy != "noauth"),
+        ("agent_listen", settings.agent_listen, settings.agent_tls, True),
+    )
+    for option, (host, port), tls, has_credentials in listeners:
+        if tls is None and has_credentials and not _is_loopback(host):
+            log.warning(
+                "credentials cross the network in clear text",
+                listener=f"{option}={host}:{port}",
+                remedy="set cert_file and key_file, or put a TLS proxy before it",
+            )
 
 
 def _is_loopback(host: str) -> bool:
@@ -157,9 +174,10 @@ async def run(
     notifier = Notifier(loop)
     store.subscribe(notifier.tell)
     users, agents = sockets
+    limit = settings.max_connections_per_address
     listeners = [
-        (_listener(users_app(store, settings), settings.tls), users),
-        (_listener(agents_app(store, notifier), settings.agent_tls), agents),
+        (_listener(users_app(store, settings), settings.tls, limit), users),
+        (_listener(agents_app(store, notifier), settings.agent_tls, limit), agents),
     ]
     with _telling_nova(store, settings):
         async with asyncio.TaskGroup() as tasks:
@@ -199,10 +217,10 @@ class _Listener(uvicorn.Server):
         yield
 
 
-def _listener(app: ASGIApp, tls: Tls | None) -> _Listener:
+def _listener(app: ASGIApp, tls: Tls | None, per_address: int) -> _Listener:
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=partial(BoundedProtocol, Limits(per_address=per_address)),  # type: ignore[arg-type]  # makes one
         ws="none",
         lifespan="off",
         access_log=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ipaddress import IPv4Network
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ from lessor.api.fields import (
     flag,
     number_or_none,
     text_or_none,
+    uuid,
 )
 from lessor.api.routes import Answer, AnyRequest, Calls, json_body, route, routes, typed, visible
 from lessor.api.subnets import PrefixLength
@@ -35,7 +36,6 @@ from lessor.model import SubnetPool
 from lessor.store.store import Store
 
 Quota = Annotated[int, Meta(ge=0)]
-Length = PrefixLength | str  # clients send numbers in quotes (openstacksdk before 0.13)
 
 
 def _prefixes(given: list[str]) -> tuple[IPv4Network, ...]:
@@ -52,21 +52,7 @@ def _show_prefixes(row: SubnetPool, _: Any) -> list[str]:
 
 
 def _length(name: str) -> Field:
-    return Field(
-        name=name,
-        kind=Length,
-        on="cu",
-        accept=_number,
-        query=int,
-        sort=True,
-    )
-
-
-def _number(given: int | str) -> int:
-    value = int(given)
-    if not 0 <= value <= 32:  # noqa: PLR2004 - bits of an IPv4 address
-        raise Invalid(f"{value} is not between 0 and 32")
-    return value
+    return Field(name=name, kind=PrefixLength, on="cu", query=int, sort=True)
 
 
 RESOURCE = Resource(
@@ -85,18 +71,32 @@ RESOURCE = Resource(
             accept=_prefixes,
             show=_show_prefixes,
         ),
-        Field(name="default_quota", kind=Quota | None, on="cu", query=number_or_none, sort=True),
+        Field(
+            name="default_quota",
+            kind=Quota | None,
+            on="cu",
+            query=number_or_none,
+            sort=True,
+        ),
         _length("min_prefixlen"),
         _length("default_prefixlen"),
         _length("max_prefixlen"),
-        Field(name="ip_version", kind=int, show=constant(4), fixed="4"),
-        Field(name="address_scope_id", kind=Name | None, on="cu", query=text_or_none, sort=True),
-        Field(name="shared", kind=bool, on="c", query=flag),
-        Field(name="is_default", kind=bool, on="cu", query=flag),
+        Field(name="ip_version", kind=int, show=constant(4), fixed="4", sort=True),
+        Field(
+            name="address_scope_id",
+            kind=Name | None,
+            on="cu",
+            accept=uuid,
+            query=text_or_none,
+            sort=True,
+        ),
+        Field(name="shared", kind=bool, on="c", query=flag, sort=True),
+        Field(name="is_default", kind=bool, on="cu", query=flag, sort=True),
         *TAGS,
         *TIMES,
     ),
     doc="Blocks that subnets are cut from on demand.",
+    limited=True,
 )
 
 
@@ -130,7 +130,7 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
 
 
 def _prefix_route(
-    name: str, doc: str, calls: Calls, call: Callable[[str, Sequence[IPv4Network]], SubnetPool]
+    name: str, doc: str, calls: Calls, call: Callable[..., SubnetPool]
 ) -> HTTPRouteHandler:
     def handler(key: str, data: PrefixesBody, request: AnyRequest) -> Answer:
         try:
@@ -139,7 +139,8 @@ def _prefix_route(
             raise Invalid(f"invalid input for prefixes: {error}") from error
         may = access(request)
         may.rewriting(RESOURCE, visible(may, RESOURCE, calls, key))
-        return {"prefixes": _show_prefixes(call(key, blocks), None)}
+        changed = call(key, blocks, **may.signature(RESOURCE))
+        return {"prefixes": _show_prefixes(changed, None)}
 
     return route(
         put,

@@ -29,6 +29,7 @@ from lessor.api.fields import (
     text,
     text_or_none,
     unset,
+    uuid,
 )
 from lessor.api.routes import Calls, routes
 from lessor.errors import Invalid
@@ -124,7 +125,9 @@ RESOURCE = Resource(
         NAME,
         *PROJECT,
         DESCRIPTION,
-        Field(name="network_id", on="c", required=True, query=text, sort=True),
+        Field(name="network_id", on="c", required=True, accept=uuid, query=text, sort=True),
+        Field(name="shared", kind=bool, query=flag, write_only=True),  # a filter: its network's
+        Field(name="router:external", kind=bool, show=constant(False), fixed="False"),
         Field(
             name="ip_version",
             kind=int,
@@ -146,6 +149,7 @@ RESOURCE = Resource(
             name="subnetpool_id",
             kind=Name | None,
             on="c",
+            accept=uuid,
             query=text_or_none,
             sort=True,
         ),
@@ -183,10 +187,10 @@ RESOURCE = Resource(
             show=_show_routes,
         ),
         Field(name="enable_dhcp", kind=bool, on="cu", query=flag, sort=True),
-        unset("ipv6_ra_mode", value=None, kind=str | None),
-        unset("ipv6_address_mode", value=None, kind=str | None),
+        unset("ipv6_ra_mode", value=None, kind=str | None, sort=True),
+        unset("ipv6_address_mode", value=None, kind=str | None, sort=True),
         unset("service_types", value=[], kind=list[str] | None),
-        unset("segment_id", value=None, kind=str | None),
+        unset("segment_id", value=None, kind=str | None, sort=True),
         unset("dns_publish_fixed_ip", value=False, kind=bool),
         Field(
             name="lessor:dhcp_server",
@@ -201,6 +205,7 @@ RESOURCE = Resource(
         *TIMES,
     ),
     doc="A block of addresses on a network.",
+    limited=True,
 )
 
 

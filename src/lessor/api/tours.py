@@ -11,8 +11,10 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from lessor.api import networks
+from lessor.api.fields import iso_time
+from lessor.api.hosts import ProblemBody, problem_body
 from lessor.api.routes import route, typed
-from lessor.model import HostTour, Piece
+from lessor.model import Host, HostTour, Piece, Problem
 from lessor.store.store import Store
 
 ANSWER_S = 10.0  # after which a host counts as silent
@@ -37,6 +39,10 @@ class HostBody(Struct):
     ok: bool
     silent: str
     pieces: list[PieceBody]
+    state: str
+    heartbeat_at: str | None
+    silent_s: int | None
+    problems: list[ProblemBody]
 
 
 class TourBody(Struct):
@@ -72,7 +78,8 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
 
 def _tour(store: Store, network_id: str) -> TourBody:
     asked = store.ask_tour(network_id)
-    alive = {host.name for host in store.hosts() if host.alive}
+    known = {host.name: host for host in store.hosts()}
+    alive = {name for name, host in known.items() if host.alive}
     wanted = alive & set(asked.hosts)
     until = time.monotonic() + ANSWER_S
     try:
@@ -87,13 +94,37 @@ def _tour(store: Store, network_id: str) -> TourBody:
     problems = [] if asked.hosts else ["no host takes part in it"]
     if asked.hosts and not serving:
         problems.append("no host serves DHCP on it")
+    if trouble := store.troubles().of_network(network_id):
+        problems.append(trouble)
+    bodies = [_host(known.get(host.host), host, network_id) for host in hosts]
     return TourBody(
         network_id=network_id,
-        ok=not problems and all(host.ok for host in hosts),
+        ok=not problems and all(body.ok for body in bodies),
         problems=problems,
         dhcp_hosts=serving,
-        hosts=[HostBody(h.host, h.ok, h.silent, [_piece(p) for p in h.pieces]) for h in hosts],
+        hosts=bodies,
     )
+
+
+def _host(known: Host | None, tour: HostTour, network_id: str) -> HostBody:
+    """Show what a host said, with those of its problems that concern the network."""
+    found = [one for one in known.problems if _concerns(one, network_id)] if known else []
+    failing = any(not one.waits for one in found)
+    return HostBody(
+        tour.host,
+        tour.ok and not failing,
+        tour.silent,
+        [_piece(piece) for piece in tour.pieces],
+        known.state if known else "new",
+        iso_time(known.heartbeat_at) if known else None,
+        None if known is None or known.silent_s is None else int(known.silent_s),
+        [ProblemBody(**problem_body(one)) for one in found],
+    )
+
+
+def _concerns(problem: Problem, network_id: str) -> bool:
+    """Tell whether a problem is of a network, of a port of it, or of the whole host."""
+    return network_id in problem.networks if problem.networks else not problem.ports
 
 
 def _silent(host: str, alive: bool) -> HostTour:

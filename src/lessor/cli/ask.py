@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lessor.cli.layout import Column, details, print_table
+from lessor.printable import printable
 
 if TYPE_CHECKING:  # imported when a command asks: httpx takes longer than all of --help
     from lessor.client import Client
@@ -72,7 +73,7 @@ def print_row(row: Row, *, json: bool) -> None:
 
 def note(text: str) -> None:
     """Say something to the person that is not the answer."""
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def show(server: str, plural: str, key: str, *, json: bool) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json as jsons
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,6 +63,46 @@ def upgrade(
     print(f"tables are version {upgraded(_settings(config_file, state_dir, set_)).version}")
 
 
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy goes.")],
+    *,
+    config_file: processes.ConfigFile = None,
+    state_dir: processes.StateDir = None,
+    set_: processes.Set = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    json: ask.Json = False,
+) -> None:
+    """Copy an SQLite database to a file: whole, on disk, and looked through when this ends.
+
+    The server may run meanwhile. To restore it, stop the server, put FILE in the database's place,
+    without its -wal and -shm files, and start the server. PostgreSQL has pg_dump.
+    """
+    from lessor.store.upkeep import backup as copied  # noqa: PLC0415 - as above
+
+    size = copied(_settings(config_file, state_dir, set_), file.absolute(), force=force)
+    if json:
+        print(jsons.dumps({"file": str(file.absolute()), "bytes": size}))
+    else:
+        print(f"{file}: {size} bytes")
+
+
+@app.command()
+def new(
+    config_file: processes.ConfigFile = None,
+    state_dir: processes.StateDir = None,
+    set_: processes.Set = None,
+) -> None:
+    """Make a new, empty database where one was lost and there is no back-up of it.
+
+    Networks, ports and hosts have to be made again. Agents keep what they serve until
+    `lessor agent accept` on each host.
+    """
+    from lessor.store.upkeep import new as made  # noqa: PLC0415 - as above
+
+    print(f"new epoch {made(_settings(config_file, state_dir, set_))}")
+
+
 @app.command("copy")
 def copy_(
     to: To,
@@ -85,10 +127,10 @@ def restored(
     state_dir: processes.StateDir = None,
     set_: processes.Set = None,
 ) -> None:
-    """Say that a back-up was put back in its place, so that agents take everything anew.
+    """Say that a back-up was put back in its place, so that agents take everything again.
 
-    Run it before a server starts on the restored database. Where the file or the database is
-    another one than before, the server notices by itself.
+    Run it before a server starts on the restored database. A server notices by itself what it is
+    given back, at its start or by the first agent that asks; this is for who wants to be sure.
     """
     from lessor.store.upkeep import restored as believed  # noqa: PLC0415 - as above
 

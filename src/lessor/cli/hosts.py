@@ -5,26 +5,33 @@ from __future__ import annotations
 import typer
 
 from lessor.cli import ask, kinds
+from lessor.cli.ages import age, problem_line
 from lessor.cli.layout import Column, Row, by_name
 
 app = typer.Typer(no_args_is_help=True, help="Hosts of the fleet and their tokens.")
 
 
 def state(row: Row) -> str:
-    """Say how a host is: up, down, or what its agent still has to do."""
-    if row["heartbeat_at"] is None:
-        return "never seen"
-    if not row["alive"]:
-        return "down"
-    if not row.get("admin_state_up", True):
-        return "taken down"
-    return "up" if row["in_sync"] and not row["problems"] else "pending"
+    """Say how a host's agent reports; what is pending there is another matter."""
+    match row["state"]:
+        case "new":
+            return "never seen"
+        case "silent":
+            return f"silent for {age(row['silent_s'])}"
+        case "up" if not row.get("admin_state_up", True):
+            return "up, taken down"
+    return str(row["state"])
+
+
+def last_seen(row: Row) -> str:
+    """Say how long ago a host's last report came."""
+    return "" if row["silent_s"] is None else f"{age(row['silent_s'])} ago"
 
 
 COLUMNS = (
     Column("NAME", "name"),
     Column("STATE", state),
-    Column("LAST SEEN", "heartbeat_at"),
+    Column("LAST SEEN", last_seen),
     Column("VERSION", "version"),
     Column("ZONE", "availability_zone"),
     Column("PHYSICAL NETWORKS", "physical_networks"),
@@ -43,12 +50,27 @@ def add(name: str, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = Fal
     """
     with ask.client(server) as api:
         row = api.create("hosts", {"name": name})
+    _print_token(row, json=json)
+
+
+@app.command()
+def token(name: str, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
+    """Give a host a new token and print it, once; the former one is worth nothing from then on.
+
+    lessor host token h1 > agent-token
+    """
+    with ask.client(server) as api:
+        row = api.renew_token(name)
+    _print_token(row, json=json)
+
+
+def _print_token(row: Row, *, json: bool) -> None:
     if json:
         ask.print_json(row)
         return
     print(row["token"])
     ask.note(
-        f"that is the token of {name}, shown only now: put it into the file that token_file "
+        f"that is the token of {row['name']}, shown only now: put it into the file that token_file "
         "names there (state_dir/agent-token), readable by root only"
     )
 
@@ -66,6 +88,8 @@ def show(name: str, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = Fa
     """Show a host, with what is pending there and why."""
     with ask.client(server) as api:
         row = api.show("hosts", name)
+    if not json:
+        row = {**row, "problems": [problem_line(row, one) for one in row["problems"]]}
     ask.print_row(row, json=json)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
+from lessor.printable import printable_line
+
 Row = Mapping[str, Any]
 GAP = "  "
 SHORT = 20  # characters: a MAC or a time, no id
@@ -20,6 +22,7 @@ COLOURS = {
     "DOWN": "yellow",
     "pending": "yellow",
     "down": "red",
+    "silent": "red",
 }
 
 
@@ -56,8 +59,8 @@ def said(value: object) -> str:
         case list() | tuple():
             return ", ".join(said(one) for one in value)
         case dict():
-            return ", ".join(f"{name}={said(one)}" for name, one in value.items())
-    return str(value)
+            return ", ".join(f"{printable_line(name)}={said(one)}" for name, one in value.items())
+    return printable_line(str(value))
 
 
 def by_name(row: Row) -> str:
@@ -95,9 +98,13 @@ def details(row: Row) -> str:
 def _lines(value: object) -> list[str]:
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return [said(one) for one in value]
+    if isinstance(value, list) and any(" " in str(one) for one in value):  # sentences
+        return [said(one) for one in value]
     if isinstance(value, dict):
-        return [f"{name}={json.dumps(one)}" for name, one in value.items()] or [""]
-    return said(value).splitlines() or [""]
+        return [f"{printable_line(name)}={json.dumps(one)}" for name, one in value.items()] or [""]
+    if isinstance(value, str):
+        return [printable_line(line) for line in value.splitlines()] or [""]
+    return [said(value)]
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
@@ -124,7 +131,7 @@ def _fitted(columns: Sequence[Column], rows: Sequence[Row], width: int) -> Any:
     for n, column in enumerate(columns):
         made.add_column(column.title, overflow="fold", no_wrap=n in whole)
     for line in lines:
-        made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in line))
+        made.add_row(*(Text(cell, style=COLOURS.get(cell.partition(" ")[0], "")) for cell in line))
     return made
 
 

@@ -5,6 +5,7 @@ Exit status: 0 done, 1 refused (said on standard error), 2 wrong usage or settin
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import sys
@@ -31,6 +32,7 @@ from lessor.cli import (
     up,
 )
 from lessor.errors import ConfigError, LessorError
+from lessor.printable import printable
 
 REFUSED, WRONG_USAGE = 1, 2
 NOUNS = {
@@ -97,10 +99,12 @@ def main() -> None:
         program()()
     except LessorError as error:
         for line in str(error).splitlines():
-            print(f"lessor: {line}", file=sys.stderr)
+            print(f"lessor: {printable(line)}", file=sys.stderr)
         sys.exit(WRONG_USAGE if isinstance(error, ConfigError) else REFUSED)
     except OSError as error:
         hint = "; run it as root" if isinstance(error, PermissionError) else ""
+        if error.errno == errno.ENOSPC:
+            hint = "; make room: df shows which disk is full"
         print(f"lessor: {error}{hint}", file=sys.stderr)
         sys.exit(REFUSED)
 

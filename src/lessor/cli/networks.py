@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lessor.cli import ask, kinds
+from lessor.cli import ask, concerning, kinds
 from lessor.cli.layout import Column, Row, by_name
 from lessor.cli.nova import Subnets
 from lessor.cli.tour import tour_text
+from lessor.printable import printable
 
 if TYPE_CHECKING:
     from lessor.client import Client
@@ -212,8 +213,11 @@ def list_(
 
 @app.command()
 def show(network: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
-    """Show a network."""
-    ask.show(server, "networks", network, json=json)
+    """Show a network, with the problems of its DHCP hosts."""
+    with ask.client(server) as api:
+        row = api.find("networks", network)
+        row |= {"problems": concerning.of_network(api, row)}
+    ask.print_row(row, json=json)
 
 
 @app.command()
@@ -229,7 +233,7 @@ def tour(network: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Js
     if json:
         ask.print_json(found)
     else:
-        print(tour_text(row, found))
+        print(printable(tour_text(row, found)))
     if not found["ok"]:
         raise typer.Exit(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import xml.etree.ElementTree as ET
 from enum import StrEnum
@@ -10,15 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lessor import offloads
 from lessor.cli import ask
 from lessor.cli.layout import Row
 from lessor.cli.processes import ConfigFile
-from lessor.errors import LessorError
+from lessor.errors import Conflict, LessorError
+from lessor.printable import printable
 
 if TYPE_CHECKING:
     from lessor.client import Client
 
 POLL_S = 0.2
+MANAGED = {"tap": "managed"}  # in a binding's profile: the agent makes the tap
+MAKER, PRODUCT = "OpenStack Foundation", "OpenStack Nova"  # by which cloud-init knows its source
 
 
 class Use(StrEnum):
@@ -43,25 +48,60 @@ def libvirt_xml(port: Row, mtu: int) -> str:
     ET.SubElement(interface, "mac", address=port["mac_address"])
     ET.SubElement(interface, "mtu", size=str(mtu))
     ET.SubElement(interface, "model", type="virtio")
+    if _is_netdev(port):
+        driver = ET.SubElement(interface, "driver", name="qemu")
+        for side, attributes in offloads.LIBVIRT.items():
+            ET.SubElement(driver, side, attributes)
     ET.indent(interface)
     return ET.tostring(interface, encoding="unicode")
 
 
+def _is_netdev(port: Row) -> bool:
+    return bool(port["binding:vif_details"].get("datapath_type") == offloads.NETDEV)
+
+
 def qemu_options(port: Row, mtu: int) -> str:
     """Return QEMU's options for a tap that is there already."""
+    left = f",{offloads.QEMU}" if _is_netdev(port) else ""
     return (
         f"-netdev tap,id=net0,ifname={tap(port)},script=no,downscript=no "
-        f"-device virtio-net-pci,netdev=net0,mac={port['mac_address']},host_mtu={mtu}"
+        f"-device virtio-net-pci,netdev=net0,mac={port['mac_address']},host_mtu={mtu}{left}"
     )
 
 
-def instructions(port: Row, mtu: int) -> str:
-    """Lay out how to use a plugged port."""
+def libvirt_identity() -> str:
+    """Return what a libvirt domain has besides, so that its guest asks for metadata.
+
+    Source: cloud-init, ds-identify: without a product that it knows it disables itself.
+    """
+    sysinfo = ET.Element("sysinfo", type="smbios")
+    system = ET.SubElement(sysinfo, "system")
+    for name, value in (("manufacturer", MAKER), ("product", PRODUCT)):
+        ET.SubElement(system, "entry", name=name).text = value
+    ET.indent(sysinfo)
+    return ET.tostring(sysinfo, encoding="unicode")
+
+
+def qemu_identity() -> list[str]:
+    """Return what QEMU is given besides, so that its guest asks for metadata."""
+    return ["-smbios", f"type=1,manufacturer={MAKER},product={PRODUCT}"]
+
+
+def instructions(port: Row, mtu: int, *, instance: bool = False) -> str:
+    """Lay out how to use a plugged port; that of an `instance` has a guest that reads metadata."""
     addresses = ", ".join(fixed["ip_address"] for fixed in port["fixed_ips"])
     return (
         f"port {port['id']}: {tap(port)} is ready; its VM will get {addresses or 'no address'}\n\n"
         f"libvirt:\n{libvirt_xml(port, mtu)}\n\n"
         f"QEMU:\n{qemu_options(port, mtu)}"
+    ) + (_identity() if instance else "")
+
+
+def _identity() -> str:
+    return (
+        "\n\nThe VM is an instance. For cloud-init to ask for its metadata, besides\n"
+        f'libvirt, in the domain, and in its <os>: <smbios mode="sysinfo"/>\n{libvirt_identity()}\n\n'
+        f"QEMU:\n{shlex.join(qemu_identity())}"
     )
 
 
@@ -73,6 +113,12 @@ def plug(  # noqa: PLR0917 - typer makes the options of the arguments
     ] = None,
     config_file: ConfigFile = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the agent.")] = 30,
+    move: Annotated[
+        bool,
+        typer.Option(
+            "--move", help="Also where it is plugged on another host: a VM there is cut off."
+        ),
+    ] = False,
     only: Annotated[
         Use | None,
         typer.Option(metavar="libvirt|qemu", help="Print what it needs and no more, for scripts."),
@@ -86,13 +132,16 @@ def plug(  # noqa: PLR0917 - typer makes the options of the arguments
     """
     with ask.client(server) as api:
         row = api.find("ports", port)
-        profile = {**row["binding:profile"], "tap": "managed"}
-        wanted = {"binding:host_id": host or this_host(config_file), "binding:profile": profile}
+        here, profile = host or this_host(config_file), {**row["binding:profile"], **MANAGED}
+        wanted = {"binding:host_id": here, "binding:profile": profile}
+        if not move:
+            _check_unplugged(row, here)
         if any(row[name] != value for name, value in wanted.items()):
             row = api.update("ports", row["id"], wanted)
         with ask.working(f"waiting for {tap(row)} on {wanted['binding:host_id']}"):
             row = _active(api, row["id"], timeout)
         mtu = api.show("networks", row["network_id"])["mtu"]
+        instance = bool(row["device_id"] and api.list("instances", {"id": row["device_id"]}))
     if json:
         ask.print_json(
             {
@@ -100,13 +149,14 @@ def plug(  # noqa: PLR0917 - typer makes the options of the arguments
                 "tap": tap(row),
                 "mtu": mtu,
                 "libvirt": libvirt_xml(row, mtu),
-                "qemu": qemu_options(row, mtu).split(),
+                "libvirt_domain": libvirt_identity() if instance else "",
+                "qemu": [*qemu_options(row, mtu).split(), *(qemu_identity() if instance else ())],
             }
         )
     elif only is not None:
-        print({Use.LIBVIRT: libvirt_xml, Use.QEMU: qemu_options}[only](row, mtu))
+        print(printable({Use.LIBVIRT: libvirt_xml, Use.QEMU: qemu_options}[only](row, mtu)))
     else:
-        print(instructions(row, mtu))
+        print(printable(instructions(row, mtu, instance=instance)))
 
 
 def unplug(port: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
@@ -123,6 +173,22 @@ def this_host(config_files: list[Path] | None) -> str:
     from lessor.config.load import load_agent  # noqa: PLC0415 - oslo.config loads slowly
 
     return load_agent(config_files or (), warn=False).host
+
+
+def _check_unplugged(port: Row, host: str) -> None:
+    """Refuse to take a port from the host that it is plugged on.
+
+    Raises:
+        Conflict: a VM there would lose its network.
+    """
+    other, key = port["binding:host_id"], port["name"] or port["id"]
+    plugged = port["binding:profile"].get("tap") == "managed" or port["status"] == "ACTIVE"
+    if other not in {"", None, host} and plugged:
+        raise Conflict(
+            f"port {key} is plugged on {other}: plugged on {host}, a VM that runs there loses its "
+            f"network; to move it while it runs, lessor port bind {key} --host {host}; else unplug it "
+            "first, or give --move"
+        )
 
 
 def _active(api: Client, port_id: str, timeout_s: float) -> dict[str, Any]:

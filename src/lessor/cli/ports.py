@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lessor.cli import ask, kinds, plug
+from lessor.cli import ask, bindings, concerning, kinds, plug
 from lessor.cli.layout import Column, Row
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Ports: NICs of VMs.")
 app.command()(plug.plug)
 app.command()(plug.unplug)
+app.command()(bindings.bind)
+app.command()(bindings.activate)
+app.command()(bindings.unbind)
 
 MOST_AT_ONCE = 200  # ports in one request; each request is all or nothing
 
@@ -54,6 +57,15 @@ DhcpOption = Annotated[
         parser=kinds.pair,
         metavar="NAME=VALUE",
         help="By dnsmasq's name or its number; repeatable.",
+    ),
+]
+MoreDhcpOptions = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--dhcp-option",
+        parser=kinds.pair,
+        metavar="NAME=VALUE",
+        help="Added to those that there are; one of the same name is replaced. Repeatable.",
     ),
 ]
 Allowed = Annotated[
@@ -170,18 +182,11 @@ def list_(  # noqa: PLR0917 - as create
 
 @app.command()
 def show(port: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
-    """Show a port, with what it waits for, and what its host says of it."""
+    """Show a port, with what it waits for, and the problems of its hosts."""
     with ask.client(server) as api:
         row = api.find("ports", port)
-        row |= {"problems": _said_by_host(api, row)}
+        row |= {"problems": concerning.of_port(api, row)}
     ask.print_row(row, json=json)
-
-
-def _said_by_host(api: Client, row: Row) -> list[str]:
-    """Return the problems of a port's host that name the port."""
-    host = row["binding:host_id"]
-    found = api.list("hosts", {"name": host}) if host else []
-    return [said for one in found for said in one["problems"] if row["id"] in said]
 
 
 @app.command("set")
@@ -194,7 +199,7 @@ def set_(  # noqa: PLR0917 - as create
     device: Device = None,
     device_owner: kinds.Text = None,
     dns_name: kinds.Text = None,
-    dhcp_option: DhcpOption = None,
+    dhcp_option: MoreDhcpOptions = None,
     allowed_address: Allowed = None,
     port_security_enabled: kinds.Security = None,
     admin_state_up: kinds.OnOff = None,

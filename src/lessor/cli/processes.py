@@ -6,6 +6,7 @@ What a process needs is imported when it starts: an agent loads nothing of the s
 from __future__ import annotations
 
 import json as jsons
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,6 +61,8 @@ Workers = Annotated[
     typer.Option(min=1, metavar="N", help="Server processes; more than 1 needs PostgreSQL."),
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
 agent_app = typer.Typer(help="Run this host's agent (as root).")
 
 
@@ -73,6 +76,11 @@ def overrides(
     """Return what the command line says, by option name; options of their own win over --set."""
     own = {"state_dir": state_dir, "debug": debug or None, **rest}
     return dict(set_ or []) | {name: value for name, value in own.items() if value is not None}
+
+
+def has_own(files: list[Path], said: dict[str, object]) -> bool:
+    """Tell whether a command that looks at a host has settings of its own, beside where to look."""
+    return bool(files or said.keys() - {"state_dir", "debug"})
 
 
 def server_settings(
@@ -165,15 +173,28 @@ def plan(  # noqa: PLR0917 - as server
     host: HostName = None,
     server_url: ServerUrl = None,
     set_: Set = None,
+    json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what the agent would change on this host now, and change nothing."""
+    """Say what the agent would change on this host now, and change nothing.
+
+    It compares with the last view of the agent that runs here, wherever its state folder is, by the
+    settings that this agent runs with. With settings or files of its own, it tells what an agent with
+    those would change. Exit status 1 if the host differs, or if no agent keeps that view up to date.
+    """
     files, before = context.obj
+    files = [*files, *(config_file or [])]
     said = before | overrides(state_dir, set_, debug=debug, host=host, server_url=server_url)
-    settings = agent_settings([*files, *(config_file or [])], said)
+    settings = agent_settings(files, said)
     from lessor.agent.main import plan as planned  # noqa: PLC0415 - see the module's words
 
-    print(planned(settings) or "nothing: this host is as it should be")
+    known, changes = planned(settings, chosen="state_dir" in said, own=has_own(files, said))
+    ok = known.is_kept and not changes
+    text = [known.words(time.time()), *(changes or ["nothing: this host is as that view says"])]
+    row = {"ok": ok, "view": asdict(known), "changes": changes}
+    print(jsons.dumps(row, indent=2) if json else "\n".join(text))
+    if not ok:
+        raise typer.Exit(1)
 
 
 @agent_app.command()
@@ -183,22 +204,27 @@ def tour(  # noqa: PLR0917 - as server
     config_file: ConfigFile = None,
     state_dir: StateDir = None,
     set_: Set = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Walk through a network on this host: what should be there, and whether it is.
 
-    It needs neither the server nor a running agent. Exit status 1 if a piece is missing.
+    It needs neither the server nor a running agent: it goes by the last view of the agent that runs
+    here, or ran last, and by that agent's settings, unless others are given. Exit status 1 if a piece
+    is missing, or if no agent keeps that view up to date.
     """
     files, before = context.obj
+    files = [*files, *(config_file or [])]
     said = before | overrides(state_dir, set_, debug=debug)
-    settings = agent_settings([*files, *(config_file or [])], said, warn=False)
+    settings = agent_settings(files, said, warn=False)
     from lessor.agent.main import look_around  # noqa: PLC0415 - see the module's words
 
-    found = look_around(settings, network)
-    row = {"ok": found.ok, **asdict(found)}
-    print(jsons.dumps(row, indent=2) if json else host_text(row))
-    if not found.ok:
+    own = has_own(files, said)
+    known, found = look_around(settings, network, chosen="state_dir" in said, own=own)
+    row = {"ok": found.ok and known.is_kept, "view": asdict(known), **asdict(found)}
+    text = f"{known.words(time.time())}\n{host_text(row)}"
+    print(jsons.dumps(row, indent=2) if json else text)
+    if not row["ok"]:
         raise typer.Exit(1)
 
 
@@ -210,10 +236,16 @@ def accept(
     set_: Set = None,
     debug: Debug = False,
 ) -> None:
-    """Let the agent believe another store that takes away most of what this host serves."""
+    """Let the agent follow another store, which takes away what this host serves for the former one."""
     files, before = context.obj
     said = before | overrides(state_dir, set_, debug=debug)
     settings = agent_settings([*files, *(config_file or [])], said, warn=False)
     from lessor.agent.main import accept as accepted  # noqa: PLC0415 - see the module's words
 
-    print(accepted(settings))
+    epoch = accepted(settings)
+    typer.echo(
+        f"the agent with state_dir {settings.state_dir} follows the store {epoch} from now on: what "
+        "this host serves and that store doesn't want is removed",
+        err=True,
+    )
+    print(epoch)

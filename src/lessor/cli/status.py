@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lessor.cli import ask, hosts
+from lessor.cli.ages import age, clock, problem_line, server_now
+from lessor.cli.joined import joined
 from lessor.cli.layout import Column, Row, by_name, print_table, table
+from lessor.printable import printable
 
 if TYPE_CHECKING:
     from lessor.client import Client
@@ -33,6 +37,11 @@ class Fleet:
     subnets: Sequence[Row]
     ports: Sequence[Row]
     leases: Sequence[Row]
+
+    @property
+    def now(self) -> float:
+        """The server's clock, as the host that reported last shows it."""
+        return max((server_now(host) for host in self.hosts), default=time.time())
 
     @classmethod
     def of(cls, api: Client) -> Fleet:
@@ -61,7 +70,7 @@ def status(server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> N
     elif sys.stdout.isatty():
         print_fitted(fleet)
     else:
-        print(report(fleet))
+        print(printable(report(fleet)))
 
 
 def network_rows(fleet: Fleet) -> list[Row]:
@@ -110,29 +119,63 @@ def _has_dhcp(fleet: Fleet, network: Row) -> bool:
 def pending(fleet: Fleet) -> Iterator[str]:
     """Say, a line each, what isn't as it should be, and why; what a port waits for only with it."""
     waiting = [p for p in fleet.ports if p["binding:host_id"] and p["status"] != "ACTIVE"]
-    of_ports = {port["lessor:pending"] for port in waiting}
+    of_networks = {row["id"]: row["lessor:pending"] for row in fleet.networks}
+    silent = frozenset(host["name"] for host in fleet.hosts if host["state"] != "up")
+    texts = {h["name"]: [problem["text"] for problem in h["problems"]] for h in fleet.hosts}
+    said = joined(texts, silent)
     for host in fleet.hosts:
         if host["heartbeat_at"] is None:
             yield f"host {host['name']}: its agent was never seen; start `lessor agent` there"
-        elif not host["alive"]:
-            yield f"host {host['name']}: its agent is silent since {host['heartbeat_at']}"
+        elif host["state"] != "up":
+            yield f"host {host['name']}: its agent is silent for {age(host['silent_s'])}"
         for problem in host["problems"]:
-            if not any(problem in words for words in of_ports):
-                yield f"host {host['name']}: {problem}"
+            if problem["text"] in said[host["name"]] and not any(
+                _says(port, problem) for port in waiting
+            ):
+                yield f"host {host['name']}: {problem_line(host, problem)}"
     yield from _unserved(fleet)
     for port in waiting:
-        why = port["lessor:pending"] or "its agent has not said why"
+        network = of_networks.get(port["network_id"])
+        own = _own(port["lessor:pending"], network)
+        why = own or (SEE_NETWORK if network else "its agent has not said why")
         yield f"port {port['name'] or port['id']} on {port['binding:host_id']}: {why}"
+
+
+def _says(port: Row, problem: Row) -> bool:
+    """Tell whether a port waits for a problem of its host, which is said once then."""
+    name = port["name"] or port["id"]
+    words = port["lessor:pending"].replace(port["id"], name)
+    return problem["text"].removeprefix(f"port {name}: ") in words
+
+
+SEE_NETWORK = "see its network"
+
+
+def _own(pending: str, network: str | None) -> str:
+    """Return what a port waits for, without what is said once of its network."""
+    return pending.partition("its network: ")[0].removesuffix("; ") if network else pending
 
 
 def _unserved(fleet: Fleet) -> Iterator[str]:
     for network in fleet.networks:
         name = network["name"] or network["id"]
+        if network["lessor:pending"]:
+            yield f"network {name}: {network['lessor:pending']}"
+        for move in network["lessor:dhcp_moves"]:
+            yield (
+                f"network {name}: its DHCP server moved from {move['source']} to "
+                f"{move['target']} at {clock(move['moved_at'], fleet.now)}: "
+                f"{move['source']} {_moved_since(move['reason'])}"
+            )
         if network["provider:network_type"] == "vxlan":
             if _has_dhcp(fleet, network) and not _dhcp_hosts(fleet, network):
                 yield f"network {name}: no host serves DHCP on it; none is alive with a local_ip"
         elif not network["lessor:multi_host"] and not network["lessor:host"]:
             yield f"network {name}: no host is its gateway and DHCP server yet"
+
+
+def _moved_since(reason: str) -> str:
+    return f"was {reason}" if reason in {"silent", "taken down"} else f"reported: {reason}"
 
 
 def report(fleet: Fleet) -> str:
@@ -156,7 +199,7 @@ def print_fitted(fleet: Fleet) -> None:
     print("\nnetworks:")
     print_table(NETWORKS, network_rows(fleet))
     waiting = "\n".join(pending(fleet)) or "nothing"
-    print("\n" + _part("pending", waiting))
+    print(printable("\n" + _part("pending", waiting)))
 
 
 def _part(title: str, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lessor.cli.ages import problem_line
 from lessor.cli.layout import Row
 
 MARKS = {True: "ok  ", False: "MISS"}
@@ -36,7 +37,8 @@ def _head(network: Row, tour: Row) -> Iterator[str]:
 def _count(tour: Row) -> int:
     pieces = [piece for host in tour["hosts"] for piece in host["pieces"]]
     silent = sum(bool(host["silent"]) for host in tour["hosts"])
-    return sum(not piece["ok"] for piece in pieces) + silent + len(tour["problems"])
+    problems = sum(not one["waits"] for host in tour["hosts"] for one in host["problems"])
+    return sum(not piece["ok"] for piece in pieces) + silent + problems + len(tour["problems"])
 
 
 def _hosts(tour: Row) -> Iterator[str]:
@@ -50,6 +52,8 @@ def _host(host: Row) -> Iterator[str]:
     yield f"host {host['host']}"
     if host["silent"]:
         yield f"  MISS  {host['silent']}"
+    for problem in host.get("problems", ()):
+        yield f"  {'wait' if problem['waits'] else 'MISS'}  {problem_line(host, problem)}"
     width = max((len(piece["what"]) for piece in host["pieces"]), default=0)
     for piece in host["pieces"]:
         yield f"  {MARKS[piece['ok']]}  {piece['what']:<{width}}  {piece['name']}: {_said(piece)}"

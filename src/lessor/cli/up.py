@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lessor.cli import ask, processes
-from lessor.errors import Conflict, LessorError
+from lessor.errors import Conflict, LessorError, Unavailable
 
 if TYPE_CHECKING:
     from lessor.settings import AgentSettings, ServerSettings
 
 POLL_S = 0.05
+USUAL_TOKEN_FILE = Path("/var/lib/lessor/agent-token")  # the default of token_file
 STOP_S = 15  # a child that has not ended so long after SIGTERM is killed
 
 
@@ -40,7 +42,7 @@ def up(  # noqa: PLR0917 - typer makes the options of the arguments
     server = processes.server_settings(config_file, said, warn=False)
     said |= own_server(server)
     agent = processes.agent_settings(config_file, said, warn=False)
-    ensure_token(server, agent)
+    said["token_file"] = ensure_token(server, agent)
     options = [f"--config-file={file}" for file in config_file or ()]
     options += [f"--set={name}={value}" for name, value in said.items()]
     ask.note(introduction(server, agent))
@@ -82,32 +84,64 @@ def introduction(server: ServerSettings, agent: AgentSettings) -> str:
     return "\n".join(lines)
 
 
-def ensure_token(server: ServerSettings, agent: AgentSettings) -> None:
+def token_files(server: ServerSettings, agent: AgentSettings) -> list[Path]:
+    """Return where this host's token may be; a new one goes into the last.
+
+    By default it lies beside the store: the usual file may have the token of another store, whose
+    agent serves this host.
+    """
+    if agent.token_file != USUAL_TOKEN_FILE:
+        return [agent.token_file]
+    return list(dict.fromkeys([agent.token_file, server.state_dir / USUAL_TOKEN_FILE.name]))
+
+
+def ensure_token(server: ServerSettings, agent: AgentSettings) -> Path:
     """Make this host known to the store and write its agent's token, unless that is so already.
+
+    Returns:
+        The file that has the token.
 
     Raises:
         Conflict: the store knows this host, but not by the token in the file.
+        Unavailable: the file can't be written; the host is not known then.
     """
     from lessor.store.store import Store  # noqa: PLC0415 - only here does the CLI need it
 
     store = Store.open(server)
     try:
-        file = agent.token_file
-        if file.is_file() and store.authenticate(file.read_text().strip()) == agent.host:
-            return
+        for file in token_files(server, agent):
+            if file.is_file() and store.authenticate(file.read_text().strip()) == agent.host:
+                return file
         if any(known.name == agent.host for known in store.hosts()):
             raise Conflict(
                 f"{file} has no token of host {agent.host}, which the store knows: put the right "
                 f"one there, or run `lessor server` and `lessor host delete {agent.host}`"
             )
         _, token = store.create_host(agent.host)
-        write_secret(file, token + "\n")
+        try:
+            write_secret(file, token + "\n")
+        except Unavailable:
+            store.delete_host(agent.host)
+            raise
+        return file
     finally:
         store.close()
 
 
 def write_secret(file: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+    """Write a file that only its owner may read, whole or not at all.
+
+    Raises:
+        Unavailable: it can't be written.
+    """
+    try:
+        _write_secret(file, text)
+    except OSError as error:
+        room = f"; make room on the disk of {file.parent}" if error.errno == errno.ENOSPC else ""
+        raise Unavailable(f"can't write {file}: {error.strerror}{room}") from error
+
+
+def _write_secret(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f".{file.name}.new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

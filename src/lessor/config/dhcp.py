@@ -11,12 +11,21 @@ OPTIONS = [
         "dhcp_lease_time",
         default=86400,
         min=1,
-        help="Lease time in seconds. dnsmasq gives none shorter than 120.",
+        help="Lease time in seconds. dnsmasq gives none shorter than 120. No host's may be longer "
+        "than the server's, which believes no lease to last longer.",
     ),
     cfg.StrOpt(
         "dhcp_domain",
         default="novalocal",
         help="Domain of the VMs. Empty: none is announced.",
+    ),
+    cfg.MultiOpt(
+        "forward_domains",
+        item_type=types.several(types.words),
+        default=[],
+        help="Domains of VMs in which other name servers have names, too: what no VM is called "
+        "there is asked upstream. Other domains of VMs, and the reverse zones of their subnets, "
+        "never are.",
     ),
     cfg.StrOpt(
         "dnsmasq_config_file",
@@ -34,7 +43,9 @@ OPTIONS = [
     cfg.BoolOpt(
         "use_network_dns_servers",
         default=False,
-        help="Append the name servers of the network to dns_server.",
+        help="Append the name servers of the network to dns_server. Networks of one bridge ask them "
+        "together, so where it is set on the server, too, a project gives a subnet of a flat network "
+        "none. Set it on the server as on the hosts.",
     ),
     cfg.BoolOpt(
         "use_single_default_gateway",
@@ -45,7 +56,8 @@ OPTIONS = [
         "dhcpbridge",
         default="",
         help="Program that dnsmasq calls with lease events. Empty, or nova-dhcpbridge: the one "
-        "that comes with Lessor.",
+        "that comes with Lessor. It is called as lessor-hook (nobody, where there is no such user), who "
+        "may add to one file of state_dir and nothing else; `init` alone as root.",
     ),
     cfg.Opt(
         "networks_path",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from oslo_config import cfg
 
 from lessor.config import types
+from lessor.settings import PRIVATE
 
 OPTIONS = [
     cfg.Opt(
@@ -25,6 +26,53 @@ OPTIONS = [
         default=[],
         help="Further physical networks, each as name:bridge:interface, with commas between "
         "them: physnet2:br101:eth2.",
+    ),
+    cfg.ListOpt(
+        "flat_bridge_ports",
+        item_type=types.interface,
+        default=[],
+        help="Interfaces that an operator has put on bridges of flat networks, beside VMs' taps and "
+        "flat_interface, with commas between them. Any other port there passes nothing.",
+    ),
+    cfg.ListOpt(
+        "reserved_cidrs",
+        item_type=types.ipv4_network,
+        default=[],
+        help="Blocks of which no subnet may have any part: the network of an identity service, for "
+        "example. The server refuses such a subnet, and an agent does not serve it.",
+    ),
+    cfg.ListOpt(
+        "allowed_host_cidrs",
+        item_type=types.ipv4_network,
+        default=[],
+        help="Blocks in which subnets of flat networks may overlap what hosts have or reach "
+        "themselves: their addresses, routes, gateways, name servers and their server. For "
+        "administrators; set it on the server and on the hosts concerned. The LAN of the flat "
+        "interface itself needs no entry.",
+    ),
+    cfg.IntOpt(
+        "min_subnet_prefixlen",
+        default=8,
+        min=1,
+        max=32,
+        help="The shortest prefix of a subnet, which is the largest block.",
+    ),
+    cfg.IntOpt(
+        "min_pair_prefixlen",
+        default=24,
+        min=1,
+        max=32,
+        help="The shortest prefix of an allowed address pair that a project gives a port of a flat "
+        "network. Administrators may give any.",
+    ),
+    cfg.ListOpt(
+        "project_cidrs",
+        item_type=types.ipv4_network,
+        default=[str(block) for block in PRIVATE],
+        help="Blocks that the subnets of flat networks lie in which projects make or change. They "
+        "become routes of their gateway host, before all that it reaches by its default route. "
+        "Blocks of a subnet pool are free if an administrator gave all its prefixes or made it the "
+        "default, and so are administrators. Empty: none but those.",
     ),
     cfg.Opt(
         "fixed_range",

@@ -44,6 +44,31 @@ OPTIONS = [
         default=["all"],
         help="Interface that bridges may forward to. all: any.",
     ),
+    cfg.ListOpt(
+        "host_access_cidr",
+        item_type=types.ipv4_network,
+        default=[],
+        help="Sources that reach this host through the bridges of VMs, at any of its addresses: "
+        "machines of the operator's on the VMs' wire, with commas between the blocks. They are "
+        "forwarded everywhere, too. No VM's address is among them.",
+    ),
+    cfg.ListOpt(
+        "no_forward_cidr",
+        item_type=types.no_forward,
+        default=[types.CONNECTED],
+        help="Destinations that nothing of VMs is forwarded to, with commas between the blocks. "
+        "connected: the networks that this host has addresses in, other than those of "
+        "public_interface and of VM bridges, as they are now. Replies pass, and so does what is "
+        "narrower in dmz_cidr or, with an external gateway, in force_snat_range. Empty: none.",
+    ),
+    cfg.ListOpt(
+        "joined_cidr",
+        item_type=types.ipv4_network,
+        default=[],
+        help="Blocks within which VMs of different flat networks reach each other, with commas "
+        "between them: 0.0.0.0/0 joins all. Other networks of one host are apart. To be set on "
+        "all hosts of the networks.",
+    ),
     cfg.StrOpt(
         "iptables_drop_action",
         default="DROP",

@@ -18,6 +18,7 @@ import structlog
 
 from lessor.config.nova import NOVA_OPTIONS
 from lessor.config.read import read
+from lessor.config.types import CONNECTED
 from lessor.errors import ConfigError
 from lessor.settings import AgentSettings, FlatMapping, NovaSettings, ServerSettings, Tls
 
@@ -67,6 +68,9 @@ def load_agent(
     facts["host"] = facts["host"] or socket.gethostname()
     facts["my_ip"] = facts["my_ip"] or default_address()
     facts["network_host"] = facts["network_host"] in (None, facts["host"])
+    blocks = facts["no_forward_cidr"]
+    facts["no_forward_connected"] = CONNECTED in blocks
+    facts["no_forward_cidr"] = [block for block in blocks if block != CONNECTED]
     if facts["metadata_host"] == facts["my_ip"]:  # nova's default says it that way
         facts["metadata_host"] = None
     return AgentSettings(**_fields(AgentSettings, facts))

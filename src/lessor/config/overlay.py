@@ -28,7 +28,16 @@ ML2_OPTIONS = [
         item_type=types.network_type,
         default=[],
         help="What a network is that is created without provider attributes: the first of these "
-        "that can be made. Empty: vxlan if any host has a local_ip, or else flat.",
+        "that can be made. Empty: vxlan, then flat, if its creator acts for one project; an "
+        "administrator's is vxlan if any host has a local_ip, or else flat.",
+    ),
+    cfg.ListOpt(
+        "project_physical_networks",
+        default=[],
+        help="Physical networks on which whoever is no administrator may make flat networks. Such "
+        "a network is on a wire and on bridges of hosts that all projects share, and its subnets "
+        "become addresses and routes of its gateway host (project_cidrs). Empty: none; with "
+        "auth_strategy=noauth everybody is an administrator.",
     ),
 ]
 

@@ -26,6 +26,13 @@ OPTIONS = [
         help="Let an API that asks nobody who he is (auth_strategy=noauth) listen on other "
         "addresses than loopback.",
     ),
+    cfg.ListOpt(
+        "server_names",
+        default=[],
+        help="Names by which clients call the API, besides localhost, this machine's own name and "
+        "any address. With auth_strategy=noauth a request for another name is refused (421): a "
+        "web page could have made that name ours, to use a browser on this machine.",
+    ),
     cfg.IntOpt(
         "workers",
         default=1,
@@ -39,6 +46,12 @@ OPTIONS = [
         min=1,
         help="Seconds without a word from an agent after which its host counts as down.",
     ),
+    cfg.BoolOpt(
+        "bind_unknown_hosts",
+        default=True,
+        help="Take a port's binding to a host that was not added yet, as Neutron does: the port says "
+        "binding_failed until that host has wired it. Off: refuse it.",
+    ),
     cfg.IntOpt(
         "lease_history_days",
         default=90,
@@ -50,6 +63,13 @@ OPTIONS = [
         default=1 << 20,
         min=1024,
         help="Largest request body, in bytes, that is read.",
+    ),
+    cfg.IntOpt(
+        "max_connections_per_address",
+        default=1000,
+        min=0,
+        help="How many connections one address may have to each listener; 0 is any number. "
+        "Loopback addresses are not limited. Raise it where all clients come by one proxy.",
     ),
     cfg.IntOpt(
         "global_physnet_mtu",

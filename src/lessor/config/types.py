@@ -12,12 +12,14 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 
+from lessor.blocks import is_tunnel_end
 from lessor.model import TunnelEnd
 from lessor.settings import FlatMapping
 
 MAX_PORT = 65535
 MAX_VNI = (1 << 24) - 1
 MAX_INTERFACE_NAME = 15  # IFNAMSIZ less its closing NUL; linux/if.h
+CONNECTED = "connected"  # of no_forward_cidr
 _INTERFACE = re.compile(r"[^\s/:,]+")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
@@ -37,6 +39,16 @@ def ipv4_network(text: object) -> IPv4Network:
         return IPv4Network(str(text).strip(), strict=False)
     except ValueError:
         raise ValueError("must be an IPv4 block such as 10.0.0.0/24") from None
+
+
+def no_forward(text: object) -> IPv4Network | str:
+    """Read a block, or the word for the networks of a host."""
+    if str(text).strip() == CONNECTED:
+        return CONNECTED
+    try:
+        return ipv4_network(text)
+    except ValueError:
+        raise ValueError(f"must be {CONNECTED}, or an IPv4 block such as 10.0.0.0/24") from None
 
 
 def listener(text: object) -> tuple[str, int]:
@@ -143,16 +155,12 @@ def words(text: object) -> str:
 
 
 def tunnel_end(text: object) -> TunnelEnd:
-    """Read the address at which a host's tunnels end: one that packets can be sent to.
-
-    Not a link-local one: Open vSwitch takes no interface with it.
-    """
+    """Read the address at which a host's tunnels end."""
     try:
         address = ip_address(str(text).strip())
     except ValueError:
         raise ValueError("must be an IPv4 or IPv6 address") from None
-    usable = not (address.is_multicast or address.is_unspecified or address.is_loopback)
-    if not usable or (address.version == 6 and address.is_link_local):  # noqa: PLR2004 - IPv6
+    if not is_tunnel_end(address):
         raise ValueError("must be this host's address on the network between hosts")
     return address
 

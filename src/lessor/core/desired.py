@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Interface
 from itertools import chain
 
+from lessor.core.around import NOTHING, Around, Refusals
 from lessor.core.flat import FlatPlanner, Part
 from lessor.core.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.gateway_nft import GatewayOptions, nft_gateway_ruleset
-from lessor.core.guards import guard_ruleset
+from lessor.core.guards import Others, guard_ruleset
+from lessor.core.host_guard import host_rulesets
+from lessor.core.no_forward import lans, no_forward
 from lessor.core.overlay import OverlayPart, OverlayPlanner
 from lessor.core.overlay_state import with_overlay
 from lessor.core.state import (
@@ -25,12 +28,14 @@ from lessor.core.state import (
     Reservation,
     Ruleset,
     Sysctl,
+    VmRange,
 )
 from lessor.core.vlans import local_vlans
-from lessor.model import METADATA_ADDRESS, Port, Scope, View
+from lessor.model import METADATA_ADDRESS, Port, Problem, Scope, View
 from lessor.settings import AgentSettings
 
 VXLAN = "vxlan"
+_RulesFor = tuple[list[Guard], list[Gateway], GatewayOptions, tuple[VmRange, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Desired:
     state: HostState
     parts: tuple[Part, ...] = ()
     overlay: tuple[OverlayPart, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 class Planner:
@@ -59,31 +64,42 @@ class Planner:
         self._settings = settings
         self._vlans = dict(vlans or {})
         self._datapath = datapath or settings.datapath_type or "netdev"
+        self._refusals = Refusals(settings)
         self._flat = FlatPlanner(settings)
         self._overlay = OverlayPlanner(settings)
         self._overlay_parts: dict[str, tuple[Scope, int, frozenset[str], OverlayPart]] = {}
         self._mappings = {m.physical_network: m for m in settings.flat_mappings}
         self._parts: dict[str, tuple[Scope, frozenset[str], Part]] = {}
         self._rules: tuple[Ruleset, ...] = ()
-        self._rules_for: tuple[list[Guard], list[Gateway], GatewayOptions] | None = None
+        self._rules_for: _RulesFor | None = None
 
-    def desired(self, view: View) -> Desired:
-        """Return what this host should have for `view`."""
+    def desired(self, view: View, around: Around = NOTHING) -> Desired:
+        """Return what this host should have for `view`.
+
+        Args:
+            view: rows that concern it.
+            around: what the host has and reaches without us.
+        """
         first = self._first_nics(view)
         problems = {key: self._problem(view.scopes[key]) for key in sorted(view.scopes)}
-        fit = {key: view.scopes[key] for key, problem in problems.items() if not problem}
+        known = {key: view.scopes[key] for key, problem in problems.items() if not problem}
+        judged = {key: self._refusals.fit(key, scope, around) for key, scope in known.items()}
+        fit = {key: scope for key, (scope, _) in judged.items()}
         tunnelled = {k: scope for k, scope in fit.items() if scope.network.network_type == VXLAN}
         self._vlans = local_vlans(self._vlans, tunnelled)
         parts = [self._part(k, scope, first) for k, scope in fit.items() if k not in tunnelled]
         overlay = [self._overlay_part(k, scope, first) for k, scope in tunnelled.items()]
         self._parts = {key: kept for key, kept in self._parts.items() if key in fit}
         self._overlay_parts = {k: kept for k, kept in self._overlay_parts.items() if k in fit}
-        state = self._join(parts)
+        state = self._join(parts, vteps(view), around)
         if overlay:
             state = with_overlay(state, overlay, self._settings, self._datapath)
-        apart = (self._overlay.unreachable(scope) for scope in tunnelled.values())
-        said = tuple(problem for problem in (*problems.values(), *apart) if problem)
-        return Desired(state, tuple(parts), tuple(overlay), said)
+        apart = ((key, self._overlay.unreachable(scope)) for key, scope in tunnelled.items())
+        said = tuple(
+            Problem(text=text, networks=(key,)) for key, text in (*problems.items(), *apart) if text
+        )
+        refused = chain.from_iterable(found for _, found in judged.values())
+        return Desired(state, tuple(parts), tuple(overlay), (*said, *refused))
 
     @property
     def _local_metadata(self) -> bool:
@@ -138,24 +154,30 @@ class Planner:
                 oldest[port.device_id or port.id] = port
         return frozenset(port.id for port in oldest.values())
 
-    def _join(self, parts: list[Part]) -> HostState:
+    def _join(self, parts: list[Part], vteps: tuple[IPv4Address, ...], around: Around) -> HostState:
         gateways = [gateway for part in parts for gateway in part.gateways]
         addresses = [address for part in parts for address in part.addresses]
         if gateways and self._local_metadata:
             addresses.append(Address("lo", IPv4Interface((METADATA_ADDRESS, 32))))
+        options = replace(
+            self._options(parts),
+            vteps=vteps,
+            no_forward=no_forward(self._settings, around.connected),
+            lans=lans(self._settings, around.connected),
+        )
         return HostState(
             sysctls=_sysctls(bool(gateways)),
             bridges=_bridges(parts),
-            rulesets={rules.name: rules for rules in self._rulesets(parts, gateways)},
+            rulesets={rules.name: rules for rules in self._rulesets(parts, gateways, options)},
             addresses={address.key: address for address in addresses},
             dhcp_servers={server.name: server for server in self._dhcp_servers(parts)},
             metadata=self._listeners(parts),
             taps={tap.name: tap for part in parts for tap in part.taps},
         )
 
-    def _rulesets(self, parts: list[Part], gateways: list[Gateway]) -> Iterator[Ruleset]:
+    def _options(self, parts: list[Part]) -> GatewayOptions:
         settings = self._settings
-        options = GatewayOptions(
+        return GatewayOptions(
             public_interface=settings.public_interface,
             routing_source_ip=settings.routing_source_ip or settings.my_ip,
             dmz_cidr=settings.dmz_cidr,
@@ -165,23 +187,51 @@ class Planner:
             metadata_port=settings.metadata_port,
             iptables_drop_action=settings.iptables_drop_action,
             bridges=tuple(sorted(_by_bridge(parts))),
+            elsewhere=tuple(chain.from_iterable(map(_elsewhere, parts))),
+            host_access_cidr=settings.host_access_cidr,
+            joined_cidr=settings.joined_cidr,
+            vxlan_udp_port=settings.vxlan_udp_port if settings.local_ip else 0,
         )
-        if not parts:
-            return
+
+    def _rulesets(
+        self, parts: list[Part], gateways: list[Gateway], options: GatewayOptions
+    ) -> Iterator[Ruleset]:
         guards = [guard for part in parts for guard in part.guards]
-        facts = (guards, gateways, options)
+        ranges = tuple(chain.from_iterable(part.vm_ranges for part in parts))
+        facts = (guards, gateways, options, ranges)
         if facts != self._rules_for:
-            gateway_rules = (
-                iptables_gateway_ruleset
-                if settings.gateway_firewall == "iptables"
-                else nft_gateway_ruleset
-            )
-            self._rules = (
-                guard_ruleset(guards, gateways, settings.force_snat_range),
-                gateway_rules(gateways, options),
-            )
+            self._rules = (*self._guard_rules(facts), *self._gateway_rules(parts, facts))
             self._rules_for = facts
         yield from self._rules
+
+    def _guard_rules(self, facts: _RulesFor) -> Iterator[Ruleset]:
+        """Yield what protects the bridges of flat networks, also before and after there are any.
+
+        What a hypervisor plugs into one that no network is on is no port of ours.
+        """
+        settings = self._settings
+        if not settings.flat_mappings:
+            return
+        guards, gateways, _, ranges = facts
+        wires = {m.interface for m in settings.flat_mappings if m.interface}
+        wires.update(settings.flat_bridge_ports)
+        others = Others(
+            lifted=settings.force_snat_range,
+            wires=wires,
+            ranges=ranges,
+            joined=settings.joined_cidr,
+            base_mac=settings.base_mac,
+        )
+        yield guard_ruleset(guards, gateways, others)
+        yield from host_rulesets([mapping.bridge for mapping in settings.flat_mappings])
+
+    def _gateway_rules(self, parts: list[Part], facts: _RulesFor) -> Iterator[Ruleset]:
+        if parts:
+            _, gateways, options, _ = facts
+            if self._settings.gateway_firewall == "iptables":
+                yield iptables_gateway_ruleset(gateways, options)
+            else:
+                yield nft_gateway_ruleset(gateways, options)
 
     def _dhcp_servers(self, parts: list[Part]) -> Iterator[DhcpServer]:
         for bridge, mine in _by_bridge(part for part in parts if part.ranges).items():
@@ -196,6 +246,7 @@ class Planner:
                     dict.fromkeys(dns for part in mine for dns in part.upstream_dns)
                 ),
                 config_file=self._settings.dnsmasq_config_file,
+                forwarded=self._settings.forward_domains,
             )
 
     def _listeners(self, parts: list[Part]) -> dict[str, MetadataListener]:
@@ -206,6 +257,18 @@ class Planner:
             bridge: MetadataListener(bridge, port, tuple(sorted(p.network.id for p in mine)))
             for bridge, mine in _by_bridge(part for part in parts if part.gateways).items()
         }
+
+
+def vteps(view: View) -> tuple[IPv4Address, ...]:
+    """Return the IPv4 VTEPs of all hosts that share an overlay network with this one."""
+    ends = {end for scope in view.scopes.values() for end in scope.peers.values()}
+    return tuple(sorted(end for end in ends if isinstance(end, IPv4Address)))
+
+
+def _elsewhere(part: Part) -> Iterator[VmRange]:
+    """Yield the subnets that this host is no gateway of."""
+    served = {gateway.cidr for gateway in part.gateways}
+    yield from (one for one in part.vm_ranges if one.cidr not in served)
 
 
 def _by_bridge(parts: Iterable[Part]) -> dict[str, list[Part]]:

@@ -13,8 +13,8 @@ from ipaddress import IPv4Address
 from pathlib import PurePath
 
 from lessor.core.dnsmasq_files import client_id, names_text, range_files, range_tag
-from lessor.core.naming import is_domain
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
+from lessor.labels import is_domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Paths:
 
     folder: PurePath
     hook: PurePath
+    hook_user: str  # that it is called as
 
     @property
     def base(self) -> PurePath:
@@ -103,6 +104,10 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
       server answers too it would refuse whoever chose that one (D2.3); without it, a renewal by
       broadcast is answered if the lease is known and passed over in silence if not.
     * From a namespace no resolver of the host can be reached.
+    * Names in VMs' domains, names without a dot and addresses of VMs are answered here or nowhere:
+      a VM's own AAAA would wait for an upstream that is silent, and tell it of the VM.
+    * On a bridge networks share a server: of a name that VMs of several have, each is answered that
+      of its own (`localise-queries`), whatever others call theirs.
     * Hosts are known by MAC: clones send equal client-ids (D2.14), so these are left unread,
       unless a port says that it is known by one.
     """
@@ -121,6 +126,7 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
         "--no-ping",
         "--leasefile-ro",
         f"--dhcp-script={paths.hook}",
+        f"--dhcp-scriptuser={paths.hook_user}",
         f"--dhcp-hostsfile={paths.base}",
         f"--dhcp-hostsdir={paths.hosts}",
         f"--dhcp-optsdir={paths.opts}",
@@ -129,6 +135,8 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
         *(f"--dhcp-option-force=tag:{range_tag(r)},26,{r.mtu}" for r in spoken),
         f"--dhcp-lease-max={sum(r.cidr.num_addresses for r in spoken)}",
         *_domain_arguments(spoken),
+        *_local_arguments(spoken, server.forwarded),
+        *(() if server.namespace else ("--localise-queries",)),
         *(("--dhcp-authoritative",) if server.authoritative else ()),
         "--dhcp-ignore=tag:!known",
         *(() if _by_client_id(server) else ("--dhcp-ignore-clid",)),
@@ -156,3 +164,12 @@ def _domain_arguments(ranges: tuple[DhcpRange, ...]) -> Iterator[str]:
     for r in ranges:
         if is_domain(r.domain):
             yield f"--domain={r.domain},{r.cidr}"
+
+
+def _local_arguments(ranges: tuple[DhcpRange, ...], forwarded: tuple[str, ...]) -> Iterator[str]:
+    """Say what is never asked upstream; a reverse zone without a server is ours alone."""
+    known = {domain.lower() for domain in forwarded}
+    domains = dict.fromkeys(r.domain for r in ranges if r.domain.lower() not in known)
+    yield "--domain-needed"
+    yield from (f"--local=/{domain}/" for domain in domains if is_domain(domain))
+    yield from (f"--rev-server={r.cidr}" for r in ranges)

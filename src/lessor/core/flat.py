@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import chain
 
-from lessor.core.naming import hostname
+from lessor.core.apart import group
 from lessor.core.reserve import Reserved, Reserver
 from lessor.core.rows import follow, row_changes
 from lessor.core.state import (
@@ -23,14 +23,15 @@ from lessor.core.state import (
     DhcpRange,
     Gateway,
     Guard,
+    Names,
     Reservation,
     Tap,
+    VmRange,
 )
-from lessor.core.vmport import allowed, is_vm, tap_name, tap_of
+from lessor.core.vmport import allowed, hosts_of, is_vm, tap_name, tap_of
 from lessor.model import FixedIp, Network, Port, Scope, Subnet
 from lessor.settings import AgentSettings, FlatMapping
 
-Names = tuple[tuple[IPv4Address, str], ...]
 Served = tuple[Subnet, IPv4Address]  # a subnet, and this host's address on it
 
 
@@ -44,6 +45,7 @@ class Ground:
     first_nics: frozenset[str]
     here: tuple[Served, ...]  # on which this host is gateway or DHCP server
     servers: tuple[IPv4Address, ...]  # whose DHCP answers VMs may get
+    group: str  # of networks that exchange frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Part:
     taps: tuple[Tap, ...] = ()
     guards: tuple[Guard, ...] = ()
     gateways: tuple[Gateway, ...] = ()
+    vm_ranges: tuple[VmRange, ...] = ()  # all its subnets, whoever their gateway is
     addresses: tuple[Address, ...] = ()
     ranges: tuple[DhcpRange, ...] = ()
     reserved: Reserved = field(default_factory=Reserved)
@@ -118,6 +121,9 @@ class FlatPlanner:
             taps=tuple(kept.taps.values()),
             guards=tuple(kept.guards.values()),
             gateways=tuple(_gateway(scope.network, s, a, mapping, kept.outside) for s, a in here),
+            vm_ranges=tuple(
+                _vm_range(mapping.bridge, s, kept.outside) for s in scope.subnets.values()
+            ),
             addresses=tuple(_address(mapping.bridge, s, a) for s, a in here),
             ranges=tuple(self._range(scope.network, s, a) for s, a in here if s.enable_dhcp),
             reserved=kept.reserved,
@@ -139,21 +145,17 @@ class FlatPlanner:
         ground = self._ground(scope, mapping, first_nics, vms, own)
         if ground != before.ground:
             changes = row_changes(before.rows, scope.ports, anew=True)
-        network = scope.network
         pools = {s.id: [(int(p.first), int(p.last)) for p in s.pools] for s in ground.subnets}
-        tells = network.multi_host and ground.here
         return Kept(
             ground=ground,
             rows=scope.ports,
             vms=vms,
             own=own,
-            taps=follow(before.taps, changes, lambda p: _tap(p, vms, ground)),
-            guards=follow(before.guards, changes, lambda p: _guard(p, vms, ground)),
+            taps=follow(before.taps, changes, lambda p: self._tap(p, ground)),
+            guards=follow(before.guards, changes, lambda p: self._guard(p, ground)),
             reserved=before.reserved.after(changes, lambda p: self._reserve(p, ground)),
             outside=follow(before.outside, changes, lambda p: _outside(p, pools)),
-            names=follow(
-                before.names, changes, lambda p: self._names(p, network) if tells else None
-            ),
+            names=follow(before.names, changes, lambda p: self._names(p, ground)),
         )
 
     def _ground(
@@ -174,6 +176,7 @@ class FlatPlanner:
             first_nics=first_nics,
             here=tuple(known) if self._is_gateway(network, vms) else (),
             servers=tuple(address for s, address in known if s.enable_dhcp),
+            group=group(network.id, [s.cidr for s in subnets], self._settings.joined_cidr),
         )
 
     def _is_here(self, port: Port) -> bool:
@@ -200,19 +203,50 @@ class FlatPlanner:
             domain=self._reserver.domain(network),
         )
 
+    def _is_wired(self, port: Port) -> bool:
+        """Tell whether the tap of a VM is on the bridge here: it runs here, or is to come."""
+        return is_vm(port) and self._settings.host in hosts_of(port)
+
+    def _tap(self, port: Port, ground: Ground) -> Tap | None:
+        if not self._is_wired(port):
+            return None
+        return tap_of(port, ground.network, ground.mapping.bridge, self._settings.host)
+
+    def _guard(self, port: Port, ground: Ground) -> Guard | None:
+        if not self._is_wired(port):
+            return None
+        macs, sources = allowed(port)
+        return Guard(
+            tap=tap_name(port.id),
+            bridge=ground.mapping.bridge,
+            macs=macs,
+            sources=sources,
+            dhcp_servers=ground.servers,
+            local_dhcp=ground.network.multi_host,
+            group=ground.group,
+        )
+
     def _reserve(self, port: Port, ground: Ground) -> Reservation | None:
         if not is_vm(port) or (ground.network.multi_host and not self._is_here(port)):
             return None
-        served = {subnet.id: subnet for subnet, _ in ground.here if subnet.enable_dhcp}
+        served = _by_dhcp(ground)
         return self._reserver.reservation(port, ground.network, served, ground.first_nics)
 
-    def _names(self, port: Port, network: Network) -> Names | None:
-        """Names of a VM of another host, where the server tells them (update_dns_entries)."""
-        if not is_vm(port) or self._is_here(port):
+    def _names(self, port: Port, ground: Ground) -> Names | None:
+        """Names that no reservation has: further addresses, and of multi_host what others serve.
+
+        VMs of other hosts are in the view with update_dns_entries.
+        """
+        if not is_vm(port) or not ground.here:
             return None
-        domain = self._reserver.domain(network)
-        names = ((ip.address, hostname(port, ip.address)) for ip in port.fixed_ips)
-        return tuple((ip, f"{name}.{domain}" if domain else name) for ip, name in names)
+        network = ground.network
+        if network.multi_host and not self._is_here(port):
+            return self._reserver.names(port, network, port.fixed_ips)
+        return self._reserver.further_names(port, network, _by_dhcp(ground))
+
+
+def _by_dhcp(ground: Ground) -> dict[str, Subnet]:
+    return {subnet.id: subnet for subnet, _ in ground.here if subnet.enable_dhcp}
 
 
 def server_address(network: Network, subnet: Subnet, own: Iterable[Port]) -> IPv4Address | None:
@@ -242,24 +276,6 @@ def _external(subnet: Subnet) -> bool:
     return subnet.dhcp_server not in (None, subnet.gateway_ip)
 
 
-def _tap(port: Port, vms: Mapping[str, Port], ground: Ground) -> Tap | None:
-    return tap_of(port, ground.network, ground.mapping.bridge) if port.id in vms else None
-
-
-def _guard(port: Port, vms: Mapping[str, Port], ground: Ground) -> Guard | None:
-    if port.id not in vms:
-        return None
-    macs, sources = allowed(port)
-    return Guard(
-        tap=tap_name(port.id),
-        bridge=ground.mapping.bridge,
-        macs=macs,
-        sources=sources,
-        dhcp_servers=ground.servers,
-        local_dhcp=ground.network.multi_host,
-    )
-
-
 def _gateway(
     network: Network,
     subnet: Subnet,
@@ -277,6 +293,17 @@ def _gateway(
         external=_external(subnet),
         isolated=network.multi_host and network.share_address,
         vm_sources=_vm_sources(subnet, outside),
+    )
+
+
+def _vm_range(bridge: str, subnet: Subnet, outside: Mapping[str, tuple[FixedIp, ...]]) -> VmRange:
+    routers = (subnet.gateway_ip, subnet.dhcp_server)
+    return VmRange(
+        bridge=bridge,
+        cidr=subnet.cidr,
+        sources=_vm_sources(subnet, outside),
+        network_id=subnet.network_id,
+        routers=tuple(address for address in dict.fromkeys(routers) if address),
     )
 
 

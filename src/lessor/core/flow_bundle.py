@@ -87,16 +87,22 @@ def replacement(lines: Iterable[str]) -> str:
 def changes(old: Iterable[str], new: Iterable[str]) -> str:
     """Return a bundle that turns the flows `old` into `new`; others keep their counters.
 
-    When a tunnel's network is another, what was learned may be wrong, and goes.
+    When a tunnel's network is another, or a port's frames teach no more, what was learned may be
+    wrong, and goes.
     """
     was, now = dict.fromkeys(old), dict.fromkeys(new)
     matches = {_match(line) for line in now}
     gone = [line for line in was if line not in now]
     lines = [f"delete_strict {OURS},{_match(line)}" for line in gone if _match(line) not in matches]
-    if any("tun_id=" in line for line in gone):
+    if any("tun_id=" in line or "learn(" in line for line in gone):
         lines += _forget_learned((*was, *now))
     lines += [_added(line) for line in now if line not in was]
     return "\n".join((*lines, "")) if lines else ""
+
+
+def count(lines: Iterable[str]) -> int:
+    """Return how many flows a switch has of these: one for each table, priority and match."""
+    return len(set(map(_match, lines)))
 
 
 def _forget_learned(lines: Iterable[str]) -> list[str]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 
-from lessor.core.gateway_nft import GatewayOptions, forwarding
-from lessor.core.guard_rules import VM_MARK
+from lessor.core.apart import joined_pairs
+from lessor.core.gateway_nft import GatewayOptions, forwarding, vm_bridges, vm_ranges
+from lessor.core.guard_rules import BRIDGED_MARK, VM_MARK
 from lessor.core.state import Gateway, Ruleset
 from lessor.model import METADATA_ADDRESS
 
@@ -54,34 +55,115 @@ def _filter_rules(gateways: Sequence[Gateway], options: GatewayOptions) -> dict[
     return {
         "lessor-filter-top": ["-j lessor-local"],
         "lessor-local": [],
-        "lessor-INPUT": list(_input(gateways)),
-        "lessor-vm": list(_from_vm(options)),
+        "lessor-INPUT": [f"-i {b} -g lessor-bridge" for b in vm_bridges(gateways, options)],
+        "lessor-bridge": list(_by_bridge(gateways, options)),
+        "lessor-lan": list(_lan(gateways, options)),
+        "lessor-vm": list(_from_vm(gateways, options)),
+        "lessor-services": list(_services(options)),
         "lessor-FORWARD": list(_forward(gateways, options)),
+        "lessor-vm-forward": list(_vm_forward(gateways, options)),
+        "lessor-vteps": list(_vteps(options)),
+        "lessor-between": list(_to(_cidrs(gateways, options), options)),
+        "lessor-no-forward": list(_to(options.no_forward, options)),
+        "lessor-no-forward-ext": list(_to(options.no_forward_external, options)),
         "lessor-OUTPUT": [],
     }
 
 
-def _input(gateways: Sequence[Gateway]) -> Iterator[str]:
-    for bridge in _bridges(gateways):
-        for protocol in ("udp", "tcp"):
-            for port in (67, 53):
-                yield f"-i {bridge} -p {protocol} -m {protocol} --dport {port} -j ACCEPT"
-    yield f"-m mark --mark {VM_MARK:#x}/{VM_MARK:#x} -j lessor-vm"
-    for gateway in gateways:
-        for first, last in gateway.vm_sources:
-            yield f"-i {gateway.bridge} -m iprange --src-range {first}-{last} -j lessor-vm"
+def _cidrs(gateways: Sequence[Gateway], options: GatewayOptions) -> list[IPv4Network]:
+    return sorted({one.cidr for one in vm_ranges(gateways, options)})
 
 
-def _from_vm(options: GatewayOptions) -> Iterator[str]:
-    """What else a VM reaches of the host: DHCP and DNS were accepted before, by bridge."""
+def _to(blocks: Iterable[IPv4Network], options: GatewayOptions) -> Iterator[str]:
+    for block in blocks:
+        yield f"-d {block} -j {options.iptables_drop_action}"
+
+
+def _by_bridge(gateways: Sequence[Gateway], options: GatewayOptions) -> Iterator[str]:
+    """Tell VMs' packets from the operator's, as `lessor.core.gateway_nft` does."""
     yield "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    yield f"-m mark --mark {VM_MARK:#x}/{VM_MARK:#x} -g lessor-vm"
+    for one in vm_ranges(gateways, options):
+        for first, last in one.sources:
+            yield f"-i {one.bridge} -m iprange --src-range {first}-{last} -g lessor-vm"
+    for block in options.host_access_cidr:
+        yield f"-s {block} -j ACCEPT"
+    for gateway in gateways:
+        yield f"-d {gateway.address}/32 -g lessor-vm"
+    yield "-m addrtype --dst-type LOCAL --limit-iface-in -g lessor-lan"
+    for lan in options.lans:
+        for kind in ("BROADCAST", "MULTICAST"):
+            to = f"-m addrtype --dst-type {kind} --limit-iface-in"
+            yield f"-s {lan.cidr} -i {lan.device} {to} -j ACCEPT"
+    yield "-g lessor-vm"
+
+
+def _lan(gateways: Sequence[Gateway], options: GatewayOptions) -> Iterator[str]:
+    ranges = vm_ranges(gateways, options)
+    for one in ranges:
+        yield f"-s {one.cidr} -d {one.cidr} -j ACCEPT"
+    for one in ranges:
+        yield f"-s {one.cidr} -g lessor-vm"
+    yield "-s 0.0.0.0/32 -g lessor-vm"
+    yield "-j ACCEPT"
+
+
+def _from_vm(gateways: Sequence[Gateway], options: GatewayOptions) -> Iterator[str]:
+    port = options.metadata_port
+    asked = f"-m conntrack --ctstate DNAT --ctorigdst {METADATA_ADDRESS}"
+    yield f"-p tcp -m tcp --dport {port} {asked} -j ACCEPT"
+    yield "-d 255.255.255.255/32 -p udp -m udp --dport 67 -j ACCEPT"
+    for g in gateways:
+        yield f"-s {g.cidr} -d {g.address}/32 -i {g.bridge} -g lessor-services"
+    yield f"-j {options.iptables_drop_action}"
+
+
+def _services(options: GatewayOptions) -> Iterator[str]:
+    """What VMs reach of their own gateway."""
+    for protocol in ("udp", "tcp"):
+        for port in (67, 53):
+            yield f"-p {protocol} -m {protocol} --dport {port} -j ACCEPT"
     yield f"-p tcp -m tcp --dport {options.metadata_port} -j ACCEPT"
     yield "-p icmp -m icmp --icmp-type 8 -j ACCEPT"
     yield f"-j {options.iptables_drop_action}"
 
 
+def _vm_forward(gateways: Sequence[Gateway], options: GatewayOptions) -> Iterator[str]:
+    """Keep VMs from what is not theirs, as `lessor.core.gateway_nft` does."""
+    is_vm = f"--mark {VM_MARK:#x}/{VM_MARK:#x}"
+    yield f"-m mark --mark {BRIDGED_MARK:#x}/{BRIDGED_MARK:#x} -j RETURN"
+    yield "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
+    if options.remote_metadata:
+        to = f"-d {options.remote_metadata}/32 -p tcp -m tcp --dport {options.metadata_port}"
+        yield f"{to} -m conntrack --ctstate DNAT -j RETURN"
+    for g in gateways:
+        yield f"-s {g.cidr} -d {g.cidr} -j RETURN"
+    yield "-j lessor-vteps"
+    for source, destination in joined_pairs(vm_ranges(gateways, options), options.joined_cidr):
+        yield f"-s {source} -d {destination} -j RETURN"
+    for block in options.host_access_cidr:
+        yield f"-s {block} -m mark ! {is_vm} -j RETURN"
+    for cidr in _cidrs(gateways, options):
+        yield f"-s {cidr} -j lessor-between"
+    yield f"-m mark {is_vm} -j lessor-between"
+    for g in gateways:
+        if g.external:
+            yield f"-s {g.cidr} -g lessor-no-forward-ext"
+    yield "-g lessor-no-forward"
+
+
+def _vteps(options: GatewayOptions) -> Iterator[str]:
+    for vtep in options.vteps:
+        yield f"-d {vtep}/32 -j {options.iptables_drop_action}"
+    if options.vxlan_udp_port:
+        port = f"-p udp -m udp --dport {options.vxlan_udp_port}"
+        yield f"{port} -j {options.iptables_drop_action}"
+
+
 def _forward(gateways: Sequence[Gateway], options: GatewayOptions) -> Iterator[str]:
     pairs, closed = forwarding(gateways, options)
+    for bridge in vm_bridges(gateways, options):
+        yield f"-i {bridge} -j lessor-vm-forward"
     for one, other in pairs:
         yield f"-i {one} -o {other} -j ACCEPT"
     for bridge in _bridges(gateways):

@@ -1,37 +1,56 @@
 """The rules of `table bridge lessor`: constant text; `lessor.core.guards` fills its sets.
 
+All is closed but for what is known: the taps of ports, the wires of our bridges, and the host. What
+comes from another port of one of our bridges, whoever put it there, reaches none of these, and
+nothing of theirs goes to it: KNOWN_MARK tells what came from one of them (the host's own packets
+get it from `lessor.core.host_guard`). Of two ports on one bridge it is enough that one is ours to
+know that the bridge is.
+
 `return` ends a check: the frame goes on to the rules after the jump. Whatever reaches the end of a
 `from_` chain is dropped and counted, under a name that says what was tried.
+
+Who tried it is kept in sets that these rules fill, with a counter for each element: see
+`lessor.core.drop_sets`. A set that is full takes no more, so the drop is a rule of its own.
 """
 
 from __future__ import annotations
 
-from lessor.core.nft_script import NftChain
+from lessor.core.drop_sets import ANSWERING, FLOODING, WIRE_SERVERS, WRONG_MACS, WRONG_SOURCES
+from lessor.core.nft_script import NftChain, NftSet
 
 TABLE = "bridge lessor"
 VM_MARK = 0x04000000  # of a packet: it came from a VM's tap on this host
+KNOWN_MARK = 0x02000000  # of a packet: it came from a known port of a bridge of ours, or the host
+BRIDGED_MARK = (
+    0x01000000  # of a packet: it goes from port to port of a bridge of ours, not by the host
+)
 LIFT_MARK = 0x08000000  # of a packet: only the host's own stack gets it, no port of the bridge
 
 _FIRST = -310  # before whatever else filters or rewrites on bridges (ebtables' own start at -300)
 _UNICAST = "ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00"
 _RESERVED = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00"  # IEEE 802.1D table 7-10
 _GROUP = "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00"
-_LINK_LOCAL_TARGET = "@th,64,10 0x3fa"  # a neighbour's address (ICMPv6 byte 8) in fe80::/10
 _RARP_REQUEST = "@nh,48,16 3"
+_FRAGMENT = "ip frag-off & 0x3fff != 0"
+_IS_KNOWN = f"meta mark & {KNOWN_MARK:#010x} == {KNOWN_MARK:#010x}"
+_CLIENT = "@th,288,48"  # a DHCP client's MAC: after 8 bytes of UDP, 28 of the message (RFC 2131)
 
 
 def _drop(counter: str) -> str:
     return f"counter name {counter} drop"
 
 
-def rogue_counter(tap: str) -> str:
-    """Name the counter of the DHCP answers that a tap tried to give."""
-    return f"rogue_dhcp_{tap}"
+def _note(known: NftSet, key: str) -> str:
+    return f"update @{known.name} {{ {key} counter }}"
 
 
-def flood_counter(tap: str) -> str:
-    """Name the counter of the DHCP requests of a tap that were too many."""
-    return f"flood_dhcp_{tap}"
+_SERVER = _note(WIRE_SERVERS, f"ether saddr . ip saddr . {_CLIENT}")
+
+
+# A server names itself (option 54) behind 8 bytes of UDP, 236 of the message, the cookie and the
+# message's type. dnsmasq's order; its broadcasts leave with the bridge's first address, whatever
+# network they are for.
+SERVER_ID = "@th,2024,32"
 
 
 def request_limit(tap: str) -> str:
@@ -45,11 +64,15 @@ COUNTERS = (
     "from_ethertype",  # neither ARP, RARP, IPv4 nor IPv6
     "from_arp",  # another's MAC or address in ARP
     "from_ipv4",  # another's address
-    "from_ipv6",  # a global address, or fragments
+    "from_ipv6",  # IPv6: networks have none
     "from_dhcp",  # a DHCP server's answer
-    "from_router",  # a router advertisement or redirect
+    "from_flood",  # DHCP requests too many
+    "from_unknown",  # from a port of our bridges that is no port's tap
+    "to_unknown",  # to such a one
     "to_mac",  # unicast for another
+    "to_ipv6",  # IPv6: networks have none
     "to_dhcp",  # an answer of a DHCP server that isn't the port's
+    "between_networks",  # from one flat network to another
     "reflected",  # a VM's own broadcast, sent back to it by hairpin mode
     "wire_arp",  # ARP of an address that every host has
     "wire_dhcp",  # DHCP that belongs to one host
@@ -57,23 +80,43 @@ COUNTERS = (
     "host_ipv6",  # IPv6 to the host itself
 )
 
+_FROM_TAP = (
+    f"meta mark set meta mark or {VM_MARK | KNOWN_MARK:#010x}",
+    # LLDP's group comes here only from ports whose group_fwd_mask has 0x4000: from others
+    # the kernel hands it to the host past every hook of the bridge.
+    f"{_RESERVED} {_drop('host_reserved')}",
+    # Whatever its source port; no request is so long that it comes in fragments.
+    "udp dport 67 limit name iifname map @limits goto from_flood",
+    f"udp dport 67 {_FRAGMENT} {_drop('from_flood')}",
+)
+
 CHAINS = (
     NftChain(
         "prerouting",
         (
-            f"iifname @taps meta mark set meta mark or {VM_MARK:#010x}",
-            # LLDP's group comes here only from ports whose group_fwd_mask has 0x4000: from others
-            # the kernel hands it to the host past every hook of the bridge.
-            f"iifname @taps {_RESERVED} {_drop('host_reserved')}",
+            # It may have been on another bridge before.
+            f"meta mark set meta mark and {0xFFFFFFFF ^ BRIDGED_MARK:#010x}",
+            "iifname @guarded goto from_guarded",
+            "iifname @wires goto from_wire",
+            "iifname @open goto from_open",
+            f"meta mark set meta mark and {0xFFFFFFFF ^ KNOWN_MARK:#010x}",
+        ),
+        f"filter hook prerouting priority {_FIRST}",
+    ),
+    NftChain("from_guarded", ("jump from_tap", "goto from_known")),
+    NftChain("from_wire", (f"meta mark set meta mark or {KNOWN_MARK:#010x}", "goto from_known")),
+    NftChain("from_open", (*_FROM_TAP, "goto from_known")),
+    NftChain(
+        "from_known",
+        (
             (
-                "udp sport 68 udp dport 67 limit name iifname map @limits"
-                " counter name iifname map @floods drop"
+                "arp saddr ip @ranges arp daddr ip @ranges arp saddr ip != @routers"
+                f" arp saddr ip . arp daddr ip != @joined {_drop('between_networks')}"
             ),
-            "iifname @guarded jump from_tap",
             f"iifname . arp daddr ip @isolated {_drop('wire_arp')}",
             f"iifname . arp saddr ip @isolated {_drop('wire_arp')}",
             f"udp dport 68 iifname . ip saddr @local_servers {_drop('wire_dhcp')}",
-            f"udp dport 68 iifname . ether daddr @local_macs {_drop('wire_dhcp')}",
+            "udp dport 68 iifname . ether daddr @local_macs goto wire_server",
             # Lifted: as broadcast, since nobody here knows the bridge's MAC, and flooded to no port.
             (
                 f"iifname . ip saddr . ip daddr @lifts ip saddr . ip daddr != @inside {_UNICAST}"
@@ -81,19 +124,26 @@ CHAINS = (
                 f" meta mark set meta mark or {LIFT_MARK:#010x}"
             ),
         ),
-        f"filter hook prerouting priority {_FIRST}",
     ),
     NftChain(
         "from_tap",
         (
+            *_FROM_TAP,
             f"ether type {{ 8021q, 8021ad }} {_drop('from_vlan')}",
-            f"iifname . ether saddr != @macs {_drop('from_mac')}",
+            "iifname . ether saddr != @macs goto from_mac",
             (
                 "ether type vmap { ip : goto from_ipv4, arp : goto from_arp, ip6 : goto from_ipv6,"
                 " 0x8035 : goto from_rarp }"
             ),
             _drop("from_ethertype"),
         ),
+    ),
+    NftChain("from_ipv6", (_drop("from_ipv6"),)),
+    NftChain("from_mac", (_note(WRONG_MACS, "iifname . ether saddr"), _drop("from_mac"))),
+    NftChain("from_flood", (_note(FLOODING, "iifname"), _drop("from_flood"))),
+    NftChain(
+        "wire_server",
+        (_SERVER, _drop("wire_dhcp")),
     ),
     NftChain(
         "from_arp",
@@ -109,6 +159,7 @@ CHAINS = (
             "iifname . arp saddr ether . arp saddr ip @blocks return",
             # A probe asks before it has an address (RFC 5227).
             "arp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether @macs return",
+            _note(WRONG_SOURCES, "iifname . arp saddr ether . arp saddr ip"),
             _drop("from_arp"),
         ),
     ),
@@ -123,41 +174,40 @@ CHAINS = (
             "iifname . ether saddr . ip saddr @addresses return",
             "iifname . ether saddr . ip saddr @blocks return",
             "ip saddr 0.0.0.0 udp sport 68 udp dport 67 return",
+            _note(WRONG_SOURCES, "iifname . ether saddr . ip saddr"),
             _drop("from_ipv4"),
         ),
     ),
-    NftChain(
-        "from_ipv6",
-        (
-            # Nothing on a link needs them, and they hide router advertisements (RFC 6980).
-            f"exthdr frag exists {_drop('from_ipv6')}",
-            "udp sport 547 goto from_dhcp",
-            "udp dport 546 goto from_dhcp",
-            f"icmpv6 type {{ nd-router-advert, nd-redirect }} {_drop('from_router')}",
-            f"icmpv6 type nd-neighbor-advert {_LINK_LOCAL_TARGET} ip6 saddr fe80::/10 return",
-            f"icmpv6 type nd-neighbor-advert {_drop('from_ipv6')}",
-            "ip6 saddr { ::, fe80::/10 } return",
-            _drop("from_ipv6"),
-        ),
-    ),
-    NftChain("from_dhcp", ("counter name from_dhcp", "counter name iifname map @rogues", "drop")),
+    NftChain("from_dhcp", (_note(ANSWERING, "iifname"), _drop("from_dhcp"))),
     NftChain(
         "input",
         (
             # These reach the host past prerouting, hence unmarked, on the tap itself.
             f"iifname @taps {_RESERVED} {_drop('host_reserved')}",
-            f"iifname @taps ether type ip6 {_drop('host_ipv6')}",
+            f"iifname @open ether type ip6 {_drop('host_ipv6')}",
+            # Of VMs on other hosts, where an operator's own bridge takes part in IPv6.
+            f"iifname @wires ether type ip6 ether saddr @vm_macs {_drop('host_ipv6')}",
         ),
         f"filter hook input priority {_FIRST}",
     ),
     NftChain(
         "forward",
         (
-            f"iifname . oifname @hairpins {_GROUP} {_drop('reflected')}",
+            f"{_IS_KNOWN} oifname != @members {_drop('to_unknown')}",
+            f"meta mark & {KNOWN_MARK:#010x} == 0 oifname @members {_drop('from_unknown')}",
+            "oifname @taps iifname vmap @groups",
+            f"{_GROUP} iifname . oifname @hairpins {_drop('reflected')}",
             f"udp dport 67 iifname . oifname @local_taps {_drop('wire_dhcp')}",
             f"meta mark & {LIFT_MARK:#010x} == {LIFT_MARK:#010x} drop",
+            # For the host's own rules, which br_netfilter shows it to.
+            f"{_IS_KNOWN} meta mark set meta mark or {BRIDGED_MARK:#010x}",
         ),
         f"filter hook forward priority {_FIRST}",
+    ),
+    NftChain(
+        "output",
+        (f"{_IS_KNOWN} oifname != @members {_drop('to_unknown')}",),
+        f"filter hook output priority {_FIRST}",
     ),
     NftChain(
         "postrouting",
@@ -172,8 +222,19 @@ CHAINS = (
     NftChain(
         "to_tap",
         (
+            f"ether type ip6 {_drop('to_ipv6')}",
             f"{_UNICAST} oifname . ether daddr != @macs {_drop('to_mac')}",
-            f"udp dport 68 oifname . ip saddr != @dhcp_servers {_drop('to_dhcp')}",
+            "udp dport 68 oifname . ip saddr != @dhcp_servers goto to_dhcp",
+        ),
+    ),
+    NftChain(
+        "to_dhcp",
+        (
+            f"udp sport 67 oifname . {SERVER_ID} @dhcp_server_ids return",
+            # That of another network here: dropped, but nobody that is to be named.
+            f"udp sport 67 {SERVER_ID} @server_ids {_drop('to_dhcp')}",
+            f"meta mark & {VM_MARK:#010x} == 0 {_SERVER}",
+            _drop("to_dhcp"),
         ),
     ),
 )

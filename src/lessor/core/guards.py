@@ -4,10 +4,13 @@ Rules know taps by name, so they stand before a tap exists: its first frame is c
 the same number of rules for one tap and for a thousand; the taps are elements of sets.
 
 From a guarded tap come only frames of its own MACs: ARP that tells its own MAC and addresses, IPv4
-from its own addresses (or a DHCP client's 0.0.0.0), IPv6 from link-local ones; never a DHCP
-server's answer, never a router advertisement; and no more DHCP requests than a client has need of. To it go only frames for its own MACs, and DHCP
+from its own addresses (or a DHCP client's 0.0.0.0); never IPv6, never a DHCP server's answer, and no
+more DHCP requests than a client has need of. To it go only frames for its own MACs, no IPv6, and DHCP
 answers only of its own servers. The host's own stack hears VMs on IPv4 alone, and frames that come
 from a tap carry `VM_MARK`, by which `table inet lessor` knows them (INPUT).
+
+A port of our bridges that is neither a tap nor a wire here is closed in both directions: one that
+was just plugged, or whose Lessor port is deleted.
 
 Kernels without bridge meta and bridge conntrack can't tell a frame's bridge: rules go by port.
 
@@ -16,82 +19,72 @@ Source: semantics.md A12.3, A19, B15.3, B18; nft(8).
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, collapse_addresses
+from itertools import chain
 
+from lessor.core.apart import joined_pairs
 from lessor.core.dhcp_limit import BURST, RATE
-from lessor.core.guard_rules import (
-    CHAINS,
-    COUNTERS,
-    TABLE,
-    flood_counter,
-    request_limit,
-    rogue_counter,
-)
-from lessor.core.nft_script import NftSet, nft_table, quoted
-from lessor.core.state import Gateway, Guard, Ruleset
+from lessor.core.drop_sets import SETS
+from lessor.core.guard_rules import CHAINS, COUNTERS, SERVER_ID, TABLE, request_limit
+from lessor.core.nft_script import NftChain, NftSet, nft_table, quoted
+from lessor.core.state import Gateway, Guard, Ruleset, VmRange
 from lessor.model import METADATA_ADDRESS
 
 NAME = f"nft {TABLE}"
 
 
 @dataclass(frozen=True, slots=True)
-class DropCounts:
-    """Packets dropped so far: by kind of offence, and by tap what it did to DHCP."""
+class Others:
+    """What the bridge table depends on beside taps and gateways."""
 
-    kinds: dict[str, int]
-    rogue_dhcp: dict[str, int]  # answers that a tap tried to give
-    flood_dhcp: dict[str, int]  # requests that were too many
+    # force_snat_range. What a network with an external gateway sends there, or to the metadata
+    # address, is taken off the bridge into the host's stack (A11.3).
+    lifted: Sequence[IPv4Network] = ()
+    # Ports of our bridges that are no taps: their interfaces, and those that an operator names.
+    wires: Collection[str] = ()
+    ranges: Sequence[VmRange] = ()  # subnets on our bridges
+    joined: Sequence[IPv4Network] = ()  # joined_cidr
+    base_mac: str = ""  # that MACs of ports begin as; "": not known
+
+
+NO_OTHERS = Others()
 
 
 def guard_ruleset(
-    guards: Iterable[Guard],
-    gateways: Iterable[Gateway],
-    lifted: Sequence[IPv4Network] = (),
+    guards: Iterable[Guard], gateways: Iterable[Gateway], others: Others = NO_OTHERS
 ) -> Ruleset:
     """Return the bridge table of a host.
 
     Args:
         guards: one for each tap of the host, also where port security is off.
         gateways: ranges whose shared address must not be seen across the wire.
-        lifted: force_snat_range. What a network with an external gateway sends there, or to the
-            metadata address, is taken off the bridge into the host's stack (A11.3).
+        others: what else there is.
     """
     taps, ranges = tuple(guards), tuple(gateways)
     guarded = tuple(guard for guard in taps if guard.macs)
-    sets = (*_tap_sets(taps, guarded), *_wire_sets(taps, ranges), *_lift_sets(taps, ranges, lifted))
-    counters = (
-        *COUNTERS,
-        *(rogue_counter(guard.tap) for guard in guarded),
-        *(flood_counter(guard.tap) for guard in taps),
+    apart = _groups(taps)
+    sets = (
+        *_tap_sets(taps, guarded),
+        *_member_sets(taps, {*others.wires, *(g.interface for g in ranges if g.interface)}),
+        *_wire_sets(taps, ranges),
+        *_lift_sets(taps, ranges, others.lifted),
+        *_network_sets(others.ranges, others.joined),
+        _group_map(apart),
+        _vm_macs(others.base_mac),
+        *SETS,
     )
     rate = f"rate over {RATE}/second burst {BURST} packets"
     limits = {request_limit(guard.tap): rate for guard in taps}
-    return Ruleset(NAME, nft_table(TABLE, counters, sets, CHAINS, limits))
-
-
-def drop_counters(nft_json: str) -> DropCounts:
-    """Read what `nft -j list counters table bridge lessor` prints."""
-    rows = json.loads(nft_json)["nftables"]
-    packets = {
-        row["counter"]["name"]: row["counter"]["packets"] for row in rows if "counter" in row
-    }
-    return DropCounts(
-        kinds={name: packets[name] for name in COUNTERS if name in packets},
-        rogue_dhcp=_by_tap(packets, rogue_counter("")),
-        flood_dhcp=_by_tap(packets, flood_counter("")),
-    )
-
-
-def _by_tap(packets: dict[str, int], prefix: str) -> dict[str, int]:
-    return {n.removeprefix(prefix): c for n, c in packets.items() if n.startswith(prefix)}
+    return Ruleset(NAME, nft_table(TABLE, COUNTERS, sets, (*CHAINS, *_group_chains(apart)), limits))
 
 
 def _tap_sets(taps: Sequence[Guard], guarded: Sequence[Guard]) -> Iterator[NftSet]:
     yield NftSet("taps", "ifname", [quoted(g.tap) for g in taps])
     yield NftSet("guarded", "ifname", [quoted(g.tap) for g in guarded])
+    yield NftSet("open", "ifname", [quoted(g.tap) for g in taps if not g.macs])
     yield NftSet("hairpins", "ifname . ifname", [_pair(g.tap, quoted(g.tap)) for g in taps])
     yield NftSet("macs", "ifname . ether_addr", [_pair(g.tap, m) for g in guarded for m in g.macs])
     spans = [span for guard in guarded for span in _spans(guard)]
@@ -102,12 +95,17 @@ def _tap_sets(taps: Sequence[Guard], guarded: Sequence[Guard]) -> Iterator[NftSe
     yield NftSet("blocks", kind, blocks, interval=True)
     servers = [_pair(g.tap, str(server)) for g in guarded for server in g.dhcp_servers]
     yield NftSet("dhcp_servers", "ifname . ipv4_addr", servers)
-    rogues = [f"{quoted(g.tap)} : {quoted(rogue_counter(g.tap))}" for g in guarded]
-    yield NftSet("rogues", "ifname : counter", rogues)
-    floods = [f"{quoted(g.tap)} : {quoted(flood_counter(g.tap))}" for g in taps]
-    yield NftSet("floods", "ifname : counter", floods)
+    ids = {g.tap: [f"{int(server):#010x}" for server in g.dhcp_servers] for g in guarded}
+    pairs = [_pair(tap, one) for tap, many in ids.items() for one in many]
+    yield NftSet("dhcp_server_ids", f"oifname . {SERVER_ID}", pairs)
+    yield NftSet("server_ids", SERVER_ID, chain.from_iterable(ids.values()))
     limits = [f"{quoted(g.tap)} : {quoted(request_limit(g.tap))}" for g in taps]
     yield NftSet("limits", "ifname : limit", limits)
+
+
+def _member_sets(taps: Sequence[Guard], wires: Collection[str]) -> Iterator[NftSet]:
+    yield NftSet("wires", "ifname", map(quoted, wires))
+    yield NftSet("members", "ifname", map(quoted, {*wires, *(g.tap for g in taps)}))
 
 
 def _spans(guard: Guard) -> Iterator[tuple[str, IPv4Network]]:
@@ -150,6 +148,48 @@ def _lift_sets(
     }
     lifts = [_pair(port, f"{cidr} . {target}") for port, cidr in ports for target in targets]
     yield NftSet("lifts", "ifname . ipv4_addr . ipv4_addr", lifts, interval=True)
+
+
+def _network_sets(ranges: Sequence[VmRange], joined: Sequence[IPv4Network]) -> Iterator[NftSet]:
+    blocks = collapse_addresses(one.cidr for one in ranges)
+    yield NftSet("ranges", "ipv4_addr", map(str, blocks), interval=True)
+    pairs = [f"{source} . {to}" for source, to in joined_pairs(ranges, joined)]
+    yield NftSet("joined", "ipv4_addr . ipv4_addr", pairs, interval=True)
+    yield NftSet("routers", "ipv4_addr", [str(r) for one in ranges for r in one.routers])
+
+
+def _vm_macs(base: str) -> NftSet:
+    """Return the MACs that the server makes: three octets of base_mac, or four."""
+    octets = base.split(":")
+    kept = octets[: 3 + (octets[3:4] != ["00"])]
+    first, last = (":".join([*kept, *[fill] * (6 - len(kept))]) for fill in ("00", "ff"))
+    blocks = [f"{first}-{last}"] if base else []
+    return NftSet("vm_macs", "ether_addr", blocks, interval=True)
+
+
+def _groups(taps: Sequence[Guard]) -> dict[str, list[str]]:
+    """Return the taps of each group by its chain; none of a bridge that has one group alone."""
+    bridges: dict[str, dict[str, list[str]]] = {}
+    for guard in taps:
+        bridges.setdefault(guard.bridge, {}).setdefault(_chain(guard), []).append(guard.tap)
+    several = (groups for groups in bridges.values() if len(groups) > 1)
+    return {name: sorted(taps) for groups in several for name, taps in groups.items()}
+
+
+def _chain(guard: Guard) -> str:
+    return "of_" + re.sub(r"[^0-9A-Za-z.-]", "_", f"{guard.bridge}_{guard.group}")
+
+
+def _group_map(apart: dict[str, list[str]]) -> NftSet:
+    jumps = [f"{quoted(tap)} : jump {name}" for name, taps in apart.items() for tap in taps]
+    return NftSet("groups", "ifname : verdict", jumps)
+
+
+def _group_chains(apart: dict[str, list[str]]) -> Iterator[NftChain]:
+    for name, taps in sorted(apart.items()):
+        mine = ", ".join(map(quoted, taps))
+        drop = "counter name between_networks drop"
+        yield NftChain(name, (f"oifname != {{ {mine} }} {drop}",))
 
 
 def _pair(interface: str | None, rest: str) -> str:

@@ -6,12 +6,14 @@ Source: RFC 792 (ICMP), RFC 4443 section 4 (ICMPv6), RFC 1071 (checksum).
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 from lessor.model import TunnelEnd
 
 HEADERS = {4: 20 + 8, 6: 40 + 8}  # bytes of IP and ICMP before an echo's data
 REQUEST = {4: 8, 6: 128}
 ANSWER = {4: 0, 6: 129}
+MOST_NAMED = 5  # hosts in one sentence
 _HEAD = struct.Struct("!BBHHH")
 
 
@@ -43,13 +45,25 @@ def answered(version: int, packet: bytes, identifier: int) -> int | None:
     return sequence if kind == ANSWER[version] and known == identifier else None
 
 
-def narrow_path(host: str, end: TunnelEnd, size: int) -> str:
-    """Say that a path doesn't carry what the networks on it need."""
-    return (
-        f"the path to host {host} ({end}) doesn't carry packets of {size} bytes, which tunnels to it "
-        "need: large packets of VMs are lost there; raise the MTU of the network between the hosts, "
-        "or lower that of the overlay networks"
-    )
+def narrow_paths(ends: Sequence[tuple[str, TunnelEnd]], size: int, count: int) -> str:
+    """Say that paths don't carry what the networks on them need.
+
+    Args:
+        ends: the hosts that they lead to, with their tunnel ends, in order.
+        size: of the packets that tunnels need, in bytes.
+        count: of all paths of this host.
+    """
+    need = f"packets of {size} bytes, which tunnels need: large packets of VMs are lost there"
+    lower = "or lower that of the overlay networks"
+    if len(ends) == count > 1:
+        own = f"raise the MTU of this host's own cable and NIC, {lower}"
+        return f"the paths to all {count} hosts don't carry {need}; {own}"
+    named = ", ".join(f"{host} ({end})" for host, end in ends[:MOST_NAMED])
+    more = f" and {len(ends) - MOST_NAMED} more" if len(ends) > MOST_NAMED else ""
+    paths = "path to host" if len(ends) == 1 else "paths to hosts"
+    do = "doesn't" if len(ends) == 1 else "don't"
+    raise_ = f"raise the MTU of the network between the hosts, {lower}"
+    return f"the {paths} {named}{more} {do} carry {need}; {raise_}"
 
 
 def _checksum(packet: bytes) -> int:

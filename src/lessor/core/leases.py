@@ -5,6 +5,8 @@ no other:
 
     INSTANCE UPTIME ACTION MAC ADDRESS EXPIRES CLIENT-ID HOSTNAME .
 
+Whoever may call the hook may write there whatever he likes, so a line is read like a stranger's.
+
 UPTIME is the host's in seconds, EXPIRES seconds since 1970, 0 is never; "*" is none. dnsmasq's own
 table, which the hook prints at `init`, has a line a lease: EXPIRES MAC ADDRESS HOSTNAME CLIENT-ID.
 
@@ -19,6 +21,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 END = "."
+LONGEST_LINE = 4096  # a client-id has at most 255 bytes, a name with its domain 511
+_EVENT = re.compile(
+    r"([^\s/.][^\s/]{0,63}) ([0-9]{1,12}(?:\.[0-9]{1,9})?) (add|old|del) ([0-9A-Fa-f:]{17})"
+    r" ([0-9.]{7,15}) ([0-9]{1,12}) (\S+) (\S+) \.",
+)
 _NAME = re.compile(r"[\w.-]{1,255}", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){0,254}", re.ASCII)
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
@@ -60,24 +67,24 @@ class LiveLease:
 def parse_line(line: str, seq: int, booted_at: float, latest: float) -> SpooledEvent | None:
     """Read a line of the hook; None: it is torn, or not an event of an IPv4 lease.
 
+    A name or client-id that is none is left out: no VM hides its lease behind one.
+
     Args:
         line: without its newline.
         seq: of the event, if it is one.
         booted_at: when the host's uptime was 0.
         latest: it can't have happened after that.
     """
-    match line.split(" "):
-        case [instance, uptime, "add" | "old" | "del" as action, mac, address, *rest]:
-            pass
-        case _:
-            return None
+    found = _EVENT.fullmatch(line) if len(line) <= LONGEST_LINE else None
+    if found is None:
+        return None
+    instance, uptime, action, mac, address, expires, client_id, hostname = found.groups()
+    told, at = int(expires), booted_at + float(uptime)
     try:
-        expires, client_id, hostname, end = rest
-        told, at = int(expires), booted_at + float(uptime)
         where = IPv4Address(address)
     except ValueError:
         return None
-    if end != END or not _MAC.fullmatch(mac.lower()) or not instance or "/" in instance:
+    if not _MAC.fullmatch(mac.lower()) or not instance.isprintable():
         return None
     return SpooledEvent(
         seq=seq,
@@ -87,8 +94,8 @@ def parse_line(line: str, seq: int, booted_at: float, latest: float) -> SpooledE
         address=where,
         expires_at=float(told) if told else None,
         at=min(at, latest),
-        hostname=hostname if hostname != "*" else "",
-        client_id=client_id if client_id != "*" else "",
+        hostname=hostname if _NAME.fullmatch(hostname) else "",
+        client_id=client_id if _HEX.fullmatch(client_id) else "",
     )
 
 

@@ -11,8 +11,9 @@ import hashlib
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from lessor.core.naming import hostname, label
+from lessor.core.naming import hostname
 from lessor.errors import Invalid
+from lessor.labels import label
 from lessor.model import Instance, MetadataFacts, Port
 
 COMPUTE_OWNER = "compute:"  # device_owner of a VM's port; its zone follows
@@ -104,8 +105,12 @@ def _instance_of_port(port: Port) -> Instance:
 
 
 def _label(instance: Instance | None, port: Port) -> str:
-    """Return the VM's name in one DNS label: its row's, or the one that DHCP tells it."""
-    chosen = label(instance.hostname) or label(instance.name) if instance else ""
+    """Return the VM's name in one DNS label, the one that DHCP tells it.
+
+    A port of an instance has its name as dns_name (`store.guestnames`), unless it was given another.
+    """
+    row = label(instance.hostname) or label(instance.name) if instance else ""
+    chosen = "" if label(port.dns_name.partition(".")[0]) else row
     address = port.fixed_ips[0].address if port.fixed_ips else IPv4Address(0)
     return chosen or hostname(port, address)
 

@@ -13,7 +13,7 @@ from lessor.core.metadata_guest import nics
 from lessor.core.vmport import tap_name
 from lessor.model import FixedIp, MetadataFacts, Port, Subnet
 
-LINK_TYPES = {"flat": "bridge", "vxlan": "ovs"}  # how nova calls the VIFs of our network types
+LINK_TYPES = {"flat": "bridge", "vxlan": "ovs"}  # kinds of VIFs that guests know
 EVERYWHERE = IPv4Network("0.0.0.0/0")
 
 

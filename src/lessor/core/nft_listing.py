@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 _RUNNING = frozenset(("handle", "packets", "bytes"))  # what changes by itself
+_FILLED_BY_RULES = "timeout"  # the flag of sets whose elements do
 _DECLARED = re.compile(r"^add (counter|limit|set|map|chain) \S+ \S+ (\S+)", re.MULTILINE)
 _REFERRING = ("chain", "map", "set", "counter", "limit")  # one kind may refer to those after it
 
@@ -71,7 +72,8 @@ def _chain(one: dict[str, Any]) -> tuple[str, str]:
 def _still(value: Any) -> Any:
     """Drop what changes by itself; sort the elements of sets and maps."""
     if isinstance(value, dict):
-        still = {key: _still(inner) for key, inner in value.items() if key not in _RUNNING}
+        running = _RUNNING | ({"elem"} if _FILLED_BY_RULES in value.get("flags", ()) else set())
+        still = {key: _still(inner) for key, inner in value.items() if key not in running}
         if isinstance(still.get("elem"), list):
             still["elem"].sort(key=repr)
         return still

@@ -20,8 +20,10 @@ class NftSet:
 
     name: str
     type: str
-    elements: Iterable[str]
+    elements: Iterable[str] = ()
     interval: bool = False
+    timeout_s: int = 0  # > 0: rules fill it, and an element goes so long after it was last met
+    size: int = 0  # of one that rules fill
 
     @property
     def kind(self) -> str:
@@ -54,9 +56,9 @@ def nft_table(
     lines += [f"add counter {table} {name}" for name in sorted(set(counters))]
     rates = sorted((limits or {}).items())
     lines += [f"add limit {table} {name} {{ {rate} ; }}" for name, rate in rates]
+    lines += [_chain_line(table, chain) for chain in chains]  # before maps that jump to them
     for one in sets:
         lines += _set_lines(table, one)
-    lines += [_chain_line(table, chain) for chain in chains]
     lines += [f"flush chain {table} {chain.name}" for chain in chains]
     lines += [f"add rule {table} {chain.name} {rule}" for chain in chains for rule in chain.rules]
     return "\n".join(lines) + "\n"
@@ -68,12 +70,26 @@ def quoted(interface: str) -> str:
 
 
 def _set_lines(table: str, one: NftSet) -> Iterator[str]:
+    if one.timeout_s:
+        yield f"add set {table} {one.name} {{ {_filled_by_rules(one)} }}"
+        return
     flags = " flags interval;" if one.interval else ""
-    yield f"add {one.kind} {table} {one.name} {{ type {one.type};{flags} }}"
+    yield f"add {one.kind} {table} {one.name} {{ {_typed(one)};{flags} }}"
     yield f"flush {one.kind} {table} {one.name}"
     elements = sorted(set(one.elements))
     if elements:
         yield f"add element {table} {one.name} {{ {', '.join(elements)} }}"
+
+
+def _filled_by_rules(one: NftSet) -> str:
+    """Declare a set that is never emptied: rules fill it, and the kernel forgets."""
+    kept = f"size {one.size}; flags dynamic,timeout; timeout {one.timeout_s}s;"
+    return f"{_typed(one)}; {kept}"
+
+
+def _typed(one: NftSet) -> str:
+    """Declare what elements are: types, or, where a packet's bytes have none, expressions."""
+    return f"{'typeof' if '@' in one.type else 'type'} {one.type}"
 
 
 def _chain_line(table: str, chain: NftChain) -> str:

@@ -26,7 +26,8 @@ from lessor.core.state import (
     Reservation,
     Tap,
 )
-from lessor.core.vmport import Sources, allowed, is_vm, tap_name, tap_of
+from lessor.core.tunnels import BFD
+from lessor.core.vmport import Sources, allowed, hosts_of, is_vm, tap_name, tap_of
 from lessor.model import METADATA_ADDRESS, Network, Port, Scope, Subnet, TunnelEnd
 from lessor.settings import AgentSettings
 
@@ -39,17 +40,18 @@ class VmFacts:
     """A VM's port on this host, as flows know it. Empty `macs`: nothing is checked."""
 
     tap: str
+    mac: str  # its own
     macs: tuple[str, ...]
     sources: Sources
 
 
 @dataclass(frozen=True, slots=True)
 class RemotePort:
-    """A port on another host."""
+    """A port on another host, or on its way to or from one."""
 
     mac: str
     addresses: tuple[IPv4Address, ...]
-    tunnel: str  # name of the tunnel port that leads there
+    tunnels: tuple[str, ...]  # names of those that lead there; several: it moves while it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class NetworkFacts:
     vlan: int
     vms: tuple[VmFacts, ...] = ()
     dhcp_here: str = ""  # br-int's port of the DHCP server on this host
+    dhcp_mac: str = ""  # and its MAC
     dhcp_tunnels: tuple[str, ...] = ()  # to the other hosts that serve DHCP
     tunnels: tuple[str, ...] = ()  # to all other hosts that have a port
     remotes: tuple[RemotePort, ...] = ()
@@ -134,14 +137,17 @@ class OverlayPlanner:
             before: what the host needed before: reservations of ports whose rows are the same are
                 kept.
         """
-        here = [p for p in scope.ports.values() if p.binding_host == self._settings.host]
+        here = [p for p in scope.ports.values() if self._settings.host in hosts_of(p)]
         vms = [port for port in here if is_vm(port)]
         mine = next((port for port in here if not is_vm(port)), None)
+        if not here:  # no tunnel leads here yet, so none may lead away: it would be missed
+            facts = NetworkFacts(vni=scope.network.segmentation_id or 0, vlan=vlan)
+            return OverlayPart(scope.network.id, _name(scope), facts)
         part = OverlayPart(
             network_id=scope.network.id,
-            name=scope.network.name or scope.network.id,
+            name=_name(scope),
             facts=self._facts(scope, vlan, vms, mine),
-            taps=tuple(tap_of(port, scope.network, "") for port in vms),
+            taps=tuple(tap_of(port, scope.network, "", self._settings.host) for port in vms),
             ports=tuple(self._vif(port, vlan) for port in vms),
             tunnels=tuple(self._tunnels(scope)),
             rows=scope.ports,
@@ -183,6 +189,7 @@ class OverlayPlanner:
                     ("out_key", "flow"),
                     ("remote_ip", str(remote)),
                 ),
+                bfd=BFD,
             )
 
     def _udp_port(self) -> Iterator[tuple[str, str]]:
@@ -221,20 +228,23 @@ class OverlayPlanner:
 
     def _facts(self, scope: Scope, vlan: int, vms: list[Port], mine: Port | None) -> NetworkFacts:
         remotes = {host: tunnel_name(ip) for host, ip in self._remotes(scope).items()}
-        others = [p for p in scope.ports.values() if p.binding_host in remotes]
+        others = [p for p in scope.ports.values() if any(host in remotes for host in hosts_of(p))]
         dhcp_hosts = {p.binding_host for p in others if not is_vm(p)}
         return NetworkFacts(
             vni=scope.network.segmentation_id or 0,
             vlan=vlan,
-            vms=tuple(VmFacts(tap_name(port.id), *allowed(port)) for port in _by_id(vms)),
+            vms=tuple(
+                VmFacts(tap_name(port.id), port.mac_address, *allowed(port)) for port in _by_id(vms)
+            ),
             dhcp_here=outer_name(mine.id) if mine else "",
+            dhcp_mac=mine.mac_address if mine else "",
             dhcp_tunnels=tuple(sorted(remotes[host] for host in dhcp_hosts if host)),
             tunnels=tuple(sorted(set(remotes.values()))),
             remotes=tuple(
                 RemotePort(
                     port.mac_address,
                     tuple(ip.address for ip in port.fixed_ips),
-                    remotes[port.binding_host or ""],
+                    tuple(remotes[host] for host in hosts_of(port) if host in remotes),
                 )
                 for port in _by_id(others)
             ),
@@ -293,12 +303,21 @@ class OverlayPlanner:
             interface=device.name,
             ranges=tuple(self._range(scope, subnet, address) for subnet, address in served),
             reservations=reserved.by_address,
+            names=tuple(self._further_names(scope, {s.id: s for s, _ in served})),
             lease_time=self._settings.dhcp_lease_time,
             upstream_dns=self._reserver.upstream(subnet for subnet, _ in served),
             config_file=self._settings.dnsmasq_config_file,
+            forwarded=self._settings.forward_domains,
             namespace=device.namespace,
             authoritative=sum(not is_vm(port) for port in scope.ports.values()) == 1,
         )
+
+    def _further_names(
+        self, scope: Scope, served: dict[str, Subnet]
+    ) -> Iterator[tuple[IPv4Address, str]]:
+        for port in scope.ports.values():
+            if len(port.fixed_ips) > 1 and is_vm(port):
+                yield from self._reserver.further_names(port, scope.network, served) or ()
 
     def _range(self, scope: Scope, subnet: Subnet, server: IPv4Address) -> DhcpRange:
         return DhcpRange(
@@ -324,6 +343,10 @@ class OverlayPlanner:
             if ip.subnet_id == subnet.id
         )
         return subnet.dns_nameservers or (tuple(servers) if len(servers) > 1 else ())
+
+
+def _name(scope: Scope) -> str:
+    return scope.network.name or scope.network.id
 
 
 def outer_name(port_id: str) -> str:

@@ -32,7 +32,7 @@ def with_overlay(
         dhcp_devices={p.device.name: p.device for p in parts if p.device},
         dhcp_servers=state.dhcp_servers | {p.server.name: p.server for p in parts if p.server},
         metadata=state.metadata | {p.listener.interface: p.listener for p in parts if p.listener},
-        taps=state.taps | {tap.name: tap for part in parts for tap in part.taps},
+        taps=state.taps | {t.name: t for part in parts for t in part.taps},
         ovs_ports={port.name: port for port in (*_patches(inner, outer), *ports)},
         flows={
             inner: Flows(inner, int_flows.int_flows(facts)),

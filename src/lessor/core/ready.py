@@ -174,8 +174,10 @@ def _plugged(part: OverlayPart, found: Found) -> Iterator[_Told]:
     wanted = {port.name: port for port in part.ports}
     for tap in part.taps:
         there = found.taps.get(tap.name) == tap
-        plugged = there and found.ovs_ports.get(tap.name) == wanted[tap.name] and found.flows
-        why = found.problems.get(tap.name, f"{tap.name} is not ready")
+        in_bridge = there and found.ovs_ports.get(tap.name) == wanted[tap.name]
+        plugged = in_bridge and found.flows and tap.name not in found.problems
+        all_ports = found.problems.get(wanted[tap.name].bridge, f"{tap.name} is not ready")
+        why = found.problems.get(tap.name, all_ports)
         yield tap.port_id, plugged, "" if plugged else why
 
 
@@ -193,6 +195,7 @@ def flows_in_force(
     actual: Mapping[str, Flows],
     ports: Mapping[str, OvsPort],
     there: Mapping[str, OvsPort],
+    awaited: Collection[str] = (),
 ) -> bool:
     """Tell whether bridges have all flows that they can have while some VMs' taps aren't there.
 
@@ -203,10 +206,11 @@ def flows_in_force(
         actual: those that there are.
         ports: the ports of OVS bridges as wanted.
         there: those that there are; one on no bridge does not work.
+        awaited: ports that flows could not be applied for: they went in the middle of the pass.
     """
     if dict(actual) == dict(wanted):
         return True
-    working = {name for name, port in there.items() if port.bridge}
+    working = {name for name, port in there.items() if port.bridge} - set(awaited)
     waiting = {name for name, port in ports.items() if port.kind == "vif" and name not in working}
     present = ports.keys() - waiting
     return bool(waiting) and all(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from lessor.core.naming import hostname
 from lessor.core.rows import RowChanges, follow, replaced
-from lessor.core.state import Reservation
-from lessor.model import Network, Port, Subnet
+from lessor.core.state import Names, Reservation
+from lessor.model import FixedIp, Network, Port, Subnet
 from lessor.settings import AgentSettings
 
 IPV4 = 4
@@ -65,6 +65,19 @@ class Reserver:
             options=tuple((o.name, o.value) for o in port.extra_dhcp_opts if o.ip_version == IPV4),
             router=not self._settings.use_single_default_gateway or port.id in first_nics,
         )
+
+    def further_names(
+        self, port: Port, network: Network, served: Mapping[str, Subnet]
+    ) -> Names | None:
+        """Return the names of a port's addresses that no reservation has, on the subnets served."""
+        more = [ip for ip in port.fixed_ips if ip.subnet_id in served][1:]
+        return self.names(port, network, more) if more else None
+
+    def names(self, port: Port, network: Network, addresses: Iterable[FixedIp]) -> Names:
+        """Return addresses of a port with the names that DNS answers."""
+        domain = self.domain(network)
+        found = ((ip.address, hostname(port, ip.address)) for ip in addresses)
+        return tuple((ip, f"{name}.{domain}" if domain else name) for ip, name in found)
 
     def domain(self, network: Network) -> str:
         """Return the domain that VMs of a network are in, "" for none."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+Names = tuple[tuple[IPv4Address, str], ...]  # that DNS answers, with their domain
+
 
 @dataclass(frozen=True, slots=True)
 class Sysctl:
@@ -20,11 +22,11 @@ class Sysctl:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A Linux bridge: STP off, forward delay 0, its MAC pinned to its interface's."""
+    """A Linux bridge: STP off, forward delay 0, its MAC and MTU pinned to its interface's."""
 
     name: str
     interface: str | None  # enslaved, its addresses and routes moved to the bridge
-    mtu: int | None = None  # None: left alone
+    mtu: int | None = None  # None: as it should be
     tx_checksum: bool = True  # False: transmit offload off, so that DHCP replies are whole
 
 
@@ -68,6 +70,7 @@ class Guard:
     sources: tuple[tuple[str, IPv4Network], ...]
     dhcp_servers: tuple[IPv4Address, ...]  # whose DHCP replies may reach it; () is none
     local_dhcp: bool = False  # multi_host: its DHCP stays on this host, never crosses the wire
+    group: str = ""  # taps of other groups on its bridge get nothing of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,17 @@ class Gateway:
     external: bool  # the gateway is somebody else: no general SNAT (A11.3)
     isolated: bool  # shared address: no ARP for it and no DHCP across the wire (A12.3)
     vm_sources: tuple[tuple[IPv4Address, IPv4Address], ...] = ()  # spans that VMs' addresses lie in
+
+
+@dataclass(frozen=True, slots=True)
+class VmRange:
+    """A subnet on a VM bridge; `sources` are the spans that its VMs' addresses lie in."""
+
+    bridge: str
+    cidr: IPv4Network
+    sources: tuple[tuple[IPv4Address, IPv4Address], ...]
+    network_id: str = ""
+    routers: tuple[IPv4Address, ...] = ()  # its gateway and its DHCP server
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +149,13 @@ class DhcpServer:
     interface: str
     ranges: tuple[DhcpRange, ...]
     reservations: dict[str, Reservation]
-    names: tuple[tuple[IPv4Address, str], ...] = ()  # further (address, fqdn) that DNS answers
+    names: Names = ()  # that no reservation has
     lease_time: int = 86400
     upstream_dns: tuple[str, ...] = ()
     config_file: str = ""
     namespace: str = ""  # that it runs in; "": the host's own
     authoritative: bool = True  # False: another server answers on the network too (LP 1457900)
+    forwarded: tuple[str, ...] = ()  # domains in which unknown names are asked upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +207,7 @@ class OvsPort:
     * "vif": a VM's tap; made by a hypervisor or by us, pending as long as the device isn't there.
     * "dhcp": the outer end of a `DhcpDevice`.
     * "patch": option peer.
-    * "vxlan": options local_ip, remote_ip, and others as B16 says.
+    * "vxlan": options local_ip, remote_ip, and others as B16 says; bfd asks whether it carries.
     """
 
     name: str
@@ -203,6 +218,7 @@ class OvsPort:
     network_id: str = ""  # kept with the local VLAN, so that a restarted agent finds it again
     vlan: int | None = None  # the network's local VLAN (tag)
     options: tuple[tuple[str, str], ...] = ()
+    bfd: tuple[tuple[str, str], ...] = ()  # settings of BFD, as ovs-vswitchd.conf.db(5) has them
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from lessor.core.vmport import is_vm
 from lessor.model import Piece, Scope
 from lessor.settings import AgentSettings
 
-REQUEST = ("udp", "tp_src=68", "tp_dst=67")
+REQUEST = ("udp", "dl_dst=ff:ff:ff:ff:ff:ff", "tp_dst=67")
 
 
 def overlay_pieces(
@@ -99,7 +99,7 @@ def _tunnel(seen: Seen, tunnel: OvsPort) -> Piece:
 
 def _tunnel_flows(part: OverlayPart, scope: Scope, seen: Seen, outer: str) -> Iterator[Piece]:
     facts, vlan = part.facts, f"dl_vlan={part.facts.vlan}"
-    tunnels = {remote.mac: remote.tunnel for remote in facts.remotes}
+    tunnels = {remote.mac: remote.tunnels for remote in facts.remotes}
     yield flow_piece(
         seen,
         f"VNI {facts.vni} arrives",
@@ -116,7 +116,7 @@ def _tunnel_flows(part: OverlayPart, scope: Scope, seen: Seen, outer: str) -> It
                 outer,
                 tun_flows.UNICAST,
                 (vlan, f"dl_dst={port.mac_address}"),
-                outputs=(tunnels[port.mac_address],),
+                outputs=tunnels[port.mac_address],
             )
     if facts.dhcp_tunnels:
         yield flow_piece(
@@ -124,7 +124,7 @@ def _tunnel_flows(part: OverlayPart, scope: Scope, seen: Seen, outer: str) -> It
             "DHCP broadcast flow",
             outer,
             tun_flows.FROM_INT,
-            (*REQUEST, "dl_dst=ff:ff:ff:ff:ff:ff"),
+            REQUEST,
             goto=tun_flows.DHCP,
         )
         yield flow_piece(
@@ -165,7 +165,8 @@ def _dhcp_host(part: OverlayPart, seen: Seen, settings: AgentSettings) -> Iterat
         if port.kind == "dhcp":
             yield _on_bridge(seen, port)
     if part.facts.tunnels:
-        match = (f"in_port={int_flows.PATCH}", f"dl_vlan={part.facts.vlan}", *REQUEST)
+        place = int_flows.on_network(part.facts.vlan)
+        match = (f"in_port={int_flows.PATCH}", place, *REQUEST)
         table, outputs = int_flows.SWITCH, (outer_name(part.own_ports[0][0]),)
         yield flow_piece(seen, "DHCP requests arrive", inner, table, match, outputs=outputs)
     if part.server is not None:

@@ -43,7 +43,7 @@ def tun_flows(networks: Iterable[NetworkFacts]) -> tuple[str, ...]:
 def _fixed() -> Iterator[str]:
     yield flow(CLASSIFY, 1, f"in_port={PATCH}", to(FROM_INT))
     yield flow(CLASSIFY, 0, "", "drop")
-    yield flow(FROM_INT, 10, f"udp,{_BROADCAST},tp_src=68,tp_dst=67", to(DHCP))
+    yield flow(FROM_INT, 10, f"udp,{_BROADCAST},tp_dst=67", to(DHCP))
     yield flow(FROM_INT, 1, f"arp,{_BROADCAST}", to(ARP))
     yield flow(FROM_INT, 0, f"dl_dst=00:00:00:00:00:00/{_GROUP}", to(UNICAST))
     yield flow(FROM_INT, 0, f"dl_dst={_GROUP}/{_GROUP}", to(FLOOD))
@@ -64,7 +64,7 @@ def _of_network(network: NetworkFacts) -> Iterator[str]:
     if network.dhcp_tunnels:
         yield flow(DHCP, 1, vlan, _send(network, network.dhcp_tunnels))
     for remote in network.remotes:
-        yield flow(UNICAST, 2, f"{vlan},dl_dst={remote.mac}", _send(network, (remote.tunnel,)))
+        yield flow(UNICAST, 2, f"{vlan},dl_dst={remote.mac}", _send(network, remote.tunnels))
         yield from _answers(vlan, remote)
 
 

@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from lessor.core.rows import replaced
+from lessor.errors import Invalid
 from lessor.model import Scope, ScopeChange, View, ViewAnswer, ViewRequest
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)  # RFC 9562 section 4
+
+
+def checked(answer: ViewAnswer) -> ViewAnswer:
+    """Return an answer of a server as it is: folders, files and devices are named after its ids.
+
+    Raises:
+        Invalid: an id is no UUID in lower case, or a row is of another network than its scope.
+    """
+    for name in _ids(answer):
+        if not _ID.fullmatch(name):
+            raise Invalid(f"the server names {name[:100]!r}, which is no id: it must be a UUID")
+    for key, change in answer.scopes.items():
+        if {key} != {key, *_networks(change)}:
+            raise Invalid(f"the server has rows of other networks in the view of network {key}")
+    return answer
+
+
+def _networks(change: ScopeChange) -> Iterator[str]:
+    yield from (subnet.network_id for subnet in change.subnets)
+    yield from (port.network_id for port in change.ports)
+    if change.network is not None:
+        yield change.network.id
+
+
+def _ids(answer: ViewAnswer) -> Iterator[str]:
+    yield from answer.scopes
+    for tour_id, network_id in answer.tours.items():
+        yield from (tour_id, network_id)
+    for change in answer.scopes.values():
+        yield from (subnet.id for subnet in change.subnets)
+        yield from (port.id for port in change.ports)
 
 
 def merge(view: View, answer: ViewAnswer) -> View:
@@ -22,7 +58,7 @@ def merge(view: View, answer: ViewAnswer) -> View:
         scope = _scope(scopes.get(key), change, answer.revision)
         if scope is not None:
             scopes[key] = scope
-    return View(epoch=answer.epoch, scopes=scopes)
+    return View(epoch=answer.epoch, scopes=scopes, position=answer.position)
 
 
 def _scope(known: Scope | None, change: ScopeChange, revision: int) -> Scope | None:
@@ -48,7 +84,9 @@ def _scope(known: Scope | None, change: ScopeChange, revision: int) -> Scope | N
 def request(view: View, wait_s: float, tours: tuple[str, ...] = ()) -> ViewRequest:
     """Return what to ask the server for: all that is newer than this view, and new tours."""
     cursors = {key: scope.revision for key, scope in view.scopes.items()}
-    return ViewRequest(epoch=view.epoch, cursors=cursors, wait_s=wait_s, tours=tours)
+    return ViewRequest(
+        epoch=view.epoch, cursors=cursors, wait_s=wait_s, tours=tours, position=view.position
+    )
 
 
 def share_lost(view: View, newer: View) -> float:

@@ -6,6 +6,7 @@ The lab itself is imported when a command runs: `lessor --help` shouldn't wait f
 from __future__ import annotations
 
 import json as jsons
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,7 +115,11 @@ def up(
     with _steps("making the lab") as step:
         lab = Lab.up(folder, specs, config_files=settings, underlay=underlay, progress=step)
     names = ", ".join(lab.hosts)
-    print(f"lab in {lab.folder}: {names}\nits API: lessor lab exec server -- lessor network list")
+    where = "" if folder == FOLDER else f" --dir {shlex.quote(str(folder))}"
+    print(
+        f"lab in {lab.folder}: {names}\n"
+        f"its API: lessor lab exec{where} server -- lessor network list"
+    )
 
 
 def _is_layout(path: Path) -> bool:

@@ -45,18 +45,26 @@ def _unpacked(payload: bytes) -> bytes:
     if payload.startswith(b"\x1f\x8b"):
         return zlib.decompressobj(31).decompress(payload)
     if payload.startswith(b"\x28\xb5\x2f\xfd"):
-        return _through("zstd", payload)
+        return through("zstd", payload)
     if payload.startswith(b"\x02\x21\x4c\x18"):
-        return _through("lz4", payload)
+        return through("lz4", payload)
     raise Invalid(f"kernel packed in an unknown way: it starts with {payload[:6].hex()}")
 
 
-def _through(program: str, payload: bytes) -> bytes:
-    """Both complain about the length that follows the stream, after they unpacked all of it."""
+def through(program: str, payload: bytes) -> bytes:
+    """Unpack with zstd or lz4; what follows the packed stream is ignored.
+
+    In a kernel its length follows: both programs complain of that, after they unpacked all.
+
+    Raises:
+        CommandError: the program isn't there, or unpacked nothing.
+    """
     try:
         done = subprocess.run((program, "-dc"), input=payload, capture_output=True, check=False)
     except FileNotFoundError as error:
         raise CommandError(
-            f"unpacking a kernel: there is no program {program}; install it"
+            f"unpacking a kernel: there is no program {program}; `scripts/setup --lab` installs it"
         ) from error
+    if not done.stdout:
+        raise CommandError(f"unpacking a kernel: {program}: {done.stderr.decode().strip()}")
     return done.stdout

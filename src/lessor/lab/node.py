@@ -27,10 +27,12 @@ PRIVATE = ("/var/lib/lessor", "/etc/lessor")  # from the lab's folder, by these 
 INIT = """
 set -e
 folder=$1 name=$2 state=$3 etc=$4
-mount --bind "$state" /var/lib/lessor
+mount --rbind "$state" /var/lib/lessor  # with the disks that are mounted below it
 mount --bind "$etc" /etc/lessor
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/netns /run/lock
+touch /run/resolv.conf  # this machine's name servers are not the node's
+if [ -f /etc/resolv.conf ]; then mount --bind /run/resolv.conf /etc/resolv.conf; fi
 mount -t sysfs sysfs /sys
 mount -t proc proc /proc
 echo "$name" >/proc/sys/kernel/hostname

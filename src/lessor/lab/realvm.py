@@ -13,7 +13,7 @@ import time
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from lessor import wire
+from lessor import offloads, wire
 from lessor.errors import CommandError
 from lessor.lab.cabling import OUTSIDE
 from lessor.lab.capture import Capture
@@ -28,9 +28,6 @@ from lessor.lab.wait import wait_for
 
 MEMORY_MB = 96
 TAP_TIMEOUT_S = 30
-NO_OFFLOADS = (  # the userspace datapath doesn't finish checksums or cut segments
-    ",csum=off,gso=off,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_ecn=off"
-)
 KERNEL_ARGUMENTS = (
     "console=ttyS0 pci=lastbus=0 panic=-1 reboot=t quiet random.trust_cpu=on tsc=reliable"
 )
@@ -66,7 +63,7 @@ class RealVm:
         self._capture = Capture(self._node.netns, self.tap)
         self.console_log.unlink(missing_ok=True)
         outside = "" if self.state.overlay else f"lessor.outside=http://{OUTSIDE}/"
-        offloads = NO_OFFLOADS if self.state.overlay else ""
+        none_left = f",{offloads.QEMU}" if self.state.overlay else ""
         qemu = self._node.spawn(
             f"vm-{self.state.name}",
             *("qemu-system-x86_64", "-M", "pc,accel=tcg,usb=off", "-cpu", "max"),
@@ -79,7 +76,7 @@ class RealVm:
             *("-serial", "chardev:s0", "-kernel", str(guest.kernel)),
             *("-initrd", str(guest.initramfs), "-append", f"{KERNEL_ARGUMENTS} {outside}"),
             *("-netdev", f"tap,id=n0,ifname={self.tap},script=no,downscript=no"),
-            *("-device", f"virtio-net-pci,romfile=,netdev=n0,mac={self.state.mac}{offloads}"),
+            *("-device", f"virtio-net-pci,romfile=,netdev=n0,mac={self.state.mac}{none_left}"),
         )
         (self._folder / "qemu.json").write_bytes(wire.encode(qemu))
 
@@ -104,7 +101,11 @@ class RealVm:
         if qemu is None or not is_alive(qemu, self._node.proc):
             words = self._node.last_words(f"vm-{self.state.name}")
             raise CommandError(f"VM {self.state.name}: QEMU has ended: {words or 'without a word'}")
-        return self.console()
+        said = self.console()
+        failed = re.search(r"^FAILED (.*?)\r?$", said, re.MULTILINE)
+        if failed:
+            raise CommandError(f"VM {self.state.name}: its guest can't start: {failed[1]}")
+        return said
 
     def _qemu(self) -> Process | None:
         path = self._folder / "qemu.json"

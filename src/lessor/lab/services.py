@@ -6,6 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
+from lessor.lab import clock
 from lessor.lab.netns import in_netns
 from lessor.lab.node import Node
 from lessor.lab.outside import PORT
@@ -35,12 +36,12 @@ def _listens(node: Node) -> bool:
 
 def start_server(node: Node) -> Process:
     """Start `lessor server` with the node's settings file."""
-    return node.spawn(SERVER, LESSOR, "server", *_settings())
+    return node.spawn(SERVER, *clock.program(node, LESSOR), "server", *_settings())
 
 
 def start_agent(node: Node) -> Process:
     """Start `lessor agent` with the node's settings file and token."""
-    return node.spawn(AGENT, LESSOR, "agent", *_settings())
+    return node.spawn(AGENT, *clock.program(node, LESSOR), "agent", *_settings())
 
 
 def write_settings(node: Node, *texts: str) -> None:

@@ -1,6 +1,6 @@
 """The little of HTTP that the metadata service needs, on bare ASGI.
 
-No framework here: the agent runs on every host, and its memory counts.
+No framework here: it runs on every host, and its memory counts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Keeps a metadata server on each interface that should have one.
 
-Ours are the sockets of this process: they end with it, so nothing on the host can go stale and no
-mark is needed. Each is bound to its interface (SO_BINDTODEVICE): what network a request comes
+Ours are the sockets of the agent: they end with it, so nothing on the host can go stale and no mark
+is needed. The agent accepts; another process, without rights, serves (`process`). Each is bound to its interface (SO_BINDTODEVICE): what network a request comes
 from is what the kernel says, and two bridges may carry equal addresses. A socket that is made inside
 a network namespace stays there, so this one process serves all namespaces of the host.
 """
@@ -11,19 +11,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from lessor.core.diff import Changes
 from lessor.core.state import MetadataListener
 from lessor.errors import Conflict, LessorError, Pending
-from lessor.metadata.app import Endpoint, MetadataApp
-from lessor.metadata.server import BACKLOG, Server
+from lessor.metadata.callers import Callers, EthernetCallers, keep_first_packets
+from lessor.metadata.door import Door
+from lessor.metadata.ports import Ports
+from lessor.metadata.process import GuestProcess
+from lessor.metadata.reception import Reception
 from lessor.model import METADATA_ADDRESS
 from lessor.netns import Identity, identity, inside
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - on one interface, whatever address its packets were sent to
+BACKLOG = 256  # connections that wait to be accepted
 CALL_S = 15.0  # for the loop to do what the reconciling thread asks
 RETRY_S = 5.0
 
@@ -37,21 +41,31 @@ Place = tuple[Identity | None, int]
 class _Open:
     listener: MetadataListener
     place: Place
-    server: Server
-    endpoint: Endpoint
+    door: Door
+    reception: Reception
 
 
 class MetadataListeners:
     """The driver. Its calls come from the reconciling thread; the servers live in `loop`.
 
     Args:
-        app: the service behind all listeners.
+        process: serves the connections of all listeners; started with the first of them.
         loop: the agent's, running in another thread than the caller's.
+        ports: of the last view.
+        callers: tells who calls on an interface, by name, in a namespace; OSError: there is none.
     """
 
-    def __init__(self, app: MetadataApp, loop: asyncio.AbstractEventLoop) -> None:
-        self._app = app
+    def __init__(
+        self,
+        process: GuestProcess,
+        loop: asyncio.AbstractEventLoop,
+        ports: Ports,
+        callers: Callable[[str, str], Callers] = EthernetCallers,
+    ) -> None:
+        self._process = process
         self._loop = loop
+        self._ports = ports
+        self._callers = callers
         self._open: dict[str, _Open] = {}
 
     def observe(self) -> dict[str, MetadataListener]:
@@ -74,13 +88,13 @@ class MetadataListeners:
             raise ExceptionGroup(f"{len(failures)} metadata listeners failed", failures)
 
     def close(self) -> None:
-        """Close all, and what the service holds open. For the end of the agent."""
+        """Close all, and the process that serves. For the end of the agent."""
         self._call(self.aclose())
 
     async def aclose(self) -> None:
         """Do the same from within the loop."""
         await asyncio.gather(*(self._close(interface) for interface in list(self._open)))
-        await self._app.aclose()
+        await self._process.aclose()
 
     def _try(self, listener: MetadataListener, task: Coroutine[Any, Any, None]) -> list[Exception]:
         try:
@@ -102,20 +116,27 @@ class MetadataListeners:
     async def _put(self, listener: MetadataListener) -> None:
         held = self._open.get(listener.interface)
         if held and _is_alive(held) and _spot(held.listener) == _spot(listener):
-            held.endpoint.networks = listener.networks
+            held.reception.networks = listener.networks
             held.listener = listener
             return
         await self._close(listener.interface)
-        endpoint = Endpoint(self._app, listener.networks)
-        server = Server(endpoint)
         place = _place(listener)
-        await server.start(bound(listener.interface, listener.port, listener.namespace))
-        self._open[listener.interface] = _Open(listener, place, server, endpoint)
+        listening = bound(listener.interface, listener.port, listener.namespace)
+        try:
+            callers = self._callers(listener.interface, listener.namespace)
+        except OSError:
+            listening.close()
+            raise
+        self._process.start()
+        reception = Reception(listener.networks, self._process, callers, self._ports)
+        door = Door(listening, reception.take)
+        self._open[listener.interface] = _Open(listener, place, door, reception)
 
     async def _close(self, interface: str) -> None:
         held = self._open.pop(interface, None)
         if held is not None:
-            await held.server.stop()
+            held.door.close()
+            await held.reception.close()
 
 
 def bound(interface: str, port: int, namespace: str = "") -> socket.socket:
@@ -132,6 +153,7 @@ def bound(interface: str, port: int, namespace: str = "") -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        keep_first_packets(made)
         made.bind((str(METADATA_ADDRESS) if namespace else ANYWHERE, port))
         made.listen(BACKLOG)
         made.setblocking(False)
@@ -143,7 +165,7 @@ def bound(interface: str, port: int, namespace: str = "") -> socket.socket:
 
 def _is_alive(held: _Open) -> bool:
     try:
-        return held.server.is_serving() and _place(held.listener) == held.place
+        return held.door.is_open() and _place(held.listener) == held.place
     except OSError:
         return False
 

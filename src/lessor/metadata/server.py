@@ -1,73 +1,90 @@
-"""An HTTP server for guests: uvicorn, with bounds that no guest can break.
+"""HTTP for guests, on connections that somebody else accepted: uvicorn's protocol, with bounds.
 
-A guest may be anybody's machine. It can hold only so many connections, each only for so long, and
-nothing it sends makes a line in our log.
+A guest may be anybody's machine. A connection lasts only so long, and nothing it sends makes a
+line in our log.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-CONNECTIONS = 256  # of one listener
-CONNECTIONS_OF_ONE = 24  # of one client there
-HEADERS = 16 << 10  # bytes of a request's line and headers
-BACKLOG = 64
-IDLE_S = 5  # between two requests of a connection
-ANSWER_S = 40.0  # from one answer (or the connection's start) to the end of the next
-GRACE_S = 2  # for requests under way when the listener closes
+from lessor.metadata.http import Receive, Scope, Send
+from lessor.metadata.messages import HEAD_S, HEADERS
 
 _SILENT = logging.Logger("lessor.metadata.http", logging.CRITICAL + 1)  # noqa: LOG001 - outside the tree of loggers on purpose: guests must not reach it
 
 
-class _State(ServerState):
-    """What a server's connections share. `ends`: a connection made now came too late."""
-
-    ends = False
-
-
 class BoundedProtocol(H11Protocol):
-    """uvicorn's connection, with a limit on their number and a deadline for each."""
+    """uvicorn's connection, with a deadline for each part of a request.
 
-    answer_s: ClassVar[float] = ANSWER_S
+    Args:
+        config: of uvicorn.
+        app: answers the requests of this connection (ASGI 3; HTTP only).
+        left: called once, when the connection has ended.
+        head_s: seconds from one answer (or the start) to the end of the next request's head.
+        answer_s: seconds from there to the end of the answer.
+    """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: Any,
+        left: Callable[[], None],
+        *,
+        head_s: float,
+        answer_s: float,
+    ) -> None:
+        super().__init__(config, ServerState(), {})
+        self.app = app
+        self.head_s = head_s
+        self.answer_s = answer_s
         self.logger = _SILENT
+        self.left = left
         self._deadline: asyncio.TimerHandle | None = None
+        self._timed: object = None  # the request that has its time to be answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
-        """Take the connection, or reset it if there are too many."""
+        """Take the connection."""
         super().connection_made(transport)
-        host = self.client and self.client[0]
-        of_one = sum(_host(connection) == host for connection in self.connections)
-        ends = isinstance(self.server_state, _State) and self.server_state.ends
-        if ends or len(self.connections) > CONNECTIONS or of_one > CONNECTIONS_OF_ONE:
-            transport.abort()
-        else:
-            self._arm()
+        self._arm(self.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._disarm()
         super().connection_lost(exc)
+        self.left()
+
+    def handle_events(self) -> None:
+        """Read what came; a request whose head is whole gets its time to be answered."""
+        super().handle_events()
+        if self.cycle is not None and self.cycle is not self._timed:
+            self._timed = self.cycle
+            if not self.cycle.response_complete:
+                self._arm(self.answer_s)
 
     def on_response_complete(self) -> None:
-        """Give the next request of this connection its time."""
-        self._arm()
+        """Give the rest of the answer its time, or the head of the next request."""
+        self._arm(self.answer_s if self.flow.write_paused else self.head_s)
         super().on_response_complete()
 
-    def _arm(self) -> None:
+    def resume_writing(self) -> None:
+        """Give the head of the next request its time, once the answer is nearly out."""
+        super().resume_writing()
+        if self.cycle is not None and self.cycle.response_complete:
+            self._arm(self.head_s)
+
+    def _arm(self, seconds: float) -> None:
         self._disarm()
-        self._deadline = self.loop.call_later(self.answer_s, self.transport.abort)
+        if not self.transport.is_closing():
+            self._deadline = self.loop.call_later(seconds, self.transport.abort)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -75,80 +92,88 @@ class BoundedProtocol(H11Protocol):
             self._deadline = None
 
 
-def _host(connection: object) -> str | None:
-    client: tuple[str, int] | None = getattr(connection, "client", None)
-    return client and client[0]
+class Connection:
+    """A connection that is served.
+
+    Args:
+        protocol: of it.
+    """
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+        self._finished = False
+
+    async def serve(self, made: socket.socket) -> None:
+        """Begin; the socket becomes the connection's."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(lambda: self._protocol, made)
+        except OSError:  # it has ended
+            made.close()
+            self._protocol.left()
+        if self._finished:
+            self.finish()
+
+    def finish(self) -> None:
+        """End it, after the answer that is under way."""
+        self._finished = True
+        if self._protocol.transport is not None:
+            self._protocol.shutdown()
 
 
-class Server(uvicorn.Server):
-    """uvicorn in a loop that isn't its own: it leaves signals alone and sleeps until it is told."""
+class GuestServer:
+    """Serves connections that somebody else accepted. Used in an event loop.
 
-    def __init__(self, app: Any) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                loop="none",
-                http=BoundedProtocol,
-                ws="none",
-                lifespan="off",
-                interface="asgi3",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,  # uvicorn would believe X-Forwarded-For from 127.0.0.1
-                server_header=False,
-                date_header=False,
-                backlog=BACKLOG,
-                timeout_keep_alive=IDLE_S,
-                timeout_graceful_shutdown=GRACE_S,
-                h11_max_incomplete_event_size=HEADERS,
-            )
-        )
-        self.server_state: _State = _State()
-        self._up = asyncio.Event()
-        self._stop = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self.servers: list[asyncio.base_events.Server] = []
+    Args:
+        config: of uvicorn, see `config`.
+        head_s: see `BoundedProtocol`.
+        answer_s: the same.
+    """
 
-    async def start(self, listening: socket.socket) -> None:
-        """Serve `listening`, which becomes ours; return when it is served."""
-        self._listening = listening
-        self._task = asyncio.create_task(self.serve(sockets=[listening]))
-        up = asyncio.create_task(self._up.wait())
-        await asyncio.wait((self._task, up), return_when=asyncio.FIRST_COMPLETED)
-        up.cancel()
-        if self._task.done():
-            listening.close()
-            self._task.result()  # raises what went wrong
+    def __init__(self, config: uvicorn.Config, head_s: float, answer_s: float) -> None:
+        self._config = config
+        self._head_s = head_s
+        self._answer_s = answer_s
+        self._starting: set[asyncio.Task[None]] = set()
 
-    def is_serving(self) -> bool:
-        """Tell whether it was started and still runs."""
-        return self._task is not None and not self._task.done()
+    def serve(self, made: socket.socket, app: Any, left: Callable[[], None]) -> Connection:
+        """Serve a connection.
 
-    async def stop(self) -> None:
-        """Take no more connections, let requests under way finish, close all.
-
-        Whatever uvicorn's own end came to, even if it died before: nothing is left open.
+        Args:
+            made: accepted, and does not block; it becomes the connection's.
+            app: answers its requests.
+            left: called once, when it has ended.
         """
-        self.server_state.ends = True
-        self._stop.set()
-        if self._task is not None:
-            await asyncio.wait((self._task,))
-        for server in self.servers:
-            server.close()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        self._listening.close()
+        protocol = BoundedProtocol(
+            self._config, app, left, head_s=self._head_s, answer_s=self._answer_s
+        )
+        connection = Connection(protocol)
+        task = asyncio.create_task(connection.serve(made))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+        return connection
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the agent."""
-        yield
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening, and say so."""
-        await super().startup(sockets)
-        self._up.set()
+def config() -> uvicorn.Config:
+    """Return uvicorn's settings; all that they need is imported then."""
+    made = uvicorn.Config(
+        _nothing,  # each connection has its own
+        loop="none",
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # uvicorn would believe X-Forwarded-For from 127.0.0.1
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=int(HEAD_S),
+        h11_max_incomplete_event_size=HEADERS,
+    )
+    made.load()
+    return made
 
-    async def main_loop(self) -> None:
-        """Wait for the end. uvicorn wakes ten times a second here; we have a server a bridge."""
-        await self._stop.wait()
+
+async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Answer no request."""

@@ -2,12 +2,14 @@
 
 Automatic choice takes an address that was never used, by a pointer that each pool has, or else the
 one that has been free for the longest time (semantics.md A7.2). An address that a port lets go
-stays out of reach until it is certain that no lease of it is alive: every host whose DHCP server
-may have served it has said that it no longer does (`holds`), and the leases known are over.
+stays out of reach until it is certain that nobody has it: every host whose DHCP server may have
+served it has said that it no longer does, so has the host of the VM, whose tap and guard let it
+through until then (`holds`), and the leases known are over.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -15,10 +17,12 @@ from ipaddress import IPv4Address
 from sqlalchemy import BindParameter, and_, bindparam, delete, exists, func, or_, select, update
 
 from lessor.errors import Conflict, Exhausted, Invalid
-from lessor.model import FixedIp
+from lessor.model import LATEST, FixedIp
+from lessor.store import pairs, recovery, visible
 from lessor.store.dialect import insert
 from lessor.store.ground import Ground, Plot, Span
-from lessor.store.tables import addresses, holds, leases, pools, ports
+from lessor.store.keepers import Keepers
+from lessor.store.tables import addresses, holds, hosts, leases, pools, ports
 from lessor.store.values import FixedIpRequest
 from lessor.store.writer import UNSTAMPED, Tx
 
@@ -31,6 +35,8 @@ class Owner:
     port_id: str
     mac: str
     binding_host: str | None
+    project_id: str = ""
+    acts_for: str | None = None  # the one project that the caller acts for, who is told; None: any
 
 
 _NETWORK: BindParameter[str] = bindparam("network")
@@ -112,12 +118,13 @@ _USED = (
 _BEFORE_GAP = (
     select(func.count()).select_from(_USED).where(_USED.c.address == _ADDRESS + _USED.c.place - 1)
 )
-_OLDEST = (
+_FREE_ONES = (
     select(addresses.c.address)
     .where(addresses.c.subnet_id == bindparam("subnet"), addresses.c.freed_seq.is_not(None))
     .order_by(addresses.c.freed_seq)
-    .limit(1)
 )
+_OLDEST = _FREE_ONES.limit(1)
+_OLDEST_FREE_OF_PAIRS = _FREE_ONES.where(pairs.FREE_OF_PAIRS).limit(1)
 
 
 def claim(
@@ -129,7 +136,10 @@ def claim(
         Invalid: an address lies in no subnet of the network, or not in the one named.
         Conflict: an address is reserved, in use, or may still be leased to another MAC.
         Exhausted: no address is left.
+        Unavailable: hosts have yet to say which addresses are in use there (`recovery`).
     """
+    if wanted:
+        recovery.check(tx, ground)
     return [_one(tx, ground, owner, want, at + n) for n, want in enumerate(wanted)]
 
 
@@ -144,38 +154,51 @@ def _one(tx: Tx, ground: Ground, owner: Owner, want: FixedIpRequest, position: i
             f"address {want.address} is not in subnet {plot.id}, which is {plot.cidr}",
             type_="InvalidIpForSubnet",
         )
+    pairs.check_free(tx, ground, want.address, owner.project_id, owner.acts_for)
     if not _insert(tx, owner, plot, number, position) and not _take(tx, owner, number, position):
-        raise _refusal(tx, ground, want.address)
+        raise _refusal(tx, ground, want.address, owner.acts_for)
     return FixedIp(plot.id, want.address)
 
 
 def _any(tx: Tx, ground: Ground, owner: Owner, plots: list[Plot], position: int) -> FixedIp:
+    keepers = pairs.keepers(tx, ground, owner.project_id)
     for plot in plots:
-        number = _fresh(tx, owner, plot, position)
+        if owner.project_id in plot.dry:
+            continue
+        number = _fresh(tx, owner, plot, position, keepers)
         if number is None:
-            number = _rested(tx, owner, plot, position)
+            number = _rested(tx, owner, plot, position, ground.segment if keepers else "")
         if number is not None:
             return FixedIp(plot.id, IPv4Address(number))
-    raise _exhausted(tx, ground, plots)
+        plot.dry.add(owner.project_id)
+    raise _exhausted(tx, ground, plots, keepers)
 
 
-def _fresh(tx: Tx, owner: Owner, plot: Plot, position: int) -> int | None:
-    """Claim the first address of the pools that was never used."""
+def _fresh(tx: Tx, owner: Owner, plot: Plot, position: int, keepers: Keepers) -> int | None:
+    """Claim the first address of the pools that was never used, and is in no pair of `keepers`."""
     for span in plot.spans:
-        while span.next_fresh <= span.last:
-            number = span.next_fresh
-            claimed = _insert(tx, owner, plot, number, position)
-            fresh = number + 1 if claimed else _after_used(tx, owner.network_id, span)
-            _advance(tx, plot.id, span, fresh)
+        at = max(span.next_fresh, span.beyond.get(owner.project_id, 0))
+        passed = at > span.next_fresh
+        while at <= span.last:
+            if (pair := keepers.holder(at)) is not None:
+                at, passed = pair.last + 1, True  # the pointer stays: the pair may be taken away
+                continue
+            claimed = _insert(tx, owner, plot, at, position)
+            after = at + 1 if claimed else _after_used(tx, owner.network_id, at, span.last)
+            if passed:
+                span.beyond[owner.project_id] = after
+            else:
+                _advance(tx, plot.id, span, after)
             if claimed:
-                return number
+                return at
+            at = after
     return None
 
 
-def _after_used(tx: Tx, network_id: str, span: Span) -> int:
-    """Return the first address of a pool from `next_fresh` on, which has a row, that has none."""
-    values = {"network": network_id, "addr": span.next_fresh, "last": span.last}
-    return span.next_fresh + int(tx.conn.execute(_BEFORE_GAP, values).scalar_one())
+def _after_used(tx: Tx, network_id: str, number: int, last: int) -> int:
+    """Return the first address of a pool from `number` on, which has a row, that has none."""
+    values = {"network": network_id, "addr": number, "last": last}
+    return number + int(tx.conn.execute(_BEFORE_GAP, values).scalar_one())
 
 
 def _advance(tx: Tx, subnet_id: str, span: Span, fresh: int) -> None:
@@ -185,9 +208,16 @@ def _advance(tx: Tx, subnet_id: str, span: Span, fresh: int) -> None:
     tx.at_last((subnet_id, span.first), _ADVANCE, values)
 
 
-def _rested(tx: Tx, owner: Owner, plot: Plot, position: int) -> int | None:
-    """Claim the address that has been free for the longest time."""
-    while (number := tx.conn.execute(_OLDEST, {"subnet": plot.id}).scalar()) is not None:
+def _rested(tx: Tx, owner: Owner, plot: Plot, position: int, segment: str) -> int | None:
+    """Claim the address that has been free for the longest time.
+
+    With a `segment` it is in no pair that another project gave there.
+    """
+    oldest, values = _OLDEST, {"subnet": plot.id}
+    if segment:
+        oldest = _OLDEST_FREE_OF_PAIRS
+        values |= {"segment": segment, "project": owner.project_id}
+    while (number := tx.conn.execute(oldest, values).scalar()) is not None:
         if _take(tx, owner, number, position):
             return int(number)
     return None
@@ -233,10 +263,17 @@ _LEASE_ENDS = select(leases.c.mac_address, leases.c.expires_at).where(
 )
 
 
-def _refusal(tx: Tx, ground: Ground, address: IPv4Address) -> Conflict:
+def _refusal(tx: Tx, ground: Ground, address: IPv4Address, acts_for: str | None) -> Conflict:
+    """Return the error that says why an address can't be had, as far as the caller may know."""
     key = {"network": ground.id, "addr": int(address)}
     row = tx.conn.execute(_WHY, key).one()
-    if row.reserved_as is not None:
+    if row.port_id is None:
+        seen = acts_for in (None, ground.project_id)
+    else:
+        seen = visible.sees(tx.conn, "port", row.port_id, acts_for)
+    if not seen and row.reserved_as is None:
+        why = "is in use, or its lease may be alive"
+    elif row.reserved_as is not None:
         why = f"is reserved ({row.reserved_as.replace('_', ' ')})"
     elif row.server_of is not None:
         why = f"is the DHCP server's of host {row.server_of} (port {row.port_id})"
@@ -253,12 +290,16 @@ def _refusal(tx: Tx, ground: Ground, address: IPv4Address) -> Conflict:
 def _lease_words(tx: Tx, key: dict[str, object], mac: str | None) -> str:
     lease = tx.conn.execute(_LEASE_ENDS, key).first()
     if lease is None:
-        return f"is not yet confirmed released: its lease to {mac} may be alive"
-    until = "for ever" if lease.expires_at is None else f"until {lease.expires_at:.0f}"
+        return f"is not yet confirmed released by the hosts that served {mac}"
+    until = "for ever" if lease.expires_at is None else f"until {_shown(lease.expires_at)}"
     return f"can't be handed out: its lease to {lease.mac_address} may be alive {until}"
 
 
-def _exhausted(tx: Tx, ground: Ground, plots: list[Plot]) -> Exhausted:
+def _shown(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(at, LATEST)))
+
+
+def _exhausted(tx: Tx, ground: Ground, plots: list[Plot], keepers: Keepers) -> Exhausted:
     if not plots:
         return Exhausted(f"network {ground.id} has no subnet, so there is no address to choose")
     words = []
@@ -268,6 +309,8 @@ def _exhausted(tx: Tx, ground: Ground, plots: list[Plot]) -> Exhausted:
         still = tx.conn.execute(select(func.count()).where(here, _RELEASING, _POOLED)).scalar_one()
         more = f", {still} of them until their leases end" if still else ""
         words.append(f"subnet {plot.cidr} has no free address: {total} of {total} in use{more}")
+    if keepers:
+        words.append("what allowed address pairs of other projects' ports hold is not given")
     return Exhausted("; ".join(words))
 
 
@@ -305,17 +348,30 @@ _FORGET = delete(addresses).where(_THIS, addresses.c.freed_seq.is_not(None), ~_P
 
 
 def let_go(tx: Tx, ground: Ground, owner: Owner, fixed_ips: Sequence[FixedIp]) -> None:
-    """Take addresses from a port; they are free once no lease of them can be alive."""
+    """Take addresses from a port; they are free once no VM can have them, nor a lease be alive."""
+    taps = _with_tap(tx, owner)
     for fixed in fixed_ips:
         key = {"network": ground.id, "addr": int(fixed.address)}
         values = {"owner": owner.port_id, "owner_mac": owner.mac, "now": tx.now}
         tx.conn.execute(_LET_GO, key | values)
-        servers = ground.served_by(owner.binding_host)
-        if servers and ground.plot(fixed.subnet_id).enable_dhcp:
-            for host in servers:
-                hold(tx, ground.id, fixed.address, host)
-        else:
+        serves = ground.plot(fixed.subnet_id).enable_dhcp
+        servers = ground.served_by(owner.binding_host) if serves else ()
+        for host in {*servers, *taps}:
+            hold(tx, ground.id, fixed.address, host)
+        if not servers and not taps:
             free(tx, ground.id, fixed.address)
+
+
+_AGENT = select(hosts.c.name).where(
+    hosts.c.name == bindparam("host_name"), hosts.c.heartbeat_at.is_not(None)
+)
+
+
+def _with_tap(tx: Tx, owner: Owner) -> tuple[str, ...]:
+    """Return the host whose agent takes the port's tap off; none where no agent ever was."""
+    if owner.binding_host is None:
+        return ()
+    return tuple(tx.conn.execute(_AGENT, {"host_name": owner.binding_host}).scalars())
 
 
 def hold(tx: Tx, network_id: str, address: IPv4Address, host: str) -> None:

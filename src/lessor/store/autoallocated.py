@@ -14,6 +14,7 @@ from lessor.errors import Conflict
 from lessor.model import Network, Subnet
 from lessor.store import networks, subnetpools, subnets
 from lessor.store.tables import auto_allocated
+from lessor.store.values import NetworkValues, SubnetValues
 from lessor.store.writer import Tx
 
 NETWORK, SUBNET = "auto_allocated_network", "auto_allocated_subnet_v4"
@@ -49,9 +50,13 @@ def make(tx: Tx, project_id: str, alive: Collection[str]) -> tuple[Network, Subn
         Invalid: no network of the default type can be made.
     """
     check(tx.conn)
-    network = networks.create(tx, {"name": NETWORK, "project_id": project_id}, alive)
-    wanted = {"network_id": network.id, "name": SUBNET, "project_id": project_id}
-    subnet = subnets.create(tx, {**wanted, "use_default_subnetpool": True})  # type: ignore[typeddict-item]  # its keys are known
+    network_values = NetworkValues(name=NETWORK, project_id=project_id)
+    subnet_values = SubnetValues(name=SUBNET, project_id=project_id, use_default_subnetpool=True)
+    if tx.settings.auth_strategy != "noauth":
+        network_values["acts_for"] = subnet_values["acts_for"] = project_id
+    network = networks.create(tx, network_values, alive)
+    subnet_values["network_id"] = network.id
+    subnet = subnets.create(tx, subnet_values)
     row = {"project_id": project_id, "network_id": network.id}
     tx.conn.execute(insert(auto_allocated), row)
     return network, subnet

@@ -6,10 +6,11 @@ Said when it is bound, and kept: a host that falls silent later keeps the VMs it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, true, update
+from sqlalchemy import Connection, Row, bindparam, select, true, update
 
 from lessor.model import Port
 from lessor.store.hosts import Beats, has_network
@@ -27,8 +28,10 @@ _FACTS = (
         networks.c.physical_network,
     )
     .select_from(hosts.join(networks, true()))
-    .where(hosts.c.name.in_(bindparam("keys", expanding=True)), networks.c.id == bindparam("net"))
+    .where(networks.c.id == bindparam("net"))
 )
+_OF_ONE = _FACTS.where(hosts.c.name == bindparam("name"))
+_OF_SEVERAL = _FACTS.where(hosts.c.name.in_(bindparam("names", expanding=True)))
 _SAY = (
     update(ports).where(ports.c.id == bindparam("port")).values(binding_failed=bindparam("fails"))
 )
@@ -67,12 +70,18 @@ class Judge:
         young = now - self.opened_at < self.down_s
         since = 0.0 if young else self.beats.alive_since(now)
         failing = set()
-        for row in conn.execute(_FACTS, {"keys": list(names), "net": network_id}):
+        for row in _facts(conn, network_id, names):
             name, beat, local_ip, physical, kind, wanted = tuple(row)
             alive = max(beat or 0.0, self.beats.last(name)) > since
             if not (alive and has_network(local_ip, listed(physical), kind, wanted)):
                 failing.add(name)
         return failing
+
+
+def _facts(conn: Connection, network_id: str, names: Collection[str]) -> Iterable[Row[Any]]:
+    if len(names) == 1:  # as a rule; what has no list to expand costs half as much
+        return conn.execute(_OF_ONE, {"net": network_id, "name": next(iter(names))})
+    return conn.execute(_OF_SEVERAL, {"net": network_id, "names": list(names)})
 
 
 def _said(tx: Tx, port: Port, failing: Collection[str]) -> Port:

@@ -35,7 +35,9 @@ def take(conn: Connection, beats: Mapping[str, float], since: float, now: float)
         now: the time.
     """
     fresh = {name for name, at in beats.items() if at > since}
-    told = conn.execute(select(hosts.c.name, hosts.c.heartbeat_at > since)).all()
+    told = conn.execute(
+        select(hosts.c.name, hosts.c.heartbeat_at > since).where(hosts.c.added)
+    ).all()
     return Census(
         hosts=len(told),
         hosts_alive=sum(bool(late) or name in fresh for name, late in told),

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import structlog
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lessor.errors import ConfigError, Invalid, Unavailable
 from lessor.settings import ServerSettings
-from lessor.store import place, postgres, sqlite
+from lessor.store import files, history, notes, place, postgres, recovery, sqlite
 from lessor.store.dialect import is_postgres
 from lessor.store.fellows import Alone, Peers
 from lessor.store.groupcommit import GroupWriter
-from lessor.store.tables import counter, meta
+from lessor.store.tables import counter
 from lessor.store.writer import Told, Writer, said
 
 FILE = "lessor.sqlite"
-HEAD = "0012"  # the newest migration; a test compares
+HEAD = "0022"  # the newest migration; a test compares
 FOLDER = Path(__file__).parent / "migrations"
 PLACE = "place"
 READING_PATIENCE_S = 3.0  # how long a reader waits for a database that restarts
@@ -31,26 +32,59 @@ READING_PATIENCE_S = 3.0  # how long a reader waits for a database that restarts
 log = structlog.get_logger("lessor.store")
 
 
-def open_engine(settings: ServerSettings) -> Engine:
+def open_engine(settings: ServerSettings, *, restored: bool = False) -> Engine:
     """Return an engine for a database whose schema is the newest.
+
+    `restored`: an operator says that its file is the right one, without a -wal file.
 
     Raises:
         ConfigError: the connection is not one of SQLite's or PostgreSQL's.
+        Damaged: its file is damaged, or nothing is there where a database was.
         Unavailable: the database can't be opened.
     """
-    if is_file(settings):
-        path = _path(settings)
-        engine, shown = sqlite.engine(path), str(path)
-    else:
-        engine, shown = postgres.engine(settings.connection), "of [database] connection"
+    if not is_file(settings):
+        return _opened(postgres.engine(settings.connection), "of [database] connection")
+    path = path_of(settings)
+    files.refuse_lost(path, known=place.was_known(path))
+    changed = place.was_changed(path)
+    doubted = place.lacks_wal(path) and not restored
+    return _opened(sqlite.engine(path), str(path), changed=changed, doubted=doubted)
+
+
+def _opened(engine: Engine, shown: str, *, changed: bool = False, doubted: bool = False) -> Engine:
     try:
         with engine.connect() as conn:
+            if not is_postgres(engine):
+                _check_file(conn, doubted=doubted)
             _migrate(conn)
-            _begin_life(conn)
+            _begin_life(conn, changed=changed)
     except DBAPIError as error:
         engine.dispose()
-        raise Unavailable(f"can't open the database {shown}: {said(error)}") from error
+        if files.is_damage(error.orig):
+            raise files.damaged(place.file_of(engine), said(error)) from error
+        raise Unavailable(f"can't open the database {shown}: {_words(error, engine)}") from error
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
+
+
+def _words(error: DBAPIError, engine: Engine) -> str:
+    if is_postgres(engine) or not isinstance(error.orig, sqlite3.Error):
+        return said(error)
+    return files.words(error.orig, place.file_of(engine))
+
+
+def _check_file(conn: Connection, *, doubted: bool) -> None:
+    """Refuse a damaged file, one without our tables where a database was, and half of one."""
+    path = place.file_of(conn.engine)
+    files.check_sound(cast(sqlite3.Connection, conn.connection.dbapi_connection), path)
+    if place.was_known(path) and not _version(conn):
+        raise files.lost(path, "has no tables (its -wal file may be lost)")
+    if doubted and _version(conn) == HEAD:
+        run = history.now(conn).run
+        if place.lost_wal(conn, run, notes.remembered(conn, PLACE)):
+            raise files.without_wal(path)
 
 
 def is_file(settings: ServerSettings) -> bool:
@@ -154,19 +188,8 @@ def _undo(conn: Connection) -> None:
             conn.exec_driver_sql("ROLLBACK")
 
 
-def remembered(conn: Connection, name: str) -> str:
-    """Return what was noted of the database under a name, "" if nothing was."""
-    return conn.execute(select(meta.c.value).where(meta.c.name == name)).scalar() or ""
-
-
-def remember(conn: Connection, name: str, value: str) -> None:
-    """Note something of the database."""
-    changed = conn.execute(update(meta).where(meta.c.name == name).values(value=value))
-    if not changed.rowcount:
-        conn.execute(insert(meta).values(name=name, value=value))
-
-
-def _path(settings: ServerSettings) -> Path:
+def path_of(settings: ServerSettings) -> Path:
+    """Return the file of an SQLite database, or raise ConfigError."""
     if not settings.connection:
         return settings.state_dir / FILE
     path = settings.connection.partition(":///")[2]
@@ -180,8 +203,10 @@ def _path(settings: ServerSettings) -> Path:
 
 def _migrate(conn: Connection) -> None:
     """Bring the schema to HEAD. Alembic is imported only when there is something to do: 0.3 s."""
-    if _version(conn) == HEAD:
+    version = _version(conn)
+    if version == HEAD:
         return
+    copied = _copy_first(conn, version)
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415 - see above
     from alembic.util import CommandError  # noqa: PLC0415 - see above
@@ -202,6 +227,25 @@ def _migrate(conn: Connection) -> None:
         _undo(conn)
         raise
     conn.exec_driver_sql("COMMIT")
+    if version:
+        log.info("tables brought up to date", before=version, now=HEAD, copy=copied)
+
+
+def _copy_first(conn: Connection, version: str) -> str:
+    """Copy a database before its tables change, or say how to; return where the copy is."""
+    if is_postgres(conn.engine):
+        return "none is made on PostgreSQL: run pg_dump before an upgrade"
+    if not version or not _is_older(version):
+        return ""
+    path = place.file_of(conn.engine)
+    target = files.before(path, version)
+    files.copy(path, target)
+    return str(target)
+
+
+def _is_older(version: str) -> bool:
+    """Tell whether we can migrate from a version; a newer Lessor's is refused without a copy."""
+    return version < HEAD
 
 
 def _begin_alone(conn: Connection) -> None:
@@ -221,43 +265,64 @@ def _version(conn: Connection) -> str:
     return str(conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or "")
 
 
-def _begin_life(conn: Connection) -> None:
+def _begin_life(conn: Connection, *, changed: bool) -> None:
     """Give a new database its epoch and its counter, and one that came from elsewhere a new epoch.
 
     A copy that was put in place of a lost database may lack what was written after it was made: its
     revisions begin again below those that agents have seen, so their cursors mean nothing.
     """
-    before = remembered(conn, PLACE)
+    before = notes.remembered(conn, PLACE)
     if before and is_postgres(conn.engine) and place.is_known(conn, before):
         return
     _begin_alone(conn)
-    if not remembered(conn, "epoch"):
+    if not notes.remembered(conn, history.EPOCH):
         conn.execute(insert(counter).values(id=1, revision=0))
         new_epoch(conn)
-    elif before and not place.is_known(conn, before):
+    elif before and (changed or not place.is_known(conn, before)):
         new_epoch(conn)
-        log.warning("a copy in place of another database: agents take everything anew")
+        log.warning(
+            "the database is a copy, or older than the one that was here",
+            then="hosts take whole views, and no address is given out before they reported",
+        )
     here = note_place(conn)
     conn.exec_driver_sql("COMMIT")
-    place.settle(conn, here)
+    place.settle(conn.engine, here)
 
 
-def tidy(conn: Connection) -> None:
-    """Bring up to date what is noted of the database itself; called now and then."""
-    note_place(conn)
+def begin_run(engine: Engine, now: float) -> None:
+    """Note that a server starts on a database."""
+    with writing(engine) as conn:
+        history.begin_run(conn)
+        recovery.started(conn, now)
+    if not is_postgres(engine):
+        _mark(engine)
+
+
+def _mark(engine: Engine) -> None:
+    """Note the run beside the file, then a place that only the -wal has: see `place.lost_wal`."""
+    with engine.connect() as conn:
+        place.mark(conn, history.now(conn).run)
+    with writing(engine) as conn:
+        here = note_place(conn)
+    place.settle(engine, here)
+
+
+def tidy(conn: Connection) -> str:
+    """Bring up to date what is noted of the database itself; return what is to be settled."""
     if is_postgres(conn.engine):
         postgres.forget_writers(conn)
+    return note_place(conn)
 
 
 def note_place(conn: Connection) -> str:
     """Note where the database is; return what was noted."""
-    here = place.new(conn, remembered(conn, PLACE))
-    remember(conn, PLACE, here)
+    here = place.new(conn, notes.remembered(conn, PLACE))
+    notes.remember(conn, PLACE, here)
     return here
 
 
 def new_epoch(conn: Connection) -> str:
-    """Give the database a new epoch: agents take whole views, and say again all that they know."""
-    epoch = str(uuid.uuid4())
-    remember(conn, "epoch", epoch)
+    """Give the database a new epoch: agents say what is in use, and take whole views."""
+    epoch = history.begin_epoch(conn)
+    recovery.begin(conn)
     return epoch

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, exists, func, literal, select, union, update
 
 from lessor.errors import Conflict, NotFound
-from lessor.store import overlay, servers, serving, zones
+from lessor.model import DhcpMove
+from lessor.store import overlay, servers, serving, unserved, zones
 from lessor.store.dialect import insert
 from lessor.store.fleet import HOSTS, Fleet
 from lessor.store.ground import Ground, dhcp_hosts, ground, hosts_taking_part, network_not_found
@@ -24,15 +24,6 @@ from lessor.store.writer import UNSTAMPED, Tx
 
 PARKED = "reserved_dhcp_port"  # device_id of a server's port without a host; Neutron's word
 AT_ONCE = 50  # ports made or moved in one transaction: others wait for it
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A DHCP server that was moved."""
-
-    network_id: str
-    source: str
-    target: str
 
 
 # --- placing --------------------------------------------------------------------------------------
@@ -72,7 +63,7 @@ def fill(tx: Tx, found: Fleet) -> int:
 def _complete(tx: Tx, land: Ground, found: Fleet) -> int:
     here, hints = [*land.dhcp_hosts], zones.hints(tx.conn, land.id)
     while len(here) < tx.settings.dhcp_agents_per_network:
-        host = found.choose(here, hints)
+        host = found.choose(land.id, here, hints)
         if host is None:
             break
         _place(tx, land, host)
@@ -131,26 +122,44 @@ _SERVERS = (
 
 def stranded(conn: Connection, found: Fleet) -> bool:
     """Tell whether a lost host has DHCP servers, and another could have them."""
-    left = {"hosts": [host for host in found.lost if host in found.load]}
-    return bool(found.able and left["hosts"] and conn.execute(_SERVERS.limit(1), left).first())
+    rows = conn.execute(_SERVERS, {"hosts": _suspects(found)}).all() if found.able else ()
+    return any(
+        found.reason(source, network_id) and found.candidates(network_id, [source])
+        for _, network_id, source in rows
+    )
 
 
-def fail_over(tx: Tx, found: Fleet) -> list[Move]:
-    """Move DHCP servers from lost hosts to able ones, `AT_ONCE` at most; one with nowhere to go stays."""
-    lost = {"hosts": [host for host in found.lost if host in found.load]}
-    moves: list[Move] = []
-    for port_id, network_id, source in tx.conn.execute(_SERVERS, lost).all():
+def _suspects(found: Fleet) -> list[str]:
+    """Return the hosts with DHCP servers that they can't serve, all or some."""
+    return [host for host in {*found.lost, *(h for h, _ in found.unserved)} if host in found.load]
+
+
+def fail_over(tx: Tx, found: Fleet) -> list[DhcpMove]:
+    """Move DHCP servers from hosts that can't serve them to able ones, `AT_ONCE` at most.
+
+    One with nowhere to go stays.
+    """
+    moves: list[DhcpMove] = []
+    for port_id, network_id, source in tx.conn.execute(_SERVERS, {"hosts": _suspects(found)}).all():
+        reason = found.reason(source, network_id)
+        if reason is None:
+            continue
         others = [host for host in dhcp_hosts(tx.conn, network_id) if host != source]
-        target = found.choose(others, zones.hints(tx.conn, network_id))
+        target = found.choose(network_id, [*others, source], zones.hints(tx.conn, network_id))
         if target is not None:
-            _move(tx, port_id, Move(network_id, source, target))
-            moves.append(Move(network_id, source, target))
+            unable = source not in found.lost
+            move = DhcpMove(
+                network_id=network_id, source=source, target=target, reason=reason, unable=unable
+            )
+            _move(tx, port_id, move)
+            unserved.moved(tx, move)
+            moves.append(move)
         if len(moves) == AT_ONCE:
             break
     return moves
 
 
-def _move(tx: Tx, port_id: str, move: Move) -> None:
+def _move(tx: Tx, port_id: str, move: DhcpMove) -> None:
     network_id = move.network_id
     tx.concerns(hosts_taking_part(tx.conn, network_id))
     _leave(tx, network_id, move.source)
@@ -182,7 +191,7 @@ def _leave(tx: Tx, network_id: str, host: str) -> None:
     serving.forget_host(tx, network_id, host)
 
 
-def _inherit(tx: Tx, move: Move) -> None:
+def _inherit(tx: Tx, move: DhcpMove) -> None:
     """Make the leases that the former host gave its successor's, who will be asked to renew them."""
     other = leases.alias("other")
     mine = (

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, func, select
 
+from lessor.store import unserved
 from lessor.store.hosts import Beats
 from lessor.store.tables import hosts, ports
+from lessor.store.unserved import Pair
 
+NO_NETWORK_HOST = "no network host with a local_ip any more"
 START_S = 0.1  # for each network that a starting agent has to set up, it may be late
 
 
@@ -43,30 +46,61 @@ class Fleet:
 
     Attributes:
         able: alive, with a tunnel end, and network hosts: they may be given servers.
-        lost: dead, or not able to serve any more by what they or an administrator say of them.
+        lost: dead, or not able to serve any more by what they or an administrator say of them; why.
+        unserved: why hosts that are alive can't serve networks, by host and network id.
+        failed: hosts that could not serve a network lately, with the network's id.
         load: how many DHCP servers each host has.
         zones: the availability zone of each host.
     """
 
     able: frozenset[str]
-    lost: frozenset[str]
+    lost: Mapping[str, str]
     load: dict[str, int]
     zones: dict[str, str] = field(default_factory=dict)
+    unserved: Mapping[Pair, str] = field(default_factory=dict)
+    failed: frozenset[Pair] = frozenset()
 
-    def choose(self, besides: Collection[str], hints: Collection[str] = ()) -> str | None:
-        """Return the able host with the fewest servers, and count one more for it.
+    def candidates(
+        self, network_id: str, besides: Collection[str], hints: Collection[str] = ()
+    ) -> list[str]:
+        """Return the able hosts that may be given a DHCP server of a network.
 
-        It is in one of the zones `hints`, if there are any, and if possible in another zone than
-        the servers that the network has (semantics.md B13).
+        Args:
+            network_id: of the network; hosts that could not serve it lately are left out.
+            besides: hosts that have one.
+            hints: zones that it has to be in; none: in any.
         """
         wanted = (h for h in self.able if not hints or self.zones.get(h) in hints)
-        rest = [host for host in wanted if host not in besides]
+        return [h for h in wanted if h not in besides and (h, network_id) not in self.failed]
+
+    def choose(
+        self, network_id: str, besides: Collection[str], hints: Collection[str] = ()
+    ) -> str | None:
+        """Return the candidate with the fewest servers, and count one more for it.
+
+        If possible it has served all its networks lately, and is in another zone than the servers
+        that the network has (semantics.md B13).
+        """
+        rest = self.candidates(network_id, besides, hints)
         if not rest:
             return None
         used = {self.zones.get(host) for host in besides}
-        chosen = min(rest, key=lambda h: (self.zones.get(h) in used, self.load.get(h, 0), h))
+        doubted = {host for host, _ in self.failed}
+        chosen = min(
+            rest,
+            key=lambda h: (h in doubted, self.zones.get(h) in used, self.load.get(h, 0), h),
+        )
         self.load[chosen] = self.load.get(chosen, 0) + 1
         return chosen
+
+    def only(self, host: str) -> Fleet:
+        """Return the same with this host alone as lost, unless it is able again meanwhile."""
+        lost = {host: self.lost.get(host, "taken down")}
+        return replace(self, lost={} if host in self.able else lost, unserved={})
+
+    def reason(self, host: str, network_id: str) -> str | None:
+        """Return why a host can't serve a network; None: it can, as far as is known."""
+        return self.lost.get(host) or self.unserved.get((host, network_id))
 
 
 HOSTS = select(
@@ -90,15 +124,20 @@ def read(conn: Connection, beats: Beats, now: float, down_s: float) -> Fleet:
     load = {row[0]: int(row[1]) for row in conn.execute(_LOAD)}
     known = beats.known()
     able: set[str] = set()
-    lost: set[str] = set()
+    lost: dict[str, str] = {}
     zones: dict[str, str] = {}
     for row in conn.execute(HOSTS):
         zones[row.name] = row.availability_zone
         beat = max(row.heartbeat_at or 0.0, known.get(row.name, 0.0))
         start = min(row.started_at or 0.0, beat) + START_S * load.get(row.name, 0)
         if beat + down_s > now:
-            fit = row.network_host and row.local_ip is not None and row.admin_state_up
-            (able if fit else lost).add(row.name)
+            if row.network_host and row.local_ip is not None and row.admin_state_up:
+                able.add(row.name)
+            else:
+                lost[row.name] = "taken down" if not row.admin_state_up else NO_NETWORK_HOST
         elif start + down_s <= now:
-            lost.add(row.name)
-    return Fleet(frozenset(able), frozenset(lost), load, zones)
+            lost[row.name] = "silent"
+    late, all_ = unserved.reasons(conn, now - down_s), unserved.reasons(conn, now)
+    moves = unserved.moves(conn, now)
+    failed = {*all_, *((move.source, move.network_id) for move in moves if move.unable)}
+    return Fleet(frozenset(able), lost, load, zones, late, frozenset(failed))

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    exists,
+    literal,
+    or_,
+    select,
+)
 
 from lessor.errors import Invalid, NotFound
 from lessor.model import DHCP_OWNER
-from lessor.store.tables import hosts, networks, pools, ports, subnets
+from lessor.store.keepers import Held, Keepers
+from lessor.store.prefixes import Extent, gaps
+from lessor.store.tables import (
+    address_pairs,
+    bindings,
+    hosts,
+    meta,
+    networks,
+    pools,
+    ports,
+    subnets,
+)
 
 
 @dataclass(slots=True)
 class Span:
-    """A pool: addresses from `next_fresh` on may never have been used."""
+    """A pool: addresses from `next_fresh` on may never have been used.
+
+    `beyond` has where a project goes on that passed others' pairs: for as long as a request lasts.
+    """
 
     first: int
     last: int
     next_fresh: int
+    beyond: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Plot:
-    """A subnet, as far as addresses go."""
+    """A subnet, as far as addresses go; `dry` has the projects for which a request found none free."""
 
     id: str
     first: int
@@ -32,6 +57,7 @@ class Plot:
     prefix: int
     enable_dhcp: bool
     spans: list[Span] = field(default_factory=list)
+    dry: set[str] = field(default_factory=set)
 
     def __contains__(self, address: int) -> bool:
         return self.first <= address <= self.last
@@ -56,11 +82,29 @@ class Ground:
     plots: list[Plot] = field(default_factory=list)
     overlay: bool = False
     dhcp_hosts: tuple[str, ...] = ()  # of an overlay network: where its DHCP servers are
+    recovery: str = ""  # since when hosts are awaited after a restore; "": they are not
+    held: tuple[Held, ...] | None = None  # on its wire; None: not read yet, see `pairs.keepers`
+    keepers: dict[str, Keepers] = field(default_factory=dict)  # by the project that is kept out
+    _pooled: list[Extent] | None = None
 
     @property
     def own_servers(self) -> bool:
         """Whether each host with ports has a server address of its own."""
         return self.multi_host and not self.share_address
+
+    @property
+    def wire(self) -> str | None:
+        """The physical network of a flat network; None: it is an overlay network."""
+        return None if self.overlay else self.segment.removeprefix(_FLAT)
+
+    def beyond_pools(self, part: Extent) -> list[Extent]:
+        """Return what of some addresses lies in no allocation pool of the network, in order."""
+        if self._pooled is None:
+            spans = (span for plot in self.plots for span in plot.spans)
+            self._pooled = sorted((span.first, span.last) for span in spans)
+        low = bisect_left(self._pooled, part[0], key=lambda pool: pool[1])
+        high = bisect_right(self._pooled, part[1], key=lambda pool: pool[0])
+        return list(gaps([part], self._pooled[low:high]))
 
     def served_by(self, binding_host: str | None) -> tuple[str, ...]:
         """Return whose DHCP servers serve a port that is bound to `binding_host`."""
@@ -100,13 +144,24 @@ class Ground:
         return found
 
 
+_FLAT = "flat:"  # how the segment of a flat network begins
+_OWN = "network:"  # how that of others does
+
+
 def segment_of(network_id: str, network_type: str, physical_network: str | None) -> str:
     """Name the broadcast domain of a network: flat ones of one physical network share it."""
-    return f"flat:{physical_network}" if network_type == "flat" else f"network:{network_id}"
+    return f"{_FLAT}{physical_network}" if network_type == "flat" else f"{_OWN}{network_id}"
 
 
+RECOVERY = "recovery"  # noted since when hosts are awaited after a restore: see `recovery`
+_SEGMENT = case(
+    (networks.c.network_type == "flat", literal(_FLAT).concat(networks.c.physical_network)),
+    else_=literal(_OWN).concat(networks.c.id),
+)
 _GROUND = (
     select(
+        select(meta.c.value).where(meta.c.name == RECOVERY).scalar_subquery(),
+        exists(select(1).where(address_pairs.c.segment == _SEGMENT)),
         networks.c.project_id,
         networks.c.network_type,
         networks.c.physical_network,
@@ -142,14 +197,16 @@ def ground(conn: Connection, network_id: str) -> Ground:
     rows = conn.execute(_GROUND, {"network": network_id}).all()
     if not rows:
         raise network_not_found(network_id)
-    project, kind, physical, host, multi, share, security, *_ = rows[0]
+    recovery, pairs, project, kind, physical, host, multi, share, security, *_ = rows[0]
     segment = segment_of(network_id, kind, physical)
     made = Ground(network_id, project, segment, host, multi, share, security)
+    made.recovery = recovery or ""
+    made.held = None if pairs else ()
     if kind == "vxlan":
         made.overlay = True
         made.dhcp_hosts = dhcp_hosts(conn, network_id)
     for row in rows:
-        _add(made, row[7:])
+        _add(made, row[9:])
     return made
 
 
@@ -180,14 +237,18 @@ def network_not_found(network_id: str) -> NotFound:
     return NotFound(f"there is no network {network_id}", type_="NetworkNotFound")
 
 
-# Asked of each host, not of each port: a network has few hosts and may have 65,000 ports.
-_BOUND = select(hosts.c.name).where(
-    exists(
-        select(1).where(
-            ports.c.binding_host == hosts.c.name, ports.c.network_id == bindparam("network")
-        )
-    )
-)
+def takes_part(host: ColumnElement[str], network: ColumnElement[str]) -> ColumnElement[bool]:
+    """Say that a host has a port of a network, or is prepared for one.
+
+    To be asked of each host, not of each port: a network has few hosts and may have 65,000 ports.
+    """
+    bound = select(1).where(ports.c.binding_host == host, ports.c.network_id == network)
+    with_ports = bindings.join(ports, ports.c.id == bindings.c.port_id)
+    prepared = select(1).select_from(with_ports).where(bindings.c.host == host)
+    return or_(exists(bound), exists(prepared.where(ports.c.network_id == network)))
+
+
+_BOUND = select(hosts.c.name).where(takes_part(hosts.c.name, bindparam("network")))
 _HOST = select(networks.c.host).where(networks.c.id == bindparam("network"))
 _OTHERS = select(1).where(
     ports.c.network_id == bindparam("network"),

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, or_, select, update
 
-from lessor.errors import Conflict, InUse, Invalid, NotFound
+from lessor.errors import Conflict, InUse, NotFound
 from lessor.model import Host, Report, TunnelEnd
-from lessor.store import novaevents, overlay, serving
+from lessor.store import (
+    history,
+    hostblocks,
+    hostproblems,
+    novaevents,
+    overlay,
+    serving,
+    unknownhosts,
+    unserved,
+)
 from lessor.store.allocation import free
 from lessor.store.ground import hosts_taking_part
 from lessor.store.listing import Listing
@@ -24,7 +32,7 @@ from lessor.store.tables import holds, hosts, networks, ports
 from lessor.store.values import HostValues
 from lessor.store.writer import Tx
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\Z")
+AT_ONCE = 5000  # ids in one statement: PostgreSQL takes 65,535 at most
 
 
 class Beats:
@@ -86,16 +94,20 @@ _BEAT = (
     )
     .values(heartbeat_at=bindparam("at"))
 )
-_ONE = select(*HOST).where(hosts.c.name == bindparam("host_name"))
+_ONE = select(*HOST).where(hosts.c.name == bindparam("host_name"), hosts.c.added)
+_ROLE = case(  # as `Host.role` has it
+    (hosts.c.network_host, "dhcp"), (hosts.c.local_ip.is_not(None), "switch"), else_="bridge"
+)
 LISTING = Listing(
     "host",
-    select(*HOST),
+    select(*HOST).where(hosts.c.added),
     hosts.c.name,
     {
         column.name: column
         for column in HOST
         if column.name not in {"physical_networks", "problems", "counts"}
-    },
+    }
+    | {"role": _ROLE},
     nullable={"started_at": 0.0, "heartbeat_at": 0.0},
 )
 
@@ -112,15 +124,32 @@ def create(tx: Tx, name: str) -> tuple[Host, str]:
         Invalid: the name can't be a host's.
         Conflict: there is a host of this name.
     """
-    if not _NAME.match(name):
-        raise Invalid(f"{name!r} can't be a host's name: letters, digits, '.', '-' and '_', to 253")
+    unknownhosts.check_name(name)
     if tx.conn.execute(_ONE, {"host_name": name}).first():
-        raise Conflict(f"there is a host {name} already; delete it first to give it a new token")
+        raise Conflict(
+            f"there is a host {name} already; `lessor host token {name}` gives it a new token"
+        )
     token = secrets.token_urlsafe(32)
     host = Host(name=name, id=str(uuid.uuid4()), created_at=tx.now)
-    row = {"name": name, "id": host.id, "token_hash": token_hash(token), "created_at": tx.now}
-    tx.conn.execute(insert(hosts), row)
+    row = {"id": host.id, "token_hash": token_hash(token), "created_at": tx.now, "added": True}
+    named = update(hosts).where(hosts.c.name == name).values(**row)  # by ports bound before
+    if not tx.conn.execute(named).rowcount:
+        tx.conn.execute(insert(hosts), row | {"name": name})
     return host, token
+
+
+def renew_token(tx: Tx, name: str) -> str:
+    """Give a host a new token, which is not kept; the former is worth nothing from then on.
+
+    Raises:
+        NotFound: there is no such host.
+    """
+    token = secrets.token_urlsafe(32)
+    named = update(hosts).where(hosts.c.name == name, hosts.c.added)
+    if not tx.conn.execute(named.values(token_hash=token_hash(token))).rowcount:
+        raise NotFound(f"there is no host {name}", type_="HostNotFound")
+    tx.concerns([name])
+    return token
 
 
 def get(conn: Connection, name: str, beats: Beats, now: float) -> Host:
@@ -128,7 +157,7 @@ def get(conn: Connection, name: str, beats: Beats, now: float) -> Host:
     row = conn.execute(_ONE, {"host_name": name}).first()
     if row is None:
         raise _not_found(name)
-    return host_of(row, beats.known(), beats.alive_since(now))
+    return hostproblems.named(conn, [host_of(row, beats.known(), beats.alive_since(now), now)])[0]
 
 
 def find(conn: Connection, query: Query, beats: Beats, now: float) -> list[Host]:
@@ -137,8 +166,8 @@ def find(conn: Connection, query: Query, beats: Beats, now: float) -> list[Host]
     filters = {name: values for name, values in query.filters.items() if name != "alive"}
     asked = Query(filters, query.sort, query.limit, query.marker, query.page_reverse)
     rows = LISTING.rows(conn, asked)
-    found = [host_of(row, beats.known(), beats.alive_since(now)) for row in rows]
-    return [host for host in found if alive is None or host.alive in alive]
+    found = [host_of(row, beats.known(), beats.alive_since(now), now) for row in rows]
+    return hostproblems.named(conn, [one for one in found if alive is None or one.alive in alive])
 
 
 _DATAPATHS = select(hosts.c.name, hosts.c.datapath_type).where(
@@ -152,9 +181,12 @@ def datapath_types(conn: Connection, names: Collection[str]) -> dict[str, str]:
     return {row.name: row.datapath_type for row in rows}
 
 
+_BEARER = select(hosts.c.name).where(hosts.c.token_hash == bindparam("digest"))
+
+
 def named_by(conn: Connection, digest: str) -> str | None:
     """Return whose token has this hash."""
-    found = conn.execute(select(hosts.c.name).where(hosts.c.token_hash == digest)).scalar()
+    found = conn.execute(_BEARER, {"digest": digest}).scalar()
     return None if found is None else str(found)
 
 
@@ -199,9 +231,12 @@ def _not_found(name: str) -> NotFound:
 
 # --- reports --------------------------------------------------------------------------------------
 
-_RUN = select(hosts.c.run_id, hosts.c.heartbeat_at, hosts.c.local_ip).where(
-    hosts.c.name == bindparam("host_name")
-)
+_RUN = select(
+    hosts.c.run_id,
+    hosts.c.heartbeat_at,
+    hosts.c.local_ip,
+    history.noted(history.EPOCH).label("epoch"),
+).where(hosts.c.name == bindparam("host_name"))
 
 
 def report(tx: Tx, host: str, said: Report, beats: Beats) -> None:
@@ -215,15 +250,24 @@ def report(tx: Tx, host: str, said: Report, beats: Beats) -> None:
     if row is None:
         raise _not_found(host)
     last = max(row.heartbeat_at or 0.0, beats.known().get(host, 0.0))
-    if row.run_id and row.run_id not in {said.run_id, said.previous_run_id}:
+    runs = {said.run_id, said.previous_run_id, *said.unconfirmed_run_ids}
+    if row.run_id and row.run_id not in runs:
         _check_silent(host, tx.now - last, tx.now - beats.alive_since(tx.now))
     if row.local_ip != _text(said.local_ip):
         overlay.check_end(tx.conn, host, said.local_ip)
         _moved_end(tx, host)
     tx.conn.execute(update(hosts).where(hosts.c.name == host).values(**_columns(said, tx.now)))
+    if said.unserved is not None:
+        unserved.said(tx, host, said.unserved)
+    if said.blocks is not None:
+        hostblocks.said(tx, host, said.blocks)
+    if said.epoch not in {"", row.epoch}:  # its revisions mean nothing here
+        return
     _ports(tx, host, said)
     for network_id, revision in said.applied.items():
         applied(tx, host, network_id, revision)
+    if said.settled:
+        _settled(tx, host, said.settled)
 
 
 def is_known(conn: Connection, host: str, said: Report) -> bool:
@@ -269,8 +313,11 @@ def _columns(said: Report, now: float) -> dict[str, Any]:
         "datapath_type": said.datapath_type,
         "in_sync": said.in_sync,
         "counts": packed(said.counts),
+        "report_interval": said.report_interval,
     }
-    return columns if said.problems is None else columns | {"problems": packed(said.problems)}
+    if said.problems is not None:
+        columns["problems"] = packed(said.problems)
+    return columns
 
 
 # Who may say what of a port: its binding host that it is wired, its DHCP server's host that it is
@@ -292,14 +339,25 @@ _PRESENT = (
 
 
 def _ports(tx: Tx, host: str, said: Report) -> None:
-    if not said.ports:
-        return
-    rows = tx.conn.execute(_PRESENT, {"host_name": host, "keys": list(said.ports)}).all()
+    every = [*said.ports]
+    for start in range(0, len(every), AT_ONCE):
+        some = every[start : start + AT_ONCE]
+        elsewhere = _some_ports(tx, host, said, some)
+        novaevents.reported(tx, some)
+        novaevents.prepared(tx, host, elsewhere)
+
+
+def _some_ports(tx: Tx, host: str, said: Report, some: Sequence[str]) -> list[str]:
+    """Note what a host says of ports; return those it has wired though they are bound elsewhere."""
+    elsewhere = []
+    rows = tx.conn.execute(_PRESENT, {"host_name": host, "keys": some}).all()
     for port_id, revision, binds, serves, kind, physical, places in rows:
         word = said.ports[port_id]
         if word.revision and word.revision < revision:
             continue
         columns: dict[str, Any] = {}
+        if word.wired and not binds:
+            elsewhere.append(port_id)
         if binds and word.wired is not None:
             columns |= {"wired": word.wired, "wired_pending": word.pending}
             there = has_network(said.local_ip, said.physical_networks, kind, physical)
@@ -312,7 +370,7 @@ def _ports(tx: Tx, host: str, said: Report) -> None:
             columns |= {"served": word.served, "served_pending": pending}
         if columns:
             tx.conn.execute(update(ports).where(ports.c.id == port_id).values(**columns))
-    novaevents.reported(tx, list(said.ports))
+    return elsewhere
 
 
 def has_network(
@@ -344,6 +402,20 @@ def applied(tx: Tx, host: str, network_id: str, revision: int) -> None:
     """A host has applied all of a network up to a revision: what was let go there serves nobody."""
     key = {"host_name": host, "network": network_id, "upto": revision}
     for (address,) in tx.conn.execute(_LIFT, key).all():
+        free(tx, network_id, IPv4Address(address))
+
+
+_LIFT_ALL = (
+    delete(holds)
+    .where(holds.c.host == bindparam("host_name"), holds.c.revision <= bindparam("upto"))
+    .returning(holds.c.network_id, holds.c.address)
+)
+
+
+def _settled(tx: Tx, host: str, revision: int) -> None:
+    """A host is as its view of a revision says, whatever networks it took part in before."""
+    lifted = tx.conn.execute(_LIFT_ALL, {"host_name": host, "upto": revision}).all()
+    for network_id, address in lifted:
         free(tx, network_id, IPv4Address(address))
 
 

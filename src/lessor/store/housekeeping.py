@@ -8,14 +8,15 @@ from typing import Any
 from sqlalchemy import and_, bindparam, case, delete, func, or_, select, update
 
 from lessor.settings import ServerSettings
+from lessor.store import unknownhosts, unserved
 from lessor.store.allocation import free
 from lessor.store.tables import addresses, holds, leases, networks, tombstones
+from lessor.store.trust import LEAST_LEASE_S
 from lessor.store.writer import Tx
 
 AT_ONCE = 2000  # addresses in one transaction
 TOMBSTONES_S = 7 * 86400  # an agent that was away for longer takes whole scopes
 DAY_S = 86400
-LEAST_LEASE_S = 120  # dnsmasq gives none shorter, whatever dhcp_lease_time says; dnsmasq(8)
 
 _EACH = and_(leases.c.network_id == addresses.c.network_id, leases.c.address == addresses.c.address)
 _ALIVE = leases.c.ended_at.is_(None)
@@ -90,6 +91,8 @@ def purge(tx: Tx) -> None:
         delete(leases).where(or_(leases.c.ended_at < old, and_(_ALIVE, leases.c.expires_at < old)))
     )
     _purge_tombstones(tx)
+    unserved.purge(tx)
+    unknownhosts.forget(tx)
     in_use = select(1).where(
         addresses.c.network_id == holds.c.network_id,
         addresses.c.address == holds.c.address,

@@ -12,7 +12,9 @@ from sqlalchemy import Connection, bindparam, delete, insert, or_, select, updat
 
 from lessor.errors import Conflict, Invalid, NotFound
 from lessor.model import Instance, MetadataFacts, Port
-from lessor.store import portrows, serving, visible
+from lessor.settings import ServerSettings
+from lessor.store import guestnames, portrows, serving, visible
+from lessor.store import ports as port_rows
 from lessor.store import subnets as subnet_rows
 from lessor.store.listing import Listing
 from lessor.store.query import Query
@@ -64,6 +66,7 @@ def _create(tx: Tx, values: InstanceValues) -> Instance:
         raise Conflict(f"there is an instance {made.id} already")
     tx.conn.execute(insert(instances), _columns(made))
     tx.touch("instances", made.id)
+    _name_ports(tx, None, made)
     return made
 
 
@@ -86,6 +89,7 @@ def update_one(tx: Tx, instance_id: str, values: InstanceValues) -> Instance:
         update(instances).where(instances.c.id == instance_id).values(**_columns(after))
     )
     tx.touch("instances", instance_id)
+    _name_ports(tx, before, after)
     return after
 
 
@@ -96,40 +100,58 @@ def _columns(instance: Instance) -> dict[str, Any]:
 
 def delete_one(tx: Tx, instance_id: str) -> None:
     """Delete an instance; its ports stay. Raises NotFound if there is none."""
-    if not tx.conn.execute(delete(instances).where(instances.c.id == instance_id)).rowcount:
-        raise NotFound(f"there is no instance {instance_id}", type_="InstanceNotFound")
+    before = get(tx.conn, instance_id)
+    tx.conn.execute(delete(instances).where(instances.c.id == instance_id))
+    _name_ports(tx, before, None)
 
 
-def set_password(tx: Tx, instance_id: str, password: str) -> bool:
-    """Keep the password that a guest posted. False: there is one already, and it stays.
+def _name_ports(tx: Tx, before: Instance | None, after: Instance | None) -> None:
+    """Give the name of an instance to those of its ports that have no other."""
+    for port_id in guestnames.bearers(tx, before, after):
+        port_rows.update_one(tx, port_id, {"dns_name": ""})
+
+
+def set_password(tx: Tx, host: str, instance_id: str, password: str) -> bool:
+    """Keep the password that a guest of a host posted. False: there is one already, and it stays.
 
     Raises:
-        NotFound: there is no such instance.
+        NotFound: there is no such instance, or the host has and serves no port of it.
     """
+    found = get(tx.conn, instance_id)
+    asked = {"device": instance_id, "host_name": host}
+    projects = {row.project_id for row in tx.conn.execute(_PROJECTS, asked)}
+    if not any(guestnames.is_of(found, project, tx.settings) for project in projects):
+        raise NotFound(
+            f"host {host} has no port of instance {instance_id}", type_="InstanceNotFound"
+        )
     here = (instances.c.id == instance_id, instances.c.password == "")
-    if not tx.conn.execute(update(instances).where(*here).values(password=password)).rowcount:
-        get(tx.conn, instance_id)
-        return False
-    return True
+    return bool(tx.conn.execute(update(instances).where(*here).values(password=password)).rowcount)
 
 
 # --- metadata -------------------------------------------------------------------------------------
 
 # A host hears only of VMs that are its own, or on a network that it is the gateway or (overlay)
 # a DHCP host of.
+_CONCERNED = or_(
+    networks.c.host == bindparam("host_name"),
+    serving.serves(bindparam("host_name")),
+    ports.c.binding_host == bindparam("host_name"),
+)
 _ASKING = (
     portrows.SELECT.join(addresses, addresses.c.port_id == ports.c.id)
     .join(networks, networks.c.id == ports.c.network_id)
     .where(
         addresses.c.network_id.in_(bindparam("network_ids", expanding=True)),
         addresses.c.address == bindparam("client"),
-        or_(
-            networks.c.host == bindparam("host_name"),
-            serving.serves(bindparam("host_name")),
-            ports.c.binding_host == bindparam("host_name"),
-        ),
+        _CONCERNED,
     )
     .limit(1)
+)
+_PROJECTS = (
+    select(ports.c.project_id)
+    .select_from(ports.join(networks, networks.c.id == ports.c.network_id))
+    .where(ports.c.device_id == bindparam("device"), portrows.HAS_DEVICE, _CONCERNED)
+    .distinct()
 )
 _SIBLINGS = (
     portrows.SELECT.where(ports.c.device_id == bindparam("device"), portrows.HAS_DEVICE)
@@ -139,7 +161,11 @@ _SIBLINGS = (
 
 
 def metadata_facts(
-    conn: Connection, host: str, network_ids: Sequence[str], address: IPv4Address
+    conn: Connection,
+    host: str,
+    network_ids: Sequence[str],
+    address: IPv4Address,
+    settings: ServerSettings,
 ) -> MetadataFacts | None:
     """Return what is known of the VM that has an address on one of the networks; None: nobody has."""
     if not network_ids:
@@ -152,7 +178,7 @@ def metadata_facts(
     found = _of_vm(conn, port)
     ids = {each.network_id for each in found}
     rows = conn.execute(select(*NETWORK).where(networks.c.id.in_(ids)))
-    instance = _instance_of(conn, port)
+    instance = guestnames.instance_of_port(conn, port, settings)
     return MetadataFacts(
         port=port,
         instance=instance,
@@ -160,16 +186,6 @@ def metadata_facts(
         networks={net.id: net for net in map(network_of, rows)},
         subnets=subnet_rows.facts(conn, ids),
     )
-
-
-def _instance_of(conn: Connection, port: Port) -> Instance | None:
-    """Return the instance of a port, unless it is another project's.
-
-    Whoever makes a port may write any id into it, and would read another's user data.
-    """
-    row = conn.execute(_ONE, {"key": port.device_id}).first() if port.device_id else None
-    found = None if row is None else instance_of(row)
-    return found if found and found.project_id in {"", port.project_id} else None
 
 
 def _of_vm(conn: Connection, port: Port) -> list[Port]:

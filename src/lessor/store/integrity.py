@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, and_, case, exists, func, or_, select
 
-from lessor.store import database
+from lessor.store import notes
 from lessor.store.dialect import is_postgres
+from lessor.store.history import EPOCH
 from lessor.store.tables import (
     addresses,
     counter,
@@ -86,7 +87,7 @@ def _of_file(conn: Connection) -> Iterator[Finding]:
             MOST
         ):
             yield Finding("reference", f"{table}/{row_id}", f"names a row of {parent} that is gone")
-    if not database.remembered(conn, "epoch"):
+    if not notes.remembered(conn, EPOCH):
         yield Finding("epoch", "database", "has no epoch, so agents can't tell it from another")
     if conn.execute(select(func.count()).select_from(counter)).scalar_one() != 1:
         yield Finding("counter", "database", "has no revision counter, or several")
@@ -96,8 +97,10 @@ _SPOT = (addresses.c.network_id, addresses.c.address)
 _SAME_SPOT = and_(
     leases.c.network_id == addresses.c.network_id, leases.c.address == addresses.c.address
 )
+_LEASED = (leases.c.network_id, leases.c.address)
 _OTHER = subnets.alias("other")
 _BESIDE = pools.alias("beside")
+_RIVAL = leases.alias("rival")
 _SEGMENT = case(
     (networks.c.network_type == "flat", "flat:" + networks.c.physical_network),
     else_="network:" + networks.c.id,
@@ -226,7 +229,29 @@ def _with_time(now: float) -> list[_Rule]:
             leases.c.address.between(subnets.c.first, subnets.c.last),
         )
     )
+    rival_alive = and_(
+        _RIVAL.c.ended_at.is_(None),
+        or_(_RIVAL.c.expires_at.is_(None), _RIVAL.c.expires_at > now),
+    )
     return [
+        _Rule(
+            "leased-to-two",
+            select(*_LEASED, leases.c.mac_address, _RIVAL.c.mac_address.label("other"))
+            .distinct()
+            .select_from(
+                leases.join(
+                    _RIVAL,
+                    and_(
+                        _RIVAL.c.network_id == leases.c.network_id,
+                        _RIVAL.c.address == leases.c.address,
+                        _RIVAL.c.mac_address > leases.c.mac_address,
+                    ),
+                )
+            )
+            .where(alive, rival_alive)
+            .order_by(*_LEASED),
+            lambda row: f"is leased to {row.mac_address} and to {row.other}",
+        ),
         _Rule(
             "lease-without-address",
             select(leases.c.network_id, leases.c.address, leases.c.mac_address).where(

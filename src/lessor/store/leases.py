@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
 
-from lessor.errors import Invalid, NotFound
+from lessor.errors import NotFound
 from lessor.model import Lease, LeaseBatch, LeaseEvent
 from lessor.store import visible
 from lessor.store.allocation import free
@@ -19,6 +21,7 @@ from lessor.store.listing import Listing
 from lessor.store.query import Query
 from lessor.store.rows import LEASE, lease_of
 from lessor.store.tables import addresses, hosts, leases, ports, subnets
+from lessor.store.trust import ENDS, Trust, latest_end, sift
 from lessor.store.writer import Tx
 
 _ALIVE = leases.c.ended_at.is_(None)
@@ -98,20 +101,26 @@ _NOTE = (
 def apply(tx: Tx, host: str, batch: LeaseBatch) -> int:
     """Write what a host's DHCP servers said; each (epoch, seq) counts once.
 
+    Events that are not the host's to report are passed over, and count as written: see `trust`.
+
     Returns:
         The last seq of this spool that is written.
 
     Raises:
         NotFound: there is no such host.
-        Invalid: an action is none of add, old and del.
     """
     known = tx.conn.execute(_SPOOL, {"host_name": host}).first()
     if known is None:
         raise NotFound(f"there is no host {host}", type_="HostNotFound")
     last = known.spool_seq if known.spool_epoch == batch.epoch else 0
     fresh = [event for event in batch.events if event.seq > last]
-    for event in fresh:
-        _event(tx, host, event)
+    sifted = sift(tx, Trust(tx.conn, host), fresh)
+    for event in sifted.fit:
+        if event.action == ENDS:
+            _close(tx, host, event)
+        else:
+            _open(tx, host, event)
+    sifted.tell(host)
     if batch.snapshot and (fresh or not batch.events):
         _end_others(tx, host, batch.events)
     seq = max([last, *(event.seq for event in fresh)])
@@ -119,13 +128,26 @@ def apply(tx: Tx, host: str, batch: LeaseBatch) -> int:
     return int(seq)
 
 
-def _event(tx: Tx, host: str, event: LeaseEvent) -> None:
-    if event.action in {"add", "old"}:
-        _open(tx, host, event)
-    elif event.action == "del":
-        _close(tx, host, event)
-    else:
-        raise Invalid(f"lease event {event.seq} is {event.action!r}: it must be add, old or del")
+def snapshot(tx: Tx, host: str, live: Iterable[LeaseEvent], trust: Trust) -> list[LeaseEvent]:
+    """Take all live leases of a host's DHCP servers, whatever was counted of its spool.
+
+    Returns:
+        Those that are the host's to report.
+
+    Raises:
+        NotFound: there is no such host.
+    """
+    known = tx.conn.execute(_SPOOL, {"host_name": host}).first()
+    if known is None:
+        raise NotFound(f"there is no host {host}", type_="HostNotFound")
+    named = [*live]
+    sifted = sift(tx, trust, named)
+    for event in sifted.fit:
+        if not tx.conn.execute(_SAME, _key(host, event) | {"expiry": event.expires_at}).first():
+            _open(tx, host, event)
+    _end_others(tx, host, named)
+    sifted.tell(host)
+    return sifted.fit
 
 
 _KEY: dict[str, Any] = {
@@ -144,6 +166,7 @@ _RENEW = (
         client_id=bindparam("client"),
     )
 )
+_SAME = select(1).where(_THIS, leases.c.expires_at == bindparam("expiry"))
 _ADD = insert(leases)
 _SUPERSEDE = (
     update(leases)
@@ -202,6 +225,7 @@ def _open(tx: Tx, host: str, event: LeaseEvent) -> None:
     spot = _without(key, "the_host", "the_mac_address")
     owner = tx.conn.execute(_OWNER, spot).first()
     port_id = owner.port_id if owner and owner.mac_address == event.mac_address else None
+    event = replace(event, expires_at=_end_of(tx, host, event))
     renewal = {
         "new_expiry": event.expires_at,
         "at": at,
@@ -213,9 +237,23 @@ def _open(tx: Tx, host: str, event: LeaseEvent) -> None:
         tx.conn.execute(_SUPERSEDE, key | {"at": at})
         tx.conn.execute(_ADD, _row(host, event, at, port_id))
     if owner is None:
-        _keep_away(tx, key, spot)
+        keep_away(tx, event.network_id, event.address, event.mac_address)
     elif owner.port_id is None:
         tx.conn.execute(_UNFREE, _without(key, "the_host") | {"at": tx.now})
+
+
+def _end_of(tx: Tx, host: str, event: LeaseEvent) -> float | None:
+    """Return when a lease ends: as reported, but no later than one that is given now.
+
+    An end that was noted before counts again: dhcp_lease_time may have been longer then.
+    """
+    latest, told = latest_end(tx.settings, tx.now), event.expires_at
+    if latest is None or (told is not None and told <= latest):
+        return told
+    known = tx.conn.execute(_FIND, _key(host, event)).first()
+    if known is None or (known.expires_at is not None and (told or math.inf) > known.expires_at):
+        return latest
+    return told
 
 
 def _row(host: str, event: LeaseEvent, at: float, port_id: str | None) -> dict[str, Any]:
@@ -234,20 +272,22 @@ def _row(host: str, event: LeaseEvent, at: float, port_id: str | None) -> dict[s
     }
 
 
-def _keep_away(tx: Tx, key: Mapping[str, Any], spot: Mapping[str, Any]) -> None:
-    """Make a row for a leased address that never had one, if its subnet is known."""
+def keep_away(tx: Tx, network_id: str, address: IPv4Address, mac: str) -> bool:
+    """Make a row for an address in use that never had one; False: no subnet of ours has it."""
+    spot = {"the_network_id": network_id, "the_address": int(address)}
     subnet_id = tx.conn.execute(_SUBNET, spot).scalar()
     if subnet_id is None:
-        return
+        return False
     row = {
-        "network_id": key["the_network_id"],
-        "address": key["the_address"],
+        "network_id": network_id,
+        "address": int(address),
         "subnet_id": subnet_id,
-        "mac": key["the_mac_address"],
+        "mac": mac,
         "let_go_at": tx.now,
         "updated_at": tx.now,
     }
     tx.conn.execute(insert(addresses).on_conflict_do_nothing(), row)
+    return True
 
 
 _FIND = select(leases.c.id, leases.c.expires_at).where(_THIS)

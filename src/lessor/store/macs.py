@@ -29,6 +29,11 @@ def parsed_mac(text: str) -> str:
     return mac
 
 
+def kept(base: str) -> str:
+    """Return what every MAC made of `base` begins with: three octets."""
+    return ":".join(base.lower().split(":")[:_KEPT])
+
+
 def new_mac(base: str, random_octet: Callable[[], int]) -> str:
     """Return a MAC that begins like `base`: three octets, or four if the fourth isn't 00.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from lessor.errors import Conflict, InUse, Invalid
+from lessor.errors import Conflict, Forbidden, InUse, Invalid
 from lessor.model import DHCP_OWNER, Network
 from lessor.settings import ServerSettings
-from lessor.store import overlay, rbac, visible, vnis, zones
+from lessor.store import guests, overlay, rbac, visible, vnis, zones
 from lessor.store.allocation import hold
 from lessor.store.dialect import attempt
 from lessor.store.ground import hosts_taking_part, network_not_found
@@ -24,8 +24,7 @@ from lessor.store.tagrows import forget_network
 from lessor.store.values import NetworkValues
 from lessor.store.writer import Tx
 
-LEAST_MTU = 68  # RFC 791 section 3.2
-MOST_MTU = 65535
+LEAST_MTU = 68  # of a network with IPv4 subnets: RFC 791 section 3.2
 
 _SELECT = select(*NETWORK)
 LISTING = Listing(
@@ -80,6 +79,8 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
 
     Raises:
         NotFound: a zone that is asked for has no host.
+        Forbidden: it would be on a wire that is not for projects, or a project chooses what is its
+            owner's on one that projects share.
         Invalid: there is no such type, the physical network of a flat one has no bridge, or a
             value is out of range.
         Conflict: its VNI is in use.
@@ -87,6 +88,8 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
     """
     kind = overlay.type_of(tx, values)
     zones.check(tx.conn, values.get("availability_zone_hints", ()))
+    if kind == overlay.FLAT and "acts_for" in values:
+        _check_shared_wire("a flat network", cast(dict[str, Any], values))
     own = overlay.shape(tx, values) if kind == overlay.VXLAN else _flat(tx, values, alive)
     network = Network(
         **cast(Any, _plain(values))
@@ -104,7 +107,7 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
         with attempt(tx.conn):
             tx.conn.execute(insert(networks), _row(network))
     except IntegrityError as error:
-        raise vnis.in_use(tx, network.segmentation_id, error) from error
+        raise vnis.in_use(tx, network.segmentation_id, error, values.get("acts_for")) from error
     if network.shared:
         rbac.share(tx, visible.NETWORK, network.id, shared=True)
     tx.touch("form", network.id)
@@ -132,16 +135,17 @@ def _flat(tx: Tx, values: NetworkValues, alive: Collection[str]) -> dict[str, An
     settings = tx.settings
     multi_host = values.get("multi_host", settings.multi_host)
     return {
-        "physical_network": _physical(settings, values.get("physical_network")),
-        "mtu": _mtu(values.get("mtu", settings.global_physnet_mtu)),
+        "physical_network": _physical(settings, values),
+        "mtu": _mtu(settings, values.get("mtu")),
         "multi_host": multi_host,
         "share_address": values.get("share_address", settings.share_dhcp_address),
         "host": _owner(tx, values, alive, multi_host=multi_host),
     }
 
 
-def _physical(settings: ServerSettings, asked: str | None) -> str:
-    known = [mapping.physical_network for mapping in settings.flat_mappings]
+def _physical(settings: ServerSettings, values: NetworkValues) -> str:
+    asked = values.get("physical_network")
+    known = overlay.physical_networks(settings, values)
     if not known:
         raise Invalid(
             "network not created, bridge required: flat_network_bridge (or flat_mappings) must be "
@@ -155,10 +159,30 @@ def _physical(settings: ServerSettings, asked: str | None) -> str:
     return asked or known[0]
 
 
-def _mtu(mtu: int) -> int:
-    if not LEAST_MTU <= mtu <= MOST_MTU:
-        raise Invalid(f"mtu {mtu} is not between {LEAST_MTU} and {MOST_MTU}")
-    return mtu
+def _mtu(settings: ServerSettings, asked: int | None) -> int:
+    """Return the MTU of a flat network: the wire's, or less if asked.
+
+    Raises:
+        Invalid: the wire carries no such packets.
+    """
+    most = settings.global_physnet_mtu
+    if (asked or most) > most:
+        raise Invalid(f"mtu {asked} is more than the wire carries, global_physnet_mtu={most}")
+    return asked or most
+
+
+def check_mtu(network_id: str, mtu: int) -> None:
+    """Refuse that a network of an MTU has subnets: a network without any may have a smaller one.
+
+    Raises:
+        Conflict: IPv4 needs more.
+    """
+    if mtu < LEAST_MTU:
+        raise Conflict(
+            f"mtu {mtu} of network {network_id} is less than {LEAST_MTU}, which its IPv4 subnets "
+            "need; set a larger one",
+            type_="NetworkMTUSubnetConflict",
+        )
 
 
 # --- who owns it (semantics.md A12.4) -------------------------------------------------------------
@@ -177,8 +201,8 @@ def _owner(
 
 
 def check_host(conn: Connection, name: str) -> None:
-    """Raise Invalid unless there is a host of this name."""
-    if not conn.execute(select(hosts.c.name).where(hosts.c.name == name)).first():
+    """Raise Invalid unless a host of this name was added."""
+    if not conn.execute(select(hosts.c.name).where(hosts.c.name == name, hosts.c.added)).first():
         raise no_host(name)
 
 
@@ -196,7 +220,9 @@ def choose_owner(tx: Tx, alive: Collection[str]) -> str | None:
     """
     configured = tx.settings.network_host
     names = {configured} if configured else set()
-    if not tx.conn.execute(select(hosts.c.name).where(hosts.c.name.in_(names))).first():
+    if not tx.conn.execute(
+        select(hosts.c.name).where(hosts.c.name.in_(names), hosts.c.added)
+    ).first():
         names = set(alive)
     load = (
         select(func.count()).where(networks.c.host == hosts.c.name).correlate(hosts)
@@ -243,15 +269,17 @@ def update_one(tx: Tx, network_id: str, values: NetworkValues) -> Network:
     Raises:
         NotFound: there is none.
         Invalid: what can't change is to be changed, or a value is out of range.
+        Forbidden: a project chooses what is not its own on a wire that projects share.
         InUse: multi_host or share_address is to change while there are ports.
+        Conflict: the MTU is to be too small for its subnets.
     """
     before = get(tx.conn, network_id)
-    changes = {k: v for k, v in values.items() if getattr(before, k) != v}
+    asked = {k: v for k, v in values.items() if k != "acts_for"}
+    if "mtu" in asked:
+        asked["mtu"] = _new_mtu(tx, before, values["mtu"])
+    changes = {k: v for k, v in asked.items() if getattr(before, k) != v}
     _check_fixed(before, changes)
-    if before.network_type == overlay.VXLAN:
-        overlay.check_change(tx, network_id, changes)
-    elif "mtu" in changes:
-        _mtu(cast(int, changes["mtu"]))
+    _check_type(before, changes, by_project="acts_for" in values)
     if changes.keys() & {"multi_host", "share_address"}:
         _check_empty(tx.conn, network_id, "multi_host and share_address can only change without")
         if changes.get("multi_host"):
@@ -275,12 +303,43 @@ def update_one(tx: Tx, network_id: str, values: NetworkValues) -> Network:
     return get(tx.conn, network_id)
 
 
+def _new_mtu(tx: Tx, before: Network, asked: int) -> int:
+    tunnelled = before.network_type == overlay.VXLAN
+    found = overlay.mtu(tx, asked) if tunnelled else _mtu(tx.settings, asked)
+    if subnet_ids(tx.conn, [before.id])[before.id]:
+        check_mtu(before.id, found)
+    return found
+
+
 def _check_fixed(before: Network, changes: dict[str, Any]) -> None:
     for name in ("id", "network_type", "physical_network", "segmentation_id"):
         if name in changes:
             raise Invalid(
                 f"{name} of network {before.id} is {getattr(before, name)!r} and can't be changed"
             )
+
+
+def _check_type(before: Network, changes: dict[str, Any], *, by_project: bool) -> None:
+    if before.network_type == overlay.VXLAN:
+        overlay.check_change(before.id, changes)
+    elif by_project:
+        _check_shared_wire(f"flat network {before.id}", changes)
+
+
+def _check_shared_wire(which: str, asked: Mapping[str, Any]) -> None:
+    """Refuse a project what it may not choose of a flat network, where others are concerned.
+
+    One DHCP server answers all networks of a bridge, with one set of names and domains: what is in
+    a domain of VMs it never asks upstream, whoever asks. Back to dhcp_domain is always allowed.
+    """
+    if asked.get("port_security_enabled") is False:
+        raise guests.unguarded(f"new ports of {which}")
+    if domain := asked.get("dns_domain"):
+        raise Forbidden(
+            f"dns_domain {domain!r} of {which}: all VMs of its bridge would be answered names in it "
+            "from there alone, whoever's they are; leave it out (dhcp_domain), ask an administrator "
+            "to set it, or take a vxlan network"
+        )
 
 
 def _write(tx: Tx, network_id: str, changes: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from lessor.model import Port
 from lessor.store.rows import STATUS
-from lessor.store.tables import nova_events, ports
+from lessor.store.tables import bindings, nova_events, ports
 from lessor.store.writer import Tx
 
 PLUGGED, UNPLUGGED = "network-vif-plugged", "network-vif-unplugged"
@@ -69,6 +69,36 @@ def reported(tx: Tx, port_ids: Collection[str]) -> None:
         if is_compute(owner, device_id):
             _add(tx, UNPLUGGED if told else PLUGGED, device_id, port_id)
             tx.conn.execute(_TELL, {"port": port_id, "told": not told})
+
+
+_ARRIVED = (
+    select(ports.c.id, ports.c.device_id, ports.c.device_owner)
+    .select_from(ports.join(bindings, bindings.c.port_id == ports.c.id))
+    .where(
+        bindings.c.host == bindparam("host_name"),
+        bindings.c.port_id.in_(bindparam("keys", expanding=True)),
+        ~bindings.c.nova_told,
+    )
+)
+_TELL_ARRIVED = (
+    update(bindings)
+    .where(bindings.c.port_id == bindparam("port"), bindings.c.host == bindparam("host_name"))
+    .values(nova_told=True)
+)
+
+
+def prepared(tx: Tx, host: str, port_ids: Collection[str]) -> None:
+    """Taps are ready on a host where ports are not bound: some of their VMs are about to move there.
+
+    The compute service waits for that before a live migration. Each binding is told of once.
+    """
+    if not _tells_status(tx) or not port_ids:
+        return
+    key = {"host_name": host, "keys": list(port_ids)}
+    for port_id, device_id, owner in tx.conn.execute(_ARRIVED, key).all():
+        if is_compute(owner, device_id):
+            _add(tx, PLUGGED, device_id, port_id)
+            tx.conn.execute(_TELL_ARRIVED, {"port": port_id, "host_name": host})
 
 
 def changed(tx: Tx, before: Port, after: Port) -> None:

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, exists, select
+from sqlalchemy import Connection, and_, bindparam, select
 
-from lessor.errors import Conflict, Invalid
+from lessor.errors import Conflict, Forbidden, Invalid
 from lessor.model import DHCP_OWNER, TunnelEnd
+from lessor.settings import ServerSettings
 from lessor.store import vnis
-from lessor.store.ground import Ground
-from lessor.store.tables import hosts, networks, ports
+from lessor.store.ground import Ground, takes_part
+from lessor.store.tables import hosts, networks
 from lessor.store.values import NetworkValues
 from lessor.store.writer import Tx
 
 FLAT, VXLAN = "flat", vnis.VXLAN
+OF_PROJECTS = (VXLAN, FLAT)  # what a project gets where project_network_types is not set
 OVERHEAD = {4: 50, 6: 70}  # bytes that a tunnel over each IP takes of a packet (B22)
-LEAST_MTU = 68  # RFC 791 section 3.2
 
 # What only flat networks have: asking for one of these is asking for a flat network.
 _OF_FLAT = ("physical_network", "multi_host", "share_address", "host")
@@ -31,11 +32,33 @@ def type_of(tx: Tx, values: NetworkValues) -> str:
     """Return the type of a network that is to be made.
 
     What is asked for decides; if nothing does, the first of project_network_types that this server
-    can make, or else vxlan where a host has a tunnel address, and flat where none has.
+    can make. Where that is not set, a project's network is vxlan, whichever hosts there are, and an
+    administrator's is vxlan where a host has a tunnel address, and flat where none has. A project
+    makes flat ones on the physical networks that the operator lists for projects, and no other.
 
     Raises:
         Invalid: there is no such type.
+        Forbidden: it would be a flat one, which projects may not make.
     """
+    kind = _type(tx, values)
+    if kind == FLAT and "acts_for" in values and not physical_networks(tx.settings, values):
+        raise Forbidden(
+            "the network would be flat, on a wire and hosts' bridges that all projects share, and "
+            "projects may not make those: an administrator can make it, list a physical network in "
+            "project_physical_networks, or let project_network_types begin with vxlan"
+        )
+    return kind
+
+
+def physical_networks(settings: ServerSettings, values: NetworkValues) -> tuple[str, ...]:
+    """Return the physical networks that a new flat network may be on."""
+    known = tuple(mapping.physical_network for mapping in settings.flat_mappings)
+    if "acts_for" not in values:
+        return known
+    return tuple(name for name in known if name in settings.project_physical_networks)
+
+
+def _type(tx: Tx, values: NetworkValues) -> str:
     asked = values.get("network_type")
     if asked:
         if asked not in {FLAT, VXLAN}:
@@ -45,10 +68,10 @@ def type_of(tx: Tx, values: NetworkValues) -> str:
         return FLAT
     if values.get("segmentation_id") is not None:
         return VXLAN
-    types = tx.settings.project_network_types
+    types = tx.settings.project_network_types or (OF_PROJECTS if "acts_for" in values else ())
     if not types:
         return VXLAN if _any_end(tx.conn) else FLAT
-    return next((kind for kind in types if _can_make(tx, kind)), types[0])
+    return next((kind for kind in types if _can_make(tx, kind, values)), types[0])
 
 
 def _any_end(conn: Connection) -> bool:
@@ -56,8 +79,10 @@ def _any_end(conn: Connection) -> bool:
     return conn.execute(ends).first() is not None
 
 
-def _can_make(tx: Tx, kind: str) -> bool:
-    return bool(tx.settings.flat_mappings) if kind == FLAT else vnis.lowest_free(tx) is not None
+def _can_make(tx: Tx, kind: str, values: NetworkValues) -> bool:
+    if kind == FLAT:
+        return bool(physical_networks(tx.settings, values))
+    return vnis.lowest_free(tx) is not None
 
 
 def shape(tx: Tx, values: NetworkValues) -> dict[str, Any]:
@@ -80,38 +105,34 @@ def shape(tx: Tx, values: NetworkValues) -> dict[str, Any]:
     }
 
 
-def check_change(tx: Tx, network_id: str, changes: Mapping[str, Any]) -> None:
+def check_change(network_id: str, changes: Mapping[str, Any]) -> None:
     """Check what is to change of a vxlan network.
 
     Raises:
-        Invalid: only flat networks have it, or the underlay can't carry the new MTU.
+        Invalid: only flat networks have it.
     """
     if wrong := [name for name in _OF_FLAT if changes.get(name)]:
         raise Invalid(f"network {network_id} is a vxlan network: those have no {wrong[0]}")
-    if "mtu" in changes:
-        mtu(tx, changes["mtu"])
 
 
 # --- MTU ------------------------------------------------------------------------------------------
 
 
 def mtu(tx: Tx, asked: int | None) -> int:
-    """Return the MTU of an overlay network: what the underlay leaves, or less if asked.
+    """Return the MTU of an overlay network: what the underlay leaves, or less if asked; 0: not asked.
 
     Where any host's tunnels end at an IPv6 address, packets are to fit behind its longer header.
 
     Raises:
-        Invalid: the underlay can't carry as much, or IPv4 allows no such MTU.
+        Invalid: the underlay can't carry as much.
     """
     most = tx.settings.global_physnet_mtu - (takes := overhead(tx.conn))
-    if asked is None:
-        asked = most
-    if not LEAST_MTU <= asked <= most:
+    if (asked or most) > most:
         raise Invalid(
-            f"mtu {asked} is not between {LEAST_MTU} and {most}, which global_physnet_mtu="
+            f"mtu {asked} is more than {most}, which global_physnet_mtu="
             f"{tx.settings.global_physnet_mtu} leaves to a vxlan network (it takes {takes} bytes)"
         )
-    return asked
+    return asked or most
 
 
 _END6 = select(1).where(hosts.c.local_ip.like("%:%")).limit(1)
@@ -140,13 +161,10 @@ def check_owner(land: Ground, device_owner: str) -> None:
 
 # --- ends of tunnels ------------------------------------------------------------------------------
 
-# Asked of each host, not of each port, as in `ground`.
-_HAS_PORT = exists(
-    select(1).where(ports.c.binding_host == hosts.c.name, ports.c.network_id == networks.c.id)
-)
+_IS_END = and_(hosts.c.local_ip.is_not(None), takes_part(hosts.c.name, networks.c.id))
 _PEERS = (
     select(networks.c.id, hosts.c.name, hosts.c.local_ip)
-    .select_from(networks.join(hosts, and_(hosts.c.local_ip.is_not(None), _HAS_PORT)))
+    .select_from(networks.join(hosts, _IS_END))
     .where(networks.c.id.in_(bindparam("ids", expanding=True)))
 )
 _ENDS = select(hosts.c.name).where(
@@ -156,16 +174,14 @@ _OF_HOST = (
     select(networks.c.id)
     .where(
         networks.c.network_type == VXLAN,
-        networks.c.id.in_(
-            select(ports.c.network_id).where(ports.c.binding_host == bindparam("host_name"))
-        ),
+        takes_part(bindparam("host_name"), networks.c.id),
     )
     .order_by(networks.c.id)
 )
 
 
 def peers(conn: Connection, ids: list[str]) -> dict[str, dict[str, TunnelEnd]]:
-    """Return for each network the tunnel ends of the hosts that have a port of it."""
+    """Return for each network the tunnel ends of the hosts that have a port of it, or are to."""
     found: dict[str, dict[str, TunnelEnd]] = {network_id: {} for network_id in ids}
     for network_id, host, end in conn.execute(_PEERS, {"ids": ids}) if ids else ():
         found[network_id][host] = ip_address(end)

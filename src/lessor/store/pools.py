@@ -9,6 +9,7 @@ from itertools import pairwise
 from lessor.errors import Conflict, Invalid
 from lessor.model import Pool
 
+MOST_POOLS = 100  # of a subnet: each creation of a port reads them all
 LONGEST_WITH_BROADCAST = 30  # RFC 3021: a /31 or /32 has neither network nor broadcast address
 
 
@@ -33,6 +34,19 @@ def default_pools(cidr: IPv4Network, taken: Iterable[IPv4Address | None]) -> tup
     if first <= int(span.last):
         pools.append((first, int(span.last)))
     return tuple(Pool(IPv4Address(low), IPv4Address(high)) for low, high in pools)
+
+
+def check_number(pools: Sequence[Pool], present: Sequence[Pool] = ()) -> None:
+    """Refuse more pools than a subnet may have; one that has more already may keep as many.
+
+    Raises:
+        Invalid: there are too many.
+    """
+    if len(pools) > max(MOST_POOLS, len(present)):
+        raise Invalid(
+            f"{len(pools)} allocation pools; the most of a subnet is {MOST_POOLS}: give wider ones",
+            type_="InvalidAllocationPool",
+        )
 
 
 def checked_pools(

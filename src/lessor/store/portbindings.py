@@ -16,8 +16,9 @@ from sqlalchemy import Connection, and_, delete, select, update
 
 from lessor.errors import Conflict, InUse, NotFound
 from lessor.model import Port
-from lessor.store import networks, portrows
+from lessor.store import portrows, unknownhosts
 from lessor.store.dialect import insert
+from lessor.store.ground import ground
 from lessor.store.rows import packed
 from lessor.store.tables import bindings
 from lessor.store.values import PortValues
@@ -72,11 +73,11 @@ def create(tx: Tx, port_id: str, values: Mapping[str, Any]) -> Binding:
 
     Raises:
         NotFound: there is no such port.
-        Invalid: there is no such host.
+        Invalid: there is no such host, and bind_unknown_hosts is off.
         Conflict: the port has a binding to it already.
     """
     port, host = portrows.get(tx.conn, port_id), values["host"]
-    networks.check_host(tx.conn, host)
+    unknownhosts.ensure(tx, {host})
     made = Binding(active=False, **values)
     added = insert(bindings).values(_row(port_id, made)).on_conflict_do_nothing()
     if port.binding_host == host or tx.conn.execute(added).rowcount != 1:
@@ -84,11 +85,21 @@ def create(tx: Tx, port_id: str, values: Mapping[str, Any]) -> Binding:
             f"port {port_id} has a binding to host {host} already",
             type_="PortBindingAlreadyExists",
         )
+    tx.touch("ports", port_id)  # Neutron, too, gives the port a new revision
+    _tell(tx, port, host)
     return made
 
 
-def _row(port_id: str, binding: Binding) -> dict[str, Any]:
+def _tell(tx: Tx, port: Port, host: str) -> None:
+    """Have agents hear of a binding to a host: on an overlay network all have a way to it."""
+    hosts = [port.binding_host, host]
+    tx.concerns(portrows.concerned(tx, ground(tx.conn, port.network_id), hosts))
+    tx.gone("port", port.id, port.network_id, host=host)  # unless it is sent again
+
+
+def _row(port_id: str, binding: Binding, *, told: bool = False) -> dict[str, Any]:
     return {
+        "nova_told": told,
         "port_id": port_id,
         "host": binding.host,
         "vnic_type": binding.vnic_type,
@@ -103,26 +114,32 @@ def change(tx: Tx, port_id: str, host: str, values: Mapping[str, Any]) -> Bindin
         NotFound: there is no such port or binding.
         InUse: it is the active one.
     """
-    _check_inactive(of_host(tx.conn, port_id, host), port_id)
+    _inactive_one(tx, port_id, host)
     columns = {k: packed(v) if k == "profile" else v for k, v in values.items()}
     if columns:
         tx.conn.execute(update(bindings).where(_this(port_id, host)).values(**columns))
+        tx.touch("ports", port_id)
+        _tell(tx, portrows.get(tx.conn, port_id), host)
     return of_host(tx.conn, port_id, host)
 
 
 def remove(tx: Tx, port_id: str, host: str) -> None:
     """Take an inactive binding away; errors as those of `change`."""
-    _check_inactive(of_host(tx.conn, port_id, host), port_id)
+    _inactive_one(tx, port_id, host)
     tx.conn.execute(delete(bindings).where(_this(port_id, host)))
+    tx.touch("ports", port_id)
+    _tell(tx, portrows.get(tx.conn, port_id), host)
 
 
-def _check_inactive(found: Binding, port_id: str) -> None:
+def _inactive_one(tx: Tx, port_id: str, host: str) -> Binding:
+    found = of_host(tx.conn, port_id, host)
     if found.active:
         raise InUse(
             f"host {found.host} is the active binding of port {port_id}; activate another one "
             "first, or change the port",
             type_="PortBindingError",
         )
+    return found
 
 
 def _this(port_id: str, host: str) -> Any:
@@ -144,7 +161,8 @@ def swap(tx: Tx, port_id: str, host: str) -> PortValues:
         )
     tx.conn.execute(delete(bindings).where(_this(port_id, host)))
     for before in _active(portrows.get(tx.conn, port_id)):
-        tx.conn.execute(insert(bindings).values(_row(port_id, before)))
+        # its VM was plugged there: nobody waits to hear that it is
+        tx.conn.execute(insert(bindings).values(_row(port_id, before, told=True)))
     return {
         "binding_host": host,
         "binding_profile": found.profile,

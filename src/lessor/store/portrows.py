@@ -7,17 +7,17 @@ from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, literal_column, select
+from sqlalchemy import Connection, Row, bindparam, exists, literal_column, select
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, NotFound, Unavailable
 from lessor.model import FixedIp, Port
-from lessor.store import networks
+from lessor.store import networks, visible
 from lessor.store.dialect import insert
 from lessor.store.ground import Ground, hosts_taking_part
 from lessor.store.macs import new_mac
 from lessor.store.rows import PORT, packed, port_of
-from lessor.store.tables import addresses, ports
+from lessor.store.tables import addresses, bindings, ports
 from lessor.store.writer import Tx
 
 AT_ONCE = 5000  # ids in one statement
@@ -57,6 +57,32 @@ def read(conn: Connection, rows: Collection[Row[Any]]) -> list[Port]:
     return [port_of(row, tuple(found.get(row[0], ()))) for row in rows]
 
 
+_MANAGED = bindings.c.profile.contains('"tap":"managed"', autoescape=True)  # as `packed` writes it
+_HOSTS = select(bindings.c.host).where(bindings.c.port_id == bindparam("key"))
+# From the few bindings to their ports, not from the many ports of a network.
+_PREPARED = select(bindings.c.port_id, bindings.c.host, _MANAGED.label("managed")).where(
+    exists(
+        select(1).where(
+            ports.c.id == bindings.c.port_id,
+            ports.c.network_id.in_(bindparam("ids", expanding=True)),
+        )
+    )
+)
+
+
+def prepared_hosts(conn: Connection, port_id: str) -> list[str]:
+    """Return the hosts that are prepared for a port that is bound elsewhere."""
+    return [row.host for row in conn.execute(_HOSTS, {"key": port_id})]
+
+
+def prepared(conn: Connection, network_ids: Collection[str]) -> dict[str, dict[str, bool]]:
+    """Return the hosts that ports of networks are prepared for, by port id; True: they make the tap."""
+    found: dict[str, dict[str, bool]] = {}
+    for port_id, host, managed in conn.execute(_PREPARED, {"ids": list(network_ids)}):
+        found.setdefault(port_id, {})[host] = bool(managed)
+    return found
+
+
 def columns_of(port: Port) -> dict[str, Any]:
     """Return what the columns of a port have, its status aside."""
     return {
@@ -81,8 +107,22 @@ def columns_of(port: Port) -> dict[str, Any]:
     }
 
 
-def add(tx: Tx, ground: Ground, port: Port, server_of: str | None = None) -> str:
+def add(
+    tx: Tx,
+    ground: Ground,
+    port: Port,
+    *,
+    server_of: str | None = None,
+    acts_for: str | None = None,
+) -> str:
     """Write the row of a new port, with a MAC of its own if it has none; return the MAC.
+
+    Args:
+        tx: the transaction.
+        ground: its network.
+        port: the port.
+        server_of: the host whose DHCP server's own it is.
+        acts_for: the one project that the caller acts for, who is told; None: any.
 
     Raises:
         Invalid: there is no such host.
@@ -92,7 +132,7 @@ def add(tx: Tx, ground: Ground, port: Port, server_of: str | None = None) -> str
     row = columns_of(port) | {"segment": ground.segment, "server_of": server_of}
     if port.mac_address:
         if not _added(tx, row):
-            raise mac_in_use(tx, ground.segment, port.mac_address)
+            raise mac_in_use(tx, ground.segment, port.mac_address, acts_for)
         return port.mac_address
     settings = tx.settings
     for _ in range(settings.create_unique_mac_address_attempts):
@@ -120,12 +160,13 @@ def _added(tx: Tx, row: dict[str, Any]) -> bool:
     return False
 
 
-def mac_in_use(tx: Tx, segment: str, mac: str) -> Conflict:
-    """Return the error that says who has a MAC."""
+def mac_in_use(tx: Tx, segment: str, mac: str, acts_for: str | None) -> Conflict:
+    """Return the error that says who has a MAC, as far as the caller may know."""
     row = tx.conn.execute(_BY_MAC, {"segment": segment, "mac_address": mac}).one()
+    seen = visible.sees(tx.conn, "port", row.id, acts_for)
+    by = f"by port {row.id} of network {row.network_id}, " if seen else ""
     return Conflict(
-        f"MAC address {mac} is in use by port {row.id} of network {row.network_id}, on the same "
-        "wire; give another, or none to have one made",
+        f"MAC address {mac} is in use {by}on the same wire; give another, or none to have one made",
         type_="MacAddressInUse",
     )
 

@@ -24,8 +24,18 @@ from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, InUse, Invalid
 from lessor.model import FixedIp, Port
-from lessor.store import networks as network_rows
-from lessor.store import novaevents, overlay, portrows, servers, serving, visible
+from lessor.store import (
+    guestnames,
+    guests,
+    novaevents,
+    overlay,
+    pairs,
+    portrows,
+    servers,
+    serving,
+    unknownhosts,
+    visible,
+)
 from lessor.store.allocation import Owner, claim, hold, let_go
 from lessor.store.dialect import attempt
 from lessor.store.ground import Ground, ground
@@ -42,6 +52,7 @@ from lessor.store.writer import Tx
 ANY = (FixedIpRequest(),)
 MOST_ADDRESSES = 16  # of one port; Neutron's max_fixed_ips_per_port was 5, metadata serves all
 TICK_S = 1e-6  # between ports made together: their order says which is a VM's first NIC
+MOST_PARTS = 20  # of addresses, in one filter
 MOST_PAIRS = 10  # Neutron's max_allowed_address_pair
 
 
@@ -53,6 +64,17 @@ def _dotted() -> Any:
 def _has(condition: Any) -> Any:
     having = select(addresses.c.port_id).where(condition, addresses.c.port_id.is_not(None))
     return ports.c.id.in_(having)
+
+
+def _like(parts: tuple[Any, ...]) -> Any:
+    """Return the ports with an address that has one of these parts: each is looked for in all.
+
+    Raises:
+        Invalid: there are too many.
+    """
+    if len(parts) > MOST_PARTS:
+        raise Invalid(f"{len(parts)} parts of addresses to look for; most is {MOST_PARTS}")
+    return _has(or_(*(_dotted().contains(str(part), autoescape=True) for part in parts)))
 
 
 def _of_device(values: tuple[Any, ...]) -> Any:
@@ -70,7 +92,7 @@ def _plugged(vif_type: str) -> Any:
         "unbound": ~bound,
         "binding_failed": bound & failed,
         "ovs": bound & ~failed & tunnelled,
-        "bridge": bound & ~failed & ~tunnelled,
+        "tap": bound & ~failed & ~tunnelled,
     }
     return known.get(vif_type, false())
 
@@ -91,9 +113,7 @@ LISTING = Listing(
         ),
         "device_id": _of_device,
         "subnet_id": lambda values: _has(one_of(addresses.c.subnet_id, values)),
-        "ip_address_substr": lambda values: _has(
-            or_(*(_dotted().contains(str(value), autoescape=True) for value in values))
-        ),
+        "ip_address_substr": _like,
         "vif_type": lambda values: or_(false(), *(_plugged(str(value)) for value in values)),
         "ip_allocation": lambda values: or_(false(), *(_given(str(value)) for value in values)),
     },
@@ -112,6 +132,7 @@ def find(conn: Connection, query: Query) -> list[Port]:
 
 def create_many(tx: Tx, many: Sequence[PortValues]) -> list[Port]:
     """Make ports, all or none."""
+    unknownhosts.ensure(tx, {values.get("binding_host") or None for values in many})
     lands: dict[str, Ground] = {}
     bound: dict[str, set[str | None]] = {}
     made = []
@@ -138,19 +159,39 @@ def _create(tx: Tx, land: Ground, values: PortValues, now: float) -> Port:
         port_security_enabled=land.port_security_enabled,
         created_at=now,
     )
-    port = _changed(asked, values, now)
+    port = guestnames.named(tx, _changed(asked, values, now))
+    acts_for = values.get("acts_for")
+    _check_pairs(port, values)
     overlay.check_owner(land, port.device_owner)
+    guests.check(tx, land, None, port, acts_for)
     _check_quota(tx, port.project_id, len(wanted))
-    mac = portrows.add(tx, land, port)
-    owner = Owner(land.id, port.id, mac, port.binding_host)
-    fixed = tuple(claim(tx, land, owner, _checked(wanted)))
+    mac = portrows.add(tx, land, port, acts_for=acts_for)
+    port = replace(port, mac_address=mac)
+    pairs.take(tx, land, None, port, acts_for)
+    fixed = tuple(_claim(tx, land, port, _checked(wanted), acts_for=acts_for))
     if port.binding_host is not None and land.own_servers:
         servers.arrive(tx, land, port.binding_host)
     tx.touch("ports", port.id)
     by_dhcp = any(land.plot(one.subnet_id).enable_dhcp for one in fixed)
     host = port.binding_host if port.admin_state_up else None
     pending = awaited(host, "", "" if by_dhcp else None)
-    return replace(port, mac_address=mac, fixed_ips=fixed, pending=pending)
+    return replace(port, fixed_ips=fixed, pending=pending)
+
+
+def _claim(
+    tx: Tx,
+    land: Ground,
+    port: Port,
+    wanted: Sequence[FixedIpRequest],
+    *,
+    acts_for: str | None,
+    at: int = 0,
+) -> list[FixedIp]:
+    """Give a port the addresses it asks for; positions count from `at`."""
+    if acts_for is not None:
+        guests.check_addresses(tx, land, wanted)
+    owner = Owner(land.id, port.id, port.mac_address, port.binding_host, port.project_id, acts_for)
+    return claim(tx, land, owner, wanted, at=at)
 
 
 def _changed(port: Port, values: PortValues, now: float) -> Port:
@@ -177,21 +218,36 @@ def _changed(port: Port, values: PortValues, now: float) -> Port:
 _NOT_PLAIN = frozenset(
     {
         "id", "network_id", "mac_address", "fixed_ips", "binding_host", "binding_profile",
-        "extra_dhcp_opts", "allowed_address_pairs",
+        "extra_dhcp_opts", "allowed_address_pairs", "acts_for",
     }
 )  # fmt: skip
 
 
 def _pairs(values: PortValues) -> tuple[Any, ...]:
-    pairs = values["allowed_address_pairs"]
-    if len(pairs) > MOST_PAIRS:
+    given = values["allowed_address_pairs"]
+    if len(given) > MOST_PAIRS:
         raise Invalid(
-            f"{len(pairs)} allowed address pairs; most is {MOST_PAIRS}",
+            f"{len(given)} allowed address pairs; most is {MOST_PAIRS}",
             type_="AllowedAddressPairExhausted",
         )
     return tuple(
-        pair if pair.mac is None else replace(pair, mac=parsed_mac(pair.mac)) for pair in pairs
+        pair if pair.mac is None else replace(pair, mac=parsed_mac(pair.mac)) for pair in given
     )
+
+
+def _check_pairs(after: Port, values: PortValues) -> None:
+    """Refuse allowed address pairs of a port without port security, whichever comes first.
+
+    Raises:
+        Conflict: it has both now.
+    """
+    asked = values.keys() & {"allowed_address_pairs", "port_security_enabled"}
+    if asked and after.allowed_address_pairs and not after.port_security_enabled:
+        raise Conflict(
+            f"port {after.id} without port security may send with any address, so it has no "
+            "allowed address pairs; give [], or let port security be on",
+            type_="AddressPairAndPortSecurityRequired",
+        )
 
 
 def _checked(wanted: Sequence[FixedIpRequest]) -> Sequence[FixedIpRequest]:
@@ -235,24 +291,30 @@ def update_one(tx: Tx, port_id: str, values: PortValues) -> Port:
     for name in ("id", "network_id"):
         if name in values and values[name] != getattr(before, name):
             raise Invalid(f"{name} of port {port_id} can't be changed; make another port")
-    after = _changed(before, values, before.updated_at)
+    after = guestnames.named(tx, _changed(before, values, before.updated_at), before)
+    _check_pairs(after, values)
     land = ground(tx.conn, before.network_id)
     if "fixed_ips" in values:
-        after = replace(after, fixed_ips=_planned(before, values["fixed_ips"]))
+        after = replace(after, fixed_ips=_planned(before, _checked(values["fixed_ips"])))
     if after == before and len(after.fixed_ips) == len(values.get("fixed_ips", after.fixed_ips)):
         return before
     _check_server(tx, before, after, values)
+    acts_for = values.get("acts_for")
     if before.device_owner != after.device_owner:
         overlay.check_owner(land, after.device_owner)
+    guests.check(tx, land, before, after, acts_for)
     after = replace(after, updated_at=tx.now)
-    _write(tx, land, before, after)
+    _write(tx, land, before, after, acts_for)
+    pairs.take(tx, land, before, after, acts_for)
     if "fixed_ips" in values:
-        after = replace(after, fixed_ips=_readdress(tx, land, before, after, values["fixed_ips"]))
+        fixed = _readdress(tx, land, before, after, values["fixed_ips"], acts_for=acts_for)
+        after = replace(after, fixed_ips=fixed)
     if before.binding_host != after.binding_host:
         _move(tx, land, before, after)
     novaevents.changed(tx, before, after)
     tx.touch("ports", port_id)
-    tx.concerns(portrows.concerned(tx, land, [before.binding_host, after.binding_host]))
+    hosts = [before.binding_host, after.binding_host, *portrows.prepared_hosts(tx.conn, port_id)]
+    tx.concerns(portrows.concerned(tx, land, hosts))
     return portrows.get(tx.conn, port_id)
 
 
@@ -268,7 +330,7 @@ def _check_server(tx: Tx, before: Port, after: Port, values: PortValues) -> None
         )
 
 
-def _write(tx: Tx, land: Ground, before: Port, after: Port) -> None:
+def _write(tx: Tx, land: Ground, before: Port, after: Port, acts_for: str | None) -> None:
     columns = portrows.columns_of(after)
     if before.mac_address != after.mac_address and before.status == "ACTIVE":
         raise Conflict(
@@ -278,8 +340,8 @@ def _write(tx: Tx, land: Ground, before: Port, after: Port) -> None:
     if any(getattr(before, k) != getattr(after, k) for k in ("mac_address", "binding_host")):
         columns |= _UNKNOWN
         serving.forget_port(tx, after.id)
-    if after.binding_host is not None and before.binding_host != after.binding_host:
-        network_rows.check_host(tx.conn, after.binding_host)
+    if before.binding_host != after.binding_host:
+        unknownhosts.ensure(tx, {after.binding_host})
     if before.binding_host != after.binding_host:
         columns["binding_failed"] = after.binding_host is not None  # until it is judged
     change = update(ports).where(ports.c.id == after.id).values(**columns)
@@ -290,7 +352,7 @@ def _write(tx: Tx, land: Ground, before: Port, after: Port) -> None:
         with attempt(tx.conn):
             tx.conn.execute(change)
     except IntegrityError as error:
-        raise portrows.mac_in_use(tx, land.segment, after.mac_address) from error
+        raise portrows.mac_in_use(tx, land.segment, after.mac_address, acts_for) from error
 
 
 _UNKNOWN = {"wired": None, "served": None, "wired_pending": "", "served_pending": ""}
@@ -323,20 +385,25 @@ def _meets(fixed: FixedIp, want: FixedIpRequest) -> bool:
 
 
 def _readdress(
-    tx: Tx, land: Ground, before: Port, after: Port, wanted: Sequence[FixedIpRequest]
+    tx: Tx,
+    land: Ground,
+    before: Port,
+    after: Port,
+    wanted: Sequence[FixedIpRequest],
+    *,
+    acts_for: str | None,
 ) -> tuple[FixedIp, ...]:
     """Let go what isn't wanted any more, claim what is new."""
-    kept = _kept(before.fixed_ips, _checked(wanted))
+    kept = _kept(before.fixed_ips, wanted)
     gone = [fixed for fixed in before.fixed_ips if fixed not in kept.values()]
     _check_quota(tx, after.project_id, max(0, len(wanted) - len(before.fixed_ips)))
     let_go(tx, land, Owner(land.id, before.id, before.mac_address, before.binding_host), gone)
-    owner = Owner(land.id, after.id, after.mac_address, after.binding_host)
     found = []
     for n, want in enumerate(wanted):
         if n in kept:
             here = addresses.c.address == int(kept[n].address), addresses.c.network_id == land.id
             tx.conn.execute(update(addresses).where(*here).values(position=n))
-        found.append(kept.get(n) or claim(tx, land, owner, [want], at=n)[0])
+        found.append(kept.get(n) or _claim(tx, land, after, [want], acts_for=acts_for, at=n)[0])
     if gone or len(kept) < len(wanted):
         tx.conn.execute(update(ports).where(ports.c.id == after.id).values(**_UNKNOWN))
         serving.forget_port(tx, after.id)
@@ -377,7 +444,8 @@ def delete_one(tx: Tx, port_id: str) -> None:
             type_="PortInUse",
         )
     land = ground(tx.conn, port.network_id)
-    tx.concerns(portrows.concerned(tx, land, [port.binding_host]))
+    hosts = [port.binding_host, *portrows.prepared_hosts(tx.conn, port_id)]
+    tx.concerns(portrows.concerned(tx, land, hosts))
     let_go(tx, land, Owner(land.id, port_id, port.mac_address, port.binding_host), port.fixed_ips)
     tx.conn.execute(delete(ports).where(ports.c.id == port_id))
     novaevents.deleted(tx, port)

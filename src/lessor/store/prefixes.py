@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, collapse_addresses
+from typing import NamedTuple
 
 BITS = 32
 Extent = tuple[int, int]  # first and last address, as numbers
+
+
+class Claim(NamedTuple):
+    """Addresses that somebody has, both ends included."""
+
+    first: int
+    last: int
+    owner: str
 
 
 def extent(block: IPv4Network) -> Extent:
@@ -44,6 +53,20 @@ def blocks_of(gap: Extent) -> Iterator[IPv4Network]:
         size = min(aligned, (last - start + 1).bit_length() - 1)
         yield IPv4Network((start, BITS - size))
         start += 1 << size
+
+
+def clash(claims: Iterable[Claim]) -> tuple[Claim, Claim] | None:
+    """Return two claims of different owners that have addresses in common; None: there are none.
+
+    It takes as long as sorting them.
+    """
+    widest: Claim | None = None
+    for claim in sorted(claims):
+        if widest is not None and claim.first <= widest.last and claim.owner != widest.owner:
+            return widest, claim
+        if widest is None or claim.last > widest.last:
+            widest = claim
+    return None
 
 
 def cut(whole: Sequence[Extent], taken: Sequence[Extent], prefixlen: int) -> IPv4Network | None:

@@ -1,7 +1,7 @@
 """Quotas: how many of each thing a project may have.
 
-A project that nobody set quotas for has the defaults of the settings. Rows are checked in the
-transaction that makes them, after they are made: what is over is rolled back with the rest.
+A project that nobody set quotas for has the defaults of the settings. A request is checked in the
+transaction that makes its rows, before the first is made: one that asks for too much costs a count.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ _COUNTS = {
     "rbac_policy": select(func.count()).where(rbac_policies.c.project_id == _PROJECT),
 }
 RESOURCES = tuple(_COUNTS)
-_NAMES = {"Network": "network", "Subnet": "subnet", "Port": "port"}
-_NAMES |= {"SubnetPool": "subnetpool", "RbacPolicy": "rbac_policy"}
+_OWNERS = select(networks.c.id, networks.c.project_id).where(
+    networks.c.id.in_(bindparam("keys", expanding=True))
+)
 
 
 def defaults(settings: ServerSettings) -> dict[str, int]:
@@ -97,23 +98,38 @@ def reset(tx: Tx, project_id: str) -> None:
     tx.conn.execute(delete(quotas).where(quotas.c.project_id == project_id))
 
 
-def check(tx: Tx, made: Sequence[Any]) -> None:
-    """Check that rows just made are within their projects' quotas.
+def check(tx: Tx, resource: str, many: Sequence[Mapping[str, Any]]) -> None:
+    """Check that projects may have the rows that are about to be made.
+
+    Args:
+        tx: the transaction that makes them.
+        resource: their noun; one without a quota is not limited.
+        many: the values of each row.
 
     Raises:
-        Conflict: a project has more than it may.
+        Conflict: a project would have more than it may.
     """
-    name = _NAMES.get(type(made[0]).__name__, "") if made else ""
-    if not name:
+    if resource not in _COUNTS:
         return
-    for project_id, more in Counter(row.project_id for row in made).items():
-        most = limits(tx.conn, tx.settings, project_id)[name]
+    for project_id, more in _owners(tx.conn, resource, many).items():
+        most = limits(tx.conn, tx.settings, project_id)[resource]
         if most == UNLIMITED:
             continue
-        used = tx.conn.execute(_COUNTS[name], {"project": project_id}).scalar_one()
-        if used > most:
+        used = tx.conn.execute(_COUNTS[resource], {"project": project_id}).scalar_one()
+        if used + more > most:
             raise Conflict(
-                f"quota exceeded for resources: ['{name}']: project {project_id!r} has "
-                f"{used - more} of {most} and asks for {more} more",
+                f"quota exceeded for resources: ['{resource}']: project {project_id!r} has "
+                f"{used} of {most} and asks for {more} more",
                 type_="OverQuota",
             )
+
+
+def _owners(conn: Connection, resource: str, many: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """Return how many rows each project is to have; a subnet is its network's, if nobody says."""
+    owners: dict[str, str] = {}
+    if resource == "subnet":
+        keys = {str(values.get("network_id")) for values in many if "project_id" not in values}
+        owners = dict(conn.execute(_OWNERS, {"keys": sorted(keys)}).all()) if keys else {}
+    return Counter(
+        values.get("project_id", owners.get(values.get("network_id", ""), "")) for values in many
+    )

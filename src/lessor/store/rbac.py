@@ -185,12 +185,12 @@ def targets_of(conn: Connection, object_type: str, object_id: str) -> set[str]:
 
 
 def _show(tx: Tx, policy: RbacPolicy) -> None:
-    """Let a thing's `shared` say what the policies say."""
+    """Let a thing's `shared` say what the policies say; each of them is a change of the thing."""
     table = KINDS[policy.object_type].table
     shared = EVERYBODY in targets_of(tx.conn, policy.object_type, policy.object_id)
     here = (table.c.id == policy.object_id, table.c.shared != shared)
-    if tx.conn.execute(update(table).where(*here).values(shared=shared)).rowcount:
-        tx.touch(table.name, policy.object_id)
+    tx.conn.execute(update(table).where(*here).values(shared=shared))
+    tx.touch(table.name, policy.object_id)
 
 
 def share(tx: Tx, object_type: str, object_id: str, *, shared: bool) -> None:

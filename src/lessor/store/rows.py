@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Row, case, func, or_, select
 
 from lessor.model import (
+    LATEST,
     AddressPair,
     DhcpOption,
     FixedIp,
@@ -20,6 +21,7 @@ from lessor.model import (
     Network,
     Pool,
     Port,
+    Problem,
     Subnet,
     TunnelEnd,
 )
@@ -47,6 +49,7 @@ _TEXTS = _decoder(tuple[str, ...])
 _MAP = _decoder(dict[str, str])
 _PROFILE = _decoder(dict[str, Any])
 _COUNTS = _decoder(dict[str, int])
+_PROBLEMS = _decoder(tuple[Problem, ...])
 _SERVERS = _decoder(tuple[IPv4Address, ...])
 _ROUTES = _decoder(tuple[HostRoute, ...])
 _PAIRS = _decoder(tuple[AddressPair, ...])
@@ -255,9 +258,14 @@ LEASE = tuple(
 
 
 def lease_of(row: Row[Any]) -> Lease:
-    """Read a row of `LEASE`."""
+    """Read a row of `LEASE`; a DHCP server that begins with it takes no end beyond `LATEST`."""
     values: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-    return Lease(**values | {"address": IPv4Address(values["address"])})
+    end = values["expires_at"]
+    known = {
+        "address": IPv4Address(values["address"]),
+        "expires_at": None if end is None else min(end, LATEST),
+    }
+    return Lease(**values | known)
 
 
 INSTANCE = tuple(instances.c)
@@ -275,18 +283,19 @@ HOST = tuple(
     for name in (
         "name", "id", "created_at", "started_at", "heartbeat_at", "version", "physical_networks",
         "network_host", "local_ip", "availability_zone", "server", "datapath_type", "in_sync",
-        "admin_state_up", "description", "problems", "counts",
+        "admin_state_up", "description", "problems", "counts", "report_interval",
     )
 )  # fmt: skip
 
 
-def host_of(row: Row[Any], beats: Mapping[str, float], alive_since: float) -> Host:
+def host_of(row: Row[Any], beats: Mapping[str, float], alive_since: float, now: float) -> Host:
     """Read a row of `HOST`.
 
     Args:
         row: the row.
         beats: heartbeats that are not written yet, by host name.
         alive_since: whose last heartbeat is older is not alive.
+        now: when it is.
     """
     values: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - as above
     beat = max(values["heartbeat_at"] or 0.0, beats.get(values["name"], 0.0))
@@ -295,7 +304,8 @@ def host_of(row: Row[Any], beats: Mapping[str, float], alive_since: float) -> Ho
         "alive": beat > alive_since,
         "local_ip": end_of(values["local_ip"]),
         "physical_networks": _TEXTS(values["physical_networks"]),
-        "problems": _TEXTS(values["problems"]),
+        "problems": _PROBLEMS(values["problems"]),
+        "silent_s": max(0.0, now - beat) if beat else None,
         "counts": _COUNTS(values["counts"]),
     }
     return Host(**values)

@@ -52,7 +52,7 @@ def make(tx: Tx, land: Ground, host: str, device_id: str) -> None:
         updated_at=tx.now,
     )
     mac = portrows.add(tx, land, port, server_of=host)
-    owner = Owner(land.id, port.id, mac, host)
+    owner = Owner(land.id, port.id, mac, host, land.project_id)
     claim(tx, land, owner, [FixedIpRequest(subnet_id) for subnet_id in subnets])
     tx.touch("ports", port.id)
     tx.concerns(portrows.concerned(tx, land, [host]))
@@ -120,13 +120,16 @@ def leave(tx: Tx, network_id: str, subnet_id: str) -> None:
 
 def _all(tx: Tx, land: Ground) -> list[Owner]:
     rows = tx.conn.execute(_OURS, {"network": land.id}).all()
-    return [Owner(land.id, row.id, row.mac_address, row.server_of or None) for row in rows]
+    return [
+        Owner(land.id, row.id, row.mac_address, row.server_of or None, land.project_id)
+        for row in rows
+    ]
 
 
 def of_host(tx: Tx, land: Ground, host: str) -> Owner | None:
     """Return a host's server port; None: it has none."""
     row = tx.conn.execute(_ONE, {"network": land.id, "host": host}).first()
-    return None if row is None else Owner(land.id, row.id, row.mac_address, host)
+    return None if row is None else Owner(land.id, row.id, row.mac_address, host, land.project_id)
 
 
 def is_server(tx: Tx, port_id: str) -> str | None:

@@ -7,16 +7,20 @@ import sqlite3
 from pathlib import Path
 from typing import Any, cast
 
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from lessor.errors import Unavailable
+from lessor.store import files, place
 from lessor.store.writer import Tx
 
 READERS = 64
 BUSY_S = 10
 BEGIN = "BEGIN IMMEDIATE"
 BEGIN_READING = "BEGIN"
+log = structlog.get_logger("lessor.store")
+
 HAS_VERSION = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
 
 
@@ -30,7 +34,8 @@ def engine(path: Path) -> Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
-        raise Unavailable(f"can't open the database {path}: {error}") from error
+        raise Unavailable(f"can't open the database {path}: {files.words(error, path)}") from error
+    opened = files.identity(path)
     made = create_engine(
         f"sqlite:///{path}",
         poolclass=QueuePool,
@@ -40,11 +45,19 @@ def engine(path: Path) -> Engine:
         isolation_level="AUTOCOMMIT",
         connect_args={"check_same_thread": False, "timeout": BUSY_S, "cached_statements": 512},
     )
-    event.listen(made, "connect", _prepare)
+
+    def prepare(conn: sqlite3.Connection, _: Any) -> None:
+        """Open no file that another program has put in the place of ours meanwhile."""
+        if files.identity(path) != opened:
+            conn.close()
+            raise files.replaced(path)
+        _prepare(conn)
+
+    event.listen(made, "connect", prepare)
     return made
 
 
-def _prepare(conn: sqlite3.Connection, _: Any) -> None:
+def _prepare(conn: sqlite3.Connection) -> None:
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",  # an acknowledged write survives a power cut
@@ -66,6 +79,9 @@ class SqliteTransactions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._conn: Connection | None = None
+        self._path = place.file_of(engine)
+        self._opened = files.identity(self._path)
+        self._refused = False
 
     @property
     def conn(self) -> Connection:
@@ -75,9 +91,24 @@ class SqliteTransactions:
         return self._conn
 
     def begin(self) -> Connection:
-        """Begin; wait for other programs that write for `BUSY_S`."""
+        """Begin; wait for other programs that write for `BUSY_S`.
+
+        Raises:
+            Unavailable: the file is not there any more, or another one is.
+        """
+        self._check_there()
         self.conn.exec_driver_sql(BEGIN)
         return self.conn
+
+    def _check_there(self) -> None:
+        if files.identity(self._path) == self._opened:
+            self._refused = False
+            return
+        error = files.replaced(self._path)
+        if not self._refused:
+            log.error("writes refused", error=str(error))
+        self._refused = True
+        raise error
 
     def alive(self) -> bool:
         """Tell whether SQLite still has a transaction: a full disk ends it without being asked."""

@@ -19,6 +19,8 @@ from lessor.errors import Unavailable
 from lessor.model import (
     AddressInfo,
     AddressScope,
+    DhcpMove,
+    Holdings,
     Host,
     HostTour,
     Instance,
@@ -47,18 +49,23 @@ from lessor.store import (
     dhcphosts,
     firstnetworks,
     fleet,
+    history,
+    holdings,
     hosts,
     housekeeping,
     instances,
     leases,
     networks,
+    notes,
     novaevents,
+    place,
     portbindings,
     portrows,
     ports,
     projects,
     quotas,
     rbac,
+    recovery,
     revisions,
     subnetpools,
     subnets,
@@ -66,14 +73,17 @@ from lessor.store import (
     tagrows,
     tags,
     tours,
+    troubles,
     views,
     zones,
 )
 from lessor.store.availability import Room
 from lessor.store.census import Census
+from lessor.store.fellows import EVERYONE
 from lessor.store.novaevents import NovaEvent
 from lessor.store.portbindings import Binding
 from lessor.store.query import Query
+from lessor.store.troubles import Troubles
 from lessor.store.values import (
     AddressScopeValues,
     HostValues,
@@ -89,7 +99,11 @@ from lessor.store.writer import Tx, Written
 T = TypeVar("T")
 ALL = Query()
 TOKEN_CACHE_S = 30.0  # a deleted host's token may be believed by another server for so long
+TROUBLES_S = 1.0
+# What of a network says who serves it, and what it is called there.
+_SERVED_BY = frozenset({"name", "host", "multi_host"})
 PURGE_S = 600.0
+TIDY_S = 60.0
 
 log = structlog.get_logger("lessor.store")
 
@@ -119,12 +133,14 @@ class Store:
         self._watch = fleet.Watch(settings.dhcp_down_time)
         self._able: frozenset[str] = frozenset()
         self._said: dict[str, Report] = {}
+        self._troubles: tuple[float, Troubles] | None = None
         self._purged_at = 0.0
+        self._tidied_at = clock()
         self.id = uuid.uuid4().hex[:12]  # as other servers know this one
         self._writer = database.writer_of(engine, clock, settings, self._tell, self.id)
         self._peers = database.peers_of(engine, self.id, self._tell)
         with self._reading() as conn:
-            self.epoch = database.remembered(conn, "epoch")
+            self.epoch = history.now(conn).epoch
 
     @classmethod
     def open(cls, settings: ServerSettings, clock: Callable[[], float] = time.time) -> Self:
@@ -134,7 +150,9 @@ class Store:
             ConfigError: a setting can't be met.
             Unavailable: the file can't be opened or written.
         """
-        store = cls(database.open_engine(settings), settings, clock)
+        engine = database.open_engine(settings)
+        database.begin_run(engine, clock())
+        store = cls(engine, settings, clock)
         try:
             store._writer.run(firstnetworks.make)
             store._writer.run(_note_form)
@@ -149,7 +167,7 @@ class Store:
             self._write_beats()
         self._peers.close()
         self._writer.close()
-        self._engine.dispose()
+        place.close(self._engine)
 
     def subscribe(self, callback: Callable[[frozenset[str]], None]) -> None:
         """Call `callback` after each commit with the hosts whose view changed.
@@ -187,14 +205,16 @@ class Store:
         written = self._write(function, *args, only_if=only_if)
         return _stamped(written, written.value)
 
-    def _many(self, make: Callable[[Tx, list[Any]], list[R]], many: Sequence[Any]) -> list[R]:
+    def _many(
+        self, resource: str, make: Callable[[Tx, list[Any]], list[R]], many: Sequence[Any]
+    ) -> list[R]:
         plain, words = tagrows.parted(many)
 
         def job(tx: Tx) -> list[R]:
+            quotas.check(tx, resource, plain)
             made = make(tx, plain)
             for row, given in zip(made, words, strict=True):
                 tags.write_new(tx, row.id, given)
-            quotas.check(tx, made)
             return made
 
         written = self._writer.run(job)
@@ -208,13 +228,16 @@ class Store:
         def job(tx: Tx, plain: list[NetworkValues]) -> list[Network]:
             return networks.create_many(tx, plain, hosts.eligible(tx.conn, self._beats, tx.now))
 
-        return self._many(job, many)
+        return self._many("network", job, many)
 
     def update_network(
         self, row_id: str, values: NetworkValues, expected: int | None = None
     ) -> Network:
         """Change a network; see `networks.update_one`."""
-        return self._one(networks.update_one, row_id, values, only_if=(tables.networks, expected))
+        after = self._one(networks.update_one, row_id, values, only_if=(tables.networks, expected))
+        if values.keys() & _SERVED_BY:
+            self._troubles = None
+        return after
 
     def delete_network(self, row_id: str, expected: int | None = None) -> None:
         """Delete a network without ports; see `networks.delete_one`."""
@@ -250,10 +273,10 @@ class Store:
             found = autoallocated.of(tx.conn, project_id)
             if found is not None:
                 return found
+            for resource in ("network", "subnet"):
+                quotas.check(tx, resource, [{"project_id": project_id}])
             network, subnet = autoallocated.make(tx, project_id, alive)
             self._settle(tx, [subnet])
-            for made in (network, subnet):
-                quotas.check(tx, [made])
             return network.id
 
         return self._writer.run(job).value
@@ -266,7 +289,7 @@ class Store:
 
     def create_rbac_policies(self, many: Sequence[RbacValues]) -> list[RbacPolicy]:
         """Share things; see `rbac`."""
-        return self._many(rbac.create_many, many)
+        return self._many("rbac_policy", rbac.create_many, many)
 
     def update_rbac_policy(self, row_id: str, values: RbacValues) -> RbacPolicy:
         """Share something with another project instead; see `rbac.update_one`."""
@@ -302,7 +325,7 @@ class Store:
             self._settle(tx, made)
             return made
 
-        return self._many(job, many)
+        return self._many("subnet", job, many)
 
     def update_subnet(
         self, row_id: str, values: SubnetValues, expected: int | None = None
@@ -335,7 +358,7 @@ class Store:
 
     def create_subnetpools(self, many: Sequence[SubnetPoolValues]) -> list[SubnetPool]:
         """Make subnet pools; see `subnetpools`."""
-        return self._many(subnetpools.create_many, many)
+        return self._many("subnetpool", subnetpools.create_many, many)
 
     def update_subnetpool(
         self, row_id: str, values: SubnetPoolValues, expected: int | None = None
@@ -345,13 +368,17 @@ class Store:
             subnetpools.update_one, row_id, values, only_if=(tables.subnetpools, expected)
         )
 
-    def add_prefixes(self, row_id: str, blocks: Sequence[IPv4Network]) -> SubnetPool:
+    def add_prefixes(
+        self, row_id: str, blocks: Sequence[IPv4Network], acts_for: str | None = None
+    ) -> SubnetPool:
         """Add blocks to a subnet pool; see `subnetpools.add_prefixes`."""
-        return self._one(subnetpools.add_prefixes, row_id, blocks)
+        return self._one(subnetpools.add_prefixes, row_id, blocks, acts_for)
 
-    def remove_prefixes(self, row_id: str, blocks: Sequence[IPv4Network]) -> SubnetPool:
+    def remove_prefixes(
+        self, row_id: str, blocks: Sequence[IPv4Network], acts_for: str | None = None
+    ) -> SubnetPool:
         """Take unused blocks from a subnet pool; see `subnetpools.remove_prefixes`."""
-        return self._one(subnetpools.remove_prefixes, row_id, blocks)
+        return self._one(subnetpools.remove_prefixes, row_id, blocks, acts_for)
 
     def delete_subnetpool(self, row_id: str, expected: int | None = None) -> None:
         """Delete a subnet pool that no subnet was cut from."""
@@ -367,7 +394,7 @@ class Store:
 
     def create_address_scopes(self, many: Sequence[AddressScopeValues]) -> list[AddressScope]:
         """Make address scopes."""
-        return self._many(addressscopes.create_many, many)
+        return self._many("address_scope", addressscopes.create_many, many)
 
     def update_address_scope(
         self, row_id: str, values: AddressScopeValues, expected: int | None = None
@@ -401,7 +428,7 @@ class Store:
         def job(tx: Tx, plain: list[PortValues]) -> list[Port]:
             return self._judge.judged(tx, ports.create_many(tx, plain))
 
-        return self._many(job, many)
+        return self._many("port", job, many)
 
     def update_port(self, row_id: str, values: PortValues, expected: int | None = None) -> Port:
         """Change a port; see `ports.update_one`."""
@@ -558,7 +585,7 @@ class Store:
 
     def create_instances(self, many: Sequence[InstanceValues]) -> list[Instance]:
         """Make instances."""
-        return self._many(instances.create_many, many)
+        return self._many("instance", instances.create_many, many)
 
     def update_instance(
         self, row_id: str, values: InstanceValues, expected: int | None = None
@@ -578,15 +605,15 @@ class Store:
         """Return the instances that a query asks for."""
         return self._read(instances.find, query)
 
-    def set_password(self, instance_id: str, password: str) -> bool:
-        """Keep the password that a guest posted; False: there is one already."""
-        return self._write(instances.set_password, instance_id, password).value
+    def set_password(self, host: str, instance_id: str, password: str) -> bool:
+        """Keep the password that a guest of `host` posted; False: there is one already."""
+        return self._write(instances.set_password, host, instance_id, password).value
 
     def metadata_facts(
         self, host: str, network_ids: Sequence[str], address: IPv4Address
     ) -> MetadataFacts | None:
         """Return what is known of the VM behind an address, if `host` may know it."""
-        return self._read(instances.metadata_facts, host, network_ids, address)
+        return self._read(instances.metadata_facts, host, network_ids, address, self._settings)
 
     # --- hosts and agents -------------------------------------------------------------------------
 
@@ -598,8 +625,7 @@ class Store:
         """Change what an administrator says of a host; down, it hands its DHCP servers to others."""
         self._write(hosts.change, name, values)
         if values.get("admin_state_up") is False:
-            gone = frozenset({name})  # unless somebody took it up again meanwhile
-            self._move_servers(lambda found: replace(found, lost=gone - found.able))
+            self._move_servers(lambda found: found.only(name))
         return self.host(name)
 
     def delete_host(self, name: str) -> None:
@@ -607,8 +633,17 @@ class Store:
         self._write(hosts.remove, name)
         self._forget_host(name)
 
-    def _forget_host(self, name: str) -> None:
+    def renew_token(self, name: str) -> str:
+        """Give a host a new token, which is shown only now; the former one ends."""
+        token = self._write(hosts.renew_token, name).value
+        self._forget_tokens(name)
+        return token
+
+    def _forget_tokens(self, name: str) -> None:
         self._tokens = {key: known for key, known in self._tokens.items() if known[0] != name}
+
+    def _forget_host(self, name: str) -> None:
+        self._forget_tokens(name)
         self._beats.forget(name)
         self._said.pop(name, None)
 
@@ -642,11 +677,46 @@ class Store:
         return name
 
     def view(self, host: str, request: ViewRequest) -> ViewAnswer:
-        """Return at once what concerns a host and is newer than what it has."""
+        """Return at once what concerns a host and is newer than what it has.
+
+        A host that has seen what this database lost gets a new epoch: see `history`.
+        """
         with self._reading() as conn:
-            return views.view(
-                conn, host, request, self.epoch, all_names=self._settings.update_dns_entries
+            at = history.now(conn)
+            if request.epoch != at.epoch or not history.is_lost(conn, at, request.position):
+                return self._view(conn, host, request, at)
+        self._went_back(host, at.epoch)
+        with self._reading() as conn:
+            return self._view(conn, host, request, history.now(conn))
+
+    def _view(
+        self, conn: Connection, host: str, request: ViewRequest, at: history.Now
+    ) -> ViewAnswer:
+        self.epoch = at.epoch
+        names = self._settings.update_dns_entries
+        return views.view(conn, host, request, at, all_names=names)
+
+    def _went_back(self, host: str, epoch: str) -> None:
+        """Give the database a new epoch, unless another server has done so meanwhile."""
+
+        def job(tx: Tx) -> bool:
+            if history.now(tx.conn).epoch != epoch:
+                return False
+            database.new_epoch(tx.conn)
+            tx.concerns(EVERYONE)
+            return True
+
+        if self._writer.run(job).value:
+            log.error(
+                "the database went back: an older copy was put in its place",
+                host=host,
+                was=epoch,
+                then="hosts take whole views, and no address is given out before they reported",
             )
+
+    def hold(self, host: str, said: Holdings) -> bool:
+        """Keep from others what a host says is in use there; see `holdings.report`."""
+        return self._write(holdings.report, host, said).value
 
     def report(self, host: str, report: Report) -> None:
         """Take an agent's report. A bare heartbeat costs no write.
@@ -655,10 +725,12 @@ class Store:
             NotFound: there is no such host.
             Conflict: another agent of this name is alive.
         """
-        said = replace(report, ports={}, applied={}, problems=None)
-        news = report.ports or report.applied or report.problems is not None
+        news = report.has_news
+        said = report.bare
         if news or not self._is_known(host, said):
             self._write(hosts.report, host, report, self._beats)
+            if report.unserved is not None:
+                self._troubles = None
             self._said[host] = said
         self._beats.hear(host, self._clock())
         if report.network_host and self._read(networks.unowned):
@@ -688,6 +760,8 @@ class Store:
     def place_servers(self) -> None:
         """Give DHCP servers to networks that have too few, if there are hosts that had no chance yet."""
         with self._reading() as conn:
+            if recovery.is_on(conn):  # a server needs an address
+                return
             found = fleet.read(conn, self._beats, self._clock(), self._watch.down_s)
         if found.able - self._able:
             while self._writer.run(lambda tx: dhcphosts.fill(tx, self._fleet(tx))).value:
@@ -714,17 +788,29 @@ class Store:
     def _move_servers(self, which: Callable[[fleet.Fleet], fleet.Fleet]) -> None:
         """Move DHCP servers away from the hosts that are `lost` in what `which` makes of the fleet."""
 
-        def job(tx: Tx) -> list[dhcphosts.Move]:
+        def job(tx: Tx) -> list[DhcpMove]:
             return dhcphosts.fail_over(tx, which(self._fleet(tx)))
 
         while moves := self._writer.run(job).value:
-            for (source, target), count in Counter((m.source, m.target) for m in moves).items():
+            counts = Counter((m.source, m.target, m.reason) for m in moves)
+            for (source, target, reason), count in counts.items():
                 log.warning(
                     "dhcp servers moved",
                     source=source,
                     target=target,
                     networks=count,
+                    reason=reason,
                 )
+
+    def troubles(self) -> Troubles:
+        """Return which networks no DHCP server serves, as of at most `TROUBLES_S` ago."""
+        now = self._clock()
+        known = self._troubles
+        if known is None or not 0 <= now - known[0] < TROUBLES_S:
+            beats, since = self._beats.known(), self._beats.alive_since(now)
+            known = now, self._read(troubles.find, beats, since, now, self._watch.down_s)
+            self._troubles = known
+        return known[1]
 
     def dhcp_hosts(self, network_id: str) -> list[Host]:
         """Return the hosts that serve DHCP on a network, by name; see `dhcphosts.serving`."""
@@ -781,12 +867,22 @@ class Store:
         self._write_beats()
         if not self._peers.keeps:
             return
+        self._end_recovery()
         while self._writer.run(housekeeping.time_out).value == housekeeping.AT_ONCE:
             pass
         if self._clock() - self._purged_at >= PURGE_S:
             self._writer.run(housekeeping.purge)
-            self._writer.run(lambda tx: database.tidy(tx.conn))
             self._purged_at = self._clock()
+        if self._clock() - self._tidied_at >= TIDY_S:
+            here = self._writer.run(lambda tx: database.tidy(tx.conn)).value
+            place.settle(self._engine, here)
+            self._tidied_at = self._clock()
+
+    def _end_recovery(self) -> None:
+        with self._reading() as conn:
+            waiting = recovery.is_on(conn)
+        if waiting:
+            self._writer.run(recovery.end_in_time)
 
 
 def _stamped(written: Written[Any], row: R) -> R:
@@ -799,8 +895,8 @@ def _stamped(written: Written[Any], row: R) -> R:
 def _note_form(tx: Tx) -> None:
     """When update_dns_entries was switched, multi-host scopes have other ports than before."""
     form = str(tx.settings.update_dns_entries)
-    if database.remembered(tx.conn, "update_dns_entries") == form:
+    if notes.remembered(tx.conn, "update_dns_entries") == form:
         return
-    database.remember(tx.conn, "update_dns_entries", form)
+    notes.remember(tx.conn, "update_dns_entries", form)
     for network in networks.find(tx.conn, Query(filters={"multi_host": (True,)})):
         tx.touch("form", network.id)

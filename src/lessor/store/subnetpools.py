@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
@@ -14,8 +15,17 @@ from lessor.errors import Invalid, NotFound
 from lessor.model import SubnetPool
 from lessor.store import rbac, visible
 from lessor.store.listing import Listing
-from lessor.store.poolrules import DEFAULT, MOST_PREFIXLEN, check, check_networks
-from lessor.store.prefixes import Extent, blocks_of, compacted, extent, gaps
+from lessor.store.poolrules import (
+    DEFAULT,
+    MOST_PREFIXES,
+    MOST_PREFIXLEN,
+    check,
+    check_networks,
+    check_number,
+    check_scope_owner,
+    check_scopes,
+)
+from lessor.store.prefixes import Claim, Extent, blocks_of, clash, compacted, extent, gaps
 from lessor.store.query import Query
 from lessor.store.tables import prefixes, subnetpools, subnets
 from lessor.store.tagrows import forget
@@ -97,8 +107,17 @@ def cut_from(conn: Connection, pool_id: str) -> list[Extent]:
 
 
 def create_many(tx: Tx, many: Sequence[SubnetPoolValues]) -> list[SubnetPool]:
-    """Make subnet pools, all or none."""
-    return [_create(tx, values) for values in many]
+    """Make subnet pools, all or none.
+
+    Raises:
+        Invalid: there are too many prefixes, or what `_create` says.
+        Conflict: an address scope has some of these addresses already, or what `_create` says.
+        NotFound: what `_create` says.
+    """
+    check_number(sum(len(values.get("prefixes", ())) for values in many))
+    made = [_create(tx, values) for values in many]
+    check_scopes(tx, made, many[0].get("acts_for") if many else None)
+    return made
 
 
 def _create(tx: Tx, values: SubnetPoolValues) -> SubnetPool:
@@ -106,7 +125,7 @@ def _create(tx: Tx, values: SubnetPoolValues) -> SubnetPool:
 
     Raises:
         Invalid: no prefix is given, or the lengths contradict each other.
-        Conflict: another is the default, or its address scope has these addresses already.
+        Conflict: another is the default.
         NotFound: there is no such address scope.
     """
     least = values.get("min_prefixlen", LEAST_PREFIXLEN)
@@ -123,10 +142,11 @@ def _create(tx: Tx, values: SubnetPoolValues) -> SubnetPool:
         address_scope_id=values.get("address_scope_id"),
         shared=values.get("shared", False),
         is_default=values.get("is_default", False),
+        by_project="acts_for" in values,
         created_at=tx.now,
         updated_at=tx.now,
     )
-    check(tx, pool)
+    check(tx, pool, values.get("acts_for"))
     tx.conn.execute(insert(subnetpools), _columns(pool))
     _write_prefixes(tx, pool.id, pool.prefixes)
     if pool.shared:
@@ -169,18 +189,31 @@ def update_one(tx: Tx, pool_id: str, values: SubnetPoolValues) -> SubnetPool:
 
     Raises:
         NotFound: there is none.
-        Invalid: prefixes would be lost, or the lengths contradict each other.
+        Invalid: prefixes would be lost, the lengths contradict each other, or prefixes are to change
+            in an address scope of another project than the caller's.
         Conflict: another is the default, or an address scope has these addresses already.
     """
     before = lock(tx, pool_id)
-    plain: dict[str, Any] = {k: v for k, v in values.items() if k not in {"id", "prefixes"}}
+    plain: dict[str, Any] = {
+        k: v for k, v in values.items() if k not in {"id", "prefixes", "acts_for"}
+    }
     after = replace(before, **plain)
     if "prefixes" in values:
+        check_number(len(values["prefixes"]), len(before.prefixes))
+        check_scope_owner(tx.conn, before, values.get("acts_for"))
         after = replace(after, prefixes=_given(values["prefixes"]))
         _check_growth(before, after)
+    after = replace(after, by_project=_by_project(before, values))
     if after.address_scope_id != before.address_scope_id:
-        check_networks(tx, pool_id)
-    return _written(tx, before, after)
+        check_networks(tx, pool_id, values.get("acts_for"))
+    return _written(tx, before, after, values.get("acts_for"))
+
+
+def _by_project(before: SubnetPool, values: SubnetPoolValues) -> bool:
+    """Tell whose the prefixes of a changed pool are: who makes them the default has seen them, too."""
+    if "acts_for" in values:
+        return before.by_project or "prefixes" in values
+    return before.by_project and not ("prefixes" in values or values.get("is_default"))
 
 
 def _check_growth(before: SubnetPool, after: SubnetPool) -> None:
@@ -199,51 +232,76 @@ def _lost(before: Iterable[IPv4Network], after: Iterable[IPv4Network]) -> list[E
     return list(gaps((extent(block) for block in before), (extent(block) for block in after)))
 
 
-def _written(tx: Tx, before: SubnetPool, after: SubnetPool) -> SubnetPool:
+def _written(tx: Tx, before: SubnetPool, after: SubnetPool, acts_for: str | None) -> SubnetPool:
     if after == before:
         return before
     after = replace(after, updated_at=tx.now)
-    check(tx, after)
+    check(tx, after, acts_for)
+    check_number(len(after.prefixes), len(before.prefixes))
     tx.conn.execute(
         update(subnetpools).where(subnetpools.c.id == after.id).values(**_columns(after))
     )
     if after.prefixes != before.prefixes:
         tx.conn.execute(delete(prefixes).where(prefixes.c.subnetpool_id == after.id))
         _write_prefixes(tx, after.id, after.prefixes)
+    moved = after.address_scope_id != before.address_scope_id
+    if moved or _lost(after.prefixes, before.prefixes):
+        check_scopes(tx, [after], acts_for)
     tx.touch("subnetpools", after.id)
     return after
 
 
-def add_prefixes(tx: Tx, pool_id: str, blocks: Sequence[IPv4Network]) -> SubnetPool:
+def add_prefixes(
+    tx: Tx, pool_id: str, blocks: Sequence[IPv4Network], acts_for: str | None
+) -> SubnetPool:
     """Add blocks to a pool.
 
     Raises:
         NotFound: there is none.
+        Invalid: there are too many, or the address scope is another project's.
         Conflict: another pool of the same address scope has some of these addresses.
     """
+    check_number(len(blocks))
     before = lock(tx, pool_id)
-    return _written(tx, before, replace(before, prefixes=_given([*before.prefixes, *blocks])))
+    check_scope_owner(tx.conn, before, acts_for)
+    after = replace(
+        before,
+        prefixes=_given([*before.prefixes, *blocks]),
+        by_project=before.by_project or acts_for is not None,
+    )
+    return _written(tx, before, after, acts_for)
 
 
-def remove_prefixes(tx: Tx, pool_id: str, blocks: Sequence[IPv4Network]) -> SubnetPool:
+def remove_prefixes(
+    tx: Tx, pool_id: str, blocks: Sequence[IPv4Network], acts_for: str | None
+) -> SubnetPool:
     """Take blocks from a pool.
 
     Raises:
         NotFound: there is none.
-        Invalid: a block isn't in the pool, a subnet was cut from it, or none would be left.
+        Invalid: a block isn't in the pool, a subnet was cut from it, none or too many would be left,
+            there are too many, or the address scope is another project's.
     """
+    check_number(len(blocks))
     before = lock(tx, pool_id)
+    check_scope_owner(tx.conn, before, acts_for)
     have = [extent(block) for block in before.prefixes]
     gone = [extent(block) for block in compacted(blocks)]
-    used = cut_from(tx.conn, pool_id)
-    for block in blocks:
-        first, last = extent(block)
-        if any(True for _ in gaps([(first, last)], have)):
-            raise _refused(pool_id, f"{block} is not in it")
-        if any(low <= last and high >= first for low, high in used):
-            raise _refused(pool_id, f"subnets were cut from {block}; delete them first")
-    left = compacted(block for gap in gaps(have, gone) for block in blocks_of(gap))
-    return _written(tx, before, replace(before, prefixes=_given(left)))
+    for first, _ in gaps(gone, have):
+        raise _refused(pool_id, f"{_with(blocks, first)} is not in it")
+    used = [Claim(first, last, "subnet") for first, last in cut_from(tx.conn, pool_id)]
+    if found := clash([*used, *(Claim(first, last, "") for first, last in gone)]):
+        block = _with(blocks, max(one.first for one in found))
+        raise _refused(pool_id, f"subnets were cut from {block}; delete them first")
+    # Compact as they are: two of them would only make one if both had been whole prefixes before.
+    left = (block for gap in gaps(have, gone) for block in blocks_of(gap))
+    most = max(MOST_PREFIXES, len(before.prefixes)) + 1
+    return _written(tx, before, replace(before, prefixes=_given(islice(left, most))), acts_for)
+
+
+def _with(blocks: Iterable[IPv4Network], number: int) -> IPv4Network:
+    """Return the first of some blocks that has an address: one has."""
+    return next(block for block in blocks if extent(block)[0] <= number <= extent(block)[1])
 
 
 def _refused(pool_id: str, why: str) -> Invalid:

@@ -12,12 +12,19 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import Network, Pool, Subnet
-from lessor.store import delegation, overlay, servers, visible
+from lessor.store import delegation, hostblocks, overlay, pairs, projectsubnets, servers, visible
 from lessor.store import networks as network_rows
 from lessor.store.dialect import insert as insert_unless
-from lessor.store.ground import hosts_taking_part
+from lessor.store.ground import ground, hosts_taking_part
 from lessor.store.listing import Listing
-from lessor.store.pools import checked_pools, default_pools, first_host, reserved_addresses
+from lessor.store.pools import (
+    check_number,
+    checked_pools,
+    default_pools,
+    first_host,
+    reserved_addresses,
+)
+from lessor.store.prefixes import Extent, blocks_of, gaps
 from lessor.store.query import Query
 from lessor.store.rows import SUBNET, address_of, number_of, packed, subnet_of
 from lessor.store.tables import addresses, holds, leases, networks, pools, ports, subnets
@@ -51,6 +58,14 @@ LISTING = Listing(
     nullable={"gateway_ip": 0, "dhcp_server": 0, "subnetpool_id": ""},
     visible=visible.subnet,
 )
+
+
+def _listing_for(project_id: str) -> Listing:
+    """Return a listing whose `shared` is whether the subnet's network is shared with a project."""
+    shared = visible.shared_with(visible.NETWORK, subnets.c.network_id, project_id)
+    return replace(LISTING, fields={**LISTING.fields, "shared": shared})
+
+
 _ONE = _SELECT.where(subnets.c.id == bindparam("key"))
 _ADD = insert_unless(addresses).on_conflict_do_nothing()
 _POOLS = (
@@ -70,7 +85,8 @@ def get(conn: Connection, subnet_id: str) -> Subnet:
 
 def find(conn: Connection, query: Query) -> list[Subnet]:
     """Return the subnets that a query asks for."""
-    return read(conn, LISTING.rows(conn, query))
+    listing = _listing_for(query.visible_to or visible.EVERYBODY)
+    return read(conn, listing.rows(conn, query))
 
 
 def read(conn: Connection, rows: Collection[Any]) -> list[Subnet]:
@@ -94,13 +110,19 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
     Raises:
         NotFound: there is no such network.
         Invalid: a value can't be meant, or the block overlaps another of the network.
+        Forbidden: a project takes what it may not have on a wire that others share.
         Conflict: the block overlaps one of another flat network of the same physical network, or
-            the subnet pool has no room.
+            what hosts have and reach, the subnet pool has no room, or IPv4 packets have none in the
+            network's MTU.
     """
     network = network_rows.get(tx.conn, _network_id(values))
-    block, subnetpool_id = delegation.block_for(tx, network, values)
-    cidr = _cidr(block)
-    _check_overlap(tx.conn, network, cidr)
+    network_rows.check_mtu(network.id, network.mtu)
+    cidr, subnetpool_id = delegation.block_for(tx, network, values)
+    hostblocks.check(tx, network, cidr, by_project="acts_for" in values)
+    if "acts_for" in values:
+        projectsubnets.check_blocks(tx, network, [cidr], subnetpool_id)
+        projectsubnets.check_name_servers(tx, network, (), values)
+    _check_overlap(tx.conn, network, cidr, values.get("acts_for"))
     gateway = values["gateway_ip"] if "gateway_ip" in values else first_host(cidr)
     enable_dhcp = values.get("enable_dhcp", True)
     server = None
@@ -133,6 +155,7 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
     _reserve(tx, subnet, reserved_addresses(cidr, gateway, server))
     _remember_leases(tx, subnet)
     tx.touch("subnets", subnet.id)
+    tx.touch("networks", network.id)  # which shows its subnets
     servers.align(tx, network.id)
     tx.concerns(hosts_taking_part(tx.conn, network.id))
     return subnet
@@ -152,12 +175,6 @@ def _network_id(values: SubnetValues) -> str:
     return values["network_id"]
 
 
-def _cidr(cidr: IPv4Network) -> IPv4Network:
-    if cidr.is_multicast or cidr.is_loopback or cidr.prefixlen == 0:
-        raise Invalid(f"{cidr} can't be a subnet's: it is multicast, loopback or everything")
-    return cidr
-
-
 _OVERLAPPING = (
     select(subnets.c.id, subnets.c.network_id, subnets.c.first, subnets.c.prefix)
     .select_from(subnets.join(networks, networks.c.id == subnets.c.network_id))
@@ -175,11 +192,14 @@ _OVERLAPPING = (
 )
 
 
-def _check_overlap(conn: Connection, network: Network, cidr: IPv4Network) -> None:
+def _check_overlap(
+    conn: Connection, network: Network, cidr: IPv4Network, acts_for: str | None
+) -> None:
     """Refuse a block of which another subnet on the same wire has addresses.
 
     Within a network it is Neutron's InvalidInput (400); between two flat networks of one physical
-    network, which Neutron lets pass, it is ours: CidrConflict (409), as nova-network's.
+    network, which Neutron lets pass, it is ours: CidrConflict (409), as nova-network's. Clients look
+    for Neutron's words "overlaps with another subnet", and try the next block then (Tempest).
     """
     row = conn.execute(
         _OVERLAPPING,
@@ -194,12 +214,17 @@ def _check_overlap(conn: Connection, network: Network, cidr: IPv4Network) -> Non
         return
     other = f"{IPv4Network((row.first, row.prefix))} of subnet {row.id}"
     if row.network_id == network.id:
-        raise Invalid(f"cidr {cidr} overlaps {other} on the same network; choose another")
-    raise Conflict(
-        f"cidr {cidr} overlaps {other} of network {row.network_id}, which is on the same physical "
-        f"network {network.physical_network}; choose another",
-        type_="CidrConflict",
-    )
+        raise Invalid(
+            f"cidr {cidr} overlaps with another subnet of the same network, {other}; choose another"
+        )
+    if not visible.sees(conn, "subnet", row.id, acts_for):
+        words = "on the same physical network; choose another"
+    else:
+        words = (
+            f"on the same physical network {network.physical_network}, {other} of network "
+            f"{row.network_id}; choose another"
+        )
+    raise Conflict(f"cidr {cidr} overlaps with another subnet {words}", type_="CidrConflict")
 
 
 def _server(
@@ -228,6 +253,7 @@ def _pools(
 ) -> tuple[Pool, ...]:
     if given is None:
         return default_pools(cidr, (gateway, server))
+    check_number(given)
     return checked_pools(cidr, given, gateway, server)
 
 
@@ -344,7 +370,9 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
     Raises:
         NotFound: there is none.
         Invalid: what can't change is to be changed, or a value can't be meant.
-        Conflict: the new gateway or DHCP server lies in a pool, or its address is in use.
+        Forbidden: a project takes what it may not have on a wire that others share.
+        Conflict: the new gateway or DHCP server lies in a pool, or its address is in use; or a
+            project asks for addresses that a host has or reaches.
     """
     before = get(tx.conn, subnet_id)
     for name in ("id", "network_id", "cidr", "subnetpool_id"):
@@ -358,15 +386,48 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
     after = replace(changed, updated_at=before.updated_at)
     if after == before:
         return before
+    if "acts_for" in values:
+        _check_new_parts(tx, network, before, after)
+        projectsubnets.check_name_servers(tx, network, before.dns_nameservers, values)
+    _check_pairs(tx, before, after)
     after = replace(after, updated_at=tx.now)
     tx.conn.execute(update(subnets).where(subnets.c.id == subnet_id).values(**_columns(after)))
     _move_reserved(tx, before, after)
     if after.pools != before.pools:
         _replace_pools(tx, after)
     tx.touch("subnets", subnet_id)
+    tx.touch("networks", after.network_id)
     servers.align(tx, after.network_id)
     tx.concerns(hosts_taking_part(tx.conn, after.network_id))
     return after
+
+
+def _check_new_parts(tx: Tx, network: Network, before: Subnet, after: Subnet) -> None:
+    """Check the addresses that a project takes of its subnet beyond those it was given.
+
+    An administrator may have made the subnet of a block that a project gets no subnet of.
+    """
+    new = list(gaps(_parts(after), _parts(before)))
+    hostblocks.check_parts(tx, network.physical_network, new)
+    projectsubnets.check_blocks(
+        tx, network, [block for gap in new for block in blocks_of(gap)], before.subnetpool_id
+    )
+
+
+def _check_pairs(tx: Tx, before: Subnet, after: Subnet) -> None:
+    """Refuse a new gateway or DHCP server an address that a port may send with."""
+    for what, was, now in (
+        ("gateway", before.gateway_ip, after.gateway_ip),
+        ("DHCP server", before.dhcp_server, after.dhcp_server),
+    ):
+        if now is not None and now != was:
+            pairs.check_end(tx, ground(tx.conn, after.network_id), now, what)
+
+
+def _parts(subnet: Subnet) -> list[Extent]:
+    """Return the pools and the addresses of the gateway and DHCP server, which lie in none."""
+    single = {int(end) for end in (subnet.gateway_ip, subnet.dhcp_server) if end is not None}
+    return [*((int(p.first), int(p.last)) for p in subnet.pools), *((n, n) for n in single)]
 
 
 def _changed(before: Subnet, values: SubnetValues, *, own_servers: bool) -> Subnet:
@@ -380,6 +441,7 @@ def _changed(before: Subnet, values: SubnetValues, *, own_servers: bool) -> Subn
     ends_moved = (gateway, server) != (before.gateway_ip, before.dhcp_server)
     taken = before.gateway_ip, before.dhcp_server
     if "pools" in values:
+        check_number(values["pools"], before.pools)
         found = checked_pools(before.cidr, values["pools"], gateway, server)
     elif ends_moved and before.pools == default_pools(before.cidr, taken):
         found = default_pools(before.cidr, (gateway, server))
@@ -427,7 +489,7 @@ def delete_one(tx: Tx, subnet_id: str) -> None:
 
     Raises:
         NotFound: there is none.
-        InUse: ports have addresses of it.
+        InUse: ports have addresses of it, or pairs on a flat network.
     """
     subnet = get(tx.conn, subnet_id)
     users = (
@@ -443,12 +505,14 @@ def delete_one(tx: Tx, subnet_id: str) -> None:
             f"(lessor port list --network {subnet.network_id})",
             type_="SubnetInUse",
         )
+    pairs.check_none_inside(tx, ground(tx.conn, subnet.network_id), subnet)
     tx.concerns(hosts_taking_part(tx.conn, subnet.network_id))
     servers.leave(tx, subnet.network_id, subnet_id)
     tx.conn.execute(delete(addresses).where(addresses.c.subnet_id == subnet_id))
     tx.conn.execute(delete(subnets).where(subnets.c.id == subnet_id))
     forget_tags(tx, subnet_id)
     tx.gone("subnet", subnet_id, subnet.network_id)
+    tx.touch("networks", subnet.network_id)
     servers.align(tx, subnet.network_id)
 
 

@@ -67,6 +67,15 @@ counter = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 
+# The starts of servers in this epoch, by which positions that agents show are checked: see `history`.
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False, unique=True),
+    Column("began", BigInteger, nullable=False),  # the revision at its start
+)
+
 hosts = Table(
     "hosts",
     metadata,
@@ -88,9 +97,12 @@ hosts = Table(
     _text("description"),
     _json("problems", "[]"),
     _json("counts", "{}"),
+    _time("report_interval"),  # seconds; 0: not said
     _text("run_id"),
     _text("spool_epoch"),
     _number("spool_seq"),
+    _flag("added", default=True),  # not: a port's binding names it, see `unknownhosts`
+    _flag("awaited"),  # after a restore: it has yet to say which addresses are in use there
     Index("uq_hosts_local_ip", "local_ip", unique=True),
 )
 
@@ -149,6 +161,7 @@ subnetpools = Table(
     Column("address_scope_id", Text, ForeignKey("address_scopes.id")),
     _flag("shared"),
     _flag("is_default"),
+    _flag("by_project"),
     _number("revision"),
     _time("created_at"),
     _time("updated_at"),
@@ -299,6 +312,18 @@ ports = Table(
     ),
 )
 
+# Allowed address pairs that projects gave their ports; those of administrators are not here.
+address_pairs = Table(
+    "address_pairs",
+    metadata,
+    Column("port_id", Text, ForeignKey("ports.id", ondelete="CASCADE"), primary_key=True),
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, primary_key=True, autoincrement=False),
+    Column("segment", Text, nullable=False),  # the broadcast domain, as in `ports`
+    _text("project_id"),
+    Index("ix_address_pairs_segment", "segment"),
+)
+
 # What each DHCP host of an overlay network says of a port: several may serve it. `ports.served` is
 # whether any does.
 serving = Table(
@@ -308,6 +333,42 @@ serving = Table(
     Column("host", Text, primary_key=True),
     _flag("served"),
     _text("pending"),
+)
+
+# Networks that a DHCP host reports it can't serve, since when the server knows it.
+unserved = Table(
+    "unserved",
+    metadata,
+    Column("host", Text, ForeignKey("hosts.name", ondelete="CASCADE"), primary_key=True),
+    Column("network_id", Text, primary_key=True),
+    _text("reason"),
+    _time("since"),
+)
+
+# What hosts have and reach themselves: no flat subnet takes it over.
+host_blocks = Table(
+    "host_blocks",
+    metadata,
+    Column("host", Text, ForeignKey("hosts.name", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    _number("first"),
+    _number("last"),
+    Column("prefix", Integer, nullable=False),
+    _text("what"),
+    _text("detail"),
+    _text("physical_network"),
+)
+
+# DHCP servers of overlay networks that moved by themselves: the last move from each host.
+dhcp_moves = Table(
+    "dhcp_moves",
+    metadata,
+    Column("network_id", Text, ForeignKey("networks.id", ondelete="CASCADE"), primary_key=True),
+    Column("source", Text, primary_key=True),
+    _text("target"),
+    _text("reason"),
+    _flag("unable"),  # the source reported that it can't serve the network
+    _time("moved_at"),
 )
 
 # Hosts that are asked how a network is there (`lessor network tour`), until they have answered.
@@ -442,6 +503,7 @@ bindings = Table(
     Column("host", Text, ForeignKey("hosts.name", ondelete="CASCADE"), primary_key=True),
     Column("vnic_type", Text, nullable=False, server_default="normal"),
     _json("profile", "{}"),
+    _flag("nova_told"),  # that it is plugged there, too
     Index("ix_bindings_host", "host"),
 )
 

@@ -94,4 +94,6 @@ def _checked(words: Collection[str]) -> list[str]:
     for word in found:
         if not 0 < len(word) <= LONGEST:
             raise Invalid(f"a tag of {len(word)} characters; give 1 to {LONGEST}")
+        if "\0" in word:
+            raise Invalid("a tag with the character NUL, which can't be stored; leave it out")
     return found

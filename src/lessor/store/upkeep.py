@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, func, insert, select
 
-from lessor.errors import Conflict
+from lessor.errors import Conflict, Unavailable
 from lessor.settings import ServerSettings
-from lessor.store import database, integrity
+from lessor.store import database, files, history, integrity, notes, place
 from lessor.store.dialect import is_postgres
+from lessor.store.files import Damaged
 from lessor.store.tables import hosts, metadata, networks, nova_events, tombstones
 
 AT_ONCE = 1000  # rows in one statement
@@ -28,29 +31,86 @@ class Opened:
 
 
 @contextmanager
-def _opened(settings: ServerSettings) -> Iterator[Engine]:
-    engine = database.open_engine(settings)
+def _opened(settings: ServerSettings, *, restored: bool = False) -> Iterator[Engine]:
+    engine = database.open_engine(settings, restored=restored)
     try:
         yield engine
     finally:
-        engine.dispose()
+        place.close(engine)
 
 
 def upgrade(settings: ServerSettings) -> Opened:
     """Make a database or bring its tables up to date, as a server does when it starts."""
     with _opened(settings) as engine, database.reading(engine) as conn:
-        return Opened(database.HEAD, database.remembered(conn, "epoch"))
+        return Opened(database.HEAD, notes.remembered(conn, history.EPOCH))
 
 
 def check(settings: ServerSettings) -> list[integrity.Finding]:
     """Return what is wrong with a database; see `integrity`."""
-    with _opened(settings) as engine, database.reading(engine) as conn:
-        return integrity.check(conn, time.time())
+    try:
+        with _opened(settings) as engine, database.reading(engine) as conn:
+            return integrity.check(conn, time.time())
+    except Damaged as damaged:
+        return [integrity.Finding("file", "database", str(damaged))]
+
+
+def backup(settings: ServerSettings, target: Path, *, force: bool = False) -> int:
+    """Copy an SQLite database to a file, whole and durably, while servers use it; return its bytes.
+
+    Raises:
+        Conflict: the target is there already, or the database is on a PostgreSQL server.
+        Unavailable: there is none, it is damaged, or the copy can't be written.
+    """
+    if not database.is_file(settings):
+        raise Conflict(
+            "the database is on a PostgreSQL server, which has its own back-up: "
+            "pg_dump --format=custom --file=FILE DATABASE"
+        )
+    source = database.path_of(settings)
+    if not source.exists():
+        raise Unavailable(f"there is no database {source}; give the server's --config-file")
+    if target.exists() and (target.samefile(source) or not force):
+        raise Conflict(f"{target} is there already; give another name, or --force to replace it")
+    files.refuse_lost(source, known=True)
+    files.copy(source, target)
+    return target.stat().st_size
+
+
+def new(settings: ServerSettings) -> str:
+    """Make a new, empty database where the one that was there is lost; return its epoch.
+
+    Raises:
+        Conflict: a database is there, or belongs to a PostgreSQL server.
+    """
+    if not database.is_file(settings):
+        raise Conflict("on a PostgreSQL server a new database is made with createdb")
+    path = database.path_of(settings)
+    if not path.exists() and not place.was_known(path):
+        return upgrade(settings).epoch
+    try:
+        place.close(database.open_engine(settings))
+    except Damaged:
+        if path.exists() and _has_tables(path):
+            raise
+        for end in ("", "-wal", "-shm"):
+            path.with_name(path.name + end).unlink(missing_ok=True)
+        place.forget(path)
+    else:
+        raise Conflict(f"{path} has a database; move it away first to make a new one")
+    return upgrade(settings).epoch
+
+
+def _has_tables(path: Path) -> bool:
+    with closing(sqlite3.connect(path)) as conn:
+        try:
+            return bool(conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+        except sqlite3.DatabaseError:
+            return True
 
 
 def restored(settings: ServerSettings) -> str:
     """Give a database that was restored in its own place a new epoch; return it."""
-    with _opened(settings) as engine, database.writing(engine) as conn:
+    with _opened(settings, restored=True) as engine, database.writing(engine) as conn:
         return database.new_epoch(conn)
 
 

@@ -44,6 +44,7 @@ class NetworkValues(TypedDict, total=False):
     host: str | None
     tags: Sequence[str]
     availability_zone_hints: Sequence[str]  # can't change later
+    acts_for: str  # the one project that the caller acts for; absent: any
 
 
 class AddressScopeValues(TypedDict, total=False):
@@ -71,6 +72,7 @@ class SubnetPoolValues(TypedDict, total=False):
     shared: bool
     is_default: bool
     tags: Sequence[str]
+    acts_for: str  # the one project that the caller acts for; absent: any
 
 
 class RbacValues(TypedDict, total=False):
@@ -113,6 +115,7 @@ class SubnetValues(TypedDict, total=False):
     dns_nameservers: Sequence[IPv4Address]
     host_routes: Sequence[HostRoute]
     tags: Sequence[str]
+    acts_for: str  # the one project that the caller acts for; absent: any
 
 
 class PortValues(TypedDict, total=False):
@@ -139,6 +142,7 @@ class PortValues(TypedDict, total=False):
     extra_dhcp_opts: Sequence[DhcpOption]
     dns_name: str
     tags: Sequence[str]
+    acts_for: str  # the one project that the caller acts for; absent: any
 
 
 class InstanceValues(TypedDict, total=False):

@@ -1,9 +1,9 @@
 """What one host has to know: answered from rows and revisions, with nothing kept between calls.
 
-A host takes part in a network that it owns, or that has a port bound to it. Of a network it knows
+A host takes part in a network that it owns, or that has a port bound to it or prepared for it. Of a network it knows
 the network's row, its subnets and, in one of two *forms*, all its ports (the owner of a
 single-host network; every host of an overlay one, and of a multi-host one with
-`update_dns_entries`) or those bound to it. A change of an overlay scope also says where the tunnels
+`update_dns_entries`) or those bound to it, or prepared for it (`portbindings`). A change of an overlay scope also says where the tunnels
 of all who take part end (`peers`). A scope that the host holds gets the rows newer than its cursor; it is sent whole when it is
 new, when the form changed after the cursor, or when tombstones after the cursor were purged.
 """
@@ -14,22 +14,27 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select, union
+from sqlalchemy import Connection, bindparam, exists, literal, or_, select, union
 
 from lessor.model import Network, Port, ScopeChange, Subnet, ViewAnswer, ViewRequest
 from lessor.store import overlay, portrows, tours
 from lessor.store import subnets as subnet_rows
+from lessor.store.history import Now
 from lessor.store.rows import NETWORK, SUBNET, network_of
-from lessor.store.tables import counter, networks, ports, subnets, tombstones
+from lessor.store.tables import bindings, networks, ports, subnets, tombstones
 
 _HOST: Any = bindparam("host_name")
 _AFTER: Any = bindparam("cursor")
 _IDS: Any = bindparam("ids", expanding=True)
 
-_NOW = select(counter.c.revision)
+# Networks, and the ports that are prepared for the host; nothing twice: some are for some host.
 _PART = union(
-    select(networks.c.id).where(networks.c.host == _HOST),
-    select(ports.c.network_id).where(ports.c.binding_host == _HOST),
+    select(networks.c.id, literal("")).where(networks.c.host == _HOST),
+    select(ports.c.network_id, literal("")).where(ports.c.binding_host == _HOST),
+    select(ports.c.network_id, ports.c.id)
+    .select_from(ports.join(bindings, bindings.c.port_id == ports.c.id))
+    .where(bindings.c.host == _HOST),
+    select(literal(""), literal("")).where(exists(select(bindings.c.port_id))),
 )
 _FORMS = select(
     networks.c.id,
@@ -48,6 +53,11 @@ _SUBNETS = (
 _PORTS = portrows.SELECT.where(ports.c.network_id.in_(_IDS), ports.c.revision > _AFTER)
 _OWN_PORTS = portrows.SELECT.where(
     ports.c.binding_host == _HOST, ports.c.network_id.in_(_IDS), ports.c.revision > _AFTER
+)
+# Apart from the former: joined by OR, no index of ports' hosts would be used.
+_PREPARED_PORTS = _PORTS.where(
+    ports.c.id.in_(bindparam("prepared", expanding=True)),
+    ports.c.binding_host.is_distinct_from(_HOST),
 )
 _GRAVES = select(tombstones.c.network_id, tombstones.c.kind, tombstones.c.id).where(
     tombstones.c.network_id.in_(_IDS),
@@ -82,7 +92,7 @@ class _Found:
 
 
 def view(
-    conn: Connection, host: str, request: ViewRequest, epoch: str, *, all_names: bool
+    conn: Connection, host: str, request: ViewRequest, at: Now, *, all_names: bool
 ) -> ViewAnswer:
     """Return all that concerns a host and is newer than what it has.
 
@@ -90,17 +100,22 @@ def view(
         conn: a connection that sees one state of the database.
         host: its name.
         request: what it has.
-        epoch: of this database; cursors of another mean nothing.
+        at: how far the database is; cursors of another epoch mean nothing.
         all_names: `update_dns_entries`.
     """
-    revision = conn.execute(_NOW).scalar_one()
-    part = [row[0] for row in conn.execute(_PART, {"host_name": host})]
-    cursors = request.cursors if request.epoch == epoch else {}
+    revision = at.revision
+    rows = conn.execute(_PART, {"host_name": host}).all()
+    moving = ("", "") in rows
+    part = list({network_id for network_id, _ in rows if network_id})
+    here = {port_id for _, port_id in rows if port_id}
+    cursors = request.cursors if request.epoch == at.epoch else {}
     forms = conn.execute(_FORMS, {"ids": part}).all() if part else []
     scopes: dict[str, ScopeChange] = {}
     for (cursor, every), ids in _alike(forms, host, cursors, revision, all_names).items():
         whole = cursor < 0
-        for network_id, found in _read(conn, host, ids, cursor, every=every).items():
+        for network_id, found in _read(
+            conn, host, ids, cursor, here, every=every, moving=moving
+        ).items():
             change = found.change(whole=whole)
             if change is not None:
                 scopes[network_id] = change
@@ -108,7 +123,14 @@ def view(
     _add_peers(conn, scopes, {row.id for row in forms if row.network_type == overlay.VXLAN})
     asked = tours.open_for(conn, host)
     fresh = {key: asked[key] for key in sorted(asked.keys() - set(request.tours))}
-    return ViewAnswer(epoch=epoch, revision=revision, scopes=scopes, left=left, tours=fresh)
+    return ViewAnswer(
+        epoch=at.epoch,
+        revision=revision,
+        scopes=scopes,
+        left=left,
+        tours=fresh,
+        position=at.position,
+    )
 
 
 def _add_peers(conn: Connection, scopes: dict[str, ScopeChange], tunnelled: set[str]) -> None:
@@ -137,7 +159,14 @@ def _alike(
 
 
 def _read(
-    conn: Connection, host: str, ids: list[str], cursor: int, *, every: bool
+    conn: Connection,
+    host: str,
+    ids: list[str],
+    cursor: int,
+    here: set[str],
+    *,
+    every: bool,
+    moving: bool,
 ) -> dict[str, _Found]:
     found = {network_id: _Found() for network_id in ids}
     key: dict[str, Any] = {"ids": ids, "cursor": cursor}
@@ -146,9 +175,13 @@ def _read(
     for subnet in subnet_rows.read(conn, conn.execute(_SUBNETS, key).all()):
         found[subnet.network_id].subnets.append(subnet)
     own = key | {"host_name": host}
-    rows = conn.execute(_PORTS, key) if every else conn.execute(_OWN_PORTS, own)
-    for port in portrows.read(conn, rows.all()):
-        found[port.network_id].ports.append(port)
+    rows = conn.execute(_PORTS, key).all() if every else conn.execute(_OWN_PORTS, own).all()
+    if here and not every:
+        rows = [*rows, *conn.execute(_PREPARED_PORTS, own | {"prepared": sorted(here)})]
+    prepared = portrows.prepared(conn, ids) if moving and rows else {}
+    for port in portrows.read(conn, rows):
+        others = prepared.get(port.id)
+        found[port.network_id].ports.append(replace(port, prepared_for=others) if others else port)
     if cursor >= 0:
         for network_id, kind, row_id in conn.execute(_GRAVES, own):
             found[network_id].gone[kind].append(row_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, or_, select
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import ColumnElement, Connection, FromClause, or_, select
 
 from lessor.store.tables import (
     address_scopes,
@@ -87,3 +89,27 @@ def address_scope(project_id: str) -> ColumnElement[bool]:
 def instance(project_id: str) -> ColumnElement[bool]:
     """Its own instances."""
     return instances.c.project_id == project_id
+
+
+_KINDS: Mapping[str, tuple[FromClause, Callable[[str], ColumnElement[bool]]]] = {
+    "network": (networks, network),
+    "subnet": (subnets, subnet),
+    "port": (ports, port),
+    "subnetpool": (subnetpools, subnetpool),
+}
+
+
+def sees(conn: Connection, kind: str, key: str, project_id: str | None) -> bool:
+    """Tell whether somebody may be told of a row.
+
+    Args:
+        conn: to the database.
+        kind: "network", "subnet", "port" or "subnetpool".
+        key: the row's id.
+        project_id: the one project that the caller acts for; None: the caller sees all.
+    """
+    if project_id is None:
+        return True
+    table, condition = _KINDS[kind]
+    found = select(table.c.id).where(table.c.id == key, condition(project_id))
+    return conn.execute(found).first() is not None

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.settings import ServerSettings
+from lessor.store import visible
 from lessor.store.tables import networks
 from lessor.store.writer import Tx
 
@@ -77,13 +78,17 @@ def _ranges(settings: ServerSettings) -> str:
     return ",".join(f"{low}:{high}" for low, high in settings.vni_ranges)
 
 
-def in_use(tx: Tx, number: int | None, error: IntegrityError) -> Exception:
-    """Return the error that says which network has a VNI, or `error` if it is about something else."""
+def in_use(tx: Tx, number: int | None, error: IntegrityError, acts_for: str | None) -> Exception:
+    """Return the error that says which network has a VNI, as far as the caller may know.
+
+    Where it is about something else, `error` itself is returned.
+    """
     holder = tx.conn.execute(_HOLDER, {"vni": number}).first()
     if holder is None:
         return error
+    seen = visible.sees(tx.conn, "network", holder.id, acts_for)
+    by = f" by network {holder.id} ({holder.name or 'unnamed'})" if seen else ""
     return Conflict(
-        f"segmentation_id {number} is in use by network {holder.id} ({holder.name or 'unnamed'}); "
-        "give another, or none to have one chosen",
+        f"segmentation_id {number} is in use{by}; give another, or none to have one chosen",
         type_="TunnelIdInUse",
     )

@@ -113,9 +113,12 @@ class Tx:
             rows = sorted(ids)
             for start in range(0, len(rows), AT_ONCE):
                 some = rows[start : start + AT_ONCE]
-                self.conn.execute(_STAMP[kind], {"ids": some, "revision": revision})
+                several = len(some) > 1
+                values = {"ids": some} if several else {"row": some[0]}
+                stamp = _STAMP[kind] if several else _STAMP_ONE[kind]
+                self.conn.execute(stamp, {**values, "at": revision})
         if self.held:
-            self.conn.execute(_STAMP_HOLDS, {"revision": revision})
+            self.conn.execute(_STAMP_HOLDS, {"at": revision})
         if self.graves:
             graves = [grave | {"revision": revision} for grave in self.graves]
             self.conn.execute(tombstones.insert(), graves)
@@ -124,17 +127,16 @@ class Tx:
 
 _NEXT = update(counter).values(revision=counter.c.revision + 1).returning(counter.c.revision)
 _IDS: Any = bindparam("ids", expanding=True)
-_STAMP = {
-    table.name: update(table).where(table.c.id.in_(_IDS)).values(revision=bindparam("revision"))
+_AT: Any = bindparam("at")
+_STAMPED = {
+    table.name: (table, update(table).values(revision=_AT))
     for table in (networks, subnets, ports, instances, subnetpools, address_scopes)
-} | {
-    "form": update(networks).where(networks.c.id.in_(_IDS)).values(
-        revision=bindparam("revision"), form_revision=bindparam("revision")
-    )
-}  # fmt: skip
-_STAMP_HOLDS = (
-    update(holds).where(holds.c.revision == UNSTAMPED).values(revision=bindparam("revision"))
-)
+} | {"form": (networks, update(networks).values(revision=_AT, form_revision=_AT))}
+_STAMP = {name: stamp.where(table.c.id.in_(_IDS)) for name, (table, stamp) in _STAMPED.items()}
+_STAMP_ONE = {  # as a rule; what has no list to expand costs half as much
+    name: stamp.where(table.c.id == bindparam("row")) for name, (table, stamp) in _STAMPED.items()
+}
+_STAMP_HOLDS = update(holds).where(holds.c.revision == UNSTAMPED).values(revision=_AT)
 
 
 @dataclass(frozen=True, slots=True)

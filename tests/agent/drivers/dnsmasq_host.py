@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +15,11 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from lessor.agent.drivers.dhcp import HOOK, KnownLeases
+from lessor.agent.deaths import DeathWatch
+from lessor.agent.drivers.dhcp import Incident, KnownLeases
 from lessor.agent.drivers.dnsmasq import DnsmasqDriver
 from lessor.agent.drivers.dnsmasq_process import find_all
+from lessor.agent.hook import Hook, hook
 from lessor.agent.leasebook import LeaseBook
 from lessor.agent.run import run
 from lessor.agent.spool import Spool
@@ -65,26 +69,38 @@ class Host:
         self.folder = folder
         self.clients: dict[str, DhcpClient] = {}
         self.root = folder / "networks"
-        self.paths = Paths(self.root / BRIDGE, HOOK)
+        self.chosen = ""  # another hook than ours
         self.clock: Callable[[], float] = time.monotonic
         self.run: Any = run
         self.known: KnownLeases | None = None
+        self.names = True  # are written after each pass
+        self._close_driver: Callable[[], None] | None = None
         self.start_agent()
 
-    def start_agent(self, *, release: bool = True) -> None:
+    def start_agent(self, called: Hook | None = None, *, release: bool = True) -> None:
         """A new agent that remembers nothing but what is on disk."""
-        self.spool = Spool(self.folder / "spool")
+        if self._close_driver:
+            self._close_driver()
+        self.incidents: list[Incident] = []
+        self.hook = called or hook(
+            self.folder / "agent/hook", self.folder / "agent/spool", self.chosen
+        )
+        self.paths = Paths(self.root / BRIDGE, self.hook.program, self.hook.user)
+        self.spool = Spool(self.folder / "agent/spool", self.hook.inbox)
         self.book = LeaseBook(self.folder / "leases", self.spool)
         self.driver = DnsmasqDriver(
             self._run,
             self.root,
             self.spool,
             self.book,
+            hook=self.hook,
             alarms=self.folder / "alarms",
             release=release,
             clock=self._clock,
             known=self.known,
         )
+        self._close_driver = self.driver.close
+        self.driver.report(self.incidents.append, lambda server: f"network of {server.name}")
 
     def _run(self, *argv: str, stdin: str | None = None, timeout_s: float = 30) -> str:
         output: str = self.run(*argv, stdin=stdin, timeout_s=timeout_s)
@@ -106,6 +122,8 @@ class Host:
                 self.driver.apply(part)
             except ExceptionGroup as group:
                 problems += group.exceptions
+        if self.names:
+            self.driver.write_names()
         return problems
 
     def bring(self, *wanted: DhcpServer, within_s: float = 10) -> None:
@@ -157,12 +175,81 @@ class Host:
         self.book.catch_up()
         return {str(one.address): one.mac for one in self.book.live(BRIDGE).values()}
 
+    @contextmanager
+    def probing(self, *wanted: DhcpServer) -> Iterator[None]:
+        """Have the servers probed and watched, and brought to `wanted` whenever that says so."""
+        changed, ended = threading.Event(), threading.Event()
+        made = self.made = Watching(self, changed, ended)
+        threads = [
+            threading.Thread(target=made.watch),
+            threading.Thread(target=made.follow, args=wanted),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            made.end()
+            for thread in threads:
+                thread.join()
+        assert not made.errors, made.errors
+
+    def told(self, event: str) -> list[Incident]:
+        return [one for one in self.incidents if one.event == event]
+
     def stop_all(self) -> None:
+        self.driver.close()
         for process in find_all(self.paths):
             process.stop()
             process.close()
         for client in self.clients.values():
             client.close()
+
+
+class Watching:
+    """What the agent's loop does for DHCP servers: probes, deaths, and a pass when one of them says."""
+
+    def __init__(self, host: Host, changed: threading.Event, ended: threading.Event) -> None:
+        self._host = host
+        self._changed = changed
+        self._ended = ended
+        self._stop: Callable[[], object] = lambda: None
+        self.problems: list[str] = []
+        self.errors: list[BaseException] = []
+
+    def watch(self) -> None:
+        asyncio.run(self._watch())
+
+    async def _watch(self) -> None:
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        self._stop = lambda: loop.call_soon_threadsafe(over.set)
+        if self._ended.is_set():
+            return
+        driver = self._host.driver
+        tasks = [
+            asyncio.create_task(driver.probe(self._changed.set)),
+            asyncio.create_task(DeathWatch(driver.pidfds, self._changed.set).run()),
+            asyncio.create_task(over.wait()),
+        ]
+        done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        self.errors += [error for task in done if (error := task.exception())]
+
+    def follow(self, *wanted: DhcpServer) -> None:
+        while not self._ended.is_set():
+            if self._changed.wait(0.05) or self.problems:
+                self._changed.clear()
+                try:
+                    self.problems = [str(one) for one in self._host.once(*wanted)]
+                except BaseException as error:
+                    self.errors.append(error)
+                    raise
+
+    def end(self) -> None:
+        self._ended.set()
+        self._stop()
 
 
 def make_wire() -> None:

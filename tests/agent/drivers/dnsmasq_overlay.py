@@ -124,7 +124,7 @@ class OverlayHost(Host):
     def main_pids(self) -> dict[str, int]:
         found = {}
         for folder in self.root.iterdir():
-            for process in find_all(Paths(folder, self.paths.hook)):
+            for process in find_all(Paths(folder, self.paths.hook, self.paths.hook_user)):
                 found[folder.name] = process.pid
                 process.close()
         return found
@@ -134,8 +134,9 @@ class OverlayHost(Host):
         return {str(one.address): one.mac for one in self.book.live(name).values()}
 
     def stop_all(self) -> None:
+        self.driver.close()
         for folder in self.root.iterdir() if self.root.exists() else ():
-            for process in find_all(Paths(folder, self.paths.hook)):
+            for process in find_all(Paths(folder, self.paths.hook, self.paths.hook_user)):
                 process.stop()
                 process.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -34,9 +35,14 @@ class Ovs:
             self("ovsdb-tool", "create", f"{self.folder}/conf.db", SCHEMA)
         remote = f"--remote=punix:{self.folder}/db.sock"
         self._start("ovsdb-server", f"{self.folder}/conf.db", remote)
-        self.wait((self.folder / "db.sock").exists)
+        self.wait(self._answers)
         threads = ("other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1")
         self("ovs-vsctl", "--no-wait", "init", "--", "set", "Open_vSwitch", ".", *threads)
+
+    def _answers(self) -> bool:
+        """Tell whether the database takes connections: its socket is there a moment before."""
+        with socket.socket(socket.AF_UNIX) as asking:
+            return asking.connect_ex(str(self.folder / "db.sock")) == 0
 
     def start_switch(self) -> None:
         self._start("ovs-vswitchd", self.connection)
@@ -48,6 +54,12 @@ class Ovs:
         for left in ("db.sock",) if daemon == "ovsdb-server" else ():
             (self.folder / left).unlink()
 
+    def send(self, daemon: str, number: signal.Signals) -> None:
+        self._processes[daemon].send_signal(number)
+
+    def pid(self, daemon: str) -> int:
+        return self._processes[daemon].pid
+
     def forget(self) -> None:
         """The database is lost and begins anew."""
         self.kill("ovsdb-server")
@@ -57,6 +69,7 @@ class Ovs:
     def stop(self) -> None:
         for daemon in list(self._processes):
             with contextlib.suppress(ProcessLookupError):
+                self._processes[daemon].send_signal(signal.SIGCONT)  # a test may have stopped it
                 self._processes[daemon].send_signal(signal.SIGTERM)
         for process in self._processes.values():
             process.wait(10)

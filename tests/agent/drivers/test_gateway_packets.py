@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from lessor.agent.drivers.rulesets import RulesetDriver
+from lessor.core.around import Connected
 from lessor.core.diff import diff
 from lessor.core.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.gateway_nft import GatewayOptions, nft_gateway_ruleset
-from lessor.core.guards import guard_ruleset
-from lessor.core.state import Gateway, Guard, Ruleset
+from lessor.core.guards import Others, guard_ruleset
+from lessor.core.state import Gateway, Guard, Ruleset, VmRange
 from tests.agent.drivers.frames import Namespace, checksum, namespaces
 
 pytestmark = pytest.mark.lab
@@ -130,6 +131,7 @@ def bound(
     with place:
         opened = socket.socket(socket.AF_INET, kind)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
     opened.bind((address, port))
     opened.settimeout(5)
     if kind == socket.SOCK_STREAM:
@@ -237,8 +239,190 @@ def test_host_reaches_its_vms_and_hears_their_answers(gateway: Site) -> None:
         assert near.recv(100) == b"answer"
 
 
-def test_host_stays_open_to_others_on_the_bridge(gateway: Site) -> None:
-    assert source_seen(gateway.wire, gateway.host, HOST, port=123, own=FRIEND) == FRIEND
+def test_host_is_closed_to_all_that_enters_by_the_bridge(gateway: Site) -> None:
+    """An address in no pool may be a VM's, by an allowed address pair."""
+    assert not reaches(gateway.wire, gateway.host, HOST, port=123, own=FRIEND)
+    assert not reaches(gateway.wire, gateway.host, PUBLIC, port=123, own=FRIEND)
+    assert source_seen(gateway.wire, gateway.host, HOST, port=53, own=FRIEND) == FRIEND
+
+
+def test_host_is_open_to_the_blocks_that_a_setting_lists(site: Site, backend: str) -> None:
+    friends = replace(OPTIONS, host_access_cidr=(IPv4Network(f"{FRIEND}/32"),))
+    site.apply(guard_ruleset(GUARDS, [GATEWAY]), ruleset(backend, [GATEWAY], friends))
+    assert source_seen(site.wire, site.host, HOST, port=123, own=FRIEND) == FRIEND
+    assert not reaches(site.wire, site.host, HOST, port=123, own=ROGUE)
+
+
+def test_vm_reaches_no_service_at_another_networks_gateway(site: Site, backend: str) -> None:
+    blue = replace(GATEWAY, cidr=IPv4Network("10.1.0.0/24"), address=IPv4Address("10.1.0.1"))
+    site.host.ip("addr add 10.1.0.1/24 dev br100")
+    site.apply(guard_ruleset(GUARDS, [GATEWAY]), ruleset(backend, [GATEWAY, blue], OPTIONS))
+    try:
+        assert source_seen(site.vm1, site.host, HOST, port=53) == VM1
+        assert not reaches(site.vm1, site.host, "10.1.0.1", port=53)
+    finally:
+        site.host.ip("addr del 10.1.0.1/24 dev br100")
+
+
+def test_hosts_own_address_on_the_bridge_is_open_to_its_lan_alone(site: Site, backend: str) -> None:
+    """As where the bridge has the host's only NIC: SSH, VXLAN and agents go on there."""
+    site.host.ip("addr add 198.18.0.1/24 dev br100")
+    site.wire.ip("addr add 198.18.0.2/24 dev nic")
+    site.apply(guard_ruleset(GUARDS, [GATEWAY]), ruleset(backend, [GATEWAY], OPTIONS))
+    try:
+        lan = source_seen(site.wire, site.host, "198.18.0.1", port=123, own="198.18.0.2")
+        assert lan == "198.18.0.2"
+        assert not reaches(site.wire, site.host, PUBLIC, port=123, own="198.18.0.2")
+        assert not reaches(site.wire, site.host, "198.18.0.1", port=123, own=FRIEND)
+        assert not reaches(site.vm1, site.host, "198.18.0.1", port=123)
+    finally:
+        site.host.ip("addr del 198.18.0.1/24 dev br100")
+        site.wire.ip("addr del 198.18.0.2/24 dev nic")
+
+
+def test_host_that_is_no_gateway_is_closed_by_the_wire(site: Site, backend: str) -> None:
+    there = VmRange("br100", GATEWAY.cidr, GATEWAY.vm_sources)
+    options = replace(OPTIONS, bridges=("br100",), elsewhere=(there,))
+    site.apply(ruleset(backend, [], options))
+    assert not reaches(site.wire, site.host, PUBLIC, port=123, own=ROGUE)
+    assert not reaches(site.wire, site.host, PUBLIC, port=123, own=FRIEND)
+
+
+def test_vm_sends_nothing_to_a_vtep_nor_vxlan(site: Site, backend: str) -> None:
+    """As the gateway's own SNAT source, that would come from a VTEP."""
+    far = replace(OPTIONS, vteps=(IPv4Address(OUTSIDE),), vxlan_udp_port=4789)
+    site.apply(guard_ruleset(GUARDS, [GATEWAY]), ruleset(backend, [GATEWAY], far))
+    assert not reaches(site.vm1, site.out, OUTSIDE)
+    assert not reaches(site.vm1, site.out, DMZ, port=4789)
+    assert source_seen(site.vm1, site.out, DMZ) == VM1
+
+
+def test_nothing_is_forwarded_to_the_blocks_that_are_closed(site: Site, backend: str) -> None:
+    closed = replace(OPTIONS, no_forward=(IPv4Network("192.0.2.0/24"),))
+    site.apply(guard_ruleset(GUARDS, [GATEWAY]), ruleset(backend, [GATEWAY], closed))
+    assert not reaches(site.vm1, site.out, OUTSIDE)
+    assert source_seen(site.vm1, site.out, DMZ) == VM1
+    with bound(site.vm1, VM1, ECHO) as far, bound(site.out, "", 0) as near:
+        near.sendto(b"ask", (VM1, ECHO))
+        _, back = far.recvfrom(100)
+        assert back[0] == OUTSIDE
+        far.sendto(b"answer", back)
+        assert near.recv(100) == b"answer", "replies pass"
+
+
+def test_metadata_elsewhere_is_reached_in_a_block_that_is_closed(site: Site, backend: str) -> None:
+    closed = (IPv4Network("192.0.2.0/24"),)
+    there = {"metadata_host": IPv4Address(OUTSIDE), "metadata_port": 8700}
+    options = replace(OPTIONS, no_forward=closed, **there)  # type: ignore[arg-type]
+    site.apply(ruleset(backend, [GATEWAY], options))
+    assert metadata_client(site, site.out, 8700) == VM1
+    assert not reaches(site.vm1, site.out, OUTSIDE, port=8700)
+
+
+def test_a_router_on_the_wire_is_free_in_what_it_forwards(site: Site, backend: str) -> None:
+    """br_netfilter shows the rules what is only bridged to it."""
+    beyond = "192.0.2.77"
+    closed = replace(OPTIONS, no_forward=(IPv4Network("192.0.2.0/24"),))
+    site.apply(guard_ruleset(GUARDS, [GATEWAY]), ruleset(backend, [GATEWAY], closed))
+    site.wire.ip(f"addr add {beyond}/32 dev lo")
+    site.vm1.ip(f"route add {beyond}/32 via {FRIEND}")
+    try:
+        assert source_seen(site.vm1, site.wire, beyond) == VM1
+    finally:
+        site.vm1.ip(f"route del {beyond}/32")
+        site.wire.ip(f"addr del {beyond}/32 dev lo")
+
+
+BLUE = replace(
+    GATEWAY, network_id="b", cidr=IPv4Network("10.1.0.0/24"), address=IPv4Address("10.1.0.1")
+)
+IN_BLUE = "10.1.0.6"
+JOINED = (IPv4Network("10.0.0.0/15"),)
+
+
+@pytest.fixture
+def two(site: Site) -> Iterator[Site]:
+    """VM 2 is in another network, whose gateway is the same host."""
+    site.host.ip("addr add 10.1.0.1/24 dev br100")
+    site.vm2.ip(f"addr add {IN_BLUE}/24 dev nic")
+    yield site
+    site.vm2.ip(f"addr del {IN_BLUE}/24 dev nic")
+    site.host.ip("addr del 10.1.0.1/24 dev br100")
+
+
+def in_blue(group: str) -> Guard:
+    mac = MACS["vm2"]
+    return Guard("vm2", "br100", (mac,), ((mac, IPv4Network(IN_BLUE)),), (), group=group)
+
+
+def two_networks(site: Site, backend: str, joined: tuple[IPv4Network, ...] = ()) -> None:
+    far = in_blue("red" if joined else "blue")
+    ranges = [VmRange("br100", g.cidr, (), g.network_id, (g.address,)) for g in (GATEWAY, BLUE)]
+    others = Others(ranges=ranges, joined=joined)
+    guards = guard_ruleset([replace(GUARDS[0], group="red"), far], [GATEWAY, BLUE], others)
+    options = replace(OPTIONS, joined_cidr=joined)
+    site.apply(guards, ruleset(backend, [GATEWAY, BLUE], options))
+
+
+def test_the_gateway_forwards_nothing_between_networks(two: Site, backend: str) -> None:
+    two_networks(two, backend)
+    assert not reaches(two.vm1, two.vm2, IN_BLUE)
+    assert not reaches(two.wire, two.vm2, IN_BLUE, own=ROGUE), "of a VM on another host"
+    assert source_seen(two.vm1, two.out, OUTSIDE) == "192.0.2.11"
+    two_networks(two, backend, JOINED)
+    assert source_seen(two.vm1, two.vm2, IN_BLUE) == VM1
+    assert source_seen(two.wire, two.vm2, IN_BLUE, own=ROGUE) == ROGUE
+
+
+def test_a_tap_without_port_security_is_apart_whatever_its_source(two: Site, backend: str) -> None:
+    two.apply(
+        guard_ruleset([Guard("vm1", "br100", (), (), ()), in_blue("blue")], [GATEWAY, BLUE]),
+        ruleset(backend, [GATEWAY, BLUE], OPTIONS),
+    )
+    two.vm1.ip("addr add 172.16.0.5/32 dev nic")
+    two.host.ip("route add 172.16.0.5/32 dev br100")
+    try:
+        assert not reaches(two.vm1, two.vm2, IN_BLUE, own="172.16.0.5")
+    finally:
+        two.host.ip("route del 172.16.0.5/32 dev br100")
+        two.vm1.ip("addr del 172.16.0.5/32 dev nic")
+
+
+@pytest.mark.parametrize(
+    "neighbour", [pytest.param(False, id="asks"), pytest.param(True, id="knows-the-mac")]
+)
+def test_taps_of_different_networks_hear_nothing_of_each_other(two: Site, neighbour: bool) -> None:
+    """The VM takes the other network's address for one on its own wire."""
+    two.vm1.ip(f"route add {IN_BLUE}/32 dev nic")
+    if neighbour:
+        two.vm1.ip(f"neigh replace {IN_BLUE} lladdr {MACS['vm2']} dev nic")
+    try:
+        two_networks(two, "nftables")
+        assert not reaches(two.vm1, two.vm2, IN_BLUE)
+        two_networks(two, "nftables", JOINED)
+        assert source_seen(two.vm1, two.vm2, IN_BLUE) == VM1
+    finally:
+        two.vm1.ip(f"route del {IN_BLUE}/32 dev nic", "neigh flush dev nic nud permanent")
+
+
+def test_broadcasts_are_heard_from_the_hosts_own_lan_alone(site: Site, backend: str) -> None:
+    """Of a gateway, an address in no pool may be a VM's."""
+    site.host.ip("addr add 198.18.0.1/24 brd + dev br100")
+    site.wire.ip("addr add 198.18.0.2/24 brd + dev nic", "addr add 172.16.0.5/32 dev nic")
+    lans = (Connected("br100", IPv4Network("198.18.0.0/24")),)
+    options = replace(OPTIONS, lans=lans)
+    site.apply(guard_ruleset(GUARDS, [GATEWAY]), ruleset(backend, [GATEWAY], options))
+    everyone = "255.255.255.255"
+    try:
+        lan = "198.18.0.2"
+        assert source_seen(site.wire, site.host, everyone, port=123, own=lan) == lan
+        assert source_seen(site.wire, site.host, "198.18.0.255", port=123, own=lan) == lan
+        for own, address in (("172.16.0.5", everyone), (FRIEND, everyone), (FRIEND, "10.0.0.255")):
+            assert not reaches(site.wire, site.host, address, port=123, own=own)
+        assert source_seen(site.wire, site.host, everyone, port=67, own=FRIEND) == FRIEND
+    finally:
+        site.host.ip("addr del 198.18.0.1/24 dev br100")
+        site.wire.ip("addr del 198.18.0.2/24 dev nic", "addr del 172.16.0.5/32 dev nic")
 
 
 def test_host_is_closed_to_vms_of_other_hosts(gateway: Site) -> None:
@@ -288,7 +472,7 @@ def test_external_gateway_leaves_all_but_the_forced_ranges(site: Site, backend: 
     forced = (IPv4Network("198.51.100.0/24"),)
     there = replace(GATEWAY, external=True)
     options = replace(OPTIONS, force_snat_range=forced)
-    site.apply(guard_ruleset(GUARDS, [there], forced), ruleset(backend, [there], options))
+    site.apply(guard_ruleset(GUARDS, [there], Others(forced)), ruleset(backend, [there], options))
     assert source_seen(site.vm1, site.out, OUTSIDE) == VM1  # sent to us, routed as it is
     site.vm1.ip(
         "neigh replace 10.0.0.254 lladdr 02:00:00:00:00:99 dev nic",
@@ -298,6 +482,12 @@ def test_external_gateway_leaves_all_but_the_forced_ranges(site: Site, backend: 
         assert source_seen(site.vm1, site.out, "198.51.100.2") == "192.0.2.11"
         assert not reaches(site.vm1, site.out, OUTSIDE)
         assert metadata_client(site, site.host, 8775) == VM1
+        closed = (IPv4Network("198.51.100.0/24"), IPv4Network("192.0.2.0/24"))
+        less = replace(options, no_forward=closed)
+        site.apply(guard_ruleset(GUARDS, [there], Others(forced)), ruleset(backend, [there], less))
+        assert source_seen(site.vm1, site.out, "198.51.100.2") == "192.0.2.11"
+        site.vm1.ip(f"route replace default via {HOST}")
+        assert not reaches(site.vm1, site.out, OUTSIDE)
     finally:
         site.vm1.ip(f"route replace default via {HOST}")
 
@@ -307,7 +497,7 @@ def test_force_snat_range_around_the_network_leaves_it_alone(site: Site, backend
     forced = (IPv4Network("10.0.0.0/8"),)
     there = replace(GATEWAY, external=True)
     options = replace(OPTIONS, force_snat_range=forced)
-    site.apply(guard_ruleset(GUARDS, [there], forced), ruleset(backend, [there], options))
+    site.apply(guard_ruleset(GUARDS, [there], Others(forced)), ruleset(backend, [there], options))
     assert source_seen(site.vm1, site.vm2, VM2) == VM1
 
 

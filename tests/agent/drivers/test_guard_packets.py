@@ -20,9 +20,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 import pytest
 
 from lessor.core.dhcp_limit import BURST
-from lessor.core.guard_rules import COUNTERS
-from lessor.core.guards import drop_counters, guard_ruleset
-from lessor.core.state import Gateway, Guard
+from lessor.core.drop_sets import SETS, SIZE, offences
+from lessor.core.guard_rules import BRIDGED_MARK, KNOWN_MARK
+from lessor.core.guards import Others, guard_ruleset
+from lessor.core.offences import Offence, Reason
+from lessor.core.state import Gateway, Guard, VmRange
 from tests.agent.drivers.frames import (
     BROADCAST,
     IPV4,
@@ -52,7 +54,7 @@ SHARED, FAR_SERVER = IPv4Address("10.0.0.1"), IPv4Address("10.7.0.1")
 def guard(tap: str, own: str, address: str, *servers: IPv4Address, local: bool = False) -> Guard:
     pairs = ((own, IPv4Network(address)), *(((PAIR, BLOCK), (own, BLOCK)) if own == A else ()))
     macs = (own, PAIR) if own == A else (own,)
-    return Guard(tap, "br100", macs, pairs, servers, local)
+    return Guard(tap, "br100", macs, pairs, servers, local, address.rpartition(".")[0])
 
 
 GUARDS = (
@@ -60,7 +62,7 @@ GUARDS = (
     guard("b", B, "10.7.0.6", FAR_SERVER),
     guard("l", L, "10.0.0.5", SHARED, local=True),
     guard("x", X, "10.5.0.5"),
-    Guard("open", "br100", (), (), ()),
+    Guard("open", "br100", (), (), (), group="10.7.0"),
 )
 
 
@@ -75,7 +77,13 @@ GATEWAYS = (
 )
 LIFTED = (IPv4Network("192.0.2.0/24"),)
 PORTS = (*(g.tap for g in GUARDS), "wire")
-RULES = guard_ruleset(GUARDS, GATEWAYS, LIFTED).text
+RANGES = [
+    VmRange("br100", IPv4Network(f"{net}.0/24"), (), net, (IPv4Address(f"{net}.1"),))
+    for net in ("10.7.0", "10.0.0", "10.5.0")
+]
+OTHERS = Others(LIFTED, ranges=RANGES, base_mac="fa:16:3e:00:00:00")
+RULES = guard_ruleset(GUARDS, GATEWAYS, OTHERS).text
+SO_MARK = 36  # asm-generic/socket.h
 PROBE = """
 add table bridge probe
 delete table bridge probe
@@ -85,6 +93,11 @@ add counter bridge probe unmarked
 add chain bridge probe input { type filter hook input priority 0; }
 add rule bridge probe input meta mark & 0x04000000 == 0x04000000 counter name marked
 add rule bridge probe input meta mark & 0x04000000 == 0 counter name unmarked
+add counter bridge probe bridged
+add counter bridge probe bridged_to_host
+add rule bridge probe input meta mark & 0x01000000 == 0x01000000 counter name bridged_to_host
+add chain bridge probe forward { type filter hook forward priority 0; }
+add rule bridge probe forward meta mark & 0x01000000 == 0x01000000 counter name bridged
 """
 
 
@@ -113,9 +126,32 @@ def neighbour(target: str) -> bytes:
     return IPv6Address(target).packed
 
 
+def to_client(mac: str) -> bytes:
+    """Return the start of a DHCP server's message, as far as its client's MAC."""
+    return b"\x02\x01\x06\x00" + bytes(24) + bytes.fromhex(mac.replace(":", "")) + bytes(10)
+
+
+def offer(server: IPv4Address) -> bytes:
+    """Return a DHCP server's message, as far as where it names itself."""
+    return to_client(A) + bytes(192) + b"\x63\x82\x53\x63\x35\x01\x02\x36\x04" + server.packed
+
+
 FRAGMENTED_RA = struct.pack("!BBHI", 58, 0, 0, 1) + struct.pack("!BBHI", 134, 0, 0, 0)
 OWN, ANY = ("10.7.0.5", "10.7.0.9"), ("0.0.0.0", "255.255.255.255")
 GLOBAL = "2001:db8::5"
+V6 = {
+    "ipv6-link-local": icmpv6(A, (LL, "ff02::1"), 128),
+    "ipv6-global": icmpv6(A, (GLOBAL, "ff02::1"), 128),
+    "neighbour-solicit": icmpv6(A, ("::", "ff02::1"), 135, neighbour(LL)),
+    "neighbour-advert": icmpv6(A, (LL, "ff02::1"), 136, neighbour(LL)),
+    "router-advert": icmpv6(A, (LL, "ff02::1"), 134, bytes(8)),
+    "router-advert-in-fragments": ipv6(A, (LL, "ff02::1"), 44, FRAGMENTED_RA),
+    "router-advert-behind-ah": ipv6(
+        A, (LL, "ff02::1"), 51, bytes((58, 4)) + bytes(22) + struct.pack("!BBHI", 134, 0, 0, 0)
+    ),
+    "dhcpv6-reply": ipv6(A, (LL, "ff02::1"), 17, b"\x02\x23\x10\x00\0\x08\0\0"),
+    "dhcpv6-from-another-port": ipv6(A, (LL, "ff02::1"), 17, b"\x10\x00\x02\x22\0\x08\0\0"),
+}
 CASES = (
     # what a VM may send
     honest("arp-with-own-address", "a", arp(A, "10.7.0.5", "10.7.0.1")),
@@ -127,10 +163,9 @@ CASES = (
     honest("ipv4-from-its-block", "a", udp(A, ("10.9.0.7", "10.7.0.9"), (1000, 2000))),
     honest("dhcp-discover", "a", udp(A, ANY, (68, 67))),
     honest("fragment-of-its-own", "a", udp(A, OWN, (1, 2), b"12345678", offset=64)),
-    honest("ipv6-link-local", "a", icmpv6(A, (LL, "ff02::1"), 128)),
-    honest("ipv6-unspecified", "a", icmpv6(A, ("::", "ff02::1"), 135, neighbour(LL))),
-    honest("ipv6-neighbour-advert", "a", icmpv6(A, (LL, "ff02::1"), 136, neighbour(LL))),
     honest("anything-without-port-security", "open", arp(W, "10.7.0.1", "10.7.0.5")),
+    honest("ipv6-without-port-security", "open", icmpv6(W, (LL, "ff02::1"), 134, bytes(8))),
+    honest("ipv6-to-one-without", "wire", icmpv6(W, ("fe80::1", "ff02::1"), 134, b"4" * 8), "open"),
     # what it may not
     dropped("from_vlan", "vlan-tag", "a", tagged(arp(A, "10.7.0.5", "10.7.0.1"))),
     dropped("from_mac", "anothers-mac", "a", arp(B, "10.7.0.6", "10.7.0.1")),
@@ -158,42 +193,78 @@ CASES = (
         "a",
         udp(A, OWN, (67, 68), b"12345678", more=True),
     ),
-    dropped(
-        "from_dhcp",
-        "dhcpv6-reply",
-        "a",
-        ipv6(A, (LL, "ff02::1"), 17, b"\x02\x23\x10\x00\0\x08\0\0"),
-    ),
-    dropped(
-        "from_dhcp",
-        "dhcpv6-to-546",
-        "a",
-        ipv6(A, (LL, "ff02::1"), 17, b"\x10\x00\x02\x22\0\x08\0\0"),
-    ),
-    dropped("from_router", "router-advert", "a", icmpv6(A, (LL, "ff02::1"), 134, bytes(8))),
-    dropped("from_router", "redirect", "a", icmpv6(A, (LL, "ff02::1"), 137, bytes(32))),
-    dropped(
-        "from_ipv6", "router-advert-in-fragments", "a", ipv6(A, (LL, "ff02::1"), 44, FRAGMENTED_RA)
-    ),
-    dropped("from_ipv6", "ipv6-global", "a", icmpv6(A, (GLOBAL, "ff02::1"), 128)),
-    dropped(
-        "from_ipv6",
-        "neighbour-advert-of-another",
-        "a",
-        icmpv6(A, (LL, "ff02::1"), 136, neighbour(GLOBAL)),
-    ),
+    *(dropped("from_ipv6", name, "a", frame) for name, frame in V6.items()),
     # what it is sent
     honest("unicast-to-its-mac", "open", udp(W, ("10.7.0.9", "10.7.0.5"), (1, 2), to=A), "a"),
     dropped(
         "to_mac", "unicast-to-another", "open", udp(W, ("10.7.0.9", "10.7.0.6"), (1, 2), to=B), "a"
     ),
+    dropped(
+        "to_ipv6", "router-advert-to-it", "open", icmpv6(W, (LL, "ff02::1"), 134, b"2" * 8), "a"
+    ),
+    dropped(
+        "to_ipv6", "ipv6-from-the-wire", "wire", icmpv6(W, (LL, "ff02::1"), 134, b"3" * 8), "a"
+    ),
+    honest(
+        "dhcp-broadcast-of-its-server-by-its-bridges-first-address",
+        "wire",
+        udp(W, ("10.5.0.2", "255.255.255.255"), (67, 68), offer(FAR_SERVER)),
+        "a",
+    ),
+    dropped(
+        "to_dhcp",
+        "dhcp-broadcast-of-another-server",
+        "wire",
+        udp(W, ("10.5.0.2", "255.255.255.255"), (67, 68), offer(IPv4Address("10.5.0.2"))),
+        "a",
+    ),
+    # what comes from, and goes to, a port that nothing is known of
+    dropped("from_unknown", "unknown-to-the-wire", "unknown", arp(B, "10.7.0.6", "10.7.0.1")),
+    dropped("from_unknown", "unknown-to-a-vm", "unknown", arp(B, "10.7.0.6", "10.7.0.1"), "a"),
+    dropped("to_unknown", "vm-to-unknown", "a", arp(A, "10.7.0.5", "10.7.0.1"), "unknown"),
+    dropped("to_unknown", "open-to-unknown", "open", arp(W, "10.7.0.9", "10.7.0.1"), "unknown"),
+    dropped("to_unknown", "wire-to-unknown", "wire", arp(W, "10.7.0.9", "10.7.0.1"), "unknown"),
+    dropped(
+        "to_unknown", "host-to-unknown", "host-known", arp(HOST, "10.7.0.9", "10.7.0.1"), "unknown"
+    ),
     honest("dhcp-of-its-server", "wire", udp(W, ("10.7.0.1", "10.7.0.5"), (67, 68), to=A), "a"),
     dropped("to_dhcp", "dhcp-of-another", "wire", udp(W, ("10.7.0.66", "10.7.0.5"), (67, 68)), "a"),
+    dropped(
+        "to_dhcp",
+        "dhcp-of-a-server-on-the-wire",
+        "wire",
+        udp(W, ("10.7.0.66", "255.255.255.255"), (67, 68), to_client(A)),
+        "a",
+    ),
+    dropped(
+        "wire_dhcp",
+        "dhcp-from-the-wire-for-a-local-client",
+        "wire",
+        udp(W, ("10.0.0.66", "10.0.0.5"), (67, 68), to_client(L), to=L),
+        "l",
+    ),
+    # from one flat network to another
+    dropped("between_networks", "arp-for-another", "a", arp(A, "10.7.0.5", "10.5.0.5")),
+    dropped("between_networks", "arp-comes-in", "wire", arp(W, "10.0.0.9", "10.7.0.5"), "a"),
+    honest("arp-of-a-router-comes-in", "wire", arp(W, "10.5.0.1", "10.7.0.5"), "a"),
+    honest("to-the-same-network", "a", udp(A, ("10.7.0.5", "10.7.0.6"), (1, 2), to=B), "b"),
+    dropped("between_networks", "a-to-l", "a", udp(A, OWN, (1, 2), to=L), "l"),
+    dropped("between_networks", "l-to-x", "l", udp(L, ("10.0.0.5", "10.5.0.5"), (1, 2), to=X), "x"),
+    dropped("between_networks", "x-to-a", "x", udp(X, ("10.5.0.5", "10.7.0.5"), (1, 2), to=A), "a"),
     dropped("reflected", "own-broadcast", "a", arp(A, "10.7.0.5", "10.7.0.2"), "a"),
     # what the host hears
     honest("arp-to-the-host", "a", arp(A, "10.7.0.5", "10.7.0.3"), "host"),
     honest("dhcp-to-the-host", "l", udp(L, ANY, (68, 67)), "host"),
-    dropped("host_ipv6", "ipv6-to-the-host", "a", icmpv6(A, (LL, "ff02::1"), 128, b"h"), "host"),
+    dropped("host_ipv6", "ipv6-of-a-far-vm", "wire", icmpv6(W, (LL, "ff02::1"), 128, b"w"), "host"),
+    honest("ipv6-of-a-machine", "wire", icmpv6(ROUTER, (LL, "ff02::1"), 128, b"m"), "host"),
+    dropped("host_ipv6", "ipv6-to-the-host", "open", icmpv6(W, (LL, "ff02::1"), 128, b"h"), "host"),
+    dropped(
+        "host_reserved",
+        "lldps-group-without-port-security",
+        "open",
+        udp(W, ("10.7.0.5", "10.0.0.1"), (1, 2), to="01:80:c2:00:00:0e"),
+        "host",
+    ),
     dropped(
         "host_reserved",
         "ipv4-in-lldps-group",
@@ -258,6 +329,13 @@ CASES = (
         arrives=True,
     ),
     Case(
+        "lifted-without-port-security",
+        "open",
+        udp(W, ("10.5.0.9", "192.0.2.9"), (1000, 2000), to=ROUTER),
+        "host-ip",
+        arrives=True,
+    ),
+    Case(
         "lifted-leaves-no-copy",
         "x",
         udp(X, ("10.5.0.5", "192.0.2.9"), (1000, 2000), to=ROUTER),
@@ -293,12 +371,20 @@ class Switch:
         host.set("net.ipv6.conf.default.disable_ipv6", "1")
         far.set("net.ipv6.conf.default.disable_ipv6", "1")
         host.ip(*lines)
+        lines = ["link add name unknown type veth peer name unknown-vm", "link set unknown-vm up"]
+        lines += ["link set dev unknown master br100 up"]
+        host.ip(*lines, "link set dev unknown type bridge_slave learning off")
         for port in PORTS:
             host.move(f"{port}-vm", far)
         far.ip(*(f"link set {port}-vm up" for port in PORTS))
         host.set("net.bridge.bridge-nf-call-iptables", "0")
         self.sockets = {port: packet_socket(far, f"{port}-vm") for port in PORTS}
         self.sockets["host"] = packet_socket(host, "br100")
+        self.sockets["host-known"] = packet_socket(host, "br100")
+        self.sockets["unknown"] = packet_socket(host, "unknown-vm")
+        marks = KNOWN_MARK | BRIDGED_MARK
+        for marked in ("host-known", "unknown"):  # such a mark may be from another bridge
+            self.sockets[marked].setsockopt(socket.SOL_SOCKET, SO_MARK, marks)
         self.sockets["host-ip"] = packet_socket(host, "br100", IPV4)
         self.sockets["host-tap"] = packet_socket(host, "a", IPV4)
         self._sentinels = 0
@@ -311,9 +397,19 @@ class Switch:
         fresh = f"add table bridge lessor\ndelete table bridge lessor\n{text}{PROBE}"
         self.host.run("nft", "-f", "-", stdin=fresh)
 
+    def load_again(self, text: str) -> None:
+        self.host.run("nft", "-f", "-", stdin=text)
+
     def counted(self) -> dict[str, int]:
         rows = json.loads(self.host.run("nft", "-j", "list", "counters"))["nftables"]
         return {r["counter"]["name"]: r["counter"]["packets"] for r in rows if "counter" in r}
+
+    def offences(self) -> dict[Offence, int]:
+        """Who was refused, and how often."""
+        listing = [("nft", "-j", "list", "set", "bridge", "lessor", one.name) for one in SETS]
+        found = [pair for argv in listing for pair in offences(self.host.run(*argv))]
+        assert all(count.age_s is not None and 0 <= count.age_s < 60 for _, count in found)
+        return {offence: count.packets for offence, count in found}
 
     def heard(self, case: Case) -> bool:
         """Send the frame, then one that reaches every port; say whether the first was heard."""
@@ -323,8 +419,9 @@ class Switch:
         self._sentinels += 1
         mark = ether(W, BROADCAST, 0x88B5, struct.pack("!I", self._sentinels) + bytes(42))
         self.sockets["wire"].send(mark)
-        _wait_for(self.sockets["open"], mark)
-        return any(_same(one, case.frame) for one in _drain(self.sockets[case.receiver]))
+        before = _before(self.sockets["open"], mark)
+        heard = before if case.receiver == "open" else _drain(self.sockets[case.receiver])
+        return any(_same(one, case.frame) for one in heard)
 
 
 def _same(heard: bytes, sent: bytes) -> bool:
@@ -344,13 +441,17 @@ def _drain(opened: socket.socket) -> list[bytes]:
             frames.append(frame)
 
 
-def _wait_for(opened: socket.socket, frame: bytes) -> None:
-    for _ in range(1000):
-        select.select([opened], [], [], 5)
-        heard, _ = opened.recvfrom(2048)
-        if heard == frame:
-            return
-    raise AssertionError("the bridge passed nothing on")
+def _before(opened: socket.socket, frame: bytes) -> list[bytes]:
+    """Return what comes in until a frame does."""
+    heard: list[bytes] = []
+    while True:
+        if not select.select([opened], [], [], 5)[0]:
+            raise AssertionError("the bridge passed nothing on")
+        one, (_, _, kind, *_) = opened.recvfrom(2048)
+        if one == frame:
+            return heard
+        if kind != socket.PACKET_OUTGOING:
+            heard.append(one)
 
 
 @pytest.fixture(scope="module")
@@ -384,12 +485,43 @@ def test_dropped_dhcp_answers_are_counted_for_each_tap(loaded: Switch) -> None:
     offer = next(case for case in CASES if case.name == "dhcp-offer")
     loaded.heard(offer)
     loaded.heard(offer)
-    counts = drop_counters(
-        loaded.host.run("nft", "-j", "list", "counters", "table", "bridge", "lessor")
-    )
-    assert counts.rogue_dhcp == {"a": 2, "b": 0, "l": 0, "x": 0}
-    assert counts.kinds["from_dhcp"] == 2
-    assert counts.kinds.keys() == set(COUNTERS)
+    assert loaded.offences() == {Offence("a", Reason.ANSWER): 2}
+    assert loaded.counted()["from_dhcp"] == 2
+
+
+REFUSED = {
+    "anothers-mac": Offence("a", Reason.MAC, B),
+    "ipv4-anothers-address": Offence("a", Reason.SOURCE, A, "10.7.0.6"),
+    "arp-anothers-address": Offence("a", Reason.SOURCE, A, "10.7.0.6"),
+    "arp-anothers-mac-inside": Offence("a", Reason.SOURCE, B, "10.7.0.5"),
+    "dhcp-of-a-server-on-the-wire": Offence("", Reason.WIRE, W, "10.7.0.66", A),
+    "dhcp-from-the-wire-for-a-local-client": Offence("", Reason.WIRE, W, "10.0.0.66", L),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_kernel_keeps_with_what_a_sender_was_refused(loaded: Switch, name: str) -> None:
+    case = next(case for case in CASES if case.name == name)
+    assert not loaded.heard(case)
+    refused = loaded.offences()  # a broadcast's copy for each tap counts
+    assert refused.keys() == {REFUSED[name]}
+    loaded.load_again(RULES)
+    assert loaded.offences() == refused, "also when the rules are written again"
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.arrives], ids=lambda case: case.name)
+def test_nobody_is_refused_who_sends_as_he_may(loaded: Switch, case: Case) -> None:
+    loaded.heard(case)
+    assert loaded.offences() == {}
+
+
+def test_a_vm_that_makes_up_addresses_fills_no_more_than_its_set(loaded: Switch) -> None:
+    for number in range(SIZE + 100):
+        mac = f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+        loaded.sockets["a"].send(arp(mac, "10.7.0.5", "10.7.0.1"))
+    assert not loaded.heard(next(case for case in CASES if case.name == "anothers-mac"))
+    assert len(loaded.offences()) == SIZE
+    assert loaded.counted()["from_mac"] == SIZE + 101
 
 
 def test_frames_of_taps_are_marked_and_no_others(loaded: Switch) -> None:
@@ -399,6 +531,16 @@ def test_frames_of_taps_are_marked_and_no_others(loaded: Switch) -> None:
     loaded.heard(honest("", "wire", arp(W, "10.7.0.5", "10.7.0.1")))
     assert loaded.counted()["unmarked"] == before + 2  # with the frame that shows the end
     assert loaded.counted()["marked"] == 1
+
+
+def test_frames_that_are_only_bridged_are_marked_and_those_to_the_host_are_not(
+    loaded: Switch,
+) -> None:
+    loaded.heard(honest("", "a", arp(A, "10.7.0.5", "10.7.0.1", to=W)))
+    bridged = loaded.counted()["bridged"]
+    assert bridged
+    loaded.heard(honest("", "unknown", arp(X, "10.7.0.5", "10.7.0.1", to=HOST)))
+    assert loaded.counted()["bridged_to_host"] == 0
 
 
 def test_first_frame_of_a_new_tap_is_checked(loaded: Switch) -> None:
@@ -429,34 +571,64 @@ def test_dhcp_requests_that_are_too_many_are_dropped_and_counted_and_others_are_
     for _ in range(4 * BURST - 1):  # at once: while others are waited for, more would be allowed
         loaded.sockets[sender].send(flood.frame)
     assert not loaded.heard(flood)
-    passed = 4 * BURST - loaded.counted()[f"flood_dhcp_{sender}"]
+    passed = 4 * BURST - loaded.counted()["from_flood"]
+    assert loaded.offences() == {Offence(sender, Reason.REQUEST): 4 * BURST - passed}
     assert BURST <= passed < 2 * BURST
     assert loaded.heard(honest("", "b", udp(B, ANY, (68, 67))))
     assert loaded.heard(honest("", "a", arp(A, "10.7.0.5", "10.7.0.1"))), "its other frames pass"
 
 
+FLOODS = {
+    "from-another-port": ("a", udp(A, OWN, (1068, 67))),
+    "unicast": ("a", udp(A, OWN, (68, 67), to=W)),
+    "without-port-security": ("open", udp(W, OWN, (1068, 67))),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_dhcp_requests_are_limited_whatever_their_source_port(loaded: Switch, name: str) -> None:
+    sender, frame = FLOODS[name]
+    for _ in range(4 * BURST):
+        loaded.sockets[sender].send(frame)
+    assert loaded.counted()["from_flood"] > 2 * BURST
+
+
+@pytest.mark.parametrize("sender", ["a", "open"])
+def test_a_dhcp_request_in_fragments_is_none(loaded: Switch, sender: str) -> None:
+    frame = udp(A, OWN, (68, 67), b"12345678", more=True)
+    assert not loaded.heard(dropped("", "", sender, frame))
+    assert loaded.counted()["from_flood"] == 1
+    other = udp(A, OWN, (1000, 2000), b"12345678", more=True)
+    assert loaded.heard(honest("", sender, other))
+
+
 @cache
 def rule_lines() -> list[str]:
-    """Return all rules but the limit of DHCP requests, which no single frame meets."""
+    """Return all rules but two.
+
+    No single frame meets the limit of DHCP requests; without those of wires none shows the end.
+    """
     lines = [line for line in RULES.splitlines() if line.startswith("add rule ")]
-    return [line for line in lines if "@limits" not in line]
+    left_out = ("@limits", " from_flood ", "iifname @wires ", "from_wire meta mark")
+    return [line for line in lines if not any(words in line for words in left_out)]
 
 
-def outcome(switch: Switch, text: str) -> tuple[list[bool], dict[str, int]]:
+Outcome = tuple[list[bool], dict[str, int], dict[Offence, int]]
+
+
+def outcome(switch: Switch, text: str) -> Outcome:
     switch.load(text)
     heard = [switch.heard(case) for case in CASES]
-    return heard, switch.counted()
+    return heard, switch.counted(), switch.offences()
 
 
 @pytest.fixture(scope="module")
-def whole(switch: Switch) -> tuple[list[bool], dict[str, int]]:
+def whole(switch: Switch) -> Outcome:
     return outcome(switch, RULES)
 
 
 @pytest.mark.parametrize("number", range(len(rule_lines())))
-def test_every_rule_is_missed_when_it_is_gone(
-    switch: Switch, whole: tuple[list[bool], dict[str, int]], number: int
-) -> None:
+def test_every_rule_is_missed_when_it_is_gone(switch: Switch, whole: Outcome, number: int) -> None:
     rule = rule_lines()[number]
     less = RULES.replace(f"{rule}\n", "", 1)
     assert outcome(switch, less) != whole, rule

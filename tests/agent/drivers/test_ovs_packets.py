@@ -15,6 +15,7 @@ from lessor.agent.drivers.ovs_ports import OvsPortDriver
 from lessor.agent.ovs import Ovsdb, rundir
 from lessor.agent.run import run
 from lessor.core.diff import Changes, diff
+from lessor.core.flow_bundle import OURS
 from lessor.core.int_flows import int_flows
 from lessor.core.overlay import NetworkFacts, RemotePort, VmFacts
 from lessor.core.state import Flows, OvsBridge, OvsPort
@@ -50,12 +51,12 @@ FACTS = NetworkFacts(
     vni=1001,
     vlan=5,
     vms=(
-        VmFacts("tap1", (MAC,), ((MAC, IPv4Network("10.0.0.5/32")),)),
-        VmFacts("tap2", (), ()),
+        VmFacts("tap1", MAC, (MAC,), ((MAC, IPv4Network("10.0.0.5/32")),)),
+        VmFacts("tap2", "fa:16:3e:00:00:02", (), ()),
     ),
     dhcp_tunnels=(TUNNEL.name,),
     tunnels=(TUNNEL.name,),
-    remotes=(RemotePort("fa:16:3e:00:00:09", (IPv4Address("10.0.0.9"),), TUNNEL.name),),
+    remotes=(RemotePort("fa:16:3e:00:00:09", (IPv4Address("10.0.0.9"),), (TUNNEL.name,)),),
 )
 BRIDGES = (OvsBridge("br-int", "netdev"), OvsBridge("br-tun", "netdev"))
 FLOWS = (Flows("br-int", int_flows([FACTS])), Flows("br-tun", tun_flows([FACTS])))
@@ -124,7 +125,7 @@ def say(device: str) -> None:
 def test_cores_flows_are_applied_whole_and_packets_cross(ovs: Ovs, host: Host) -> None:
     assert not host.bring()
     for flows in FLOWS:
-        printed = ovs("ovs-ofctl", "-O", "OpenFlow14", "dump-flows", flows.bridge)
+        printed = ovs("ovs-ofctl", "-O", "OpenFlow14", "dump-flows", flows.bridge, OURS)
         assert printed.count("\n cookie=") == len(flows.lines)
     assert crosses()
 

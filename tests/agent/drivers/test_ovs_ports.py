@@ -56,6 +56,12 @@ def bring(driver: OvsPortDriver, *wanted: OvsPort) -> Changes[OvsPort]:
     return changes
 
 
+def plug(ovs: Ovs, db: Ovsdb, name: str, *settings: str) -> None:
+    """Have somebody else add a port to br-int, and wait until our own connection tells of it."""
+    ovs("ovs-vsctl", "add-port", "br-int", name, *settings)
+    ovs.wait(lambda: name in db.ports())
+
+
 def failures(driver: OvsPortDriver, *wanted: OvsPort) -> tuple[Exception, ...]:
     with pytest.raises(ExceptionGroup) as caught:
         bring(driver, *wanted)
@@ -133,7 +139,7 @@ def test_a_hypervisors_port_is_taken_by_its_iface_id_and_given_back(
 ) -> None:
     sh("ip link add vnet7 type veth peer name vm1")
     ids = (f"external_ids:iface-id={VIF.port_id}", "external_ids:vm-id=a")
-    ovs("ovs-vsctl", "add-port", "br-int", "vnet7", "--", "set", "Interface", "vnet7", *ids)
+    plug(ovs, db, "vnet7", "--", "set", "Interface", "vnet7", *ids)
     driver = OvsPortDriver(db, run)
     assert bring(driver, VIF).create == (VIF,)
     assert not bring(driver, VIF)
@@ -158,7 +164,7 @@ def test_a_hypervisors_port_without_a_device_is_removed_not_given_back(
     """A hypervisor that unplugs takes away the port first: the agent may put it back in between."""
     sh("ip link add vnet7 type veth peer name vm1")
     ids = (f"external_ids:iface-id={VIF.port_id}",)
-    ovs("ovs-vsctl", "add-port", "br-int", "vnet7", "--", "set", "Interface", "vnet7", *ids)
+    plug(ovs, db, "vnet7", "--", "set", "Interface", "vnet7", *ids)
     driver = OvsPortDriver(db, run)
     bring(driver, VIF)
     sh("ip link del vnet7")
@@ -206,7 +212,7 @@ def test_local_vlans_are_found_again(ovs: Ovs, db: Ovsdb, devices: None) -> None
 
 def test_others_ports_are_not_touched(ovs: Ovs, db: Ovsdb, sh: Shell, devices: None) -> None:
     sh("ip link add theirs type veth peer name vm9")
-    ovs("ovs-vsctl", "add-port", "br-int", "theirs", "tag=9")
+    plug(ovs, db, "theirs", "tag=9")
     before = [ovs("ovs-vsctl", "list", table, "theirs") for table in ("Port", "Interface")]
     driver = OvsPortDriver(db, run)
     bring(driver, *ALL)

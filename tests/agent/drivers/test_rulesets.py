@@ -10,9 +10,11 @@ import pytest
 
 from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.core.diff import Changes, diff
+from lessor.core.drop_sets import WRONG_MACS, counted, offences
 from lessor.core.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.gateway_nft import GatewayOptions, nft_gateway_ruleset
-from lessor.core.guards import drop_counters, guard_ruleset
+from lessor.core.guards import guard_ruleset
+from lessor.core.offences import Offence, Reason
 from lessor.core.state import Gateway, Guard, Ruleset
 from lessor.errors import CommandError
 from tests.agent.drivers.frames import Namespace, namespaces
@@ -202,27 +204,57 @@ def _uncounted(text: str) -> str:
 
 def count_drops(host: Host) -> None:
     """Count as if frames had been dropped: nft lets nobody set a counter that exists."""
-    again = "add counter bridge lessor {} {{ packets 9 bytes 900; }}\n"
-    names = ("from_mac", "rogue_dhcp_tap1")
-    host("nft", "-f", "-", stdin="add table bridge lessor\n" + "".join(map(again.format, names)))
+    lines = ["add table bridge lessor"]
+    lines += ["add counter bridge lessor from_mac { packets 9 bytes 900; }"]
+    host("nft", "-f", "-", stdin="\n".join((*lines, "")))
+
+
+def refused(host: Host) -> dict[Offence, int]:
+    listing = host("nft", "-j", "list", "set", "bridge", "lessor", WRONG_MACS.name)
+    return {offence: count.packets for offence, count in offences(listing)}
 
 
 def test_drop_counters_outlive_every_change_of_the_rules(host: Host, record: Path) -> None:
     count_drops(host)
     driver = RulesetDriver(host, record)
-    for wanted in (guards("tap1"), guards("tap1", "tap2"), guards("tap1")):
+    for number, wanted in enumerate((guards("tap1"), guards("tap1", "tap2"), guards("tap1"))):
         converge(driver, wanted)
-        counts = drop_counters(host(*COUNTERS))
-        assert (counts.kinds["from_mac"], counts.rogue_dhcp["tap1"]) == (9, 9)
+        if number == 0:
+            refuse(host)
+        assert counted(host(*COUNTERS))["from_mac"] == 9
+        assert refused(host) == {Offence("tap1", Reason.MAC, MAC): 4}
         assert not converge(driver, wanted)
 
 
-def test_counter_of_a_tap_goes_with_the_tap(host: Host, record: Path) -> None:
+def refuse(host: Host) -> None:
+    """Put somebody into a set as a rule would."""
+    element = f'add element bridge lessor {WRONG_MACS.name} {{ "tap1" . {MAC} counter packets 4 bytes 9 }}'
+    host("nft", "-f", "-", stdin=f"{element}\n")
+
+
+def test_what_rules_note_is_no_change_of_somebody_else(host: Host, record: Path) -> None:
     driver = RulesetDriver(host, record)
-    converge(driver, guards("tap1", "tap2"))
-    converge(driver, guards("tap2"))
-    assert drop_counters(host(*COUNTERS)).rogue_dhcp.keys() == {"tap2"}
-    assert not converge(driver, guards("tap2"))
+    converge(driver, guards("tap1"))
+    refuse(host)
+    driver.verify()
+    assert not converge(driver, guards("tap1"))
+    assert not converge(RulesetDriver(host, record), guards("tap1"))
+
+
+def test_per_tap_counters_of_a_former_version_go(host: Host, record: Path) -> None:
+    former = (
+        "add table bridge lessor",
+        "add counter bridge lessor rogue_dhcp_tap1",
+        "add map bridge lessor rogues { type ifname : counter; }",
+        'add element bridge lessor rogues { "tap1" : "rogue_dhcp_tap1" }',
+        "add chain bridge lessor from_dhcp",
+        "add rule bridge lessor from_dhcp counter name iifname map @rogues",
+    )
+    host("nft", "-f", "-", stdin="\n".join((*former, "")))
+    driver = RulesetDriver(host, record)
+    converge(driver, guards("tap1"))
+    assert "rogue" not in host("nft", "list", "table", "bridge", "lessor")
+    assert not converge(driver, guards("tap1"))
 
 
 def test_table_that_was_declared_otherwise_is_made_anew(host: Host, record: Path) -> None:

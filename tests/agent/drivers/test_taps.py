@@ -142,6 +142,22 @@ def test_what_somebody_changed_is_set_right(ip: IPRoute, sh: Shell, plugged: str
         assert not bring(driver, THEIRS), drift
 
 
+@pytest.mark.parametrize("mtu", [1500, 1499, 65535])
+def test_no_tap_takes_from_the_mtu_of_an_operators_bridge(
+    ip: IPRoute, sh: Shell, plugged: str, mtu: int
+) -> None:
+    """It has no port yet, or ports of that MTU: the kernel gives it that of its smallest one."""
+    if mtu != 1500:
+        sh(f"ip link add low mtu {mtu} type veth peer name far; ip link set low master br100 up")
+    bring(TapDriver(ip), OURS, THEIRS)
+    assert shown(sh, "br100")["mtu"] == mtu
+    smaller = [replace(tap, mtu=68) for tap in (OURS, THEIRS)]
+    driver = TapDriver(ip)
+    assert bring(driver, *smaller)
+    assert shown(sh, "br100")["mtu"] == mtu
+    assert not bring(driver, *smaller)
+
+
 def test_a_tap_on_another_linux_bridge_is_moved(ip: IPRoute, sh: Shell, plugged: str) -> None:
     sh(f"ip link add virbr0 type bridge; ip link set {plugged} master virbr0")
     bring(TapDriver(ip), THEIRS)
@@ -198,7 +214,8 @@ def test_what_is_not_marked_is_not_seen(ip: IPRoute, sh: Shell, plugged: str) ->
 def test_no_tap_changes_the_mac_of_a_bridge_that_nobody_fixed(
     ip: IPRoute, sh: Shell, br100: str
 ) -> None:
-    sh("ip link add eth1 type veth peer name w; ip link set eth1 master br100")
+    sh("ip link add eth1 address 52:54:00:00:00:01 type veth peer name w")
+    sh("ip link set eth1 master br100")
     before = shown(sh, "br100")["address"]
     bring(TapDriver(ip), *(replace(OURS, name=f"tap{n}", port_id=f"{n}") for n in range(20)))
     assert shown(sh, "br100")["address"] == before
@@ -286,3 +303,17 @@ def test_a_tap_that_ovs_holds_stays_with_it(
     bring(driver, wanted)
     assert shown(sh, plugged)["master"] == "ovs"
     assert not bring(driver, wanted)
+
+
+def test_a_tap_joins_no_bridge_before_its_rules_are_in_force(
+    ip: IPRoute, sh: Shell, plugged: str
+) -> None:
+    known: set[str] = set()
+    driver = TapDriver(ip, guarded=known.__contains__)
+    with pytest.raises(ExceptionGroup) as caught:
+        bring(driver, THEIRS)
+    assert caught.group_contains(Pending, match="waits for its rules in table bridge lessor")
+    assert "master" not in shown(sh, THEIRS.name)
+    known.add(THEIRS.name)
+    assert bring(driver, THEIRS)
+    assert shown(sh, THEIRS.name)["master"] == "br100"

@@ -87,3 +87,9 @@ def test_a_port_is_prepared_for_another_host_and_moves_there(network: Any, overl
         assert [binding.host for binding in network.port_bindings(port)] == ["h2"]
     finally:
         network.delete_port(port)
+
+
+def test_a_port_is_bound_to_a_host_that_nobody_knows(network: Any, overlay: Any) -> None:
+    port = network.create_port(network_id=overlay.id, binding_host_id="h9")
+    assert (port.binding_host_id, port.binding_vif_type) == ("h9", "binding_failed")
+    network.delete_port(port)

@@ -93,7 +93,7 @@ def test_what_is_in_use_is_a_conflict(network: Any, blue: Any) -> None:
     with pytest.raises(exceptions.ConflictException):
         network.delete_subnet(port.fixed_ips[0]["subnet_id"], if_revision=None)
     with pytest.raises(exceptions.BadRequestException, match="mtu"):
-        network.create_network(name="x", mtu=1)
+        network.create_network(name="x", mtu=9001)
 
 
 def test_ports_are_waited_for(network: Any, blue: Any) -> None:
@@ -148,3 +148,35 @@ LISTS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("noun", sorted(LISTS))
 def test_a_list_is_a_list(network: Any, noun: str) -> None:
     assert all(isinstance(row, resource.Resource) for row in LISTS[noun](network))
+
+
+def test_each_of_several_ports_may_be_wrapped_in_its_name(network: Any, blue: Any) -> None:
+    body = {"ports": [{"port": {"network_id": blue.id, "name": name}} for name in ("a", "b")]}
+    made = network.post("/ports", json=body).json()["ports"]
+    assert [port["name"] for port in made] == ["a", "b"]
+
+
+def test_a_page_links_back(network: Any, blue: Any) -> None:
+    for name in ("a", "b", "c"):
+        network.create_port(network_id=blue.id, name=name)
+    query = f"network_id={blue.id}&sort_key=name&limit=1"
+    page = network.get(f"/ports?{query}").json()
+    for name, rel in (("a", "next"), ("b", "next"), ("c", "previous"), ("b", "previous")):
+        assert [port["name"] for port in page["ports"]] == [name]
+        links = {link["rel"]: link["href"] for link in page["ports_links"]}
+        page = network.get(links[rel]).json()
+    assert [port["name"] for port in page["ports"]] == ["a"]
+
+
+def test_subnets_are_found_by_whether_their_network_is_shared(network: Any, blue: Any) -> None:
+    (subnet,) = network.get("/subnets?shared=false").json()["subnets"]
+    assert subnet["network_id"] == blue.id
+    network.update_network(blue, is_shared=True)
+    assert network.get("/subnets?shared=false").json()["subnets"] == []
+
+
+def test_a_pool_s_lengths_given_as_text_are_numbers(network: Any) -> None:
+    body = {"name": "p", "prefixes": ["10.0.0.0/16"], "min_prefixlen": "24"}
+    made = network.post("/subnetpools", json={"subnetpool": body}).json()["subnetpool"]
+    assert made["min_prefixlen"] == 24
+    network.delete_subnet_pool(made["id"])

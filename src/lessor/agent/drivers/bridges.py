@@ -16,6 +16,7 @@ from typing import NamedTuple
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from lessor.agent import bridge_ipv6, bridge_mtu
 from lessor.agent.held import Held
 from lessor.agent.inet import Surroundings, addresses, is_movable, surroundings
 from lessor.agent.journal import Journal
@@ -39,6 +40,7 @@ class _Sight(NamedTuple):
     interface: Link | None
     wanted: Bridge | None
     around: Surroundings
+    mtu: int  # that it should have
 
 
 class BridgeDriver:
@@ -109,33 +111,36 @@ class BridgeDriver:
     def _shown(self, device: Link, devices: dict[str, Link], around: Surroundings) -> Bridge:
         wanted = self._wanted.get(device.name)
         port = self._interface(device, devices)
-        sight = _Sight(device, port, wanted, around)
+        sight = _Sight(device, port, wanted, around, _mtu(device, port, devices.values()))
         known = self._seen.get(device.name)
         if known is None or known[0] != sight:
-            known = (sight, *self._looked_at(device, port, wanted))
+            known = (sight, *self._looked_at(sight))
             self._seen[device.name] = known
         offload = tx_checksum(device.name) or (
             not _is_ours(device) and wanted is not None and wanted.tx_checksum
         )
         return Bridge(device.name, known[1], known[2], offload)
 
-    def _looked_at(
-        self, device: Link, port: Link | None, wanted: Bridge | None
-    ) -> tuple[str | None, int | None]:
-        """Return the interface that is settled there, and the MTU or `AMISS`; note what is held."""
+    def _looked_at(self, sight: _Sight) -> tuple[str | None, int | None]:
+        """Return the interface that is settled there, and no MTU or `AMISS`; note what is held."""
+        device, port = sight.bridge, sight.interface
         ours = _is_ours(device)
         settled = port is not None and self._uplink.is_settled(device, port)
-        mtu = device.mtu if wanted and wanted.mtu is not None else None
-        if not device.up or (ours and self._is_amiss(device, port)):
+        mtu = None
+        if not device.up or (ours and self._is_amiss(device, port, sight.mtu)):
             mtu = AMISS
         elif ours:
             self._held.note(device)
         return port.name if port and settled else None, mtu
 
-    def _is_amiss(self, device: Link, interface: Link | None) -> bool:
-        pinned = interface is None or interface.mac == device.mac
-        as_made = not device.stp and device.forward_delay == 0 and pinned
+    def _is_amiss(self, device: Link, interface: Link | None, mtu: int) -> bool:
+        pinned = (interface is None or interface.mac == device.mac) and device.mtu == mtu
+        ipv6 = device.ipv6 == self._wants_ipv6(device, interface)
+        as_made = not device.stp and device.forward_delay == 0 and pinned and ipv6
         return not (as_made and self._held.is_whole(device))
+
+    def _wants_ipv6(self, device: Link, interface: Link | None) -> bool:
+        return bridge_ipv6.is_wanted(device, interface) or self._held.has_ipv6(device.name)
 
     def _interface(self, bridge: Link, devices: dict[str, Link]) -> Link | None:
         """Return the port that is the bridge's interface: as wanted, or the one with its MAC."""
@@ -159,7 +164,8 @@ class BridgeDriver:
                 f"bridge {wanted.name} can't be made: there is a {device.kind or 'hardware'} "
                 f"device of that name; rename it or name another bridge"
             )
-        self._set_up(device, wanted)
+        device = self._sized(device, interface)
+        self._set_up(device, wanted, interface)
         if _is_ours(device):
             self._held.put_back(device, interface)
         self._connect(wanted, interface)
@@ -173,18 +179,31 @@ class BridgeDriver:
             "add", ifname=NEW, kind="bridge", address=mac, br_stp_state=0, br_forward_delay=0
         )
         new = _present(NEW)
+        bridge_mtu.pin(self._ip, new)
         self._ip.link("set", index=new.index, ifalias=MARK)
         self._ip.link("set", index=new.index, ifname=name)
         return _present(name)
 
-    def _set_up(self, device: Link, wanted: Bridge) -> None:
+    def _sized(self, bridge: Link, interface: Link | None) -> Link:
+        """Give a bridge of ours its MTU, and so pin it. An operator's is left to the operator.
+
+        One that had less than IPv6 needs takes part in it anew: that is looked at afterwards.
+        """
+        mtu = _mtu(bridge, interface, links().values())
+        if not _is_ours(bridge) or mtu == bridge.mtu:
+            return bridge
+        self._ip.link("set", index=bridge.index, mtu=mtu)
+        return _present(bridge.name)
+
+    def _set_up(self, device: Link, wanted: Bridge, interface: Link | None) -> None:
         index = device.index
+        ipv6 = self._wants_ipv6(device, interface)
+        if _is_ours(device) and device.ipv6 != ipv6:
+            bridge_ipv6.switch(device, on=ipv6)
         if _is_ours(device) and (device.stp or device.forward_delay):
             # one after the other: with STP on, the kernel refuses a delay of 0
             self._ip.link("set", index=index, kind="bridge", br_stp_state=0)
             self._ip.link("set", index=index, kind="bridge", br_forward_delay=0)
-        if wanted.mtu is not None and wanted.mtu != device.mtu:
-            self._ip.link("set", index=index, mtu=wanted.mtu)
         if not device.up:
             self._ip.link("set", index=index, state="up")
         on = tx_checksum(device.name)
@@ -256,6 +275,11 @@ class BridgeDriver:
                 f"not ours and has no interface to go to; remove it from the bridge",
                 key=device.name,
             )
+
+
+def _mtu(bridge: Link, interface: Link | None, devices: Iterable[Link]) -> int:
+    ports = () if interface else ports_of(bridge, devices)
+    return bridge_mtu.wanted(bridge, interface, ports)
 
 
 def _is_ours(device: Link) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Protocol
@@ -11,9 +12,6 @@ from lessor.agent.drivers import Driver
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer
 from lessor.errors import LessorError
-
-HOOK = Path(__file__).parents[2] / "dhcpbridge" / "lessor-dhcpbridge"  # the one that we ship
-
 
 # asks the store for the live leases of these networks, whoever gave them; None: it is away
 KnownLeases = Callable[[Sequence[str]], Sequence[LiveLease] | None]
@@ -29,6 +27,19 @@ class ServerError(LessorError):
     def __init__(self, message: str, *, key: str) -> None:
         super().__init__(message)
         self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that happened to a DHCP server, for the log.
+
+    `event` is a fixed phrase; `label` names the server's networks.
+    """
+
+    event: str
+    server: str
+    label: str
+    fields: Mapping[str, object]
 
 
 class Leases(Protocol):
@@ -65,8 +76,39 @@ class DhcpDriver(Driver[DhcpServer], Protocol):
     def shares(self) -> bool:
         """Tell whether a server is one of several, which is to learn what the others gave."""
 
+    def write_names(self) -> bool:
+        """Have DNS know the names of reservations that are new since the last call.
+
+        Returns:
+            whether there is something to observe: a name that can't be made known, or can again.
+        """
+
     def verify(self) -> None:
         """Compare with the disk, to the last byte, at the next `observe()`."""
 
-    def pidfds(self) -> Mapping[str, int]:
-        """Return what becomes readable when a server dies, by its name; open until the next call."""
+    def pidfds(self) -> Mapping[int, str]:
+        """Return what becomes readable when a process of a server ends, with the server's name.
+
+        The descriptors are open until the next call.
+        """
+
+    async def probe(self, changed: Callable[[], None]) -> None:
+        """Ask all servers, again and again, whether they answer; until cancelled.
+
+        Requests make no lease. What doesn't answer, or for other reservations than it should, is
+        started again at the next `observe()` and `apply()`.
+
+        Args:
+            changed: called when there is something to observe.
+        """
+
+    def report(self, tell: Callable[[Incident], None], label: Callable[[DhcpServer], str]) -> None:
+        """Have incidents told from now on.
+
+        Args:
+            tell: takes them, in any thread.
+            label: names a server's networks for messages.
+        """
+
+    def close(self) -> None:
+        """Give up what it watches; the servers go on."""

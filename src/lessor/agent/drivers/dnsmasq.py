@@ -13,11 +13,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lessor.agent.drivers.dhcp import HOOK, KnownLeases, Leases, ServerError
+from lessor.agent.drivers.dhcp import Incident, KnownLeases, Leases, ServerError
 from lessor.agent.drivers.dnsmasq_folder import ServerFolder, our_folders
+from lessor.agent.drivers.dnsmasq_ground import Ground, tried
+from lessor.agent.drivers.dnsmasq_probe import Prober
 from lessor.agent.drivers.dnsmasq_process import Process, Scan, scan
-from lessor.agent.drivers.dnsmasq_server import Ground, Server, tried
-from lessor.agent.drivers.inotify import make_room
+from lessor.agent.drivers.dnsmasq_server import Server
+from lessor.agent.drivers.dnsmasq_touch import Touches
+from lessor.agent.drivers.inotify import make_room, make_room_for_files
+from lessor.agent.hook import Hook
 from lessor.agent.run import Run
 from lessor.agent.spool import Spool
 from lessor.core.diff import Changes
@@ -40,7 +44,7 @@ class DnsmasqDriver:
         leases: the lease book of that spool.
         alarms: a folder on another file system than the spool's, where the hook says that it
             could not spool an event.
-        hook: what dnsmasq calls.
+        hook: what dnsmasq calls, and as whom.
         release: end the leases of reservations that are gone (force_dhcp_release).
         clock: seconds, never going back.
         known: asks the store what leases others gave; None: nobody did.
@@ -53,25 +57,32 @@ class DnsmasqDriver:
         spool: Spool,
         leases: Leases,
         *,
+        hook: Hook,
         alarms: Path = ALARMS,
-        hook: Path = HOOK,
         release: bool = True,
         clock: Callable[[], float] = time.monotonic,
         known: KnownLeases | None = None,
     ) -> None:
+        self._spool = spool
         self._scans = _Scans()
+        self._touches = Touches()
+        self._tell: Callable[[Incident], None] = _nobody
+        self._label: Callable[[DhcpServer], str] = _name
         self._ground = Ground(
-            root,
-            spool.current,
-            leases,
-            alarms,
-            hook,
-            release,
-            run,
-            clock,
-            [],
-            self._scans.get,
-            known,
+            root=root,
+            spool=spool.current,
+            leases=leases,
+            alarms=alarms,
+            hook=hook,
+            release=release,
+            run=run,
+            clock=clock,
+            retired=[],
+            scan=self._scans.get,
+            watch=self._touches.follow,
+            tell=self._told,
+            label=self._labelled,
+            known=known,
         )
         self._servers: dict[str, Server] | None = None
         self._verify = False
@@ -82,6 +93,9 @@ class DnsmasqDriver:
         self._scans.forget()
         tried(self._ground.leases.catch_up)  # a full disk is told by who sends the leases
         servers = self._known()
+        if self._spool.overran():
+            for server in servers.values():
+                server.miss_events()
         for server in servers.values():
             server.look(verify=self._verify)
         self._verify = False
@@ -92,12 +106,31 @@ class DnsmasqDriver:
         """Tell whether a server is one of several, which is to learn what the others gave."""
         return any(one.is_one_of_several() for one in list((self._servers or {}).values()))
 
+    def write_names(self) -> bool:
+        """Have DNS know the names of new reservations; return whether there is something to see."""
+        news = [server.write_names() for server in (self._servers or {}).values()]
+        return any(news)
+
     def verify(self) -> None:
         """Compare files and processes with what is believed at the next `observe()`."""
         self._verify = True
 
-    def pidfds(self) -> Mapping[str, int]:
-        """Return what becomes readable when a server dies, by its name.
+    def report(self, tell: Callable[[Incident], None], label: Callable[[DhcpServer], str]) -> None:
+        """Have incidents told from now on."""
+        self._tell, self._label = tell, label
+
+    def _told(self, incident: Incident) -> None:
+        self._tell(incident)
+
+    def _labelled(self, server: DhcpServer) -> str:
+        return self._label(server)
+
+    async def probe(self, changed: Callable[[], None]) -> None:
+        """Ask all servers whether they answer, until cancelled; see `Prober`."""
+        await Prober(lambda: dict(self._servers or {}), self._touches, changed).run()
+
+    def pidfds(self) -> Mapping[int, str]:
+        """Return what becomes readable when a process of a server ends, with the server's name.
 
         A descriptor stays open until the next call but one, so that it can be given up in time.
         """
@@ -106,12 +139,11 @@ class DnsmasqDriver:
         self._retired = self._ground.retired.copy()
         del self._ground.retired[: len(self._retired)]
         running = [(name, one.process) for name, one in list((self._servers or {}).items())]
-        return {name: process.pidfd for name, process in running if process}
+        return {pidfd: name for name, process in running if process for pidfd in process.pidfds}
 
     def apply(self, changes: Changes[DhcpServer]) -> None:
         """Start, tell, reload and stop servers, each for itself."""
         self._scans.forget()
-        self._ground.alarms.mkdir(parents=True, exist_ok=True)
         problems = self._bring_all(changes.create + changes.replace)
         problems += _at_once(self._delete, [(gone.name,) for gone in changes.delete])
         if problems:
@@ -123,6 +155,7 @@ class DnsmasqDriver:
         todo = [(servers.setdefault(one.name, self._fresh(one)), one) for one in wanted]
         fresh = sum(server.process is None for server, _ in todo)
         limits = tried(lambda: make_room(len(self._scans.get()) + fresh)) if fresh else []
+        limits += tried(lambda: make_room_for_files(len(servers))) if fresh else []
         problems = _at_once(_bring, todo)
         return limits + problems if problems else []
 
@@ -147,6 +180,16 @@ class DnsmasqDriver:
         folder = ServerFolder(self._ground.root, want.name, self._ground.hook)
         return Server(self._ground, folder, want)
 
+    def close(self) -> None:
+        """Give up what it watches; the servers go on."""
+        self._touches.close()
+        running = [one.process for one in (self._servers or {}).values() if one.process]
+        for process in (*running, *self._ground.retired, *self._retired):
+            process.close()
+        self._servers = None
+        self._ground.retired.clear()
+        self._retired.clear()
+
     def _delete(self, name: str) -> list[Exception]:
         servers = self._known()
         failed = tried(servers[name].remove) if name in servers else []
@@ -170,6 +213,14 @@ class _Scans:
 
     def forget(self) -> None:
         self._kept = None
+
+
+def _nobody(_incident: Incident) -> None:
+    """Take incidents that nobody asked for."""
+
+
+def _name(server: DhcpServer) -> str:
+    return server.name
 
 
 def _bring(server: Server, want: DhcpServer) -> list[Exception]:

@@ -8,51 +8,27 @@ A lease whose reservation is gone is ended after the reload.
 
 from __future__ import annotations
 
-import errno
-import socket
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from lessor.agent.drivers.dhcp import KnownLeases, Leases
-from lessor.agent.drivers.dnsmasq_folder import ServerFolder, Stamp
-from lessor.agent.drivers.dnsmasq_process import Process, Scan, find, find_all, start
-from lessor.agent.run import Run
+from lessor.agent.drivers.dnsmasq_alarm import Alarm
+from lessor.agent.drivers.dnsmasq_folder import ServerFolder, Stamp, Unwritable
+from lessor.agent.drivers.dnsmasq_ground import Ground, footing, tried
+from lessor.agent.drivers.dnsmasq_health import Health
+from lessor.agent.drivers.dnsmasq_process import Process, find, find_all, start
+from lessor.agent.drivers.dnsmasq_strays import REPORT_S, Strays
 from lessor.core.dnsmasq import command_line, plan
-from lessor.core.dnsmasq_files import is_tagged
+from lessor.core.dnsmasq_files import is_tagged, reserved_names
 from lessor.core.leases import LiveLease, given_elsewhere
 from lessor.core.state import DhcpServer, Reservation
 from lessor.errors import CommandError, LessorError, Pending
-from lessor.netns import identity, inside, prefix
+from lessor.netns import identity
 
 LEAST_GAP_S = 1.0  # between two reloads of one server
-REPORT_S = 0.003  # what the report of one lease costs, dnsmasq's fork and the hook
 REPORT_SHARE = 0.25  # of a processor that reports after reloads may take
-RELEASE_S = 1.0  # until dnsmasq says that it has ended a lease
-STALL_S = 0.001  # what dnsmasq's own reload takes longer for each lease, on a busy machine
-POLL_S = 0.01
-
-# leases and reservations, and the leases that no reservation stands behind
-_Compared = tuple[Mapping[IPv4Address, LiveLease], Mapping[str, Reservation], list[LiveLease]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What all servers of a host share."""
-
-    root: Path  # networks_path
-    spool: Path  # the file that the hook adds events to
-    leases: Leases
-    alarms: Path  # a folder elsewhere than the spool, for what can't be spooled
-    hook: Path
-    release: bool  # force_dhcp_release
-    run: Run
-    clock: Callable[[], float]  # seconds, never going back
-    retired: list[Process]  # that somebody may still watch
-    scan: Callable[[], Scan]  # all dnsmasqs, as of the beginning of this pass
-    known: KnownLeases | None = None
+WALK_S = 50e-9  # of dnsmasq's time for each lease and reservation, which it compares at each file
+NAMES_SHARE = 0.05  # of its time that files of names may take
+MOST_NAMES_S = 60.0  # that a name waits for others; a VM has its own with its lease
 
 
 class Server:
@@ -63,9 +39,14 @@ class Server:
         self._folder = folder
         self._stamp: Stamp = ()
         self._reloaded_at = float("-inf")
-        self._compared: _Compared = ({}, {}, [])
+        self._strays = Strays(ground)
+        self._alarm = Alarm(ground.alarms / loaded.name, ground.hook.group)
         self._missing: list[LiveLease] = []  # that others gave; a start takes them
+        self._unnamed: list[Reservation] = []  # live, but for their names
+        self._named_at = float("-inf")
+        self._unwritable = ""  # why names could not be put in place, if they could not
         self.asked_at = float("-inf")
+        self.health = Health(ground, folder)
         self.process: Process | None = None
         self.loaded = loaded
         self.sure = False
@@ -75,6 +56,11 @@ class Server:
         """The bridge's name or the network's id: the folder's name, and that of lease events."""
         return self.loaded.name
 
+    @property
+    def folder(self) -> ServerFolder:
+        """Its files."""
+        return self._folder
+
     def adopt(self) -> None:
         """Find out what a server has loaded that an agent before us started."""
         found = find(self._folder.paths, self._ground.scan())
@@ -83,14 +69,24 @@ class Server:
             other.close()
         try:
             self.loaded = replace(self.loaded, reservations=self._folder.reservations())
-            self.sure = not self._folder.doubtful and self._is_ours_whole()
+            self._unnamed = self._folder.unnamed(self.loaded)
+            whole = self._is_ours_whole() and not self._folder.rewritten()
+            self.sure = whole and not self._folder.doubtful
             self._stamp = self._folder.stamp()
+            self._folder.own_all()
+            self._ground.watch(self._folder)
+            self.health.unproven = _any(self.loaded)
         except (OSError, ValueError):
             self.sure = False
 
     def look(self, *, verify: bool) -> None:
-        """Notice a death, and what somebody else did to the folder or the interface."""
-        if self.process and not self.process.alive():
+        """Notice a death, a fault, and what somebody else did to the folder or the interface."""
+        if verify:
+            tried(self._alarm.arm)
+        process = self.process
+        if process and self.sure and self.health.stop_reason(process, self.loaded):
+            self.sure = False
+        if process and not process.alive():
             self._let_go()
         if not self.process:
             self.sure = False
@@ -101,9 +97,11 @@ class Server:
             if verify or stamp != self._stamp:
                 self.sure = self._is_ours_whole()
                 self._stamp = stamp
+                if not self.sure and not self._folder.has(self.loaded, self._unnamed):
+                    self.health.overwritten([], self.loaded)
             elif self.process:
-                footing = self.process.environ().get("LESSOR_FOOTING")
-                self.sure = footing == _footing(self.loaded, self._folder)
+                stands = self.process.environ().get("LESSOR_FOOTING")
+                self.sure = stands == footing(self.loaded, self._folder)
         except OSError:
             self.sure = False
 
@@ -120,13 +118,14 @@ class Server:
         """Return what is loaded, and whom a lease is still alive for, as a nobody's reservation.
 
         It is on no interface if it is dead, if what it has loaded isn't known, if lease events
-        were lost, or if it lacks leases that others gave: then it is to be brought to what is wanted, whatever that is.
+        were lost, if it lacks leases that others gave, or if it doesn't answer: then it is to be
+        brought to what is wanted, whatever that is.
         """
         if not self.sure:
             return replace(self.loaded, interface="", ranges=(), reservations={})
-        if self._missing or self._alarm.exists():
+        if self._missing or self._alarm.raised() or self._complaint():
             return replace(self.loaded, interface="")
-        strays = {str(one.address): _of_nobody(one) for one in self._strays()}
+        strays = {str(one.address): _of_nobody(one) for one in self._strays.of(self.loaded)}
         reservations = self.loaded.reservations | strays if strays else self.loaded.reservations
         return replace(self.loaded, reservations=reservations)
 
@@ -139,11 +138,13 @@ class Server:
         if self.sure:
             yield from tried(self._heed_alarm)
             yield from tried(self._end_strays)
+        if complaint := self._complaint():
+            yield LessorError(complaint)
 
     def remove(self) -> None:
         """End it, and its leases: nobody serves them any more."""
         self.sure = False
-        self._folder.doubt()
+        tried(self._folder.doubt)
         self._stop()
         if self._ground.release:
             leases = self._ground.leases
@@ -151,6 +152,14 @@ class Server:
         if self.loaded.namespace:  # should it come back, what is true then is in the store
             self._ground.leases.forget(self.name)
         self._folder.remove()
+        self._alarm.remove()
+
+    def miss_events(self) -> None:
+        """Have all its leases reported again: events were lost."""
+        self._alarm.set()
+
+    def _complaint(self) -> str:
+        return self.health.complaint(self.process, self.loaded) or self._unwritable
 
     def is_one_of_several(self) -> bool:
         """Tell whether others serve the same network."""
@@ -175,7 +184,7 @@ class Server:
         return (
             self.process is not None
             and self._is_in(self.process, self.loaded.namespace)
-            and self._folder.has(self.loaded)
+            and self._folder.has(self.loaded, self._unnamed)
             and self.process.argv() == command_line(self.loaded, self._folder.paths)
             and self.process.environ().items() >= self._environ(self.loaded).items()
         )
@@ -203,6 +212,34 @@ class Server:
         added = {str(one.address): one for one in fresh}
         self.loaded = replace(self.loaded, reservations=self.loaded.reservations | added)
         self._stamp = self._folder.stamp()
+        self._unnamed += [one for one in fresh if reserved_names([one])]
+        self.health.unproven = fresh[-1]
+
+    def write_names(self) -> bool:
+        """Put names in place that wait for it; return whether it is news that this fails, or not.
+
+        For each file dnsmasq compares all reservations and leases that it has, and answers nobody
+        meanwhile: the more there are, the rarer.
+        """
+        if not (self.sure and self._unnamed and self._is_time_for_names()):
+            return False
+        self._named_at = self._ground.clock()
+        before, self._unwritable = self._unwritable, ""
+        try:
+            self._folder.add_names(self._unnamed)
+        except Unwritable as error:
+            label = self._ground.label(self.loaded)
+            self._unwritable = f"dnsmasq of {label} lacks names of new ports: {error}"
+        else:
+            self._unnamed = []
+            self._stamp = self._folder.stamp()
+        return bool(before) != bool(self._unwritable)
+
+    def _is_time_for_names(self) -> bool:
+        live = len(self._ground.leases.live(self.name))
+        walk_s = live * len(self.loaded.reservations) * WALK_S
+        gap = min(walk_s / NAMES_SHARE, MOST_NAMES_S)
+        return self._ground.clock() >= self._named_at + gap
 
     def _await_turn(self, *, urgent: bool) -> None:
         """Let a reload through if it is due: the more leases are reported again, the rarer.
@@ -223,44 +260,88 @@ class Server:
             self._restart(want)
             return
         assert self.process is not None
-        self.sure = False
-        self._folder.doubt()
-        self._folder.fill(want)
+        self._fill(want)
         self.process.hang_up(tagged=self._folder.tagged)
         self._settle(want)
+
+    def _fill(self, want: DhcpServer) -> None:
+        """Write its files; where they can't be written, what runs is as sure as before."""
+        sure, self.sure = self.sure, False
+        self.health.refill()
+        try:
+            self._folder.fill(want)
+        except Unwritable:
+            self.sure = sure
+            raise
+        self._unnamed, self._unwritable = [], ""
 
     def _restart(self, want: DhcpServer, end: Sequence[LiveLease] = ()) -> None:
         """Start it, after the end of what runs. It keeps its leases, but for those in `end`.
 
         In a namespace it may be the successor of another host's, which gave leases.
         """
+        try:
+            self._folder.make()
+            if want.namespace and not self._ground.leases.live(want.name):
+                self._ask(want)
+            self._fill(want)
+        except Unwritable as error:
+            self._start_as_filed(error)
+            return
+        self._start(want, end)
+
+    def _start_as_filed(self, obstacle: Unwritable) -> None:
+        """Start what does not serve with its files of before; they are older, and no address in them is anybody else's.
+
+        Raises:
+            LessorError: always, with what is in the way.
+        """
+        filed, process = self._folder.filed(), self.process
+        goes_on = process and process.alive() and not self.health.is_hung(process)
+        if filed and not goes_on:
+            self._start(filed, ())
+        serving = "serves with its reservations of before" if filed else "does not run"
+        label = self._ground.label(self.loaded)
+        raise LessorError(f"dnsmasq of {label} {serving}: {obstacle}") from obstacle
+
+    def _start(self, want: DhcpServer, end: Sequence[LiveLease]) -> None:
+        leases = self._ground.leases
+        if end and not leases.has_room():
+            raise LessorError(f"{len(end)} leases of {want.name} can't be ended: the disk is full")
         self.sure = False
-        self._folder.make()
-        if want.namespace and not self._ground.leases.live(want.name):
-            self._ask(want)
-        self._folder.doubt()
-        self._folder.fill(want)
         environ = self._environ(want)
         self._stop()
         if not any(map(is_tagged, want.reservations.values())):
             self._folder.untag()
-        self._ground.leases.end(want.name, end)
-        self._ground.leases.seed(want.name, self._missing)
-        self._missing = []
-        self._ground.leases.prepare(want.name)
+        tried(self._alarm.arm)
+        unkept = tried(lambda: self._hand_over_leases(want, end))
         start(self._ground.run, command_line(want, self._folder.paths), environ, want.namespace)
         found = find(self._folder.paths)
         if not found:
             raise CommandError(f"dnsmasq of {want.name} ended right after its start; see its log")
         self.process = found[0]
+        self._ground.watch(self._folder)
         self._settle(want)
+        for error in unkept:
+            label = self._ground.label(want)
+            raise LessorError(f"dnsmasq of {label} has its leases of before only: {error}")
+
+    def _hand_over_leases(self, want: DhcpServer, end: Sequence[LiveLease]) -> None:
+        """Write the leases that it starts with; without, it learns of them at renewals."""
+        leases = self._ground.leases
+        leases.end(want.name, end)
+        leases.seed(want.name, self._missing)
+        self._missing = []
+        leases.prepare(want.name)
 
     def _settle(self, loaded: DhcpServer) -> None:
         self._folder.trust()
         self.loaded = loaded
         self._stamp = self._folder.stamp()
         self._reloaded_at = self._ground.clock()
+        self.health.unproven = _any(loaded)
         self.sure = True
+        self.health.serves(loaded)
 
     def _stop(self) -> None:
         """End every dnsmasq of this folder: the known one, and any that a killed agent left.
@@ -268,7 +349,7 @@ class Server:
         One that is dying has no command line any more, but its sockets still: it is waited for.
         """
         if self.process:
-            self.process.stop()
+            self.process.stop(hung=self.health.is_hung(self.process))
         self._let_go()
         for process in find_all(self._folder.paths, self._ground.scan()):
             process.stop()
@@ -279,42 +360,10 @@ class Server:
             self._ground.retired.append(self.process)
             self.process = None
 
-    def _strays(self) -> list[LiveLease]:
-        """Return the live leases that no reservation stands behind."""
-        if not self._ground.release:
-            return []
-        live, loaded = self._ground.leases.live(self.name), self.loaded.reservations
-        if self._compared[0] is not live or self._compared[1] is not loaded:
-            strays = [one for one in live.values() if _mac(loaded.get(str(one.address))) != one.mac]
-            self._compared = live, loaded, strays
-        return self._compared[2]
-
     def _end_strays(self) -> None:
-        """Make dnsmasq end them and see it done; where it doesn't, start it without them.
-
-        Source: semantics.md A7.4, D2.1.
-        """
-        leases = self._ground.leases
-        strays = self._strays()
-        for lease in strays:
-            self._release(lease)
-        held = len(leases.live(self.name)) if strays else 0
-        patience = RELEASE_S + len(strays) * REPORT_S + held * STALL_S
-        for _ in range(round(patience / POLL_S)):
-            if not strays:
-                return
-            time.sleep(POLL_S)
-            leases.catch_up()
-            strays = self._strays()
-        if strays:
-            self._restart(self.loaded, strays)
-
-    def _release(self, lease: LiveLease) -> None:
-        """Send a DHCPRELEASE as the client would; whether it took is seen by the caller."""
-        client_id = (lease.client_id,) if lease.client_id else ()
-        told = (self.loaded.interface, str(lease.address), lease.mac, *client_id)
-        within = prefix(self.loaded.namespace)
-        tried(lambda: self._ground.run(*within, "dhcp_release", *told))
+        """End the leases that no reservation stands behind; start it without those that stay."""
+        if left := self._strays.end(self.loaded):
+            self._restart(self.loaded, left)
 
     def _heed_alarm(self) -> None:
         """Have all leases reported again after an event was lost, once there is room for them.
@@ -322,16 +371,16 @@ class Server:
         Where a reload would be a restart there is none: only the process knows what was lost, and
         renewals will tell.
         """
-        if not self._alarm.exists():
+        if not self._alarm.raised():
             return
         if not self._ground.leases.has_room():
             raise LessorError(
                 f"lease events of {self.name} are lost: {self._ground.spool.parent} has no room; "
                 "free some (DHCP goes on)"
             )
+        self._alarm.clear()  # before: what is lost of what comes now raises it again
         if self.process and not self._folder.tagged:
             self.process.hang_up(tagged=self._folder.tagged)
-        self._alarm.unlink()
 
     def _environ(self, server: DhcpServer) -> dict[str, str]:
         """Return what the hook needs, and what the process stands on."""
@@ -339,46 +388,14 @@ class Server:
             "LESSOR_SPOOL": str(self._ground.spool),
             "LESSOR_INSTANCE": server.name,
             "LESSOR_LEASES": str(self._ground.leases.table(server.name)),
-            "LESSOR_ALARM": str(self._alarm),
-            "LESSOR_FOOTING": _footing(server, self._folder),
+            "LESSOR_ALARM": str(self._alarm.path),
+            "LESSOR_FOOTING": footing(server, self._folder),
         }
-
-    @property
-    def _alarm(self) -> Path:
-        return self._ground.alarms / self.name
-
-
-def tried(step: Callable[[], object]) -> list[Exception]:
-    """Do a step that holds up no other; return what went wrong."""
-    try:
-        step()
-    except (LessorError, OSError) as error:
-        return [error]
-    return []
-
-
-def _footing(server: DhcpServer, folder: ServerFolder) -> str:
-    """Return which namespace, interface and folders these are: one made anew has other numbers.
-
-    Raises:
-        OSError: there is no such namespace or interface.
-    """
-    interface = server.interface
-    where = ""
-    if server.namespace:
-        interface += f" in {server.namespace}"
-        where = "{},{},".format(*identity(server.namespace))
-    with inside(server.namespace):
-        try:
-            index = socket.if_nametoindex(server.interface)
-        except OSError as error:  # Python gives it no number
-            raise OSError(errno.ENODEV, f"no interface {interface}") from error
-    return f"{where}{index},{folder.footing()}"
 
 
 def _of_nobody(lease: LiveLease) -> Reservation:
     return Reservation("", "", "", lease.mac, lease.address, "", "")
 
 
-def _mac(reservation: Reservation | None) -> str:
-    return reservation.mac if reservation else ""
+def _any(server: DhcpServer) -> Reservation | None:
+    return next(iter(server.reservations.values()), None)

@@ -20,14 +20,18 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from lessor.agent import unwritten
 from lessor.agent.drivers import meters
 from lessor.agent.run import Run
-from lessor.core import drops, flow_bundle
+from lessor.core import flow_bundle
 from lessor.core.diff import Changes
 from lessor.core.state import Flows
 from lessor.errors import CommandError, LessorError, Pending
 
 OFCTL = ("ovs-ofctl", "-O", "OpenFlow14")  # the least that has bundles
+# A first fragment's UDP ports can be matched (ovs-ofctl(8), set-frags). A new ovs-vswitchd, which knows
+# nothing of it, has no flows either.
+FRAGMENTS = "nx-match"
 _PORT = re.compile(r"^ *(\S+?)\((.+)\): addr:", re.MULTILINE)
 
 
@@ -100,7 +104,8 @@ class FlowDriver:
     def apply(self, changes: Changes[Flows]) -> None:
         """Make every change that can be made, then raise one group of those that could not.
 
-        Flows that name a port which is not on the bridge are left for later: `Pending`.
+        Flows that name a port which is not on the bridge, or just left it, are left for later:
+        `Pending`.
         """
         failures: list[Exception] = []
         for flows in changes.create + changes.replace:
@@ -112,18 +117,35 @@ class FlowDriver:
 
     def _install(self, flows: Flows) -> list[Exception]:
         bridge = flows.bridge
-        asked = flow_bundle.renamed(flows.lines, self._names())
-        lines, missing = flow_bundle.resolvable(asked, self._ports(bridge))
+        names, present = dict(self._names()), self._ports(bridge)
+        asked = flow_bundle.renamed(flows.lines, names)
+        lines, missing = flow_bundle.resolvable(asked, present)
+        while True:
+            try:
+                self._bring(bridge, lines)
+                break
+            except CommandError:  # one port that went meanwhile spoils the bundle of all
+                there = self._switch_ports(bridge)
+                if present <= there:
+                    raise
+                present &= there
+                lines, missing = flow_bundle.resolvable(asked, present)
+        back = {real: name for name, real in names.items()}
+        return [
+            Pending(
+                f"{count} flows of {bridge} wait for port {name}, which is not there",
+                key=back.get(name, name),
+            )
+            for name, count in sorted(missing.items())
+        ]
+
+    def _bring(self, bridge: str, lines: tuple[str, ...]) -> None:
         known = self._load().get(bridge)
         believed = self._is_believed(bridge)
-        if known is None or not (believed or known.digest == self._digest(bridge)):
+        if known is None or not (believed or known.digest == self._digest(bridge) != ""):
             self._replace(bridge, lines)
         elif known.lines != lines:
             self._change(bridge, known.lines, lines)
-        return [
-            Pending(f"{count} flows of {bridge} wait for port {name}, which is not there", key=name)
-            for name, count in sorted(missing.items())
-        ]
 
     def _change(self, bridge: str, old: tuple[str, ...], new: tuple[str, ...]) -> None:
         try:
@@ -131,11 +153,16 @@ class FlowDriver:
         except CommandError:  # a port that only the old flows name has gone
             self._replace(bridge, new)
             return
-        self._remember(bridge, new)
+        printed = self._printed(bridge)
+        if len(printed) != flow_bundle.count(new):
+            self._replace(bridge, new)  # the old ones were not there: a new switch
+            return
+        self._remember(bridge, new, printed)
 
     def _replace(self, bridge: str, lines: tuple[str, ...]) -> None:
+        self._run(*OFCTL, "set-frags", self._target(bridge), FRAGMENTS)
         self._load_bundle(bridge, flow_bundle.replacement(lines))
-        self._remember(bridge, lines)
+        self._remember(bridge, lines, self._printed(bridge))
 
     def _remove(self, flows: Flows) -> list[Exception]:
         """Remove our flows; what goes with its bridge, or a stopped switch, is gone already."""
@@ -143,19 +170,6 @@ class FlowDriver:
             self._load_bundle(flows.bridge, flow_bundle.replacement(()))
         self._forget(flows.bridge)
         return []
-
-    def dropped(self, bridge: str) -> tuple[dict[str, int], dict[str, int]]:
-        """Return what was dropped by what ports are called: DHCP answers, and requests too many.
-
-        Raises:
-            CommandError: nobody answers.
-        """
-        target = self._target(bridge)
-        printed = self._run(*OFCTL, "--names", "dump-flows", target, flow_bundle.OURS)
-        by_number = meters.dropped(self._run, OFCTL, target)
-        numbers = self._port_numbers(bridge)
-        requests = {name: by_number[n] for name, n in numbers.items() if n in by_number}
-        return drops.answers_in_flows(printed), requests
 
     # --- the bridge
 
@@ -194,20 +208,25 @@ class FlowDriver:
         return {name: int(number) for number, name in _PORT.findall(said) if number.isdigit()}
 
     def _ports(self, bridge: str) -> set[str]:
-        if self._numbers:
-            return set(self._numbers_of(bridge))
+        return set(self._numbers_of(bridge)) if self._numbers else self._switch_ports(bridge)
+
+    def _switch_ports(self, bridge: str) -> set[str]:
+        """Return the names of the ports that the switch itself has now."""
         said = self._run(*OFCTL, "dump-ports-desc", self._target(bridge))
         return {name for _, name in _PORT.findall(said)}
 
     def _digest(self, bridge: str) -> str:
         """Return the digest of our flows; "": there are none, or nobody answers."""
-        dump = (*OFCTL, "--no-stats", "--names", "dump-flows", self._target(bridge))
         try:
-            printed = self._run(*dump, flow_bundle.OURS)
+            return _digest_of(self._printed(bridge))
         except CommandError:
             return ""
-        lines = sorted(line for line in printed.splitlines() if "cookie=" in line)
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
+
+    def _printed(self, bridge: str) -> list[str]:
+        """Return our flows as the switch has them, in order."""
+        dump = (*OFCTL, "--no-stats", "--names", "dump-flows", self._target(bridge))
+        printed = self._run(*dump, flow_bundle.OURS)
+        return sorted(line for line in printed.splitlines() if "cookie=" in line)
 
     # --- the record
 
@@ -216,11 +235,11 @@ class FlowDriver:
             self._known = _read(self._record)
         return self._known
 
-    def _remember(self, bridge: str, lines: tuple[str, ...]) -> None:
+    def _remember(self, bridge: str, lines: tuple[str, ...], printed: list[str]) -> None:
         doubts, numbers = self._doubts, self._numbers_of(bridge)
-        self._load()[bridge] = _Known(lines, self._digest(bridge))
+        self._load()[bridge] = _Known(lines, _digest_of(printed))
         self._write()
-        if lines and self._numbers:
+        if printed and self._numbers:
             self._believed[bridge] = doubts, numbers
 
     def _forget(self, bridge: str) -> None:
@@ -228,6 +247,9 @@ class FlowDriver:
             self._write()
 
     def _write(self) -> None:
+        unwritten.attempt(self._record, self._write_record)
+
+    def _write_record(self) -> None:
         fresh = self._record.with_name(f"{self._record.name}.new")
         fresh.write_text(json.dumps(self._load()))
         fresh.replace(self._record)
@@ -243,6 +265,10 @@ def _read(record: Path) -> dict[str, _Known]:
         }
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
+
+
+def _digest_of(printed: list[str]) -> str:
+    return hashlib.sha256("\n".join(printed).encode()).hexdigest() if printed else ""
 
 
 def _tried(step: Callable[[Flows], list[Exception]], flows: Flows) -> list[Exception]:

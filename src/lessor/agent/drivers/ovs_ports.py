@@ -20,7 +20,7 @@ from lessor.agent.ovs import OWNER, BridgeRow, Ovsdb, PortRow, Step, exactly, wi
 from lessor.agent.run import Run
 from lessor.core.diff import Changes
 from lessor.core.state import OvsPort
-from lessor.errors import CommandError, Conflict, LessorError, Pending
+from lessor.errors import CommandError, Conflict, LessorError, Pending, Unavailable
 
 DEAD_VLAN = 4095
 KIND, NAME, NETWORK, TAKEN = "lessor-kind", "lessor-name", "lessor-network", "lessor-taken"
@@ -92,6 +92,18 @@ class OvsPortDriver:
             if row.ours and NETWORK in row.external_ids and row.tag not in (None, DEAD_VLAN)
         }
 
+    def tunnels(self) -> dict[str, Mapping[str, str]]:
+        """Return the BFD status of each tunnel of ours, by the address of its other end.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        return {
+            row.options.get("remote_ip", ""): row.bfd_status
+            for row in self._db.ports().values()
+            if row.ours and row.type == "vxlan"
+        }
+
     def names(self) -> dict[str, str]:
         """Return what our ports are called, by the name they are wanted by, where it differs."""
         ours = (row for row in self._db.ports().values() if row.ours)
@@ -145,7 +157,7 @@ class OvsPortDriver:
             return []
         try:
             self._db.transact([_deletion(row) for _, row in stale])
-        except CommandError as error:
+        except (CommandError, Unavailable) as error:
             return [error]
         for port, row in stale:
             if row.bridge == port.bridge:
@@ -182,6 +194,8 @@ class OvsPortDriver:
             return []
         try:
             self._db.transact([step for steps in plans.values() for step in steps])
+        except Unavailable as error:
+            return [error]
         except CommandError:
             return [error for name, steps in plans.items() for error in self._alone(name, steps)]
         return []
@@ -190,11 +204,13 @@ class OvsPortDriver:
         try:
             self._db.transact(steps)
         except CommandError as error:
-            yield LessorError(f"{name}: {error}")
+            failure = LessorError(f"{name}: {error}")
+            failure.key = name
+            yield failure
 
     def _unfinished(self, wanted: list[OvsPort], failures: list[Exception]) -> Iterator[Exception]:
         """Yield what keeps ports from working that are in the database."""
-        if any(isinstance(failure, CommandError) for failure in failures):
+        if any(isinstance(failure, CommandError | Unavailable) for failure in failures):
             return
         seen = self._seen()
         for port in wanted:
@@ -242,6 +258,7 @@ def _shown(row: PortRow, *, works: bool) -> OvsPort:
         network_id=row.external_ids.get(NETWORK, ""),
         vlan=row.tag,
         options=tuple(sorted(row.options.items())) if has_options else (),
+        bfd=tuple(sorted(row.bfd.items())) if kind == "vxlan" else (),
     )
 
 
@@ -252,6 +269,7 @@ def _planned(plans: dict[str, list[Step]], seen: _Seen, port: OvsPort) -> list[E
     try:
         plans[port.name] = _plan(seen, port)
     except LessorError as error:
+        error.key = port.name
         return [error]
     return []
 
@@ -313,7 +331,8 @@ def _settings(port: OvsPort, name: str, *, taken: bool) -> list[Step]:
     if port.kind in DEVICES:
         ids = {"iface-id": port.port_id, "attached-mac": port.mac, "iface-status": "active"}
         return [*steps, lambda api: api.db_set("Interface", name, ("external_ids", ids))]
-    return [*steps, exactly("Interface", name, "options", dict(port.options))]
+    steps.append(exactly("Interface", name, "options", dict(port.options)))
+    return [*steps, exactly("Interface", name, "bfd", dict(port.bfd))] if port.bfd else steps
 
 
 def _release(rows: Sequence[PortRow]) -> dict[str, list[Step]]:

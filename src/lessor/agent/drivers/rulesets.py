@@ -1,7 +1,8 @@
 """Keeps the host's firewall rules as they should be.
 
-Ours are nftables tables `bridge lessor` and `inet lessor`, and iptables chains named `lessor-...`
-with the jumps to them from built-in chains. Nobody else's table, chain or rule is changed.
+Ours are nftables tables `bridge lessor`, `inet lessor`, `inet lessor_host` and `arp lessor_host`,
+and iptables chains named `lessor-...` with the jumps to them from built-in chains. Nobody else's
+table, chain or rule is changed.
 
 nft and iptables print rules in their own form, so what was applied is remembered in a file, with a
 digest of what they printed afterwards: as long as they print the same, that text is in force. If
@@ -21,15 +22,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lessor.agent import unwritten
 from lessor.agent.nft import next_generation
 from lessor.agent.run import Run
-from lessor.core import gateway_iptables, gateway_nft, guards, iptables_edit, nft_listing
+from lessor.core import (
+    gateway_iptables,
+    gateway_nft,
+    guards,
+    host_guard,
+    iptables_edit,
+    nft_listing,
+)
 from lessor.core.diff import Changes
 from lessor.core.state import Ruleset
 from lessor.errors import CommandError
 
-NAMES = (guards.NAME, gateway_nft.NAME, gateway_iptables.NAME)
-_RESTORE = ("iptables-restore", "--wait", "--noflush", "--counters")
+NAMES = (guards.NAME, *host_guard.NAMES, gateway_nft.NAME, gateway_iptables.NAME)
+_RESTORE = ("iptables-restore", "--wait=3", "--noflush", "--counters")
 
 
 class _Known(NamedTuple):
@@ -73,6 +82,10 @@ class RulesetDriver:
     def verify(self) -> None:
         """List all tables at the next `observe()`, whatever the kernel's count says."""
         self._verify = True
+
+    def guards(self, tap: str) -> bool:
+        """Tell whether the rules that were applied last know a tap."""
+        return f'"{tap}"' in self._load().get(guards.NAME, _Known("")).text
 
     def observe(self) -> dict[str, Ruleset]:
         """Return our rulesets by name; the text is "" if it isn't as we left it.
@@ -158,17 +171,27 @@ class RulesetDriver:
         self._remember(ruleset.name, _Known(ruleset.text, at=after))
         return True
 
+    def _nft(self, script: str) -> None:
+        """Run a script; what was in force before, of other tables, is so still."""
+        before = self._generation()
+        self._run("nft", "-f", "-", stdin=script)
+        after, known = self._generation(), self._load()
+        if before and after == next_generation(before):
+            for name, one in known.items():
+                if one.at == before:
+                    known[name] = one._replace(at=after)
+
     def _install_nft(self, table: str, text: str) -> str:
         try:
-            self._run("nft", "-f", "-", stdin=text)
+            self._nft(text)
         except CommandError:
             # Somebody, or another version of us, declared a thing otherwise: begin anew, at the
             # cost of the counters.
-            self._run("nft", "-f", "-", stdin=f"add table {table}\ndelete table {table}\n{text}")
+            self._nft(f"add table {table}\ndelete table {table}\n{text}")
         listing = self._run("nft", "-j", "list", "table", *table.split())
         stale = nft_listing.stale(listing, text)
         if stale:
-            self._run("nft", "-f", "-", stdin=nft_listing.deletion(table, stale))
+            self._nft(nft_listing.deletion(table, stale))
         return nft_listing.digest(listing, leave_out=stale)
 
     def _remove(self, ruleset: Ruleset) -> None:
@@ -179,7 +202,7 @@ class RulesetDriver:
                 self._run(*_RESTORE, stdin=removal)
         else:
             table = _table(name)
-            self._run("nft", "-f", "-", stdin=f"add table {table}\ndelete table {table}\n")
+            self._nft(f"add table {table}\ndelete table {table}\n")
         self._remember(name, None)
 
     def _digest(self, name: str) -> str | None:
@@ -214,8 +237,11 @@ class RulesetDriver:
             all_known.pop(name, None)
         else:
             all_known[name] = known
+        unwritten.attempt(self._record, self._write)
+
+    def _write(self) -> None:
         fresh = self._record.with_name(f"{self._record.name}.new")
-        fresh.write_text(json.dumps(all_known))
+        fresh.write_text(json.dumps(self._load()))
         fresh.replace(self._record)
 
 

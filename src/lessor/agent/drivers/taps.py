@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from hashlib import blake2s
 from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from lessor.agent import bridge_mtu
+from lessor.agent.drivers.bridges import MARK as BRIDGE_MARK
 from lessor.agent.drivers.sysctls import ROOT, sysctl_path
 from lessor.agent.netlink import Devices, Link, link, links
 from lessor.agent.tun import new_tap
 from lessor.core.diff import Changes
 from lessor.core.state import Tap
+from lessor.core.vmport import tap_mac
 from lessor.errors import Conflict, LessorError, Pending
 
 MARK, MANAGED = "lessor:", ":managed"
@@ -37,14 +39,21 @@ class TapDriver:
         ip: an open socket.
         sysctls: where the kernel shows its settings.
         devices: reads the host's devices; drivers of one thread may share it.
+        guarded: tells whether rules that are in force know a tap; none joins a bridge before.
     """
 
     def __init__(
-        self, ip: IPRoute, sysctls: Path = ROOT, *, devices: Devices | None = None
+        self,
+        ip: IPRoute,
+        sysctls: Path = ROOT,
+        *,
+        devices: Devices | None = None,
+        guarded: Callable[[str], bool] = bool,
     ) -> None:
         self._ip = ip
         self._devices = devices or Devices()
         self._sysctls = sysctls
+        self._guarded = guarded
 
     def observe(self) -> dict[str, Tap]:
         """Return the taps that carry our mark, by name.
@@ -87,7 +96,7 @@ class TapDriver:
         elif wanted.managed:
             with new_tap(wanted.name):
                 made = self._named(wanted.name)
-                self._ip.link("set", index=made.index, address=_mac(wanted.port_id))
+                self._ip.link("set", index=made.index, address=tap_mac(wanted.port_id))
                 self._set_up(wanted, made, bridge)
         else:
             raise Pending(
@@ -106,6 +115,11 @@ class TapDriver:
                 f"is not on this host",
                 key=wanted.name,
             )
+        if not self._guarded(wanted.name):
+            raise Pending(
+                f"{wanted.name} of port {wanted.port_id} waits for its rules in table bridge lessor",
+                key=wanted.name,
+            )
         return bridge
 
     def _set_up(self, wanted: Tap, device: Link, bridge: Link | None) -> None:
@@ -113,6 +127,8 @@ class TapDriver:
         index = device.index
         if bridge and device.master not in (None, bridge.index):
             self._check_holder(wanted, device)
+        if bridge and wanted.mtu < bridge.mtu:
+            self._keep_mtu(wanted, device, bridge)
         if device.alias != _alias(wanted):
             self._ip.link("set", index=index, ifalias=_alias(wanted))
         if device.mtu != wanted.mtu:
@@ -126,6 +142,12 @@ class TapDriver:
             self._ip.link("set", index=index, master=0)
         if wanted.up and not device.up:
             self._ip.link("set", index=index, state="up")
+
+    def _keep_mtu(self, wanted: Tap, device: Link, bridge: Link) -> None:
+        """Keep an operator's bridge from taking the MTU of a tap; ours have theirs already."""
+        settled = device.master == bridge.index and device.mtu == wanted.mtu
+        if not settled and bridge.alias != BRIDGE_MARK:
+            bridge_mtu.pin(self._ip, bridge)
 
     def _join(self, device: Link, bridge: Link) -> None:
         if device.master != bridge.index:
@@ -188,21 +210,14 @@ def _alias(tap: Tap) -> str:
     return f"{MARK}{tap.port_id}{MANAGED if tap.managed else ''}"
 
 
-def _mac(port_id: str) -> str:
-    """Return the MAC of the host's end: high, so that no bridge takes it for its own.
-
-    A bridge whose MAC nobody fixed has the lowest of its ports'. libvirt's taps start with fe too.
-    """
-    return ":".join(
-        f"{byte:02x}" for byte in (0xFE, *blake2s(port_id.encode(), digest_size=5).digest())
-    )
-
-
 def _tried(step: Callable[[Tap], None], tap: Tap) -> list[Exception]:
     try:
         step(tap)
     except LessorError as error:
-        return [error]
+        failure = error
     except (NetlinkError, OSError) as error:
-        return [LessorError(f"{tap.name} of port {tap.port_id}: {error}")]
-    return []
+        failure = LessorError(f"{tap.name} of port {tap.port_id}: {error}")
+    else:
+        return []
+    failure.key = tap.name
+    return [failure]

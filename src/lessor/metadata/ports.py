@@ -1,0 +1,55 @@
+"""The ports of the last view, by what a metadata listener knows of a caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Address
+
+from lessor.core.askers import ByMac, by_mac, port_of, seat_of
+from lessor.core.seats import Seat
+from lessor.metadata.callers import Caller
+from lessor.model import Port, Scope, View
+
+
+class Ports:
+    """Looks ports up. What is made of a network is kept until one of its rows changes.
+
+    Args:
+        view: the agent's last; None: it has none yet.
+    """
+
+    def __init__(self, view: Callable[[], View | None]) -> None:
+        self._view = view
+        self._known: dict[str, tuple[Scope, ByMac]] = {}
+
+    def seat(self, networks: Iterable[str], mac: str) -> Seat:
+        """Return whose connection one from `mac` is, on one of these networks."""
+        return seat_of(self._of(networks), mac)
+
+    def port(self, networks: Iterable[str], caller: Caller) -> Port | None:
+        """Return the port that a caller is, on one of these networks; None: none that is sure."""
+        return port_of(self._of(networks), caller.mac, caller.address)
+
+    def behind(self, networks: Iterable[str], caller: Caller, said: IPv4Address) -> Port | None:
+        """Return the port with the address that a proxy tells; None: there is none.
+
+        No port's MAC is a proxy's: a VM is not believed whatever it says.
+        """
+        known = tuple(self._of(networks))
+        if any(caller.mac in one for one in known):
+            return None
+        ports = (port for one in known for many in one.values() for port in many)
+        return next((p for p in ports if any(ip.address == said for ip in p.fixed_ips)), None)
+
+    def _of(self, networks: Iterable[str]) -> Iterator[ByMac]:
+        view = self._view()
+        scopes = view.scopes if view else {}
+        for key in networks:
+            scope = scopes.get(key)
+            if scope is None:
+                self._known.pop(key, None)
+                continue
+            known = self._known.get(key)
+            if known is None or known[0] is not scope:
+                known = self._known[key] = (scope, by_mac(scope))
+            yield known[1]
