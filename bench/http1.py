@@ -23,7 +23,7 @@ class Refused(Exception):
 def request(method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
     """Return the bytes of a request that leaves the connection open."""
     content = msgspec.json.encode(body) if body is not None else b""
-    head = f"{method} {path} HTTP/1.1\r\nHost: lessor\r\nContent-Length: {len(content)}\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
     kind = "Content-Type: application/json\r\n" if content else ""
     return f"{head}{kind}\r\n".encode() + content
 

@@ -155,7 +155,9 @@ def _written(node: Node, repeats: int) -> Iterator[Figure]:
     sockets = node.root / OVS_RUN
     wait_for((sockets / "br-bench.mgmt").exists, SETTLED_S, "br-bench answers")
     remotes = tuple(
-        RemotePort(f"fa:16:3e:00:{at >> 8:02x}:{at & 255:02x}", (IPv4Address(0xA400000 + at),), "T")
+        RemotePort(
+            f"fa:16:3e:00:{at >> 8:02x}:{at & 255:02x}", (IPv4Address(0xA400000 + at),), ("T",)
+        )
         for at in range(REMOTES)
     )
     facts = NetworkFacts(vni=1, vlan=1, tunnels=("T",), remotes=remotes)
