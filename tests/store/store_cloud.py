@@ -19,13 +19,14 @@ from lessor.model import (
     Network,
     Port,
     PortReport,
+    RbacPolicy,
     Report,
     Subnet,
 )
 from lessor.settings import FlatMapping, ServerSettings
 from lessor.store.query import Query
 from lessor.store.store import Store
-from lessor.store.values import FixedIpRequest
+from lessor.store.values import FixedIpRequest, RbacValues
 
 PHYSNETS = (
     FlatMapping(physical_network="physnet1", bridge="br100", interface="eth1"),
@@ -121,6 +122,17 @@ class Cloud:
         """Let time go by, and do what time asks for."""
         self.clock.now += seconds
         self.store.housekeep()
+
+
+def shared_with(cloud: Cloud, kind: str, key: str, project: str) -> RbacPolicy:
+    """Share a network, subnet pool or address scope with a project."""
+    values: RbacValues = {
+        "object_type": kind,
+        "object_id": key,
+        "target_project": project,
+        "action": "access_as_shared",
+    }
+    return cloud.store.create_rbac_policies([values])[0]
 
 
 def ip_of(port: Port) -> IPv4Address:

@@ -23,13 +23,15 @@ def pair(block: str, mac: str | None = None) -> AddressPair:
 
 
 def flat(cloud: Cloud, cidr: str = "10.0.0.0/24", **values: Any) -> Network:
-    return cloud.network(cidr, **{"project_id": HER, "network_type": "flat", **values})
+    return cloud.network(
+        cidr, **{"project_id": HER, "network_type": "flat", "shared": True, **values}
+    )
 
 
 def vxlan(cloud: Cloud, **values: Any) -> Network:
     cloud.host("h1", network_host=True)
     cloud.report("h1", network_host=True, local_ip=IPv4Address("192.0.2.1"))
-    values = {"project_id": HER, "network_type": "vxlan", **values}
+    values = {"project_id": HER, "network_type": "vxlan", "shared": True, **values}
     network = cloud.network("10.0.0.0/24", **values)
     cloud.port(network, "h1", project_id=HER)  # the DHCP server comes to where a host is
     return network

@@ -12,7 +12,7 @@ from lessor.errors import Conflict, Exhausted, Invalid, LessorError, NotFound, U
 from lessor.model import AddressPair, AddressState, DhcpOption
 from lessor.store.query import Query
 from lessor.store.values import FixedIpRequest
-from tests.store.store_cloud import SQLITE, Cloud, by, ip_of, ips_of
+from tests.store.store_cloud import SQLITE, Cloud, by, ip_of, ips_of, shared_with
 
 ANY = FixedIpRequest()
 
@@ -77,6 +77,21 @@ def test_when_no_mac_is_free_it_is_said(
     with pytest.raises(Unavailable, match="no free MAC") as caught:
         cloud.port(network)
     assert caught.value.type == "MacAddressGenerationFailure"
+
+
+def test_a_network_that_is_shared_no_more_gets_no_port_of_the_project(cloud: Cloud) -> None:
+    """The policy may go between the look of who asks and the writing."""
+    network = cloud.network(project_id="p1")
+    policy = shared_with(cloud, "network", network.id, "p2")
+    theirs = {"project_id": "p2", "acts_for": "p2"}
+    cloud.store.delete_port(cloud.port(network, **theirs).id)
+
+    cloud.store.delete_rbac_policy(policy.id)
+
+    with pytest.raises(NotFound, match=f"no network {network.id}"):
+        cloud.port(network, **theirs)
+    assert cloud.port(network, project_id="p2").project_id == "p2"  # by who acts for any
+    assert cloud.port(network, project_id="p1", acts_for="p1").project_id == "p1"
 
 
 def test_a_mac_is_unique_on_its_wire(cloud: Cloud) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from lessor.errors import Conflict, InUse, Invalid, LessorError, NotFound
 from lessor.model import AddressScope, Network, Subnet, SubnetPool
-from tests.store.store_cloud import Cloud, by
+from tests.store.store_cloud import Cloud, by, shared_with
 
 
 def nets(*blocks: str) -> tuple[IPv4Network, ...]:
@@ -46,6 +46,21 @@ def test_a_subnet_is_cut_from_a_pool_with_its_default_length(cloud: Cloud) -> No
     assert second.cidr == IPv4Network("10.0.1.0/28")
     found = cloud.store.subnets(by(subnetpool_id=pool.id))
     assert sorted(found, key=lambda subnet: subnet.cidr) == [first, second]
+
+
+def test_a_pool_that_is_shared_no_more_gives_the_project_nothing(cloud: Cloud) -> None:
+    """The policy may go between the look of who asks and the writing."""
+    pool = pool_of(cloud, "10.0.0.0/16", default_prefixlen=24, project_id="p1")
+    policy = shared_with(cloud, "subnetpool", pool.id, "p2")
+    network = bare(cloud, project_id="p2")
+    theirs = {"project_id": "p2", "acts_for": "p2"}
+    cloud.store.delete_subnet(cut(cloud, network, pool, **theirs).id)
+
+    cloud.store.delete_rbac_policy(policy.id)
+
+    with pytest.raises(NotFound, match=f"no subnet pool {pool.id}"):
+        cut(cloud, network, pool, **theirs)
+    assert cut(cloud, network, pool, project_id="p2").cidr == IPv4Network("10.0.0.0/24")
 
 
 def test_a_block_of_a_deleted_subnet_is_cut_again(cloud: Cloud) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import Network, SubnetPool
-from lessor.store import subnetpools
+from lessor.store import subnetpools, visible
 from lessor.store.prefixes import Extent, cut, extent, inside
 from lessor.store.tables import networks, subnets
 from lessor.store.tables import subnetpools as pools
@@ -26,7 +26,7 @@ def block_for(tx: Tx, network: Network, values: SubnetValues) -> tuple[IPv4Netwo
 
     Raises:
         Invalid: what is given contradicts itself, or doesn't suit the pool or the network.
-        NotFound: there is no such pool.
+        NotFound: there is no such pool that the caller may see.
         Conflict: the pool has no room, or the project has had its share of it.
     """
     pool_id = _pool_of(tx.conn, values)
@@ -40,6 +40,10 @@ def block_for(tx: Tx, network: Network, values: SubnetValues) -> tuple[IPv4Netwo
         _check_affinity(tx.conn, network, None)
         return values["cidr"], None
     pool = subnetpools.lock(tx, pool_id)
+    if values.get("subnetpool_id") and not visible.sees(
+        tx.conn, "subnetpool", pool_id, values.get("acts_for")
+    ):  # it may have been shared when the request came, and be no more
+        raise subnetpools.not_found(pool_id)
     _check_affinity(tx.conn, network, pool)
     block = _wanted(tx.conn, network, pool, values)
     _check_quota(tx.conn, pool, values.get("project_id", network.project_id), block)

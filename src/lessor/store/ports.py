@@ -38,7 +38,7 @@ from lessor.store import (
 )
 from lessor.store.allocation import Owner, claim, hold, let_go
 from lessor.store.dialect import attempt
-from lessor.store.ground import Ground, ground
+from lessor.store.ground import Ground, ground, network_not_found
 from lessor.store.listing import Listing, one_of
 from lessor.store.macs import parsed_mac
 from lessor.store.options import check_dns_name, check_options
@@ -140,13 +140,22 @@ def create_many(tx: Tx, many: Sequence[PortValues]) -> list[Port]:
         if "network_id" not in values:
             raise Invalid("a port needs a network_id")
         key = values["network_id"]
-        land = lands.get(key) or lands.setdefault(key, ground(tx.conn, key))
+        land = lands.get(key) or lands.setdefault(key, _seen_ground(tx, key, values))
         port = _create(tx, land, values, tx.now + n * TICK_S)
         bound.setdefault(key, set()).add(port.binding_host)
         made.append(port)
     for key, hosts in bound.items():
         tx.concerns(portrows.concerned(tx, lands[key], hosts))
     return made
+
+
+def _seen_ground(tx: Tx, network_id: str, values: PortValues) -> Ground:
+    """Read a network that a caller may use: what it saw may have been shared no more since."""
+    land = ground(tx.conn, network_id)
+    acts_for = values.get("acts_for")
+    if acts_for != land.project_id and not visible.sees(tx.conn, "network", network_id, acts_for):
+        raise network_not_found(network_id)
+    return land
 
 
 def _create(tx: Tx, land: Ground, values: PortValues, now: float) -> Port:

@@ -72,8 +72,13 @@ def lock(tx: Tx, pool_id: str) -> SubnetPool:
 
 def _found(rows: Sequence[Row[Any]], pool_id: str) -> Sequence[Row[Any]]:
     if not rows:
-        raise NotFound(f"there is no subnet pool {pool_id}", type_="SubnetPoolNotFound")
+        raise not_found(pool_id)
     return rows
+
+
+def not_found(pool_id: str) -> NotFound:
+    """Return the error that a subnet pool is not there, or none of the caller's."""
+    return NotFound(f"there is no subnet pool {pool_id}", type_="SubnetPoolNotFound")
 
 
 def find(conn: Connection, query: Query) -> list[SubnetPool]:
