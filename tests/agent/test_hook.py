@@ -41,8 +41,12 @@ def users(monkeypatch: pytest.MonkeyPatch, **known: tuple[int, int]) -> None:
 
 def test_the_hook_has_a_user_of_its_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     users(monkeypatch, **{"lessor-hook": (4321, 4322)})
+    shipped = folder / HOOK.name  # this checkout may be where the user can't read
+    shipped.write_bytes(HOOK.read_bytes())
+    shipped.chmod(0o755)
+    monkeypatch.setattr(hook_module, "HOOK", shipped)
     made = hook(folder / "hook", folder / "spool")
-    assert (made.user, made.group, made.program, made.problem) == ("lessor-hook", 4322, HOOK, "")
+    assert (made.user, made.group, made.program, made.problem) == ("lessor-hook", 4322, shipped, "")
     assert made.inbox.current.stat().st_gid == 4322
 
 

@@ -191,6 +191,22 @@ def test_what_an_administrator_gave_stays_when_a_project_repeats_it(cloud: Cloud
 # --- whom they keep out ---------------------------------------------------------------------------
 
 
+def test_no_port_of_another_project_gets_the_mac_of_a_pair(cloud: Cloud) -> None:
+    mac, network = "02:00:00:00:00:99", vxlan(cloud)
+    holder = hers(cloud, network, allowed_address_pairs=(pair("10.9.0.1", mac),))
+    guest = his(cloud, network)
+    for give in (
+        lambda: his(cloud, network, mac_address=mac),
+        lambda: changed(cloud, guest, HIS, mac_address=mac),
+    ):
+        with pytest.raises(Conflict, match=f"MAC {mac} .*allowed address pair") as caught:
+            give()
+        assert holder.id not in str(caught.value)
+    assert hers(cloud, network, mac_address=mac).mac_address == mac
+    other = cloud.network("10.0.0.0/24", project_id=HIS, network_type="vxlan")
+    assert his(cloud, other, mac_address=mac).mac_address == mac
+
+
 def test_no_port_of_another_project_gets_an_address_of_a_pair(cloud: Cloud) -> None:
     network = flat(cloud)
     holder = hers(cloud, network, "10.0.0.3/32", "10.0.0.4/31", address="10.0.0.9")

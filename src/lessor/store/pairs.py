@@ -268,6 +268,36 @@ def check_free(
         )
 
 
+_WITH_MAC = (
+    select(ports.c.id)
+    .select_from(address_pairs.join(ports, ports.c.id == address_pairs.c.port_id))
+    .where(
+        address_pairs.c.segment == bindparam("segment"),
+        address_pairs.c.project_id != bindparam("project"),
+        ports.c.allowed_address_pairs.contains(bindparam("mac")),
+    )
+    .limit(1)
+)
+
+
+def check_mac_free(tx: Tx, land: Ground, port: Port, acts_for: str | None) -> None:
+    """Refuse a port a MAC that a port of another project may send with.
+
+    Flat networks have no such pair: what a project gives there is with its port's own MAC.
+
+    Raises:
+        Conflict: there is such a pair.
+    """
+    values = {"segment": land.segment, "project": port.project_id, "mac": port.mac_address}
+    found = tx.conn.execute(_WITH_MAC, values).scalar() if land.overlay else None
+    if found is not None:
+        raise Conflict(
+            f"MAC {port.mac_address} of network {land.id} is in an allowed address pair that is "
+            f"{_whose(tx.conn, found, acts_for)}; give another, or none to have one chosen",
+            type_="MacAddressInUse",
+        )
+
+
 def check_end(tx: Tx, land: Ground, address: IPv4Address, what: str) -> None:
     """Refuse a gateway or DHCP server an address of a flat network that a project's port may send with.
 

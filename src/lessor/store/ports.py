@@ -174,6 +174,8 @@ def _create(tx: Tx, land: Ground, values: PortValues, now: float) -> Port:
     overlay.check_owner(land, port.device_owner)
     guests.check(tx, land, None, port, acts_for)
     _check_quota(tx, port.project_id, len(wanted))
+    if port.mac_address:
+        pairs.check_mac_free(tx, land, port, acts_for)
     mac = portrows.add(tx, land, port, acts_for=acts_for)
     port = replace(port, mac_address=mac)
     pairs.take(tx, land, None, port, acts_for)
@@ -357,6 +359,7 @@ def _write(tx: Tx, land: Ground, before: Port, after: Port, acts_for: str | None
     if before.mac_address == after.mac_address:
         tx.conn.execute(change)
         return
+    pairs.check_mac_free(tx, land, after, acts_for)
     try:
         with attempt(tx.conn):
             tx.conn.execute(change)
