@@ -30,7 +30,7 @@ from lessor.lab.wait import wait_for
 
 Plug = Callable[[dict[str, Any]], Wire]  # gives the wire that a port's client is on
 
-AGAIN_S = 0.003
+AGAIN_S = 0.001
 WITHIN_S = 10.0
 LONG_S, QUICK_S = 60.0, 10.0  # for the ports of one kind
 SETTLED_S = 60.0  # for thousands of ports made at once

@@ -195,10 +195,11 @@ def test_no_port_of_another_project_gets_the_mac_of_a_pair(cloud: Cloud) -> None
     mac, network = "02:00:00:00:00:99", vxlan(cloud)
     holder = hers(cloud, network, allowed_address_pairs=(pair("10.9.0.1", mac),))
     guest = his(cloud, network)
-    for give in (
+    gives: list[Callable[[], Port]] = [
         lambda: his(cloud, network, mac_address=mac),
         lambda: changed(cloud, guest, HIS, mac_address=mac),
-    ):
+    ]
+    for give in gives:
         with pytest.raises(Conflict, match=f"MAC {mac} .*allowed address pair") as caught:
             give()
         assert holder.id not in str(caught.value)

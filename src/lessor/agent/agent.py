@@ -152,7 +152,7 @@ class Agent:
     def _pass(self, view: View, suspects: set[str], full: bool) -> tuple[Desired, Outcome]:
         if full or self._blocks is None:
             self._blocks = self._planner.look().blocks
-        desired = self.desired = self._planner.desired(view)
+        desired = self.desired = self._planner.desired(view, changed=bool(suspects))
         self._where.learn(desired.state.dhcp_servers.values())
         if full:
             unwritten.retry()

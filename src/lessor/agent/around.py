@@ -48,15 +48,20 @@ class Surroundings:
         self._seen: frozenset[IPv4Address] = frozenset()
         self._facts: Around | None = None
 
-    @property
-    def facts(self) -> Around:
-        """What the last look found, and the networks of now.
+    def facts(self, *, changed: bool = True) -> Around:
+        """Return what the last look found, with the host's networks of now.
 
         A server that is new since is a reason for another look.
+
+        Args:
+            changed: addresses may have come or gone since the last call.
         """
         if self._facts is None or self._servers() != self._seen:
             return self.look()
-        return replace(self._facts, connected=connected(addresses(family=socket.AF_INET)))
+        if changed:
+            present = connected(addresses(family=socket.AF_INET))
+            self._facts = replace(self._facts, connected=present)
+        return self._facts
 
     def look(self) -> Around:
         """Look at the host."""

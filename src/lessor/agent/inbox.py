@@ -49,6 +49,18 @@ class Inbox:
         else:
             self.renew()
 
+    def is_empty(self) -> bool:
+        """Tell whether it is as `make` leaves it and no event is in it."""
+        try:
+            folder, file = self._folder.stat(), self.current.lstat()
+        except FileNotFoundError:
+            return False
+        fit = stat.S_ISREG(file.st_mode) and self._fits(folder, FOLDER) and self._fits(file, FILE)
+        return fit and file.st_size == 0
+
+    def _fits(self, have: os.stat_result, mode: int) -> bool:
+        return (have.st_gid, stat.S_IMODE(have.st_mode)) == (self._group, mode)
+
     def renew(self) -> None:
         """Put an empty file in place of the present one; there is no moment without one.
 

@@ -142,9 +142,14 @@ class Plans:
         """Look at what the host has and reaches without us, and return it."""
         return self._around.look()
 
-    def desired(self, view: View) -> Desired:
-        """Return what this host should have for `view`."""
-        around = self._around.facts
+    def desired(self, view: View, *, changed: bool = True) -> Desired:
+        """Return what this host should have for `view`.
+
+        Args:
+            view: rows that concern it.
+            changed: the host's own addresses may have changed since the last call.
+        """
+        around = self._around.facts(changed=changed)
         if self._planner is not None:
             return self._planner.desired(view, around)
         try:

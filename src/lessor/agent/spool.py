@@ -204,6 +204,8 @@ class Spool:
         if known and known.whole:
             return True
         path = self._path(index)
+        if self._is_idle(path):
+            return False
         with self._alone():
             self._inbox.make()
             if not path.exists() and not self._begin(path):
@@ -211,6 +213,12 @@ class Spool:
             if path.samefile(self.current):
                 self._inbox.renew()
         return True
+
+    def _is_idle(self, path: Path) -> bool:
+        """Tell whether hooks wrote nothing since the last segment; asked at each look."""
+        former = self._folder / "current"
+        apart = former == self.current or not former.exists()
+        return apart and self._inbox.is_empty() and not path.exists()
 
     def _begin(self, path: Path) -> bool:
         """Make a segment of what the hooks wrote; False: nothing."""

@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -91,9 +92,10 @@ class Host:
             self.sockets[_name(by)].send(frame)
 
     def heard(self, by: Port | str, limit_s: float = 0.4) -> list[bytes]:
-        """Return what came in, until nothing does for a while."""
+        """Return what came in, until nothing does for a while; ten times as long at most."""
         ear, found = self.sockets[_name(by)], []
-        while select.select([ear], [], [], limit_s)[0]:
+        end = time.monotonic() + 10 * limit_s  # somebody may send without pause
+        while time.monotonic() < end and select.select([ear], [], [], limit_s)[0]:
             frame, (_, _, kind, *_) = ear.recvfrom(4000)
             if kind != socket.PACKET_OUTGOING:
                 found.append(frame)

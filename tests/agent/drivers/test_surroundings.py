@@ -70,9 +70,9 @@ def test_a_server_that_answers_from_a_new_address_is_a_reason_to_look_again(
 ) -> None:
     known: set[IPv4Address] = set()
     seen = Surroundings(SETTINGS, lambda: known, ())
-    assert ("192.0.2.77/32", "server", "") not in told(seen.facts)
+    assert ("192.0.2.77/32", "server", "") not in told(seen.facts())
     known.add(IPv4Address("192.0.2.77"))
-    assert ("192.0.2.77/32", "server", "") in told(seen.facts)
+    assert ("192.0.2.77/32", "server", "") in told(seen.facts())
 
 
 def test_what_is_said_is_bounded_and_the_server_comes_first(sh: Callable[[str], str]) -> None:
@@ -93,6 +93,6 @@ def test_networks_are_those_of_now(sh: Callable[[str], str]) -> None:
     sh("ip link add eth2 type bridge; ip link set eth2 up; ip addr add 10.6.0.2/24 dev eth2")
     surroundings = Surroundings(SETTINGS, lambda: (), ())
     network = Connected("eth2", IPv4Network("10.6.0.0/24"))
-    assert surroundings.facts.connected == (network,)
+    assert surroundings.facts().connected == (network,)
     sh("ip addr add 10.5.0.2/24 dev eth2; ip addr del 10.6.0.2/24 dev eth2")
-    assert surroundings.facts.connected == (Connected("eth2", IPv4Network("10.5.0.0/24")),)
+    assert surroundings.facts().connected == (Connected("eth2", IPv4Network("10.5.0.0/24")),)

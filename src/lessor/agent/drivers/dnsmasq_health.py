@@ -73,9 +73,9 @@ class Health:
         with self._lock:
             self._touched = set()
 
-    def stop_reason(self, process: Process, loaded: DhcpServer) -> str:
+    def stop_reason(self, process: Process, loaded: DhcpServer, *, alive: bool) -> str:
         """Return why this process is to be replaced, "" if it is not; the log gets it once."""
-        if not (process.alive() and process.reports()):
+        if not (alive and process.reports()):
             return self._down("dhcp server died", process.end(), loaded)
         fault = self._of(process)
         if fault and self._may_restart(fault):

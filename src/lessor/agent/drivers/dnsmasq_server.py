@@ -84,9 +84,10 @@ class Server:
         if verify:
             tried(self._alarm.arm)
         process = self.process
-        if process and self.sure and self.health.stop_reason(process, self.loaded):
+        alive = process is not None and process.alive()
+        if process and self.sure and self.health.stop_reason(process, self.loaded, alive=alive):
             self.sure = False
-        if process and not process.alive():
+        if not alive:
             self._let_go()
         if not self.process:
             self.sure = False
