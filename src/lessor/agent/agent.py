@@ -142,6 +142,7 @@ class Agent:
         desired, outcome = await asyncio.get_running_loop().run_in_executor(
             self._thread, self._pass, kept.view, suspects, full
         )
+        self._follower.passed()
         self._put_back += len(outcome.put_back)
         self._passlog.tell(outcome, time.monotonic() - started)
         self._passlog.tell_unwritten(unwritten.problems())

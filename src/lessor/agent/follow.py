@@ -28,7 +28,8 @@ from lessor.model import View, ViewAnswer, ViewRequest
 WAIT_S = 30.0
 LONGEST_RETRY_S = 15.0
 LOOK_S = 0.5  # between looks for an operator's word
-# Before the next request: a pass begins in another thread, and Python runs one of them at a time.
+# The next request waits so long for the pass that an answer led to, which is made in another thread:
+# Python runs one of them at a time, and VMs wait for the pass.
 HEAD_START_S = 0.005
 MOST_LOST = 0.5
 MOST_TOURS = 100  # that are remembered: they live for seconds
@@ -71,6 +72,8 @@ class Follower:
         self.renewed: Callable[[Iterable[str]], None] = lambda _ports: None
         self.met: Callable[[str, View], Awaitable[None]] = _told_nobody
         self._told = ""
+        self._passed = asyncio.Event()
+        self._passed.set()
         self._tours: tuple[str, ...] = ()
         self._log = structlog.get_logger()
         self._offered, self._accepted = _words(store.folder)
@@ -80,6 +83,10 @@ class Follower:
         self.in_sync = False
         if self.kept:
             store.save(self.kept)
+
+    def passed(self) -> None:
+        """Take that the host was looked at, and brought to the view as far as it goes."""
+        self._passed.set()
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -99,7 +106,8 @@ class Follower:
             self._check_owner(answer)
             if self._believed(answer):
                 self._take(answer)
-                await asyncio.sleep(HEAD_START_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._passed.wait(), HEAD_START_S)
             else:
                 await self._word(answer.epoch)
                 self._told = ""  # what is in use here stays so: the server must not forget it
@@ -189,6 +197,7 @@ class Follower:
             with suppress(OSError):
                 self._offered.unlink(missing_ok=True)
             self._renew(before, answer)
+            self._passed.clear()
             self.changed()
         elif fresh:
             self.kept = replace(before, revision=answer.revision)
