@@ -35,7 +35,8 @@ from lessor.model import METADATA_ADDRESS, Port, Problem, Scope, View
 from lessor.settings import AgentSettings
 
 VXLAN = "vxlan"
-_RulesFor = tuple[list[Guard], list[Gateway], GatewayOptions, tuple[VmRange, ...]]
+_GuardsFor = tuple[list[Guard], list[Gateway], tuple[VmRange, ...]]
+_GatewaysFor = tuple[list[Gateway], GatewayOptions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,10 @@ class Planner:
         self._overlay_parts: dict[str, tuple[Scope, int, frozenset[str], OverlayPart]] = {}
         self._mappings = {m.physical_network: m for m in settings.flat_mappings}
         self._parts: dict[str, tuple[Scope, frozenset[str], Part]] = {}
-        self._rules: tuple[Ruleset, ...] = ()
-        self._rules_for: _RulesFor | None = None
+        self._guards: tuple[Ruleset, ...] = ()
+        self._guards_for: _GuardsFor | None = None
+        self._gateways: tuple[Ruleset, ...] = ()
+        self._gateways_for: _GatewaysFor | None = None
 
     def desired(self, view: View, around: Around = NOTHING) -> Desired:
         """Return what this host should have for `view`.
@@ -196,15 +199,24 @@ class Planner:
     def _rulesets(
         self, parts: list[Part], gateways: list[Gateway], options: GatewayOptions
     ) -> Iterator[Ruleset]:
+        """Yield all rules; those of gateways stay the same when only a tap comes or goes."""
         guards = [guard for part in parts for guard in part.guards]
         ranges = tuple(chain.from_iterable(part.vm_ranges for part in parts))
-        facts = (guards, gateways, options, ranges)
-        if facts != self._rules_for:
-            self._rules = (*self._guard_rules(facts), *self._gateway_rules(parts, facts))
-            self._rules_for = facts
-        yield from self._rules
+        guards_for = (guards, gateways, ranges)
+        if guards_for != self._guards_for:
+            self._guards = tuple(self._guard_rules(*guards_for))
+            self._guards_for = guards_for
+        gateways_for = (gateways, options)
+        if parts and gateways_for != self._gateways_for:
+            self._gateways = (self._gateway_rules(*gateways_for),)
+            self._gateways_for = gateways_for
+        yield from self._guards
+        if parts:
+            yield from self._gateways
 
-    def _guard_rules(self, facts: _RulesFor) -> Iterator[Ruleset]:
+    def _guard_rules(
+        self, guards: list[Guard], gateways: list[Gateway], ranges: tuple[VmRange, ...]
+    ) -> Iterator[Ruleset]:
         """Yield what protects the bridges of flat networks, also before and after there are any.
 
         What a hypervisor plugs into one that no network is on is no port of ours.
@@ -212,7 +224,6 @@ class Planner:
         settings = self._settings
         if not settings.flat_mappings:
             return
-        guards, gateways, _, ranges = facts
         wires = {m.interface for m in settings.flat_mappings if m.interface}
         wires.update(settings.flat_bridge_ports)
         others = Others(
@@ -225,13 +236,10 @@ class Planner:
         yield guard_ruleset(guards, gateways, others)
         yield from host_rulesets([mapping.bridge for mapping in settings.flat_mappings])
 
-    def _gateway_rules(self, parts: list[Part], facts: _RulesFor) -> Iterator[Ruleset]:
-        if parts:
-            _, gateways, options, _ = facts
-            if self._settings.gateway_firewall == "iptables":
-                yield iptables_gateway_ruleset(gateways, options)
-            else:
-                yield nft_gateway_ruleset(gateways, options)
+    def _gateway_rules(self, gateways: list[Gateway], options: GatewayOptions) -> Ruleset:
+        if self._settings.gateway_firewall == "iptables":
+            return iptables_gateway_ruleset(gateways, options)
+        return nft_gateway_ruleset(gateways, options)
 
     def _dhcp_servers(self, parts: list[Part]) -> Iterator[DhcpServer]:
         for bridge, mine in _by_bridge(part for part in parts if part.ranges).items():
