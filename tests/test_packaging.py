@@ -56,10 +56,42 @@ def test_systemd_makes_the_users(tmp_path: Path) -> None:
     assert HOOK_USER in users
 
 
-@pytest.mark.parametrize("right", ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL"])
-def test_the_agent_may_start_a_process_without_rights_and_end_it(right: str) -> None:
+RIGHTS = {
+    "CAP_SETUID": "a process without rights is started",
+    "CAP_SETGID": "the same",
+    "CAP_SETPCAP": "the same",
+    "CAP_KILL": "and ended",
+    "CAP_SYS_ADMIN": "namespaces are made and entered",
+    "CAP_SYS_PTRACE": "the environment of a process of nobody's is read",
+}
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+def test_the_agent_has_the_rights_that_it_takes(right: str) -> None:
     (line,) = (one for one in settings("lessor-agent.service") if "CapabilityBoundingSet" in one)
     assert right in line.split("=")[1].split()
+
+
+# Each gives a unit its own mounts; systemd.exec(5).
+OWN_MOUNTS = (
+    *("ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateDevices", "PrivateMounts"),
+    *("ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups"),
+    *(
+        "ReadWritePaths",
+        "ReadOnlyPaths",
+        "InaccessiblePaths",
+        "BindPaths",
+        "ProtectProc",
+        "RootDirectory",
+    ),
+)
+
+
+def test_namespaces_that_the_agent_names_are_the_hosts() -> None:
+    """Record 34; tests/docs/test_services.py sees it where there is systemd."""
+    names = {line.partition("=")[0] for line in settings("lessor-agent.service")}
+    assert not names.intersection(OWN_MOUNTS)
+    assert "RestrictNamespaces=net mnt" in settings("lessor-agent.service")
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")

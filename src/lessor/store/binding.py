@@ -86,6 +86,7 @@ def _facts(conn: Connection, network_id: str, names: Collection[str]) -> Iterabl
 
 def _said(tx: Tx, port: Port, failing: Collection[str]) -> Port:
     fails = port.binding_host in failing
-    if fails != port.binding_failed:
-        tx.conn.execute(_SAY, {"port": port.id, "fails": fails})
+    if fails == port.binding_failed:
+        return port
+    tx.conn.execute(_SAY, {"port": port.id, "fails": fails})
     return replace(port, binding_failed=fails)

@@ -5,6 +5,7 @@ So a VM has one name: agents, which know ports only, tell and answer the one tha
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, or_, select
@@ -18,14 +19,16 @@ from lessor.store.tables import instances, ports
 from lessor.store.writer import Tx
 
 _ONE = select(*INSTANCE).where(instances.c.id == bindparam("key"))
-_NAMES = select(instances.c.hostname, instances.c.name, instances.c.project_id).where(
-    instances.c.id == bindparam("key")
-)
+_COLUMNS = (instances.c.id, instances.c.hostname, instances.c.name, instances.c.project_id)
+_NAMES = select(*_COLUMNS).where(instances.c.id == bindparam("key"))
+_MANY_NAMES = select(*_COLUMNS).where(instances.c.id.in_(bindparam("keys", expanding=True)))
 _PORTS = (
     portrows.SELECT.where(ports.c.device_id == bindparam("device"), portrows.HAS_DEVICE)
     .where(or_(ports.c.dns_name == "", ports.c.dns_name == bindparam("former")))
     .order_by(ports.c.id)
 )
+
+Known = Mapping[str, Instance]  # by id, with names and project alone
 
 
 def name_of(instance: Instance | None) -> str:
@@ -55,13 +58,14 @@ def _unless_anothers(
     return found if found and is_of(found, port.project_id, settings) else None
 
 
-def named(tx: Tx, after: Port, before: Port | None = None) -> Port:
+def named(tx: Tx, after: Port, before: Port | None = None, *, known: Known | None = None) -> Port:
     """Return a port with its instance's name, unless it has one of its own.
 
     Args:
         tx: of the change.
         after: the port as it is to be.
         before: as it was; a name that it had of its instance goes with that.
+        known: what `read` returned for ports that are made together.
     """
     if after.dns_name and before and after.device_id == before.device_id:
         return after
@@ -69,17 +73,26 @@ def named(tx: Tx, after: Port, before: Port | None = None) -> Port:
     former = name_of(_instance(tx, before)) if before and not is_given else ""
     if after.dns_name not in {"", former}:
         return after
-    return replace(after, dns_name=name_of(_instance(tx, after)))
+    name = name_of(_instance(tx, after, known))
+    return after if name == after.dns_name else replace(after, dns_name=name)
 
 
-def _instance(tx: Tx, port: Port) -> Instance | None:
-    """Return the instance of a port with its names alone: each port that is made asks for them."""
-    row = tx.conn.execute(_NAMES, {"key": port.device_id}).first() if port.device_id else None
-    if row is None:
-        return None
-    hostname, name, project_id = row
-    found = Instance(id=port.device_id, name=name, hostname=hostname, project_id=project_id)
-    return _unless_anothers(found, port, tx.settings)
+def read(tx: Tx, devices: Iterable[str]) -> Known:
+    """Return the instances with these ids, with their names alone: each port that is made asks."""
+    asked = sorted(set(devices) - {""})
+    if len(asked) == 1:
+        rows = tx.conn.execute(_NAMES, {"key": asked[0]}).all()
+    else:
+        rows = tx.conn.execute(_MANY_NAMES, {"keys": asked}).all() if asked else []
+    return {
+        key: Instance(id=key, name=name, hostname=hostname, project_id=project_id)
+        for key, hostname, name, project_id in rows
+    }
+
+
+def _instance(tx: Tx, port: Port, known: Known | None = None) -> Instance | None:
+    found = read(tx, [port.device_id]) if known is None else known
+    return _unless_anothers(found.get(port.device_id), port, tx.settings)
 
 
 def bearers(tx: Tx, before: Instance | None, after: Instance | None) -> list[str]:

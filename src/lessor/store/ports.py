@@ -135,13 +135,14 @@ def create_many(tx: Tx, many: Sequence[PortValues]) -> list[Port]:
     unknownhosts.ensure(tx, {values.get("binding_host") or None for values in many})
     lands: dict[str, Ground] = {}
     bound: dict[str, set[str | None]] = {}
+    instances = guestnames.read(tx, (values.get("device_id", "") for values in many))
     made = []
     for n, values in enumerate(many):
         if "network_id" not in values:
             raise Invalid("a port needs a network_id")
         key = values["network_id"]
         land = lands.get(key) or lands.setdefault(key, _seen_ground(tx, key, values))
-        port = _create(tx, land, values, tx.now + n * TICK_S)
+        port = _create(tx, land, values, tx.now + n * TICK_S, instances)
         bound.setdefault(key, set()).add(port.binding_host)
         made.append(port)
     for key, hosts in bound.items():
@@ -158,7 +159,9 @@ def _seen_ground(tx: Tx, network_id: str, values: PortValues) -> Ground:
     return land
 
 
-def _create(tx: Tx, land: Ground, values: PortValues, now: float) -> Port:
+def _create(
+    tx: Tx, land: Ground, values: PortValues, now: float, instances: guestnames.Known
+) -> Port:
     wanted = values.get("fixed_ips", ANY if land.plots else ())
     asked = Port(
         id=values.get("id") or str(uuid.uuid4()),
@@ -168,7 +171,7 @@ def _create(tx: Tx, land: Ground, values: PortValues, now: float) -> Port:
         port_security_enabled=land.port_security_enabled,
         created_at=now,
     )
-    port = guestnames.named(tx, _changed(asked, values, now))
+    port = guestnames.named(tx, _changed(asked, values, now), known=instances)
     acts_for = values.get("acts_for")
     _check_pairs(port, values)
     overlay.check_owner(land, port.device_owner)
@@ -177,31 +180,25 @@ def _create(tx: Tx, land: Ground, values: PortValues, now: float) -> Port:
     if port.mac_address:
         pairs.check_mac_free(tx, land, port, acts_for)
     mac = portrows.add(tx, land, port, acts_for=acts_for)
-    port = replace(port, mac_address=mac)
-    pairs.take(tx, land, None, port, acts_for)
-    fixed = tuple(_claim(tx, land, port, _checked(wanted), acts_for=acts_for))
+    if port.allowed_address_pairs:
+        pairs.take(tx, land, None, replace(port, mac_address=mac), acts_for)
+    owner = Owner(land.id, port.id, mac, port.binding_host, port.project_id, acts_for)
+    fixed = tuple(_claim(tx, land, owner, _checked(wanted)))
     if port.binding_host is not None and land.own_servers:
         servers.arrive(tx, land, port.binding_host)
     tx.touch("ports", port.id)
     by_dhcp = any(land.plot(one.subnet_id).enable_dhcp for one in fixed)
     host = port.binding_host if port.admin_state_up else None
     pending = awaited(host, "", "" if by_dhcp else None)
-    return replace(port, fixed_ips=fixed, pending=pending)
+    return replace(port, mac_address=mac, fixed_ips=fixed, pending=pending)
 
 
 def _claim(
-    tx: Tx,
-    land: Ground,
-    port: Port,
-    wanted: Sequence[FixedIpRequest],
-    *,
-    acts_for: str | None,
-    at: int = 0,
+    tx: Tx, land: Ground, owner: Owner, wanted: Sequence[FixedIpRequest], *, at: int = 0
 ) -> list[FixedIp]:
     """Give a port the addresses it asks for; positions count from `at`."""
-    if acts_for is not None:
+    if owner.acts_for is not None:
         guests.check_addresses(tx, land, wanted)
-    owner = Owner(land.id, port.id, port.mac_address, port.binding_host, port.project_id, acts_for)
     return claim(tx, land, owner, wanted, at=at)
 
 
@@ -410,12 +407,14 @@ def _readdress(
     gone = [fixed for fixed in before.fixed_ips if fixed not in kept.values()]
     _check_quota(tx, after.project_id, max(0, len(wanted) - len(before.fixed_ips)))
     let_go(tx, land, Owner(land.id, before.id, before.mac_address, before.binding_host), gone)
+    project, host = after.project_id, after.binding_host
+    owner = Owner(land.id, after.id, after.mac_address, host, project, acts_for)
     found = []
     for n, want in enumerate(wanted):
         if n in kept:
             here = addresses.c.address == int(kept[n].address), addresses.c.network_id == land.id
             tx.conn.execute(update(addresses).where(*here).values(position=n))
-        found.append(kept.get(n) or _claim(tx, land, after, [want], acts_for=acts_for, at=n)[0])
+        found.append(kept.get(n) or _claim(tx, land, owner, [want], at=n)[0])
     if gone or len(kept) < len(wanted):
         tx.conn.execute(update(ports).where(ports.c.id == after.id).values(**_UNKNOWN))
         serving.forget_port(tx, after.id)
