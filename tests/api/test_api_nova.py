@@ -207,6 +207,26 @@ def test_the_log_says_what_was_told_and_no_secret(cloud: Cloud) -> None:
     cloud.store.close()
 
 
+@pytest.mark.parametrize("auth", ["keystone", "http_basic"])
+def test_of_a_vm_that_nova_does_not_find_it_is_said_once_which_role_may_be_missing(
+    cloud: Cloud, auth: str
+) -> None:
+    cloud.host("h1", network_host=True)
+    network = cloud.network("10.9.0.0/24", host="h1")
+    for _ in range(2):
+        vm = {"device_id": str(uuid.uuid4()), "device_owner": "compute:nova"}
+        cloud.wire("h1", cloud.port(network, "h1", **vm), wired=True, served=True)
+    with compute_api(auth) as compute:
+        compute.servers = set()
+        with capture_logs() as said:
+            NovaNotifier(cloud.store, settings_for(compute), cloud.clock).look()
+    assert [line["code"] for line in said if line.get("name") == "network-vif-plugged"] == [404] * 2
+    told = [line["likely"] for line in said if "likely" in line]
+    assert len(told) == (auth == "keystone")
+    assert all(f"{USER} of [nova] lacks the role admin" in line for line in told)
+    cloud.store.close()
+
+
 def test_a_compute_api_that_hangs_does_not_hold_up_the_servers_end(cloud: Cloud) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v2.1"

@@ -15,7 +15,7 @@ import structlog
 
 from lessor.errors import Unavailable
 from lessor.settings import NovaSettings
-from lessor.store.novaevents import NovaEvent
+from lessor.store.novaevents import PLUGGED, NovaEvent
 from lessor.store.store import Store
 
 if TYPE_CHECKING:  # keystoneauth1 is imported where it is used: it takes 0.3 s and some memory
@@ -27,6 +27,11 @@ MOST_AGE_S = 3600.0  # the compute service has long ceased to wait for what is o
 STOP_S = 1.0  # how long the server's end waits for a request under way
 PASSING = {401, 403, 408, 429}  # refusals that an operator, or time, takes away
 MICROVERSION = "2.1"  # these events need no newer one
+ADMIN_NEEDED = (
+    "{user} of [nova] lacks the role admin, or [nova] is another cloud: Nova looks for a VM among those of the "
+    "user's own project unless he is an administrator (openstack role add --user USER --project PROJECT admin, "
+    "then restart lessor server: tokens are kept)"
+)
 
 log = structlog.get_logger("lessor.nova")
 
@@ -90,6 +95,7 @@ class NovaNotifier:
         self._clock = clock
         self._compute = compute
         self._retry_s = LEAST_RETRY_S
+        self._has_warned = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="lessor-nova", daemon=True)
 
@@ -148,6 +154,18 @@ class NovaNotifier:
             say = log.info if code == HTTPStatus.OK else log.warning
             word = "compute API told" if code == HTTPStatus.OK else "compute API took an event not"
             say(word, name=event.name, port=event.port_id, vm=event.server_uuid, code=code)
+            if code == HTTPStatus.NOT_FOUND and event.name == PLUGGED:
+                self._warn()
+
+    def _warn(self) -> None:
+        """Say once why Nova may not find a VM that it has just plugged, and waits for."""
+        if self._settings.auth_url and not self._has_warned:
+            self._has_warned = True
+            user = self._settings.username or "the application credential"
+            log.warning(
+                "compute API finds no VM that is being started",
+                likely=ADMIN_NEEDED.format(user=user),
+            )
 
 
 def _codes(answer: Any, count: int) -> list[int]:
