@@ -17,7 +17,7 @@ MAC = "fa:16:3e:00:00:0a"
 
 
 def flat(cloud: Cloud, project: str, cidr: str | None) -> Network:
-    return cloud.network(cidr, project_id=project, network_type="flat")
+    return cloud.network(cidr, project_id=project, network_type="flat", shared=True)
 
 
 def words(make: Any, *args: Any, **values: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, true, update
 
 from lessor.model import Port
+from lessor.store import unknownhosts
 from lessor.store.hosts import Beats, has_network
 from lessor.store.rows import listed
 from lessor.store.tables import hosts, networks, ports
@@ -21,6 +22,7 @@ from lessor.store.writer import Tx
 _FACTS = (
     select(
         hosts.c.name,
+        hosts.c.added,
         hosts.c.heartbeat_at,
         hosts.c.local_ip,
         hosts.c.physical_networks,
@@ -51,6 +53,18 @@ class Judge:
     opened_at: float
     down_s: float
 
+    def take(self, tx: Tx, network_id: str, names: Collection[str]) -> set[str]:
+        """Let new ports of a network be bound to these hosts; return on which of them that fails now.
+
+        Raises:
+            Invalid: see `unknownhosts.ensure`.
+        """
+        if not names:
+            return set()
+        rows = list(_facts(tx.conn, network_id, names))
+        unknownhosts.ensure(tx, names, {row.name: bool(row.added) for row in rows})
+        return set(names) - self._fit(tx.now, rows)
+
     def judged(self, tx: Tx, made: Sequence[Port]) -> list[Port]:
         """Write of each bound port whether its binding fails; return the ports so."""
         names = {port.binding_host for port in made if port.binding_host is not None}
@@ -67,15 +81,19 @@ class Judge:
 
         For a while after the server's start, hosts that ever spoke are alive.
         """
+        rows = list(_facts(conn, network_id, names))
+        return {row.name for row in rows} - self._fit(now, rows)
+
+    def _fit(self, now: float, rows: Iterable[Row[Any]]) -> set[str]:
         young = now - self.opened_at < self.down_s
         since = 0.0 if young else self.beats.alive_since(now)
-        failing = set()
-        for row in _facts(conn, network_id, names):
-            name, beat, local_ip, physical, kind, wanted = tuple(row)
+        fit = set()
+        for row in rows:
+            name, _, beat, local_ip, physical, kind, wanted = tuple(row)
             alive = max(beat or 0.0, self.beats.last(name)) > since
-            if not (alive and has_network(local_ip, listed(physical), kind, wanted)):
-                failing.add(name)
-        return failing
+            if alive and has_network(local_ip, listed(physical), kind, wanted):
+                fit.add(name)
+        return fit
 
 
 def _facts(conn: Connection, network_id: str, names: Collection[str]) -> Iterable[Row[Any]]:

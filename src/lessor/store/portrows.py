@@ -129,7 +129,11 @@ def add(
         Conflict: its MAC is in use on the same wire, or its id is.
         Unavailable: no free MAC was found.
     """
-    row = columns_of(port) | {"segment": ground.segment, "server_of": server_of}
+    row = columns_of(port) | {
+        "segment": ground.segment,
+        "server_of": server_of,
+        "binding_failed": port.binding_failed,
+    }
     if port.mac_address:
         if not _added(tx, row):
             raise mac_in_use(tx, ground.segment, port.mac_address, acts_for)

@@ -37,6 +37,7 @@ from lessor.store import (
     visible,
 )
 from lessor.store.allocation import Owner, claim, hold, let_go
+from lessor.store.binding import Judge
 from lessor.store.dialect import attempt
 from lessor.store.ground import Ground, ground, network_not_found
 from lessor.store.listing import Listing, one_of
@@ -130,21 +131,32 @@ def find(conn: Connection, query: Query) -> list[Port]:
 # --- creation -------------------------------------------------------------------------------------
 
 
-def create_many(tx: Tx, many: Sequence[PortValues]) -> list[Port]:
-    """Make ports, all or none."""
-    unknownhosts.ensure(tx, {values.get("binding_host") or None for values in many})
+def create_many(tx: Tx, many: Sequence[PortValues], judge: Judge) -> list[Port]:
+    """Make ports, all or none.
+
+    Args:
+        tx: the transaction.
+        many: what is given of each.
+        judge: tells which bindings fail.
+    """
     lands: dict[str, Ground] = {}
     bound: dict[str, set[str | None]] = {}
-    instances = guestnames.read(tx, (values.get("device_id", "") for values in many))
-    made = []
-    for n, values in enumerate(many):
+    for values in many:
         if "network_id" not in values:
             raise Invalid("a port needs a network_id")
         key = values["network_id"]
-        land = lands.get(key) or lands.setdefault(key, _seen_ground(tx, key, values))
-        port = _create(tx, land, values, tx.now + n * TICK_S, instances)
-        bound.setdefault(key, set()).add(port.binding_host)
-        made.append(port)
+        if key not in lands:
+            lands[key] = _seen_ground(tx, key, values)
+        bound.setdefault(key, set()).add(values.get("binding_host") or None)
+    failing = {
+        key: judge.take(tx, key, {host for host in hosts if host}) for key, hosts in bound.items()
+    }
+    instances = guestnames.read(tx, (values.get("device_id", "") for values in many))
+    made = []
+    for n, values in enumerate(many):
+        key = values["network_id"]
+        fails = values.get("binding_host") in failing[key]
+        made.append(_create(tx, lands[key], values, tx.now + n * TICK_S, instances, fails=fails))
     for key, hosts in bound.items():
         tx.concerns(portrows.concerned(tx, lands[key], hosts))
     return made
@@ -160,7 +172,13 @@ def _seen_ground(tx: Tx, network_id: str, values: PortValues) -> Ground:
 
 
 def _create(
-    tx: Tx, land: Ground, values: PortValues, now: float, instances: guestnames.Known
+    tx: Tx,
+    land: Ground,
+    values: PortValues,
+    now: float,
+    instances: guestnames.Known,
+    *,
+    fails: bool,
 ) -> Port:
     wanted = values.get("fixed_ips", ANY if land.plots else ())
     asked = Port(
@@ -169,6 +187,7 @@ def _create(
         mac_address="",
         project_id=values.get("project_id", ""),
         port_security_enabled=land.port_security_enabled,
+        binding_failed=fails,
         created_at=now,
     )
     port = guestnames.named(tx, _changed(asked, values, now), known=instances)

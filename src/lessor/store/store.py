@@ -426,7 +426,7 @@ class Store:
         """Make ports, with addresses; see `ports`."""
 
         def job(tx: Tx, plain: list[PortValues]) -> list[Port]:
-            return self._judge.judged(tx, ports.create_many(tx, plain))
+            return ports.create_many(tx, plain, self._judge)
 
         return self._many("port", job, many)
 

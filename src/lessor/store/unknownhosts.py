@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select
 
@@ -28,15 +28,23 @@ def check_name(name: str) -> None:
         raise Invalid(f"{name!r} can't be a host's name: letters, digits, '.', '-' and '_', to 253")
 
 
-def ensure(tx: Tx, names: Collection[str | None]) -> None:
+def ensure(tx: Tx, names: Collection[str | None], known: Mapping[str, bool] | None = None) -> None:
     """Let ports be bound to these hosts; None is no host.
+
+    Args:
+        tx: the transaction.
+        names: of hosts.
+        known: those of them that have a row, and whether an administrator added them; None: unread.
 
     Raises:
         Invalid: bind_unknown_hosts is off and one was not added, or it can't be a host's name.
     """
     wanted = {name for name in names if name is not None}
+    if known is None:
+        known = _known(tx.conn, wanted) if wanted else {}
     allowed = tx.settings.bind_unknown_hosts
-    for name in sorted(wanted - _there(tx.conn, wanted, unknown=allowed)) if wanted else ():
+    there = {name for name, added in known.items() if added or allowed}
+    for name in sorted(wanted - there):
         check_name(name)
         if not allowed:
             raise networks.no_host(name)
@@ -55,12 +63,12 @@ _ONE = _THERE.where(hosts.c.name == bindparam("name"))
 _SEVERAL = _THERE.where(hosts.c.name.in_(bindparam("names", expanding=True)))
 
 
-def _there(conn: Connection, names: Collection[str], *, unknown: bool) -> set[str]:
+def _known(conn: Connection, names: Collection[str]) -> dict[str, bool]:
     if len(names) == 1:  # as a rule; what has no list to expand costs half as much
         rows = conn.execute(_ONE, {"name": next(iter(names))})
     else:
         rows = conn.execute(_SEVERAL, {"names": list(names)})
-    return {name for name, added in rows if added or unknown}
+    return {name: bool(added) for name, added in rows}
 
 
 _UNUSED = delete(hosts).where(
