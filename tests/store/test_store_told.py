@@ -16,8 +16,8 @@ HER, HIS = "p1", "p2"
 MAC = "fa:16:3e:00:00:0a"
 
 
-def flat(cloud: Cloud, project: str, cidr: str | None) -> Network:
-    return cloud.network(cidr, project_id=project, network_type="flat", shared=True)
+def flat(cloud: Cloud, project: str, cidr: str | None, **values: Any) -> Network:
+    return cloud.network(cidr, project_id=project, network_type="flat", **values)
 
 
 def words(make: Any, *args: Any, **values: Any) -> str:
@@ -31,7 +31,8 @@ def port(cloud: Cloud, network: Network, project: str, **values: Any) -> Port:
 
 
 def test_who_has_a_mac(cloud: Cloud) -> None:
-    hers, his = flat(cloud, HER, "10.0.0.0/24"), flat(cloud, HIS, "10.1.0.0/24")
+    hers = flat(cloud, HER, "10.0.0.0/24")
+    his = flat(cloud, HIS, "10.1.0.0/24", shared=True)
     holder = port(cloud, hers, HER, mac_address=MAC)
     other = port(cloud, his, HIS)
 
