@@ -28,8 +28,8 @@ def test_the_server_is_started_when_it_answers() -> None:
 
 
 @pytest.mark.parametrize("unit", ["lessor-server.service", "lessor-agent.service"])
-def test_a_process_that_fails_is_started_again(unit: str) -> None:
-    assert "Restart=on-failure" in settings(unit)
+def test_a_process_that_fails_is_started_again_however_often(unit: str) -> None:
+    assert {"Restart=on-failure", "StartLimitIntervalSec=0"}.issubset(settings(unit))
 
 
 def test_the_users_are_those_that_processes_become() -> None:
