@@ -1,4 +1,4 @@
-"""Writes a table of nftables as one script that replaces it whole.
+"""Writes a table of nftables as one script that replaces it whole, or as what changes in it.
 
 Named counters and limits are added and never flushed, so that what they counted outlives every
 change of the rules. Sets, maps and chains are made if they are missing, emptied, and filled again: `nft -f` does
@@ -62,6 +62,58 @@ def nft_table(
     lines += [f"flush chain {table} {chain.name}" for chain in chains]
     lines += [f"add rule {table} {chain.name} {rule}" for chain in chains for rule in chain.rules]
     return "\n".join(lines) + "\n"
+
+
+def change(former: str, text: str) -> str:
+    """Return the script that makes a table which is as the script `former` left it as `text` does.
+
+    Both are of `nft_table`. What is declared in `former` alone stays, unused. A tap that comes or
+    goes changes a few elements of a thousand, and no rule.
+    """
+    before = _parts(former)
+    return "".join(
+        f"{line}\n"
+        for part, lines in _parts(text).items()
+        for line in _changed(before.get(part, []), lines)
+    )
+
+
+def _parts(script: str) -> dict[tuple[str, ...], list[str]]:
+    """Return the lines of a script by what they are of: a set, a chain's rules, or one thing each."""
+    parts: dict[tuple[str, ...], list[str]] = {}
+    for line in script.splitlines():
+        verb, kind, family, table, *rest = line.split(" ", 5)
+        name = rest[0] if rest else table
+        if kind in {"set", "map", "element"}:
+            part: tuple[str, ...] = ("set", name)
+        elif kind == "rule" or (verb, kind) == ("flush", "chain"):
+            part = ("rules", name)
+        else:
+            part = (kind, family, name)
+        parts.setdefault(part, []).append(line)
+    return parts
+
+
+def _changed(former: Sequence[str], lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines that bring one part from a state to another."""
+    if former == lines:
+        return ()
+    declared = lines[0]
+    is_plain_set = declared.startswith(("add set ", "add map ")) and " flags " not in declared
+    if not (is_plain_set and former and former[0] == declared):
+        return lines
+    old, new = _elements(former), _elements(lines)
+    gone = sorted(one.partition(" : ")[0] for one in old - new)
+    where = " ".join(declared.split(" ", 5)[2:5])
+    changes = (("delete", gone), ("add", sorted(new - old)))
+    return [f"{verb} element {where} {{ {', '.join(some)} }}" for verb, some in changes if some]
+
+
+def _elements(lines: Sequence[str]) -> set[str]:
+    """Return what a part fills its set with."""
+    filled = next((line for line in lines if line.startswith("add element ")), "")
+    inner = filled.partition(" { ")[2].removesuffix(" }")
+    return set(inner.split(", ")) if inner else set()
 
 
 def quoted(interface: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -13,9 +15,10 @@ from lessor.agent.nft import Nft, next_generation
 from lessor.agent.run import run
 from lessor.core import guards as guards_core
 from lessor.core.diff import Changes
-from lessor.core.state import Ruleset
+from lessor.core.guards import guard_ruleset
+from lessor.core.state import Guard, Ruleset
 from lessor.errors import CommandError
-from tests.agent.drivers.test_rulesets import INET, converge, guards
+from tests.agent.drivers.test_rulesets import GATEWAY, INET, converge, guards
 
 pytestmark = pytest.mark.lab
 
@@ -134,6 +137,37 @@ def test_a_change_lists_nothing_and_comes_to_the_same_as_one_that_does(
     quick = lines()
     run("nft", "delete table bridge lessor")
     converge(RulesetDriver(run, tmp_path / "other", (guards_core.NAME,)), guards("tap3"))
+    assert lines() == quick
+
+
+def some_guards(random: Random) -> Ruleset:
+    """Return rules for some of five taps, each with some of what a guard may have."""
+    made = []
+    for number in random.sample(range(5), random.randrange(6)):
+        mac = f"fa:16:3e:00:00:{number:02x}"
+        macs = (mac,) if random.random() < 0.8 else ()
+        blocks = random.sample(("10.0.0.5", "10.9.0.0/16", "10.8.0.0/15", "0.0.0.0/0"), 2)
+        servers = random.sample([IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")], 1)
+        sources = tuple((mac, IPv4Network(block)) for block in blocks)
+        local, group = random.random() < 0.5, random.choice(("", "a"))
+        guard = Guard(f"tap{number}", "br100", macs, sources, tuple(servers), local, group)
+        made.append(guard)
+    return guard_ruleset(made, [GATEWAY] if random.random() < 0.8 else [])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_many_changes_come_to_the_same_as_the_last_alone(
+    nft: Watched, record: Path, tmp_path: Path, seed: int
+) -> None:
+    random = Random(seed)  # noqa: S311 - what is to be the same in each run
+    driver = settled(nft, record, some_guards(random), INET)
+    for _ in range(12):
+        wanted = some_guards(random)
+        converge(driver, wanted, INET)
+    assert nft.listed == 0
+    quick = lines()
+    run("nft", "delete table bridge lessor")
+    converge(RulesetDriver(run, tmp_path / "other", (guards_core.NAME,)), wanted)
     assert lines() == quick
 
 

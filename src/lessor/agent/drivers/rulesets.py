@@ -32,6 +32,7 @@ from lessor.core import (
     host_guard,
     iptables_edit,
     nft_listing,
+    nft_script,
 )
 from lessor.core.diff import Changes
 from lessor.core.state import Ruleset
@@ -154,8 +155,9 @@ class RulesetDriver:
         if not self._is_untouched(ruleset.name, before):
             return False
         known, table = self._load(), _table(ruleset.name)
-        script = ruleset.text
-        stale = nft_listing.undeclared(known[ruleset.name].text, script)
+        former = known[ruleset.name].text
+        script = nft_script.change(former, ruleset.text)
+        stale = nft_listing.undeclared(former, ruleset.text)
         if stale:
             script += nft_listing.deletion(table, stale)
         try:
