@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lessor.agent.drivers.dnsmasq_server import RESTART_S, RESTARTS
 from lessor.agent.run import run
 from lessor.errors import Pending
 from tests.agent.drivers.dnsmasq_host import (
@@ -91,6 +92,26 @@ def test_reloads_are_gathered_and_what_is_loaded_is_told_until_then(host: Host) 
     assert not host.differs(server(reserve(7), fresh))
     for n in (5, 6):
         assert host.client(n).discover(0.2) is None
+
+
+def test_restarts_are_gathered_after_some_at_once(host: Host) -> None:
+    """Who makes and deletes subnets without pause costs the others of the bridge one restart a second."""
+    now = 1000.0
+    host.clock = lambda: now
+    host.bring(server(reserve(5)))
+    for turn in range(RESTARTS):
+        assert host.once(server(reserve(5), lease_time=1000 + turn)) == []
+    pid = host.pid()
+    late = server(reserve(5), reserve(6), lease_time=5000)
+    (problem,) = host.once(late)
+    assert isinstance(problem, Pending)
+    assert problem.retry_s == RESTART_S
+    assert "restarts in 1.0 s" in str(problem)
+    assert host.pid() == pid
+    assert host.lease(5)
+    now += RESTART_S
+    assert host.once(late) == []
+    assert host.lease(6)
 
 
 def test_a_conflicting_reservation_never_goes_live_half(host: Host) -> None:

@@ -25,6 +25,9 @@ from lessor.errors import CommandError, LessorError, Pending
 from lessor.netns import identity
 
 LEAST_GAP_S = 1.0  # between two reloads of one server
+# Restarts for what projects may change (subnets): so many at once, then one in so many seconds. Nobody
+# on the bridge is answered meanwhile, which is 30 to 100 ms.
+RESTARTS, RESTART_S = 10, 1.0
 REPORT_SHARE = 0.25  # of a processor that reports after reloads may take
 WALK_S = 50e-9  # of dnsmasq's time for each lease and reservation, which it compares at each file
 NAMES_SHARE = 0.05  # of its time that files of names may take
@@ -39,6 +42,7 @@ class Server:
         self._folder = folder
         self._stamp: Stamp = ()
         self._reloaded_at = float("-inf")
+        self._free_restarts, self._counted_at = float(RESTARTS), float("-inf")
         self._strays = Strays(ground)
         self._alarm = Alarm(ground.alarms / loaded.name, ground.hook.group)
         self._missing: list[LiveLease] = []  # that others gave; a start takes them
@@ -197,6 +201,7 @@ class Server:
         """Tell a running server what changed."""
         what = plan(self.loaded, want, self._folder.paths)
         if what.restart:
+            self._await_restart()
             self._restart(want)
             return
         if what.names:
@@ -254,6 +259,21 @@ class Server:
         if wait > 0:
             message = f"dnsmasq of {self.name} reloads in {wait:.1f} s; changes are gathered"
             raise Pending(message, key=self.name, retry_s=wait)
+
+    def _await_restart(self) -> None:
+        """Let a restart through that a change asks for, unless there were many of late.
+
+        Raises:
+            Pending: there were.
+        """
+        now = self._ground.clock()
+        since = max(0.0, now - self._counted_at)
+        free = min(self._free_restarts + since / RESTART_S, RESTARTS)
+        if free < 1:
+            wait = (1 - free) * RESTART_S
+            message = f"dnsmasq of {self.name} restarts in {wait:.1f} s; changes are gathered"
+            raise Pending(message, key=self.name, retry_s=wait)
+        self._free_restarts, self._counted_at = free - 1, now
 
     def _reload(self, want: DhcpServer) -> None:
         """Make a running server forget what isn't wanted any more."""
