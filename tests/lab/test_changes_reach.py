@@ -112,7 +112,17 @@ def small_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def bystander(small_lab: Lab) -> Place:
-    return _place(small_lab, "beside", "10.62.0.0/24", "vxlan")
+    """Return a place of which all is written, the name of its VM as well: that comes last."""
+    made = _place(small_lab, "beside", "10.62.0.0/24", "vxlan")
+
+    def named() -> bool:
+        files = _server_files(small_lab, made.network)
+        return any(
+            "/names/" in path and made.own().encode() in text for path, (_, text) in files.items()
+        )
+
+    small_lab.wait_for(named, LIMIT_S, "DNS knows its VM")
+    return made
 
 
 @pytest.fixture(scope="module", params=["flat", "vxlan"])
