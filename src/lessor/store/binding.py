@@ -6,7 +6,7 @@ Said when it is bound, and kept: a host that falls silent later keeps the VMs it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,14 +65,16 @@ class Judge:
         unknownhosts.ensure(tx, names, {row.name: bool(row.added) for row in rows})
         return set(names) - self._fit(tx.now, rows)
 
-    def judged(self, tx: Tx, made: Sequence[Port]) -> list[Port]:
-        """Write of each bound port whether its binding fails; return the ports so."""
-        names = {port.binding_host for port in made if port.binding_host is not None}
-        if not names:
-            return list(made)
-        ids = {port.network_id for port in made}
-        failing = {key: self.failing(tx.conn, tx.now, key, names) for key in ids}
-        return [_said(tx, port, failing[port.network_id]) for port in made]
+    def judged(self, tx: Tx, port: Port) -> Port:
+        """Write of a port that was bound anew whether its binding fails; return it so."""
+        if port.binding_host is None:
+            return port
+        failing = self.failing(tx.conn, tx.now, port.network_id, {port.binding_host})
+        fails = port.binding_host in failing
+        if fails == port.binding_failed:
+            return port
+        tx.conn.execute(_SAY, {"port": port.id, "fails": fails})
+        return replace(port, binding_failed=fails)
 
     def failing(
         self, conn: Connection, now: float, network_id: str, names: Collection[str]
@@ -100,11 +102,3 @@ def _facts(conn: Connection, network_id: str, names: Collection[str]) -> Iterabl
     if len(names) == 1:  # as a rule; what has no list to expand costs half as much
         return conn.execute(_OF_ONE, {"net": network_id, "name": next(iter(names))})
     return conn.execute(_OF_SEVERAL, {"net": network_id, "names": list(names)})
-
-
-def _said(tx: Tx, port: Port, failing: Collection[str]) -> Port:
-    fails = port.binding_host in failing
-    if fails == port.binding_failed:
-        return port
-    tx.conn.execute(_SAY, {"port": port.id, "fails": fails})
-    return replace(port, binding_failed=fails)

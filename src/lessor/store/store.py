@@ -435,7 +435,7 @@ class Store:
 
         def job(tx: Tx, key: str) -> Port:
             after = ports.update_one(tx, key, values)
-            return self._judge.judged(tx, [after])[0] if after.binding_failed else after
+            return self._judge.judged(tx, after) if after.binding_failed else after
 
         return self._one(job, row_id, only_if=(tables.ports, expected))
 
@@ -522,7 +522,7 @@ class Store:
 
         def job(tx: Tx, row_id: str) -> Port:
             after = ports.update_one(tx, row_id, portbindings.swap(tx, row_id, host))
-            return self._judge.judged(tx, [after])[0] if after.binding_failed else after
+            return self._judge.judged(tx, after) if after.binding_failed else after
 
         return self._one(job, port_id)
 
