@@ -16,6 +16,7 @@ from lessor.errors import Conflict, Pending
 from lessor.metadata import reception as bounds
 from lessor.metadata.listeners import MetadataListeners
 from lessor.metadata.messages import ANSWER_S, HEAD_S, HEADERS
+from lessor.metadata.ports import Ports
 from lessor.model import AddressPair, MetadataFacts
 from tests.metadata.metadata_fakes import (
     FakeServer,
@@ -38,8 +39,10 @@ def listeners() -> Iterator[MetadataListeners]:
     server = FakeServer([vm("a", "blue", HERE), vm("b", "red", HERE)])
     with running_loop() as loop:
         made = MetadataListeners(app(server).process(), loop, ports(*server.vms), Loopback)
-        yield made
-        made.close()
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 @pytest.fixture
@@ -51,16 +54,22 @@ def listener(listeners: MetadataListeners) -> MetadataListener:
 
 @contextmanager
 def serving(
-    *vms: MetadataFacts, head_s: float = HEAD_S, answer_s: float = ANSWER_S
+    *vms: MetadataFacts,
+    known: Ports | None = None,
+    callers: Callable[[str, str], Loopback] = Loopback,
+    head_s: float = HEAD_S,
+    answer_s: float = ANSWER_S,
 ) -> Iterator[tuple[MetadataListeners, MetadataListener]]:
-    """Serve these VMs on loopback."""
+    """Serve these VMs on loopback; `known`: the ports, else theirs."""
     with running_loop() as loop:
         process = app(FakeServer(list(vms)), head_s=head_s, answer_s=answer_s).process()
-        listeners = MetadataListeners(process, loop, ports(*vms), Loopback)
+        listeners = MetadataListeners(process, loop, known or ports(*vms), callers)
         made = MetadataListener("lo", free_port(), NETWORKS)
-        listeners.apply(Changes(create=(made,)))
-        yield listeners, made
-        listeners.close()
+        try:
+            listeners.apply(Changes(create=(made,)))
+            yield listeners, made
+        finally:
+            listeners.close()
 
 
 def get(port: int, source: str = "127.0.0.1", **headers: str) -> tuple[int, str]:
@@ -212,18 +221,12 @@ def test_addresses_of_one_port_share_its_connections() -> None:
         AddressPair(IPv4Network(f"127.0.1.{n}"), mac_of(f"127.0.1.{n}")) for n in range(30)
     )
     flooding = replace(facts, port=replace(facts.port, allowed_address_pairs=pairs))
-    with running_loop() as loop:
-        listeners = MetadataListeners(
-            app(FakeServer([facts])).process(), loop, ports(flooding), Loopback
-        )
-        made = MetadataListener("lo", free_port(), NETWORKS)
-        listeners.apply(Changes(create=(made,)))
+    with serving(facts, known=ports(flooding)) as (_, made):
         held = [connected(made.port, f"127.0.1.{n}") for n in range(bounds.CONNECTIONS_OF_ONE)]
         assert is_turned_away(made.port, "127.0.1.29")
         assert get(made.port, source="127.0.0.9")[0] == 404  # no port's; those are counted apart
         for connection in held:
             connection.close()
-        listeners.close()
 
 
 def test_a_flood_of_one_port_costs_that_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,17 +244,13 @@ def test_a_flood_of_one_port_costs_that_port(monkeypatch: pytest.MonkeyPatch) ->
         ),
     )
     known = ports(replace(facts, port=quiet), replace(facts, port=flooding))
-    with running_loop() as loop:
-        listeners = MetadataListeners(app(FakeServer([facts])).process(), loop, known, Loopback)
-        made = MetadataListener("lo", free_port(), NETWORKS)
-        listeners.apply(Changes(create=(made,)))
+    with serving(facts, known=known) as (listeners, made):
         held = [connected(made.port, "127.0.0.3") for _ in range(4)]
         wait_for(lambda: len(listeners._open["lo"].reception._open) == 4)
         assert get(made.port) == (200, "a.novalocal")
         assert is_cut(held[0])
         for connection in held:
             connection.close()
-        listeners.close()
 
 
 @pytest.mark.parametrize(
@@ -299,25 +298,19 @@ def test_a_caller_is_held_until_what_was_sent_is_acknowledged() -> None:
         known.append(Loopback(interface, namespace))
         return known[0]
 
-    with running_loop() as loop:
-        listeners = MetadataListeners(
-            app(FakeServer([some])).process(), loop, ports(facts), callers
-        )
-        made = MetadataListener("lo", free_port(), NETWORKS)
-        listeners.apply(Changes(create=(made,)))
+    with serving(some, callers=callers) as (listeners, made):
         visits = listeners._open["lo"].reception._open
         with socket.socket() as slow:
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             slow.settimeout(5)
             slow.connect(("127.0.0.1", made.port))
             slow.sendall(b"GET /latest/user-data HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            wait_for(lambda: any(visit.until for visit in visits))
+            wait_for(lambda: any(visit.until for visit in list(visits)))
             assert known[0].held[HERE] == 1
             told = b"".join(iter(lambda: slow.recv(4096), b""))
             assert len(told) > 30_000
-        wait_for(lambda: not visits)
-        assert known[0].held[HERE] == 0
-        listeners.close()
+        wait_for(lambda: not known[0].held[HERE])
+        assert not visits
 
 
 def test_headers_have_a_size(listener: MetadataListener) -> None:
