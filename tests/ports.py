@@ -29,6 +29,12 @@ class Port:
             lock = _lock(locks / str(self.number), self.number)
         self._lock = lock
 
+    def __enter__(self) -> int:
+        return self.number
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
     def leave(self) -> None:
         """Let others have it."""
         self._lock.close()

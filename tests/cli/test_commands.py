@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,15 @@ def name() -> str:
 
 
 @pytest.fixture
-def block() -> str:
-    """A block that no other test has."""
-    number = uuid.uuid4().int
-    return f"10.{number % 256}.{number // 256 % 256}.0/24"
+def block(numbers: Iterator[int]) -> str:
+    """A block that no other test has: they share a server."""
+    number = next(numbers)
+    return f"10.{number // 256}.{number % 256}.0/24"
+
+
+@pytest.fixture(scope="module")
+def numbers() -> Iterator[int]:
+    return count(256)
 
 
 def read(text: str) -> Any:

@@ -288,14 +288,6 @@ def ask(
     return asyncio.run(call())
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on, as far as the kernel knows now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 @contextmanager
 def running_loop(enter: Callable[[], None] = lambda: None) -> Iterator[asyncio.AbstractEventLoop]:
     """Run an event loop in a thread, as the agent has it; `enter` is called in the thread first."""

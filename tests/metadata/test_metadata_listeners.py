@@ -22,12 +22,12 @@ from tests.metadata.metadata_fakes import (
     FakeServer,
     Loopback,
     app,
-    free_port,
     mac_of,
     ports,
     running_loop,
     vm,
 )
+from tests.ports import Port
 
 HERE = IPv4Address("127.0.0.1")
 NAME = "/latest/meta-data/hostname"
@@ -46,10 +46,11 @@ def listeners() -> Iterator[MetadataListeners]:
 
 
 @pytest.fixture
-def listener(listeners: MetadataListeners) -> MetadataListener:
-    made = MetadataListener("lo", free_port(), NETWORKS)
-    listeners.apply(Changes(create=(made,)))
-    return made
+def listener(listeners: MetadataListeners) -> Iterator[MetadataListener]:
+    with Port() as port:
+        made = MetadataListener("lo", port, NETWORKS)
+        listeners.apply(Changes(create=(made,)))
+        yield made
 
 
 @contextmanager
@@ -61,10 +62,10 @@ def serving(
     answer_s: float = ANSWER_S,
 ) -> Iterator[tuple[MetadataListeners, MetadataListener]]:
     """Serve these VMs on loopback; `known`: the ports, else theirs."""
-    with running_loop() as loop:
+    with running_loop() as loop, Port() as port:
         process = app(FakeServer(list(vms)), head_s=head_s, answer_s=answer_s).process()
         listeners = MetadataListeners(process, loop, known or ports(*vms), callers)
-        made = MetadataListener("lo", free_port(), NETWORKS)
+        made = MetadataListener("lo", port, NETWORKS)
         try:
             listeners.apply(Changes(create=(made,)))
             yield listeners, made
@@ -142,9 +143,10 @@ def test_no_answer_waits_for_the_client_to_acknowledge_its_headers(
 def test_another_port_replaces_the_listener(
     listeners: MetadataListeners, listener: MetadataListener
 ) -> None:
-    moved = MetadataListener("lo", free_port(), NETWORKS)
-    listeners.apply(diff({"lo": moved}, listeners.observe()))
-    assert get(moved.port)[0] == 200
+    with Port() as port:
+        moved = MetadataListener("lo", port, NETWORKS)
+        listeners.apply(diff({"lo": moved}, listeners.observe()))
+        assert get(port)[0] == 200
     with pytest.raises(ConnectionRefusedError):
         get(listener.port)
 
@@ -173,24 +175,24 @@ def test_listener_whose_socket_was_closed_is_opened_again(
 def test_missing_interface_is_pending_and_the_others_are_served(
     listeners: MetadataListeners,
 ) -> None:
-    there = MetadataListener("lo", free_port(), NETWORKS)
-    missing = MetadataListener("br-none", there.port, NETWORKS)
-    with pytest.raises(ExceptionGroup) as caught:
-        listeners.apply(Changes(create=(missing, there)))
-    assert [type(error) for error in caught.value.exceptions] == [Pending]
-    assert caught.group_contains(Pending, match="no interface br-none yet")
-    assert listeners.observe() == {"lo": there}
+    with Port() as port:
+        there = MetadataListener("lo", port, NETWORKS)
+        missing = MetadataListener("br-none", port, NETWORKS)
+        with pytest.raises(ExceptionGroup) as caught:
+            listeners.apply(Changes(create=(missing, there)))
+        assert [type(error) for error in caught.value.exceptions] == [Pending]
+        assert caught.group_contains(Pending, match="no interface br-none yet")
+        assert listeners.observe() == {"lo": there}
 
 
 def test_taken_port_is_a_conflict_that_names_it(listeners: MetadataListeners) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
+    with Port() as port:
         wanted = MetadataListener("lo", port, NETWORKS)
-        with pytest.raises(ExceptionGroup) as caught:
+        with socket.create_server(("127.0.0.1", port)), pytest.raises(ExceptionGroup) as caught:
             listeners.apply(Changes(create=(wanted,)))
         assert caught.group_contains(Conflict, match=f"lo port {port}: another program")
-    listeners.apply(Changes(create=(wanted,)))
-    assert get(port)[0] == 200
+        listeners.apply(Changes(create=(wanted,)))
+        assert get(port)[0] == 200
 
 
 def connected(port: int, source: str = "127.0.0.1") -> socket.socket:
@@ -254,20 +256,21 @@ def test_a_flood_of_one_port_costs_that_port(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("part", "sent"),
+    ("limits", "sent"),
     [
-        pytest.param("head_s", b"", id="nothing"),
-        pytest.param("head_s", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", id="half-a-header"),
+        pytest.param((0.1, ANSWER_S), b"", id="nothing"),
+        pytest.param((0.1, ANSWER_S), b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", id="half-a-header"),
         pytest.param(
-            "answer_s",
+            (HEAD_S, 0.1),
             b"POST /openstack/latest/password HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab",
             id="half-a-body",
         ),
     ],
 )
-def test_slow_client_is_cut_off(part: str, sent: bytes) -> None:
+def test_slow_client_is_cut_off(limits: tuple[float, float], sent: bytes) -> None:
+    head_s, answer_s = limits
     with (
-        serving(vm("a", "blue", HERE), **{part: 0.1}) as (_, listener),
+        serving(vm("a", "blue", HERE), head_s=head_s, answer_s=answer_s) as (_, listener),
         socket.create_connection(("127.0.0.1", listener.port)) as slow,
     ):
         slow.sendall(sent)

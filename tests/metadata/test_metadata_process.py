@@ -32,12 +32,12 @@ from tests.metadata.metadata_fakes import (
     FakeServer,
     Loopback,
     app,
-    free_port,
     ports,
     running_loop,
     vm,
 )
 from tests.metadata.test_metadata_listeners import is_cut, wait_for
+from tests.ports import Port
 
 HERE = IPv4Address("127.0.0.1")
 ROOT = Path(__file__).parents[2]
@@ -85,10 +85,9 @@ def serving(
     *, ping_s: float = 2.0, program: str = pauses.PROGRAM, **values: object
 ) -> Iterator[Served]:
     server = FakeServer([vm("a", "blue", HERE), vm("b", "red", IPv4Address("127.0.0.9"))])
-    with running_loop() as loop:
+    with running_loop() as loop, Port() as port:
         process = app(server, **values).process(ping_s=ping_s, program=program)  # type: ignore[arg-type] # settings
         listeners = MetadataListeners(process, loop, ports(*server.vms), Loopback)
-        port = free_port()
         listeners.apply(Changes(create=(MetadataListener("lo", port, ("blue",)),)))
         try:
             yield Served(process, listeners, port, server)

@@ -11,8 +11,9 @@ import pytest
 
 from lessor.metadata.callers import Caller
 from lessor.metadata.proxy import signature
-from tests.metadata.metadata_fakes import Endpoint, FakeServer, app, ask, free_port, mac_of, vm
+from tests.metadata.metadata_fakes import Endpoint, FakeServer, app, ask, mac_of, vm
 from tests.metadata.nova_receiver import NovaReceiver
+from tests.ports import Port
 
 SECRET = "metadata-secret"
 
@@ -98,7 +99,8 @@ def test_status_of_nova_is_passed_or_500(nova: NovaReceiver, status: int, told: 
 
 
 def test_nova_away_is_503() -> None:
-    answer = proxied(f"http://127.0.0.1:{free_port()}")
+    with Port() as port:
+        answer = proxied(f"http://127.0.0.1:{port}")
     assert answer.status_code == 503
     assert "can't be reached" in answer.text
 

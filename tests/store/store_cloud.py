@@ -56,6 +56,10 @@ class Cloud:
     settings: ServerSettings
     seqs: dict[str, int] = field(default_factory=dict)
 
+    def told(self) -> None:
+        """Wait until subscribers know of what was written: they are called after the caller is."""
+        self.store._writer.run(lambda _: None)
+
     def network(self, cidr: str | None = "10.0.0.0/24", **values: Any) -> Network:
         network = self.store.create_networks([cast(Any, values)])[0]
         if cidr is not None:

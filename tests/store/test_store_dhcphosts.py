@@ -154,10 +154,11 @@ def test_all_who_take_part_are_told_of_a_move(fleet: Fleet) -> None:
     fleet.run(30)
     cursor = fleet.cloud.store.view("c3", ViewRequest()).revision
     woken: set[str] = set()
+    fleet.cloud.told()
     fleet.cloud.store.subscribe(woken.update)
     fleet.alive.remove("n1")
     fleet.run(DOWN_S)
-    fleet.cloud.store._writer.run(lambda _: None)
+    fleet.cloud.told()
     assert woken == {"n1", "n2", "c3"}
     asked = ViewRequest(epoch=fleet.cloud.store.epoch, cursors={network.id: cursor})
     change = fleet.cloud.store.view("c3", asked).scopes[network.id]

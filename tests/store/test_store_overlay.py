@@ -239,13 +239,13 @@ class Agent:
     """What an agent holds, and whom the store woke since its last poll."""
 
     def __init__(self, cloud: Cloud, host: str) -> None:
-        self.store, self.host = cloud.store, host
+        self.cloud, self.store, self.host = cloud, cloud.store, host
         self.view = View()
         self.woken: set[str] = set()
         cloud.store.subscribe(self.woken.update)
 
     def poll(self) -> View:
-        self.store._writer.run(lambda _: None)  # callbacks of the jobs before have been called
+        self.cloud.told()
         self.woken.clear()
         self.view = merge(self.view, self.store.view(self.host, request(self.view, 0)))
         return self.view
@@ -289,7 +289,7 @@ def test_peers_follow_the_ports(fleet: Cloud, way: str) -> None:
         fleet.store.delete_port(other.id)
     else:
         fleet.store.update_port(other.id, {"binding_host": "h1"})
-    fleet.store._writer.run(lambda _: None)
+    fleet.told()
     assert {"net", "h1", "h2"} <= agent.woken
     peers = agent.poll().scopes[network.id].peers
     assert peers.keys() == ({"net", "h1", "h2"} if way == "create" else {"net", "h1"})
@@ -303,7 +303,7 @@ def test_a_changed_tunnel_end_is_told_to_all_who_take_part(fleet: Cloud) -> None
     agent = Agent(fleet, "h2")
     agent.poll()
     tunnel(fleet, "h1", local_ip=IPv4Address("198.51.100.7"))
-    fleet.store._writer.run(lambda _: None)
+    fleet.told()
     assert agent.woken == {"net", "h1", "h2"}
     change = fleet.store.view("h2", request(agent.view, 0)).scopes[network.id]
     assert (change.whole, change.ports) == (False, ())
@@ -315,7 +315,7 @@ def test_the_same_report_again_wakes_nobody(fleet: Cloud) -> None:
     agent = Agent(fleet, "h1")
     agent.poll()
     tunnel(fleet, "h1", in_sync=True)
-    fleet.store._writer.run(lambda _: None)
+    fleet.told()
     assert agent.woken == set()
 
 

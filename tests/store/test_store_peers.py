@@ -76,6 +76,7 @@ def test_a_server_hears_its_own_changes_once(pair: tuple[Cloud, Cloud]) -> None:
     one, other = pair
     one.host("h1")
     network = one.network(host="h1")
+    one.told()
     heard: list[frozenset[str]] = []
     one.store.subscribe(heard.append)
     one.port(network)

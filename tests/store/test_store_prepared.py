@@ -116,13 +116,16 @@ def test_all_hosts_of_an_overlay_network_have_a_way_to_one_that_is_prepared(clou
         return set(view.scopes[port.network_id].peers)
 
     woken = set[str]()
+    cloud.told()
     cloud.store.subscribe(woken.update)
     assert ends() == {"h1", "h3"}
     cloud.store.create_port_binding(port.id, {"host": "h2"})
+    cloud.told()
     assert "h3" in woken
     assert ends() == {"h1", "h2", "h3"}
     woken.clear()
     cloud.store.delete_port_binding(port.id, "h2")
+    cloud.told()
     assert "h3" in woken
     assert ends() == {"h1", "h3"}
 
@@ -142,8 +145,10 @@ def test_a_prepared_host_is_woken_by_what_concerns_it(cloud: Cloud, kind: str) -
     cloud.store.subscribe(woken.update)
 
     def wakes(change: Callable[[], object]) -> bool:
+        cloud.told()
         woken.clear()
         change()
+        cloud.told()
         return "h2" in woken
 
     store = cloud.store

@@ -246,7 +246,7 @@ def test_with_update_dns_entries_multi_host_hosts_see_all_ports(
     two = cloud.port(network, "h2")
     agent.poll()
     assert agent.ports(network) == {one.id, two.id}
-    cloud.store._writer.run(lambda _: None)
+    cloud.told()
     assert "h1" in heard[-1]
 
 

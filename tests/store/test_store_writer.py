@@ -131,10 +131,11 @@ def test_subscribers_hear_which_hosts_a_change_concerns(cloud: Cloud) -> None:
     cloud.host("h1")
     cloud.host("h2")
     network = cloud.network(host="h1")
+    cloud.told()
     cloud.store.subscribe(heard.append)
     port = cloud.port(network, "h2")
     cloud.store.delete_port(port.id)
-    cloud.store._writer.run(lambda _: None)
+    cloud.told()
     assert heard == [frozenset({"h1", "h2"})] * 2
 
 
