@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +34,20 @@ PLURALS = {
 }
 
 
+class Patient(httpx.HTTPTransport):
+    """Says what each thread of the server, which is in this process, did when no answer came."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return super().handle_request(request)
+        except httpx.TimeoutException as error:
+            with tempfile.TemporaryFile("w+") as told:
+                faulthandler.dump_traceback(told)
+                told.seek(0)
+                error.add_note(told.read())
+            raise
+
+
 @dataclass
 class Server:
     """A running server; `api` is its users' client, `agents` its agents' one."""
@@ -46,8 +62,10 @@ class Server:
 
     def __post_init__(self) -> None:
         users, agents = (f"http://127.0.0.1:{s.getsockname()[1]}" for s in self.sockets)
-        self.api = httpx.Client(base_url=users, timeout=10, trust_env=False)
-        self.agents = httpx.Client(base_url=agents, timeout=10, trust_env=False)
+        self.api, self.agents = (
+            httpx.Client(base_url=url, timeout=10, trust_env=False, transport=Patient())
+            for url in (users, agents)
+        )
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
