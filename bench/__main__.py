@@ -15,7 +15,20 @@ from bench import table
 from bench.figure import Figure, Measure
 from bench.processes import waited_s
 
-NAMES = ("hook", "api", "dora", "start", "memory", "answer", "overlay", "copies", "networks")
+NAMES = (
+    *(
+        "hook",
+        "api",
+        "dora",
+        "start",
+        "memory",
+        "answer",
+        "overlay",
+        "copies",
+        "networks",
+        "traffic",
+    ),
+)
 
 
 def main() -> int:

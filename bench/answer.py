@@ -13,11 +13,13 @@ nobody meanwhile (docs/reference/measurements.md).
 from __future__ import annotations
 
 import errno
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address
 from itertools import takewhile
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from bench import cloud, fleet
@@ -26,6 +28,7 @@ from bench.figure import Figure, Limit, p50_p99
 from bench.fleet import FAR, HOST, Fleet
 from bench.http1 import Connection
 from bench.wire import TapWire, Wire, until_acked, until_offered
+from lessor.lab.services import AGENT
 from lessor.lab.wait import wait_for
 
 Plug = Callable[[dict[str, Any]], Wire]  # gives the wire that a port's client is on
@@ -89,11 +92,27 @@ def _with(
     )
     here = Ground(ground.network_id, HOST, tap="managed")
     own = (here.port(f"here{at}") for at in range(20 if quick else 100))
+    log = made.host.log(AGENT)
+    logged = log.stat().st_size
     yield from p50_p99(
         f"port create to DISCOVER answered, VM on the host, tap made, {present:,} ports",
         _all_answered(made.api, own, lambda port: _tap(netns, port), quick=quick),
         expected_p99=expected,
     )
+    passes = _passes(log, logged)
+    yield Figure(
+        what=f"an agent's pass that makes a tap, mean, {present:,} ports",
+        value=mean(passes),
+        unit="ms",
+        n=len(passes),
+    )
+
+
+def _passes(log: Path, offset: int) -> list[int]:
+    """Return the milliseconds that each thing done was logged with since then."""
+    with log.open("rb") as opened:
+        opened.seek(offset)
+        return [int(found) for found in re.findall(rb"took_ms=(\d+)", opened.read())]
 
 
 def _all_answered(

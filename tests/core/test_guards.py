@@ -78,8 +78,12 @@ def test_taps_of_several_networks_on_a_bridge_are_apart() -> None:
         '{ "t1" : jump of_br100_red, "t2" : jump of_br100_red, "t3" : jump of_br100_10.0.0.0_8 }'
     )
     drop = "counter name between_networks drop"
-    assert f'add rule bridge lessor of_br100_red oifname != {{ "t1", "t2" }} {drop}\n' in text
-    assert f'add rule bridge lessor of_br100_10.0.0.0_8 oifname != {{ "t3" }} {drop}\n' in text
+    assert (
+        f'add rule bridge lessor of_br100_red oifname @taps oifname != {{ "t1", "t2" }} {drop}\n'
+        in text
+    )
+    other = 'of_br100_10.0.0.0_8 oifname @taps oifname != { "t3" }'
+    assert f"add rule bridge lessor {other} {drop}\n" in text
 
 
 def test_a_network_alone_on_its_bridge_has_no_chain() -> None:

@@ -40,6 +40,13 @@ def _drop(counter: str) -> str:
     return f"counter name {counter} drop"
 
 
+def _marked(marks: int) -> str:
+    """Set these of our marks of where a frame came from, and clear the others of them."""
+    ours = BRIDGED_MARK | KNOWN_MARK | marks  # it may have been on another bridge before
+    kept = f"meta mark set meta mark and {0xFFFFFFFF ^ ours:#010x}"
+    return f"{kept} or {marks:#010x}" if marks else kept
+
+
 def _note(known: NftSet, key: str) -> str:
     return f"update @{known.name} {{ {key} counter }}"
 
@@ -81,10 +88,12 @@ COUNTERS = (
 )
 
 _FROM_TAP = (
-    f"meta mark set meta mark or {VM_MARK | KNOWN_MARK:#010x}",
+    _marked(VM_MARK | KNOWN_MARK),
     # LLDP's group comes here only from ports whose group_fwd_mask has 0x4000: from others
     # the kernel hands it to the host past every hook of the bridge.
     f"{_RESERVED} {_drop('host_reserved')}",
+)
+_REQUESTS = (
     # Whatever its source port; no request is so long that it comes in fragments.
     "udp dport 67 limit name iifname map @limits goto from_flood",
     f"udp dport 67 {_FRAGMENT} {_drop('from_flood')}",
@@ -94,18 +103,26 @@ CHAINS = (
     NftChain(
         "prerouting",
         (
-            # It may have been on another bridge before.
-            f"meta mark set meta mark and {0xFFFFFFFF ^ BRIDGED_MARK:#010x}",
             "iifname @guarded goto from_guarded",
             "iifname @wires goto from_wire",
             "iifname @open goto from_open",
-            f"meta mark set meta mark and {0xFFFFFFFF ^ KNOWN_MARK:#010x}",
+            _marked(0),
         ),
         f"filter hook prerouting priority {_FIRST}",
     ),
     NftChain("from_guarded", ("jump from_tap", "goto from_known")),
-    NftChain("from_wire", (f"meta mark set meta mark or {KNOWN_MARK:#010x}", "goto from_known")),
-    NftChain("from_open", (*_FROM_TAP, "goto from_known")),
+    NftChain("from_open", (*_FROM_TAP, *_REQUESTS, "goto from_known")),
+    NftChain(
+        "from_wire",
+        (
+            _marked(KNOWN_MARK),
+            f"iifname . arp daddr ip @isolated {_drop('wire_arp')}",
+            f"iifname . arp saddr ip @isolated {_drop('wire_arp')}",
+            f"udp dport 68 iifname . ip saddr @local_servers {_drop('wire_dhcp')}",
+            "udp dport 68 iifname . ether daddr @local_macs goto wire_server",
+            "goto from_known",
+        ),
+    ),
     NftChain(
         "from_known",
         (
@@ -113,10 +130,6 @@ CHAINS = (
                 "arp saddr ip @ranges arp daddr ip @ranges arp saddr ip != @routers"
                 f" arp saddr ip . arp daddr ip != @joined {_drop('between_networks')}"
             ),
-            f"iifname . arp daddr ip @isolated {_drop('wire_arp')}",
-            f"iifname . arp saddr ip @isolated {_drop('wire_arp')}",
-            f"udp dport 68 iifname . ip saddr @local_servers {_drop('wire_dhcp')}",
-            "udp dport 68 iifname . ether daddr @local_macs goto wire_server",
             # Lifted: as broadcast, since nobody here knows the bridge's MAC, and flooded to no port.
             (
                 f"iifname . ip saddr . ip daddr @lifts ip saddr . ip daddr != @inside {_UNICAST}"
@@ -129,15 +142,25 @@ CHAINS = (
         "from_tap",
         (
             *_FROM_TAP,
-            f"ether type {{ 8021q, 8021ad }} {_drop('from_vlan')}",
+            "meta l4proto udp jump from_udp",
             "iifname . ether saddr != @macs goto from_mac",
             (
                 "ether type vmap { ip : goto from_ipv4, arp : goto from_arp, ip6 : goto from_ipv6,"
-                " 0x8035 : goto from_rarp }"
+                " 0x8035 : goto from_rarp, 8021q : goto from_vlan, 8021ad : goto from_vlan }"
             ),
             _drop("from_ethertype"),
         ),
     ),
+    NftChain(
+        "from_udp",
+        (
+            *_REQUESTS,
+            # The ports are in a datagram's first fragment, and without it there is no datagram.
+            "udp sport 67 goto from_dhcp",
+            "udp dport 68 goto from_dhcp",
+        ),
+    ),
+    NftChain("from_vlan", (_drop("from_vlan"),)),
     NftChain("from_ipv6", (_drop("from_ipv6"),)),
     NftChain("from_mac", (_note(WRONG_MACS, "iifname . ether saddr"), _drop("from_mac"))),
     NftChain("from_flood", (_note(FLOODING, "iifname"), _drop("from_flood"))),
@@ -168,9 +191,6 @@ CHAINS = (
     NftChain(
         "from_ipv4",
         (
-            # The ports are in a datagram's first fragment, and without it there is no datagram.
-            "udp sport 67 goto from_dhcp",
-            "udp dport 68 goto from_dhcp",
             "iifname . ether saddr . ip saddr @addresses return",
             "iifname . ether saddr . ip saddr @blocks return",
             "ip saddr 0.0.0.0 udp sport 68 udp dport 67 return",
@@ -193,16 +213,22 @@ CHAINS = (
     NftChain(
         "forward",
         (
-            f"{_IS_KNOWN} oifname != @members {_drop('to_unknown')}",
-            f"meta mark & {KNOWN_MARK:#010x} == 0 oifname @members {_drop('from_unknown')}",
-            "oifname @taps iifname vmap @groups",
+            "oifname @members goto to_member",
+            f"{_IS_KNOWN} {_drop('to_unknown')}",
+        ),
+        f"filter hook forward priority {_FIRST}",
+    ),
+    NftChain(
+        "to_member",
+        (
+            f"meta mark & {KNOWN_MARK:#010x} == 0 {_drop('from_unknown')}",
+            "iifname vmap @groups",
             f"{_GROUP} iifname . oifname @hairpins {_drop('reflected')}",
             f"udp dport 67 iifname . oifname @local_taps {_drop('wire_dhcp')}",
             f"meta mark & {LIFT_MARK:#010x} == {LIFT_MARK:#010x} drop",
             # For the host's own rules, which br_netfilter shows it to.
-            f"{_IS_KNOWN} meta mark set meta mark or {BRIDGED_MARK:#010x}",
+            f"meta mark set meta mark or {BRIDGED_MARK:#010x}",
         ),
-        f"filter hook forward priority {_FIRST}",
     ),
     NftChain(
         "output",
@@ -212,7 +238,7 @@ CHAINS = (
     NftChain(
         "postrouting",
         (
-            "oifname @guarded jump to_tap",
+            "oifname @guarded goto to_tap",
             f"oifname . arp daddr ip @isolated {_drop('wire_arp')}",
             f"oifname . arp saddr ip @isolated {_drop('wire_arp')}",
             f"udp dport 68 oifname . ip saddr @local_servers {_drop('wire_dhcp')}",

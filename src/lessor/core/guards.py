@@ -189,7 +189,7 @@ def _group_chains(apart: dict[str, list[str]]) -> Iterator[NftChain]:
     for name, taps in sorted(apart.items()):
         mine = ", ".join(map(quoted, taps))
         drop = "counter name between_networks drop"
-        yield NftChain(name, (f"oifname != {{ {mine} }} {drop}",))
+        yield NftChain(name, (f"oifname @taps oifname != {{ {mine} }} {drop}",))
 
 
 def _pair(interface: str | None, rest: str) -> str:
