@@ -64,6 +64,12 @@ def test_one_that_the_other_end_has_waited_for_in_vain_is_said_at_once() -> None
     assert later == found
 
 
+def test_what_the_other_end_says_of_a_session_before_ours_is_old() -> None:
+    """Open vSwitch was started again here; the other end fell silent once, minutes ago."""
+    ours = {"state": "init", "diagnostic": "No Diagnostic", "remote_diagnostic": EXPIRED}
+    assert broken(ours, None, AT) == Broken(Way.OUT, AT, AT + SETTLE_S)
+
+
 def said(way: Way, *peers: Peer, count: int = 5, port: int = 4789) -> str:
     [(text, about)] = sentences(OWN, port, count, {way: peers})
     assert list(about) == [*peers]

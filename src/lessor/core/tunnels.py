@@ -22,6 +22,7 @@ SILENCE_S = 3 * INTERVAL_MS / 1000  # after which BFD holds a tunnel for broken:
 SETTLE_S = 12.0
 TURN_S = 6.0  # so long one may take to come up from where the other end is heard again
 EXPIRED = "Control Detection Time Expired"
+NEW = "No Diagnostic"  # the session has never left Up or Init: it has just begun
 MOST_NAMED = 5
 
 
@@ -71,9 +72,10 @@ def broken(status: Mapping[str, str], before: Broken | None, now: float) -> Brok
         return Broken(way, before.since, now + TURN_S, turned=True)
     if before and before.turned:
         return before
-    # one of both ends has waited in vain; the other diagnostic may be of an earlier time
+    # one of both ends has waited in vain; the other diagnostic may be of an earlier time, as that of
+    # a session before ours
     told = status.get("remote_diagnostic" if way == Way.OUT else "diagnostic")
-    if told != EXPIRED:
+    if told != EXPIRED or status.get("diagnostic") == NEW:
         return replace(before, way=way) if before else Broken(way, now, now + SETTLE_S)
     since = before.since if before else now - SILENCE_S  # so long the last packet is ago
     return Broken(way, since, min(now, before.due) if before else now)
