@@ -31,6 +31,9 @@ _UNICAST = "ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00"
 _RESERVED = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00"  # IEEE 802.1D table 7-10
 _GROUP = "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00"
 _RARP_REQUEST = "@nh,48,16 3"
+# The kernel knows a protocol, and with it ports, only of a header that is sound: of its version, its
+# length and the packet's, within the frame (nft_set_pktinfo_ipv4_validate). 255 is nobody's.
+_IS_SOUND = "meta l4proto != 255"
 _FRAGMENT = "ip frag-off & 0x3fff != 0"
 _IS_KNOWN = f"meta mark & {KNOWN_MARK:#010x} == {KNOWN_MARK:#010x}"
 _CLIENT = "@th,288,48"  # a DHCP client's MAC: after 8 bytes of UDP, 28 of the message (RFC 2131)
@@ -70,13 +73,14 @@ COUNTERS = (
     "from_mac",  # another's MAC
     "from_ethertype",  # neither ARP, RARP, IPv4 nor IPv6
     "from_arp",  # another's MAC or address in ARP
-    "from_ipv4",  # another's address
+    "from_ipv4",  # another's address, or a header that isn't sound
     "from_ipv6",  # IPv6: networks have none
     "from_dhcp",  # a DHCP server's answer
     "from_flood",  # DHCP requests too many
     "from_unknown",  # from a port of our bridges that is no port's tap
     "to_unknown",  # to such a one
     "to_mac",  # unicast for another
+    "to_ipv4",  # a header that isn't sound
     "to_ipv6",  # IPv6: networks have none
     "to_dhcp",  # an answer of a DHCP server that isn't the port's
     "between_networks",  # from one flat network to another
@@ -191,8 +195,8 @@ CHAINS = (
     NftChain(
         "from_ipv4",
         (
-            "iifname . ether saddr . ip saddr @addresses return",
-            "iifname . ether saddr . ip saddr @blocks return",
+            f"{_IS_SOUND} iifname . ether saddr . ip saddr @addresses return",
+            f"{_IS_SOUND} iifname . ether saddr . ip saddr @blocks return",
             "ip saddr 0.0.0.0 udp sport 68 udp dport 67 return",
             _note(WRONG_SOURCES, "iifname . ether saddr . ip saddr"),
             _drop("from_ipv4"),
@@ -251,6 +255,8 @@ CHAINS = (
             f"ether type ip6 {_drop('to_ipv6')}",
             f"{_UNICAST} oifname . ether daddr != @macs {_drop('to_mac')}",
             "udp dport 68 oifname . ip saddr != @dhcp_servers goto to_dhcp",
+            f"{_IS_SOUND} return",
+            f"ether type ip {_drop('to_ipv4')}",
         ),
     ),
     NftChain(

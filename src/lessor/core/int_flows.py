@@ -132,6 +132,8 @@ def _egress(port: str) -> Iterator[str]:
     yield flow(EGRESS, 80, f"udp,{port},nw_src=0.0.0.0,tp_src=68,tp_dst=67", to(SWITCH))
     for answer in ("udp,{},tp_src=67", "udp,{},tp_dst=68"):
         yield flow(EGRESS, 90, answer.format(port), _refused(Reason.ANSWER))
+    # Open vSwitch reads no ports where a packet says that it ends before them.
+    yield flow(EGRESS, 90, f"udp,{port},nw_frag=not_later,tp_src=0,tp_dst=0", "drop")
     for number in range(1, len(REASONS) + 1):
         yield flow(REFUSED, 1, f"reg0={number},{port}", "drop")
 

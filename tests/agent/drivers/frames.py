@@ -116,6 +116,16 @@ def arp(
     return ether(source, to, kind, head + body)
 
 
+def headed(frame: bytes, *, first: int | None = None, length: int | None = None) -> bytes:
+    """Return an untagged frame of IPv4 with another first byte, or length, of its header."""
+    packet = bytearray(frame[14:])
+    packet[0] = packet[0] if first is None else first
+    packet[2:4] = packet[2:4] if length is None else struct.pack("!H", length)
+    packet[10:12] = bytes(2)
+    packet[10:12] = struct.pack("!H", checksum(bytes(packet[:20])))
+    return frame[:14] + bytes(packet)
+
+
 def udp(
     source: str,
     ends: tuple[str, str],

@@ -31,6 +31,7 @@ from tests.agent.drivers.frames import (
     Namespace,
     arp,
     ether,
+    headed,
     icmpv6,
     ipv6,
     namespaces,
@@ -152,6 +153,14 @@ V6 = {
     "dhcpv6-reply": ipv6(A, (LL, "ff02::1"), 17, b"\x02\x23\x10\x00\0\x08\0\0"),
     "dhcpv6-from-another-port": ipv6(A, (LL, "ff02::1"), 17, b"\x10\x00\x02\x22\0\x08\0\0"),
 }
+# Headers by which the kernel knows no protocol; a DHCP client that reads all frames may take them.
+ODD = {
+    "ipv4-of-no-length": headed(udp(A, ("10.7.0.5", "255.255.255.255"), (67, 68)), length=0),
+    "ipv4-longer-than-its-frame": headed(udp(A, OWN, (67, 68)), length=1400),
+    "ipv4-of-a-short-header": headed(udp(A, OWN, (67, 68)), first=0x44),
+    "ipv4-of-a-header-longer-than-its-frame": headed(udp(A, OWN, (67, 68), b"x"), first=0x4F),
+    "ipv4-of-version-5": headed(udp(A, OWN, (67, 68)), first=0x55),
+}
 CASES = (
     # what a VM may send
     honest("arp-with-own-address", "a", arp(A, "10.7.0.5", "10.7.0.1")),
@@ -184,6 +193,7 @@ CASES = (
     dropped("from_ipv4", "ipv4-anothers-address", "a", udp(A, ("10.7.0.6", "10.7.0.9"), (1, 2))),
     dropped("from_ipv4", "ipv4-from-no-address", "a", udp(A, ANY, (1000, 67))),
     dropped("from_ipv4", "ipv4-outside-its-block", "b", udp(B, ("10.9.0.7", "10.7.0.9"), (1, 2))),
+    *(dropped("from_ipv4", name, "a", frame) for name, frame in ODD.items()),
     dropped("from_dhcp", "dhcp-offer", "a", udp(A, ("10.7.0.5", "255.255.255.255"), (67, 68))),
     dropped("from_dhcp", "dhcp-from-port-67", "a", udp(A, OWN, (67, 2000))),
     dropped("from_dhcp", "dhcp-to-port-68", "a", udp(A, OWN, (2000, 68))),
@@ -226,6 +236,13 @@ CASES = (
     dropped("to_unknown", "wire-to-unknown", "wire", arp(W, "10.7.0.9", "10.7.0.1"), "unknown"),
     dropped(
         "to_unknown", "host-to-unknown", "host-known", arp(HOST, "10.7.0.9", "10.7.0.1"), "unknown"
+    ),
+    dropped(
+        "to_ipv4",
+        "ipv4-of-no-length-to-a-vm",
+        "wire",
+        headed(udp(W, ("10.7.0.66", "10.7.0.5"), (67, 68), to=A), length=0),
+        "a",
     ),
     honest("dhcp-of-its-server", "wire", udp(W, ("10.7.0.1", "10.7.0.5"), (67, 68), to=A), "a"),
     dropped("to_dhcp", "dhcp-of-another", "wire", udp(W, ("10.7.0.66", "10.7.0.5"), (67, 68)), "a"),

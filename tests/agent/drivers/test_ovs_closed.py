@@ -29,7 +29,7 @@ from lessor.core.dhcp_limit import BURST
 from lessor.core.overlay import outer_name
 from lessor.core.vmport import tap_name
 from lessor.model import DHCP_OWNER, AddressPair, Port, View
-from tests.agent.drivers.frames import ALL, arp, icmpv6, ipv6, tagged, udp
+from tests.agent.drivers.frames import ALL, arp, headed, icmpv6, ipv6, tagged, udp
 from tests.agent.drivers.ovs_daemons import Ovs
 from tests.core.test_overlay import port, scope, settings
 
@@ -269,6 +269,15 @@ def test_dhcp_answers_in_fragments_do_not_pass_and_other_fragments_do(host: Host
         udp(M1, (IP1, IP2), (1000, 2000), b"x" * 24, to=M2, offset=32),
     ):
         assert host.passes(frame, ONE, TWO) == {_name(TWO)}
+
+
+@pytest.mark.parametrize("length", [0, 19, 20, 24, 27, 1400])
+def test_dhcp_answers_whose_length_is_a_lie_do_not_pass(host: Host, length: int) -> None:
+    """Open vSwitch reads no ports beyond a packet's end; a client that reads all frames does."""
+    frame = headed(udp(M1, (IP1, IP2), (67, 68), b"x" * 24, to=M2), length=length)
+    assert not host.passes(frame, ONE, TWO)
+    other = udp(M1, (IP1, IP2), (0, 2000), b"x" * 24, to=M2)
+    assert host.passes(other, ONE, TWO) == {_name(TWO)}
 
 
 FLOODS = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from tests.agent.drivers.frames import mac, tagged
+from tests.agent.drivers.frames import headed, mac, tagged
 from tests.lab.attacks.packets import (
     ICMPV6,
     IPV4,
@@ -188,6 +188,14 @@ def _dhcp() -> Iterator[tuple[str, str, Callable[[Ends, bytes], Sequence[bytes]]
         "",
         lambda e, m: (e.link.ipv4(ipv4(e.own, udp((67, 68), _answer(m)), options=b"\x01" * 8)),),
     )
+    for length in (0, 20, 24, 1400):
+        yield (
+            f"answer that says it has {length} bytes",
+            "",
+            lambda e, m, n=length: (  # type: ignore[misc]
+                headed(e.link.ipv4(ipv4(e.own, udp((67, 68), _answer(m)))), length=n),
+            ),
+        )
     for size in (16, 200):
         yield (
             f"answer in fragments of {size}",
