@@ -42,12 +42,20 @@ class DhcpClient:
         mac: its own; the interface may have another one.
         client_id: sent as option 61.
         hostname: sent as option 12.
+        speaks_for: the MAC in its messages, if it isn't its own.
     """
 
     def __init__(
-        self, interface: str, mac: str, *, client_id: bytes = b"", hostname: str = ""
+        self,
+        interface: str,
+        mac: str,
+        *,
+        client_id: bytes = b"",
+        hostname: str = "",
+        speaks_for: str = "",
     ) -> None:
         self._mac = bytes.fromhex(mac.replace(":", ""))
+        self._client = bytes.fromhex((speaks_for or mac).replace(":", ""))
         self._own = {61: client_id, 12: hostname.encode()}
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         self._socket.bind((interface, 0))
@@ -83,6 +91,15 @@ class DhcpClient:
         wanted = {53: bytes([REQUEST]), 50: IPv4Address(address).packed}
         return self._keep(self._ask(wanted, timeout_s))
 
+    def give_up(self, kind: int, lease: Reply) -> None:
+        """Say DECLINE or RELEASE of a lease; there is no answer."""
+        told = {53: bytes([kind]), 50: lease.address.packed, 54: lease.server.packed}
+        told = {key: value for key, value in told.items() if kind == DECLINE or key != 50}
+        if kind == DECLINE:
+            self._ask(told, 0.0)
+        else:
+            self._ask(told, 0.0, to=lease)
+
     def _keep(self, reply: Reply | None) -> Reply | None:
         if reply and reply.kind == ACK:
             self.lease = reply
@@ -110,14 +127,23 @@ class DhcpClient:
             except TimeoutError:
                 return None
             self._answer_arp(frame, source)
-            reply = _reply(frame, xid, self._mac, started)
+            reply = _reply(frame, xid, self._client, started)
             if reply:
                 return reply
         return None
 
     def _bootp(self, xid: int, ciaddr: IPv4Address, options: dict[int, bytes]) -> bytes:
         fixed = struct.pack(
-            "!BBBBIHH4s12x16s192x", 1, 1, 6, 0, xid, 0, 0, ciaddr.packed, self._mac.ljust(16, b"\0")
+            "!BBBBIHH4s12x16s192x",
+            1,
+            1,
+            6,
+            0,
+            xid,
+            0,
+            0,
+            ciaddr.packed,
+            self._client.ljust(16, b"\0"),
         )
         coded = b"".join(bytes([key, len(value)]) + value for key, value in options.items())
         return fixed + COOKIE + coded + b"\xff"

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from lessor.agent.drivers.dnsmasq_alarm import Alarm
+from lessor.agent.drivers.dnsmasq_filter import attach_filter
 from lessor.agent.drivers.dnsmasq_folder import ServerFolder, Stamp, Unwritable
 from lessor.agent.drivers.dnsmasq_ground import Ground, footing, tried
 from lessor.agent.drivers.dnsmasq_health import Health
@@ -49,6 +51,7 @@ class Server:
         self._unnamed: list[Reservation] = []  # live, but for their names
         self._named_at = float("-inf")
         self._unwritable = ""  # why names could not be put in place, if they could not
+        self._unfiltered = ""  # why it hears what VMs say for others, if it does
         self.asked_at = float("-inf")
         self.health = Health(ground, folder)
         self.process: Process | None = None
@@ -71,6 +74,7 @@ class Server:
         self.process = found[0] if found else None
         for other in found[1:]:
             other.close()
+        self._filter()
         try:
             self.loaded = replace(self.loaded, reservations=self._folder.reservations())
             self._unnamed = self._folder.unnamed(self.loaded)
@@ -87,6 +91,7 @@ class Server:
         """Notice a death, a fault, and what somebody else did to the folder or the interface."""
         if verify:
             tried(self._alarm.arm)
+            self._filter()
         process = self.process
         alive = process is not None and process.alive()
         if process and self.sure and self.health.stop_reason(process, self.loaded, alive=alive):
@@ -164,7 +169,19 @@ class Server:
         self._alarm.set()
 
     def _complaint(self) -> str:
-        return self.health.complaint(self.process, self.loaded) or self._unwritable
+        complaint = self.health.complaint(self.process, self.loaded)
+        return complaint or self._unwritable or self._unfiltered
+
+    def _filter(self) -> None:
+        """Have it hear only clients that speak for themselves, also one that an older agent started."""
+        if not self.process or not self.process.alive():
+            return
+        self._unfiltered = ""
+        for error in tried(partial(attach_filter, self.process)):
+            label = self._ground.label(self.loaded)
+            self._unfiltered = (
+                f"dnsmasq of {label} believes what a VM says for another one: {error}"
+            )
 
     def is_one_of_several(self) -> bool:
         """Tell whether others serve the same network."""
@@ -341,6 +358,7 @@ class Server:
         if not found:
             raise CommandError(f"dnsmasq of {want.name} ended right after its start; see its log")
         self.process = found[0]
+        self._filter()
         self._ground.watch(self._folder)
         self._settle(want)
         for error in unkept:
