@@ -226,8 +226,11 @@ def live_migrate(openstack: Cloud, server: Server, network: LabNetwork, port: Ro
 
 def nothing_is_left(openstack: Cloud, server: Server, port: Row) -> None:
     lab = openstack.lab
-    for host in COMPUTE_HOSTS:
-        lab.wait_for(lambda host=host: not taps(lab, host), LIMIT_S, f"{host} has no tap")
+
+    def left() -> set[str]:
+        return {name for host in COMPUTE_HOSTS for name in taps(lab, host)}
+
+    lab.wait_for(lambda: not left(), LIMIT_S, "no host has a tap")
     ports = lab.api.list("ports")
     assert {one["device_owner"] for one in ports} <= {"network:dhcp"}, ports
     anyhow = "(?:200|404)"  # Nova may have forgotten the server by then
