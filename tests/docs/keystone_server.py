@@ -1,4 +1,4 @@
-"""Keystone on SQLite, set up and served: `.venv-keystone/bin/python keystone_server.py FOLDER PORT PASSWORD`.
+"""Keystone on SQLite, set up and served: `.venv-keystone/bin/python keystone_server.py FOLDER PORT PASSWORD [HOST]`.
 
 Runs in Keystone's own environment, so nothing of Lessor is imported here.
 """
@@ -19,14 +19,14 @@ key_repository = {folder}/credential
 """
 
 
-def main(folder: Path, port: str, password: str) -> None:
-    """Make its database and its administrator, then serve."""
+def main(folder: Path, port: str, password: str, host: str = "127.0.0.1") -> None:
+    """Make its database and its administrator, then serve on that name or address."""
     file = folder / "keystone.conf"
     folder.mkdir(parents=True)
     file.write_text(SETTINGS.format(folder=folder))
     manage = (str(Path(sys.executable).parent / "keystone-manage"), f"--config-file={file}")
     owner = ("--keystone-user=root", "--keystone-group=root")
-    url = f"http://127.0.0.1:{port}/v3"
+    url = f"http://{host}:{port}/v3"
     for command in (
         ("db_sync",),
         ("fernet_setup", *owner),
@@ -42,7 +42,7 @@ def main(folder: Path, port: str, password: str) -> None:
     import waitress  # noqa: PLC0415 - only in its own environment
     from keystone.wsgi.api import application  # noqa: PLC0415 - reads the settings at once
 
-    waitress.serve(application, listen=f"127.0.0.1:{port}")
+    waitress.serve(application, listen=f"{host}:{port}")
 
 
 if __name__ == "__main__":
