@@ -220,6 +220,10 @@ def test_the_products_environment_has_no_tools_until_they_are_asked_for(
     assert checkout.set_up("--check")[0] == 0
     assert set(checkout.versions()) == {"cover", "lessor", "linter", "tester"}
     assert checkout.set_up("--lab") == (0, ""), "what has more than the product does for it"
+    (folder / "requirements-clients.txt").write_text(index.lock(cover="1.0"))
+    assert checkout.set_up("--test")[0] == 0
+    kept = (folder / ".venv/stamp").read_text()
+    assert kept.startswith("requirements-check.txt "), "what has more than tests need does for them"
 
 
 def test_what_an_older_checkout_left_is_brought_up_to_date(checkout: Checkout) -> None:
