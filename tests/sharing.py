@@ -21,6 +21,7 @@ WAITING = {
     "tests/campaign/test_campaign.py": 90.0,
     "tests/docs/test_tutorial.py": 30.0,
     "tests/docs/test_howto": 10.0,
+    "tests/lab/test_libvirt.py": 60.0,
     "tests/lab/": 3.0,
     "tests/clients/": 3.0,
     "tests/servers/": 3.0,
