@@ -43,6 +43,7 @@ LOG = logging.getLogger(__name__)
 LIMIT_S, TYPED_S, BOOT_S, FIRST_BOOT_S = 30, 120, 300, 200
 SOME = 10  # pings; a second of them
 MOST_LOST = 3
+PATIENT = 'virsh() { command virsh "$@" </dev/null; }'  # at a terminal it drops what is typed ahead
 TEXT = "TCP " * 50_000  # many segments
 FETCH = "import urllib.request as u; print(len(u.urlopen('http://{}', timeout=20).read()))"
 KNOWN = "ssh-ed25519 AAAA me"  # the page's key
@@ -179,6 +180,7 @@ def reader(lab: Lab) -> Iterator[Reader]:
             shell = ("setsid", "--ctty", "bash", "--norc", "--noprofile", "--noediting")
             made = Terminal((*node.entering(), *shell), node.env() | own | server)
             opened.callback(made.close)
+            made.run(PATIENT)
             return made
 
         yield Reader(terminal)
