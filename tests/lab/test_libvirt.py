@@ -347,8 +347,9 @@ def test_a_guest_moves_while_it_is_pinged(
     [move, *_] = blocks(part("Move a VM while it runs"), "")
     pings = Pings(lab, running.peer, running.address(vm))
     reader.terminal().run(of(vm, move), TYPED_S)
-    lost, of_all = pings.lost()
-    LOG.info("%s, %s: %d of %d pings lost", running.kind, way, lost, of_all)
+    lost, of_all, late_ms = pings.lost()
+    said = "%s, %s: %d of %d pings lost, the latest answered after %.0f ms"
+    LOG.info(said, running.kind, way, lost, of_all, late_ms)
     assert lost <= MOST_LOST
     assert lab.exec(NEW, "virsh", "domstate", vm.name).strip() == "running"
     port = running.port(vm)
@@ -386,9 +387,16 @@ class Pings:
 
         self._lab.wait_for(answered, LIMIT_S, "pings are answered")
 
-    def lost(self) -> tuple[int, int]:
-        """Wait until they are answered, end them, and return how many weren't, and of how many."""
+    def lost(self) -> tuple[int, int, float]:
+        """Wait until they are answered and end them.
+
+        Return how many were not, of how many, and the longest that an answer took: what was sent to the
+        VM while it was paused waits in its tap.
+        """
         self._wait_for_some()
         self._node.kill(self._process, "INT")
         answered = self._answered()
-        return max(answered) - len(answered), max(answered)
+        took_ms = map(
+            float, re.findall(r" ttl=\d+ time=(\S+) ms$", self._log.read_text(), re.MULTILINE)
+        )
+        return max(answered) - len(answered), max(answered), max(took_ms)
