@@ -22,6 +22,7 @@ WAITING = {
     "tests/docs/test_tutorial.py": 30.0,
     "tests/docs/test_howto": 10.0,
     "tests/lab/nova/": 120.0,
+    "tests/lab/test_libvirt.py": 60.0,
     "tests/lab/": 3.0,
     "tests/clients/": 3.0,
     "tests/servers/": 3.0,

@@ -213,6 +213,22 @@ def test_plug_asks_for_a_tap_on_the_host_and_says_what_it_waits_for(
     assert (port["binding:host_id"], port["binding:profile"]) == ("", {})
 
 
+def test_the_tap_of_a_vm_that_moves_is_made_by_who_made_the_first(
+    lessor: Lessor, name: str, block: str
+) -> None:
+    new = f"{name}-new"
+    lessor("host", "add", name)
+    lessor("host", "add", new)
+    lessor("network", "create", name, "--cidr", block)
+    lessor("port", "create", "--network", name, "--name", name, "--host", name)
+    assert read(lessor("port", "bind", name, "--host", new, "--json"))["profile"] == {}
+    lessor("port", "unbind", name, "--host", new)
+    with pytest.raises(LessorError, match="is not wired"):
+        lessor("port", "plug", name, "--host", name, "--timeout", "0")
+    bound = read(lessor("port", "bind", name, "--host", new, "--json"))
+    assert bound["profile"] == {"tap": "managed"}
+
+
 def test_a_host_is_taken_down_and_up(lessor: Lessor, name: str) -> None:
     lessor("host", "add", name)
     down = read(lessor("host", "set", name, "--disable", "--description", "new disk", "--json"))

@@ -12,7 +12,7 @@ from lessor.lab.lab import Lab, usual_hosts
 from lessor.lab.state import HostSpec
 from tests.lab.stage import Stage, up
 
-LAST_LINES = {"agent": 25, "server": 25}  # of each log beside a failure
+LAST_LINES = {"agent": 25, "server": 25, "serial": 25}  # of each log beside a failure
 FEW_LINES = 5  # of the others
 
 

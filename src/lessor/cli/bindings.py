@@ -18,9 +18,15 @@ def bind(
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Prepare a host for a VM that is to move there: its agent makes the tap and wires it."""
+    """Prepare a host for a VM that is to move there: its agent wires the tap.
+
+    The agent makes the tap, too, if it is one that an agent made (`lessor port plug`).
+    """
     with ask.client(server) as api:
-        row = api.bind(api.find("ports", port)["id"], host, MANAGED)
+        found = api.find("ports", port)
+        # a hypervisor that makes its taps itself refuses one that is there
+        profile = {name: v for name, v in found["binding:profile"].items() if name in MANAGED}
+        row = api.bind(found["id"], host, profile)
     ask.print_row(row, json=json)
 
 
