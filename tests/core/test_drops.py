@@ -58,7 +58,8 @@ def test_a_wrong_mac_is_said_with_both_and_the_command_that_helps() -> None:
     (sentence,) = said(Offence("tap1", Reason.MAC, WRONG))
     assert sentence == (
         f"port p1 (tap1): VM sends as {WRONG}, the port is {MAC} (23 frames dropped, the last at "
-        f'15:51:37 UTC); set the VM\'s NIC, or `lessor port set p1 --host ""` and then '
+        f"15:51:37 UTC); set the VM's NIC, or, if you gave it that MAC, "
+        f'`lessor port set p1 --host ""` and then '
         f"`lessor port set p1 --mac {WRONG} --host cmp1`"
     )
 
@@ -73,7 +74,8 @@ def test_a_wrong_address_is_said_with_the_command_that_keeps_what_is_allowed() -
     (sentence,) = said(strange)
     assert sentence == (
         "port p1 (tap1): VM sends from 10.0.0.77, the port has 10.0.0.2 (23 dropped, the last at "
-        "15:51:37 UTC); use DHCP in the VM, or `lessor port set p1 --allowed-address 10.0.0.77`"
+        "15:51:37 UTC); use DHCP in the VM, or, if you gave it that address, "
+        "`lessor port set p1 --allowed-address 10.0.0.77`"
     )
     (sentence,) = said(strange, port=changed(PORT, allowed_address_pairs=PAIRS))
     options = "10.9.0.0/24 --allowed-address 10.0.0.9,00:00:5e:00:01:01 --allowed-address 10.0.0.77"

@@ -126,7 +126,8 @@ def _wrong_mac(offence: Offence, said: Said, port: PortHere) -> str:
     host = f" --host {port.port.binding_host}" if port.port.binding_host else ""
     return (
         f"VM sends as {offence.mac}, the port is {own} ({dropped} {clock(said.at)}); set the VM's "
-        f'NIC, or `{change} --host ""` and then `{change} --mac {offence.mac}{host}`'
+        f'NIC, or, if you gave it that MAC, `{change} --host ""` and then '
+        f"`{change} --mac {offence.mac}{host}`"
     )
 
 
@@ -136,8 +137,8 @@ def _wrong_source(offence: Offence, said: Said, port: PortHere) -> str:
     pairs = [_pair(pair) for pair in port.port.allowed_address_pairs]  # the option replaces them
     options = " ".join(f"--allowed-address {pair}" for pair in (*pairs, offence.address))
     return (
-        f"VM sends from {offence.address}, the port has {own} {dropped}, or `lessor port set "
-        f"{port.port.id} {options}`"
+        f"VM sends from {offence.address}, the port has {own} {dropped}, or, if you gave it "
+        f"that address, `lessor port set {port.port.id} {options}`"
     )
 
 
