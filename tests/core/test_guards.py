@@ -40,6 +40,7 @@ def test_a_guarded_tap_is_in_the_sets_by_its_name() -> None:
         "guarded": f'{{ "{TAP}" }}',
         "hairpins": f'{{ "{TAP}" . "{TAP}" }}',
         "macs": f'{{ "{TAP}" . {MAC} }}',
+        "clients": f'{{ "{TAP}" . 0x{MAC.replace(":", "")} }}',
         "addresses": f'{{ "{TAP}" . {MAC} . 10.0.0.5 }}',
         "blocks": f'{{ "{TAP}" . {MAC} . 10.9.0.0/16 }}',
         "dhcp_servers": f'{{ "{TAP}" . 10.0.0.1 }}',

@@ -36,7 +36,7 @@ _RARP_REQUEST = "@nh,48,16 3"
 _IS_SOUND = "meta l4proto != 255"
 _FRAGMENT = "ip frag-off & 0x3fff != 0"
 _IS_KNOWN = f"meta mark & {KNOWN_MARK:#010x} == {KNOWN_MARK:#010x}"
-_CLIENT = "@th,288,48"  # a DHCP client's MAC: after 8 bytes of UDP, 28 of the message (RFC 2131)
+CLIENT = "@th,288,48"  # a DHCP client's MAC: after 8 bytes of UDP, 28 of the message (RFC 2131)
 
 
 def _drop(counter: str) -> str:
@@ -54,13 +54,18 @@ def _note(known: NftSet, key: str) -> str:
     return f"update @{known.name} {{ {key} counter }}"
 
 
-_SERVER = _note(WIRE_SERVERS, f"ether saddr . ip saddr . {_CLIENT}")
+_SERVER = _note(WIRE_SERVERS, f"ether saddr . ip saddr . {CLIENT}")
 
 
 # A server names itself (option 54) behind 8 bytes of UDP, 236 of the message, the cookie and the
 # message's type. dnsmasq's order; its broadcasts leave with the bridge's first address, whatever
 # network they are for.
 SERVER_ID = "@th,2024,32"
+
+
+def client(mac: str) -> str:
+    """Return a MAC as a number, as CLIENT is compared with it."""
+    return f"0x{mac.replace(':', '')}"
 
 
 def request_limit(tap: str) -> str:
@@ -77,6 +82,7 @@ COUNTERS = (
     "from_ipv6",  # IPv6: networks have none
     "from_dhcp",  # a DHCP server's answer
     "from_flood",  # DHCP requests too many
+    "from_chaddr",  # a DHCP request for another's MAC
     "from_unknown",  # from a port of our bridges that is no port's tap
     "to_unknown",  # to such a one
     "to_mac",  # unicast for another
@@ -159,6 +165,8 @@ CHAINS = (
         "from_udp",
         (
             *_REQUESTS,
+            # dnsmasq filters so as well, but for a moment at its start: `dnsmasq_filter` of the agent.
+            f"udp dport 67 iifname . {CLIENT} != @clients {_drop('from_chaddr')}",
             # The ports are in a datagram's first fragment, and without it there is no datagram.
             "udp sport 67 goto from_dhcp",
             "udp dport 68 goto from_dhcp",

@@ -28,7 +28,15 @@ from itertools import chain
 from lessor.core.apart import joined_pairs
 from lessor.core.dhcp_limit import BURST, RATE
 from lessor.core.drop_sets import SETS
-from lessor.core.guard_rules import CHAINS, COUNTERS, SERVER_ID, TABLE, request_limit
+from lessor.core.guard_rules import (
+    CHAINS,
+    CLIENT,
+    COUNTERS,
+    SERVER_ID,
+    TABLE,
+    client,
+    request_limit,
+)
 from lessor.core.nft_script import NftChain, NftSet, nft_table, quoted
 from lessor.core.state import Gateway, Guard, Ruleset, VmRange
 from lessor.model import METADATA_ADDRESS
@@ -87,6 +95,8 @@ def _tap_sets(taps: Sequence[Guard], guarded: Sequence[Guard]) -> Iterator[NftSe
     yield NftSet("open", "ifname", [quoted(g.tap) for g in taps if not g.macs])
     yield NftSet("hairpins", "ifname . ifname", [_pair(g.tap, quoted(g.tap)) for g in taps])
     yield NftSet("macs", "ifname . ether_addr", [_pair(g.tap, m) for g in guarded for m in g.macs])
+    clients = [_pair(g.tap, client(m)) for g in guarded for m in g.macs]
+    yield NftSet("clients", f"iifname . {CLIENT}", clients)
     spans = [span for guard in guarded for span in _spans(guard)]
     # A hash for single addresses: an interval set is far slower to fill (1.5 s for 2,000 again).
     kind = "ifname . ether_addr . ipv4_addr"

@@ -194,6 +194,8 @@ CASES = (
     dropped("from_ipv4", "ipv4-from-no-address", "a", udp(A, ANY, (1000, 67))),
     dropped("from_ipv4", "ipv4-outside-its-block", "b", udp(B, ("10.9.0.7", "10.7.0.9"), (1, 2))),
     *(dropped("from_ipv4", name, "a", frame) for name, frame in ODD.items()),
+    honest("dhcp-for-itself", "a", udp(A, ANY, (68, 67), to_client(A))),
+    dropped("from_chaddr", "dhcp-for-another", "a", udp(A, ANY, (68, 67), to_client(B))),
     dropped("from_dhcp", "dhcp-offer", "a", udp(A, ("10.7.0.5", "255.255.255.255"), (67, 68))),
     dropped("from_dhcp", "dhcp-from-port-67", "a", udp(A, OWN, (67, 2000))),
     dropped("from_dhcp", "dhcp-to-port-68", "a", udp(A, OWN, (2000, 68))),
