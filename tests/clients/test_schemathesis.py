@@ -24,6 +24,12 @@ CHECKS = (
     "unsupported_method",
     "negative_data_rejection",
 )
+# A body that breaks the page's rules may be too large besides; Schemathesis' own list lacks that.
+REFUSALS = (400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429)
+SETTINGS = f"""
+[checks.negative_data_rejection]
+expected-statuses = {[str(status) for status in REFUSALS]}
+"""
 
 
 @ON_BOTH
@@ -34,6 +40,7 @@ CHECKS = (
 def test_every_answer_is_as_the_openapi_page_says(
     endpoint: str, tmp_path: Path, examples: int
 ) -> None:
+    (tmp_path / "schemathesis.toml").write_text(SETTINGS)
     argv = [str(CLIENTS / "schemathesis"), "run", f"{endpoint}/schema/openapi.json"]
     argv += ["--checks", ",".join(CHECKS), "--phases", "coverage,fuzzing", "--no-color"]
     argv += ["--max-examples", str(examples), "--generation-database", "none"]

@@ -29,6 +29,7 @@ PROBLEMS = {
     400: ResponseSpec(ProblemBody, description="what was asked can't be meant"),
     404: ResponseSpec(ProblemBody, description="there is no such thing"),
     409: ResponseSpec(ProblemBody, description="it can't be done as things are now"),
+    413: ResponseSpec(ProblemBody, description="the body is larger than max_body_bytes"),
 }
 
 _TEXT = Schema(type=OpenAPIType.STRING)
