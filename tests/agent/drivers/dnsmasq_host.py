@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import select
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -159,6 +161,15 @@ class Host:
     def pid(self) -> int:
         (pid,) = self.pids()
         return pid
+
+    def kill(self) -> None:
+        """Kill the dnsmasq, and wait for its end: a pass before that finds nothing wrong."""
+        pidfd = os.pidfd_open(self.pid())
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            assert select.select([pidfd], [], [], 5)[0]
+        finally:
+            os.close(pidfd)
 
     def events(self) -> list[tuple[str, str, str]]:
         return [(e.action, e.mac, str(e.address)) for e in self.spool.read()]

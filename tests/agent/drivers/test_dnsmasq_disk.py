@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -62,7 +61,7 @@ def test_a_dead_server_is_started_with_its_files_of_before(host: Host) -> None:
     before, want = server(reserve(5)), server(reserve(5), reserve(6))
     host.bring(before)
     free = fill(host.root)
-    os.kill(host.pid(), signal.SIGKILL)
+    host.kill()
     host.wait_for(lambda: host.differs(before))
     problems = [str(one) for one in host.once(want)]
     assert any("serves with its reservations of before" in one for one in problems), problems
@@ -82,7 +81,7 @@ def test_a_lease_table_that_can_not_be_written_keeps_no_server_down(host: Host) 
     run("mount", "-t", "tmpfs", "-o", "size=64k", "lessor-test", str(host.folder / "leases"))
     try:
         fill(host.folder / "leases")
-        os.kill(host.pid(), signal.SIGKILL)
+        host.kill()
         host.wait_for(lambda: host.differs(want))
         (problem,) = host.once(want)
         assert "leases of before" in str(problem)
@@ -97,7 +96,7 @@ def test_an_agent_of_a_full_disk_finds_the_server_that_it_started(host: Host) ->
     want = server(reserve(5))
     host.bring(want)
     fill(host.root)
-    os.kill(host.pid(), signal.SIGKILL)
+    host.kill()
     host.wait_for(lambda: host.differs(want))
     host.once(want)
     pid = host.pid()

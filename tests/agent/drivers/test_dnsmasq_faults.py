@@ -55,7 +55,7 @@ def test_a_killed_dnsmasq_is_seen_and_comes_back_with_its_leases(host: Host) -> 
     poll = select.poll()
     for pidfd in host.driver.pidfds():
         poll.register(pidfd, select.POLLIN)
-    os.kill(host.pid(), signal.SIGKILL)
+    host.kill()
     assert poll.poll(5000)
     assert host.differs(want)
     host.bring(want)
@@ -71,7 +71,7 @@ def test_a_dnsmasq_that_is_dying_is_waited_for(host: Host) -> None:
     want = server(reserve(5))
     host.bring(want)
     for _ in range(20):
-        os.kill(host.pid(), signal.SIGKILL)
+        host.kill()
         host.wait_for(lambda: host.differs(want))
         assert host.once(want) == []
 
@@ -91,7 +91,7 @@ def test_a_vm_is_never_told_no_after_all_leases_were_lost(host: Host) -> None:
     client = host.client(5)
     assert client.acquire()
     host.wait_for(host.held)
-    os.kill(host.pid(), signal.SIGKILL)
+    host.kill()
     shutil.rmtree(host.folder / "leases")
     shutil.rmtree(host.folder / "agent")
     host.start_agent()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -113,7 +111,7 @@ def test_an_endless_lease(host: Host) -> None:
     assert host.lease(5).options[51] == b"\xff" * 4
     host.wait_for(host.held)
     assert [one.expires_at for one in host.book.live(BRIDGE).values()] == [None]
-    os.kill(host.pid(), signal.SIGKILL)
+    host.kill()
     host.bring(server(reserve(5), lease_time=-1))
     assert host.held() == {"10.0.0.5": mac(5)}
 
