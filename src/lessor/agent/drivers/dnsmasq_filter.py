@@ -25,20 +25,16 @@ SYS_PIDFD_GETFD = 438  # on every architecture
 SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 DHCP_PORT = 67
 
-_LOAD_WORD, _LOAD_HALF, _TO_X = (
-    0x20,
-    0x28,
-    0x07,
-)  # BPF_LD|BPF_ABS of 4 and 2 bytes, BPF_MISC|BPF_TAX
+# BPF_LD|BPF_ABS of 4 and of 2 bytes, BPF_MISC|BPF_TAX
+_LOAD_WORD, _LOAD_HALF, _TO_X = 0x20, 0x28, 0x07
 _IF_IS, _IF_IS_X, _RETURN = 0x15, 0x1D, 0x06  # BPF_JMP|BPF_JEQ with a number and with X, BPF_RET
 _KIND = 0xFFFFF000 + 28  # SKF_AD_OFF + SKF_AD_HATYPE: what the interface is
 _FROM = 0xFFE00000 + 6  # SKF_LL_OFF: the frame's source MAC
 _CHADDR = 8 + 28  # behind the header of UDP, where the filter begins to count
 _LOOPBACK = 772  # ARPHRD_LOOPBACK
 _WHOLE = 0xFFFFFFFF
-FILTER: Sequence[
-    tuple[int, int, int, int]
-] = (  # code, instructions to skip if so and if not, number
+# code, instructions to skip if so and if not, number
+FILTER: Sequence[tuple[int, int, int, int]] = (
     (_LOAD_HALF, 0, 0, _KIND),
     (_IF_IS, 8, 0, _LOOPBACK),
     (_LOAD_WORD, 0, 0, _CHADDR),  # of a message that is shorter nothing is heard
@@ -83,11 +79,18 @@ def dhcp_socket(process: Process) -> socket.socket:
 
 
 def _sockets(process: Process) -> Iterator[socket.socket]:
+    """Yield its sockets; those of a DNS question may be closed meanwhile."""
     folder = PROC / str(process.pid) / "fd"
     for entry in folder.iterdir():
-        if not str(entry.readlink()).startswith("socket:"):
+        try:
+            is_socket = str(entry.readlink()).startswith("socket:")
+        except FileNotFoundError:
+            continue
+        if not is_socket:
             continue
         got = _libc.syscall(SYS_PIDFD_GETFD, process.pidfd, int(entry.name), 0)
+        if got < 0 and ctypes.get_errno() == errno.EBADF:
+            continue
         if got < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"socket of dnsmasq {process.pid}: {os.strerror(number)}")
