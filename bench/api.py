@@ -21,7 +21,7 @@ from bench.figure import Figure, Limit, Peer, of_repeats, p50_p99
 from bench.http1 import Connection, burst, request
 from bench.processes import cpu_s, mapped_mib, memory_mib
 from bench.server import Server
-from lessor.store.database import FILE
+from lessor.store.engine.database import FILE
 
 NEUTRON = "Neutron, MariaDB"
 NEUTRON_CREATE = Peer(NEUTRON, 240)  # ms, p50, one after the other

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from lessor.lab.dora import ACK, DISCOVER, MAGIC_COOKIE, OFFER, REQUEST, dhcp_message
+from lessor.lab.demo.dora import ACK, DISCOVER, MAGIC_COOKIE, OFFER, REQUEST, dhcp_message
 
 ASKED = bytes((1, 3, 6, 12, 15, 26, 28, 51, 54, 121))  # what udhcpc and dhclient ask for
 EVERYBODY = b"\xff" * 6

@@ -21,12 +21,12 @@ from bench.figure import Figure, Limit, p50_p99, quantile
 from bench.overlay_fleet import DHCP_HOST, SETTLED_S, OverlayFleet, port, tap_of, until, who
 from bench.wire import TapWire, dora, until_offered
 from lessor.agent.drivers.flows import FlowDriver
-from lessor.agent.run import run
-from lessor.core.dhcp_limit import RATE
+from lessor.agent.host.run import run
 from lessor.core.diff import Changes
-from lessor.core.overlay import NetworkFacts, RemotePort
+from lessor.core.firewall.dhcp_limit import RATE
+from lessor.core.openflow.tun_flows import tun_flows
+from lessor.core.plan.overlay import NetworkFacts, RemotePort
 from lessor.core.state import Flows
-from lessor.core.tun_flows import tun_flows
 from lessor.lab.node import Node
 from lessor.lab.wait import wait_for
 

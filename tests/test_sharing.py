@@ -6,7 +6,7 @@ from tests.sharing import group_of, next_group
 
 LEFT = {
     "tests/core/test_mtu.py": 100,
-    "tests/store/test_store_ports.py": 300,
+    "tests/store/ports/test_rules.py": 300,
     "tests/lab/test_closed.py": 3,
     "tests/lab/test_osvif.py": 9,
 }

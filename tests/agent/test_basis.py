@@ -7,11 +7,11 @@ import pytest
 
 from lessor.agent import presence
 from lessor.agent.basis import Basis, basis, located
+from lessor.agent.host.run import run
 from lessor.agent.noted import note
 from lessor.agent.owner import Owner
 from lessor.agent.presence import Presence
-from lessor.agent.run import run
-from lessor.agent.viewstore import Kept, ViewStore
+from lessor.agent.server.viewstore import Kept, ViewStore
 from lessor.config.load import load_agent
 from lessor.errors import NotFound
 from lessor.model import View

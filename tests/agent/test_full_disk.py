@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from lessor.agent import unwritten
-from lessor.agent.identity import RunId
-from lessor.agent.inbox import Inbox
-from lessor.agent.journal import Journal
-from lessor.agent.leasebook import LeaseBook
-from lessor.agent.spool import Spool
-from lessor.agent.viewstore import Kept, ViewStore
-from lessor.agent.whereabouts import Whereabouts
+from lessor.agent.host.journal import Journal
+from lessor.agent.leases.inbox import Inbox
+from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.spool import Spool
+from lessor.agent.leases.whereabouts import Whereabouts
+from lessor.agent.server.identity import RunId
+from lessor.agent.server.viewstore import Kept, ViewStore
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpRange, DhcpServer
 from lessor.errors import Unavailable

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 
-from lessor.agent.hook import hook
-from lessor.agent.inspect import Inspector
+from lessor.agent.diagnosis.inspect import Inspector
 from lessor.agent.kinds import make
-from lessor.agent.leasebook import LeaseBook
+from lessor.agent.leases.hook import hook
+from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.spool import Spool
 from lessor.agent.main import Nowhere
 from lessor.agent.overlay import Overlay, Plans
-from lessor.agent.spool import Spool
-from lessor.core.desired import Desired
+from lessor.core.plan.desired import Desired
 from lessor.core.state import HostState
 from lessor.errors import Unavailable
 from lessor.model import Network, Port, Scope, View

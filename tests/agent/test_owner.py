@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lessor.agent.host.run import run
 from lessor.agent.owner import Guard, Mark, Owner
-from lessor.agent.run import run
-from lessor.agent.viewstore import Kept
+from lessor.agent.server.viewstore import Kept
 from lessor.errors import Conflict
 from lessor.model import Port, ScopeChange, View, ViewAnswer
 from tests.agent.drivers.conftest import _own_namespace

@@ -24,19 +24,19 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from lessor.agent import kinds
 from lessor.agent.drivers import bridges
-from lessor.agent.drivers.dnsmasq import DnsmasqDriver
-from lessor.agent.drivers.dnsmasq_process import Process, find_all
-from lessor.agent.hook import hook
-from lessor.agent.leasebook import LeaseBook
-from lessor.agent.nft import Nft
+from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
+from lessor.agent.drivers.dnsmasq.process import Process, find_all
+from lessor.agent.drivers.uplink import Uplink
+from lessor.agent.host.nft import Nft
+from lessor.agent.host.run import run
+from lessor.agent.host.tun import SET_DEVICE, SET_PERSISTENT
+from lessor.agent.leases.hook import hook
+from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.spool import Spool
 from lessor.agent.outcome import Outcome
 from lessor.agent.reconcile import Reconciler
-from lessor.agent.run import run
-from lessor.agent.spool import Spool
-from lessor.agent.tun import SET_DEVICE, SET_PERSISTENT
-from lessor.agent.uplink import Uplink
-from lessor.core.desired import Planner
-from lessor.core.dnsmasq import Paths
+from lessor.core.dnsmasq.command import Paths
+from lessor.core.plan.desired import Planner
 from lessor.errors import CommandError
 from lessor.lab.wait import wait_for
 from lessor.metadata import listeners

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lessor.api import (
+from lessor.api.resources import (
     address_scopes,
     addresses,
     agents,
@@ -20,7 +20,7 @@ from lessor.api import (
     subnetpools,
     subnets,
 )
-from lessor.api.fields import Resource
+from lessor.api.rest.fields import Resource
 from tests.api.world import VXLAN, Json, World
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from lessor.cli.joined import joined
-from lessor.core.daemons import hangs
-from lessor.core.icmp import narrow_paths
-from lessor.core.tunnels import Peer, Way, sentences
+from lessor.core.diagnosis.daemons import hangs
+from lessor.core.diagnosis.icmp import narrow_paths
+from lessor.core.diagnosis.tunnels import Peer, Way, sentences
 
 HOSTS = [f"cmp{number}" for number in range(5)]
 NOBODY = frozenset[str]()

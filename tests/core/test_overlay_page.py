@@ -4,7 +4,7 @@ from types import ModuleType
 
 import pytest
 
-from lessor.core import int_flows, tun_flows
+from lessor.core.openflow import int_flows, tun_flows
 
 PAGE = Path(__file__).parents[2] / "docs" / "design" / "overlay.md"
 

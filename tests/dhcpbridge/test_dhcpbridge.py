@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lessor.agent.hook import HOOK
-from lessor.agent.inbox import Inbox
-from lessor.agent.spool import Spool
+from lessor.agent.leases.hook import HOOK
+from lessor.agent.leases.inbox import Inbox
+from lessor.agent.leases.spool import Spool
 
 MAC = "fa:16:3e:00:00:01"
 

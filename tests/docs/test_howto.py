@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.lab.guest_image import default_cache
+from lessor.lab.guest.image import default_cache
 from lessor.lab.lab import Lab, usual_hosts
 from tests.docs.follow import Reader
 from tests.docs.machine import LEND_ENVIRONMENT, Machine

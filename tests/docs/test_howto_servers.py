@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.lab.guest_image import default_cache
+from lessor.lab.guest.image import default_cache
 from tests.docs.follow import Reader
 from tests.docs.machine import Machine
 from tests.docs.page import FIRST, Step, steps

@@ -15,7 +15,7 @@ UBUNTU_KEYS = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 SET_UP_S, DEMO_S, TEST_S = 900, 900, 1200
 CLONE = "git config --global safe.directory '*'; git clone -q file:///mnt/repository /opt/lessor; "
 # What meets the system's dnsmasq, nft, Open vSwitch, PostgreSQL and Python
-PARTS = "tests/core tests/store tests/agent/drivers tests/lab/test_lab_realvm.py"
+PARTS = "tests/core tests/store tests/agent/drivers tests/lab/guest/test_realvm.py"
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 

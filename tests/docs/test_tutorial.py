@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.lab.guest_image import build_guest, default_cache
+from lessor.lab.guest.image import build_guest, default_cache
 from tests.docs.follow import Reader
 from tests.docs.machine import LEND_ENVIRONMENT, Machine
 from tests.docs.page import Step, missing, sections, steps

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lessor.agent.tun import DEVICE, NO_PACKET_INFO, SET_DEVICE, TAP, VNET_HEADER
+from lessor.agent.host.tun import DEVICE, NO_PACKET_INFO, SET_DEVICE, TAP, VNET_HEADER
 from lessor.lab.netns import in_netns
 from tests.dhcpclient import ACK, ALL, ANY, COOKIE, DISCOVER, OFFER, REQUEST, _frame, _options
 

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from lessor.lab.capture import ETH_P_ALL, SO_TIMESTAMPNS, TIMESPEC
-from lessor.lab.dora import DhcpMessage, dhcp_message
+from lessor.lab.demo.dora import DhcpMessage, dhcp_message
 from lessor.lab.netns import in_netns
 
 ETH_P_ARP = b"\x08\x06"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lessor.lab.dora import RELEASE
+from lessor.lab.demo.dora import RELEASE
 from tests.lab.frames import listening
 from tests.lab.stage import NETWORKS, Stage
 

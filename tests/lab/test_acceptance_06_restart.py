@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lessor.lab.dora import ACK, NAK
+from lessor.lab.demo.dora import ACK, NAK
 from lessor.lab.vm import NIC
 from tests.lab.frames import listening
 from tests.lab.stage import Stage

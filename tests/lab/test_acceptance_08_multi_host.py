@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from lessor.lab.dora import OFFER
+from lessor.lab.demo.dora import OFFER
 from lessor.lab.lab import FABRIC
 from lessor.lab.vm import NIC, NetnsVm
 from tests.lab.frames import REPLY, Wire, listening

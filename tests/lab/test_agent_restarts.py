@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lessor.lab.cloud import LabNetwork
-from lessor.lab.demo_overlay import dhcp_hosts
+from lessor.lab.demo.overlay import dhcp_hosts
 from lessor.lab.lab import Lab
 from lessor.lab.services import AGENT, LESSOR, SERVER, start_agent
 from lessor.lab.state import HostSpec

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lessor.lab.cloud import LabNetwork
-from lessor.lab.demo_overlay import dhcp_hosts
+from lessor.lab.demo.overlay import dhcp_hosts
 from lessor.lab.lab import Lab
 from lessor.lab.ovs import SWITCH
 from lessor.lab.state import HostSpec

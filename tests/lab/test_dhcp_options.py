@@ -11,8 +11,8 @@ import pytest
 
 from lessor.errors import Invalid
 from lessor.model import DhcpOption
-from lessor.store.dhcpoptions import LAST, NUMBER_OF, number_of
-from lessor.store.options import check_options
+from lessor.net.dhcp_options import LAST, NUMBER_OF, number_of
+from lessor.net.dhcp_rules import check_options
 
 VALUES = (
     "words", "10.0.0.1", "10.0.0.1,10.0.0.2", "10.0.0.0/24,10.0.0.1", "1.2.3", "1,2.3", "5", "-5",

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from bench.dhcp import discover
-from lessor.core.dhcp_limit import BURST, RATE
+from lessor.core.firewall.dhcp_limit import BURST, RATE
 from lessor.lab.capture import Capture, Sighting, discover_copies
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.lab import Lab

@@ -10,7 +10,7 @@ import pytest
 
 from lessor.errors import CommandError
 from lessor.lab.cloud import LabNetwork
-from lessor.lab.demo_overlay import dhcp_hosts, lease_host, renew
+from lessor.lab.demo.overlay import dhcp_hosts, lease_host, renew
 from lessor.lab.lab import Lab
 from lessor.lab.ovs import DATABASE, SERVER, SWITCH
 from lessor.lab.services import start_agent

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lessor.core.overlay import tunnel_name
+from lessor.core.plan.overlay import tunnel_name
 from lessor.lab.lab import Lab
 from lessor.lab.state import HostSpec
 from lessor.lab.underlay import Underlay

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from lessor.lab.guest.realvm import RealVm
 from lessor.lab.lab import Lab
-from lessor.lab.realvm import RealVm
 from lessor.lab.state import HostSpec
 
 pytestmark = pytest.mark.lab

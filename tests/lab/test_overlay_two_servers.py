@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lessor.lab.cloud import LabNetwork
-from lessor.lab.demo_overlay import renew
-from lessor.lab.dora import ACK, NAK, OFFER
+from lessor.lab.demo.dora import ACK, NAK, OFFER
+from lessor.lab.demo.overlay import renew
 from lessor.lab.lab import Lab
 from lessor.lab.vm import NetnsVm
 

@@ -10,7 +10,7 @@ import pytest
 from lessor.client import Client, Row
 from lessor.lab.cabling import SERVER as ADDRESS
 from lessor.lab.cloud import LabNetwork
-from lessor.lab.demo_overlay import dhcp_hosts, renew
+from lessor.lab.demo.overlay import dhcp_hosts, renew
 from lessor.lab.lab import Lab
 from lessor.lab.netns import NetnsTransport
 from lessor.lab.services import LESSOR, SERVER

@@ -17,13 +17,13 @@ from typing import Any
 import httpx
 import pytest
 
-from lessor.agent.client import Client
-from lessor.agent.follow import Follower
-from lessor.agent.inbox import Inbox
-from lessor.agent.leases import LeaseForwarder
-from lessor.agent.reporter import Reporter, Status
-from lessor.agent.spool import Spool
-from lessor.agent.viewstore import ViewStore
+from lessor.agent.leases.forwarder import LeaseForwarder
+from lessor.agent.leases.inbox import Inbox
+from lessor.agent.leases.spool import Spool
+from lessor.agent.server.client import Client
+from lessor.agent.server.follow import Follower
+from lessor.agent.server.reporter import Reporter, Status
+from lessor.agent.server.viewstore import ViewStore
 from lessor.core.leases import LiveLease
 from lessor.model import PortReport, Report
 from tests.postgres import Cluster

@@ -22,7 +22,7 @@ import httpx
 import pytest
 
 from lessor.settings import ServerSettings
-from lessor.store import upkeep
+from lessor.store.engine import upkeep
 from tests.postgres import Cluster, cluster
 from tests.servers.server_process import START_S, Process
 

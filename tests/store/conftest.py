@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.store.database import FILE
+from lessor.store.engine.database import FILE
 from lessor.store.store import Store
 from tests.postgres import Cluster
 from tests.store.store_cloud import Cloud, open_cloud, settings_in

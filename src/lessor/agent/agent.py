@@ -15,22 +15,22 @@ import structlog
 
 from lessor import model
 from lessor.agent import unwritten
-from lessor.agent.follow import Follower
-from lessor.agent.inspection import Inspection
-from lessor.agent.leasebook import LeaseBook
+from lessor.agent.diagnosis.inspection import Inspection
+from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.whereabouts import Whereabouts
 from lessor.agent.outcome import Outcome
 from lessor.agent.overlay import Plans
 from lessor.agent.passlog import PassLog
 from lessor.agent.reconcile import Kind, Reconciler
-from lessor.agent.reporter import Reporter, Status
 from lessor.agent.retry import Retry
-from lessor.agent.viewstore import Kept
-from lessor.agent.whereabouts import Whereabouts
-from lessor.core.desired import Desired
-from lessor.core.done import is_settled, networks_done
-from lessor.core.problems import Concerned, Since, problem_of
-from lessor.core.ready import Found, PortReports, flows_in_force
-from lessor.core.serving import Failure, Lasting, unserved
+from lessor.agent.server.follow import Follower
+from lessor.agent.server.reporter import Reporter, Status
+from lessor.agent.server.viewstore import Kept
+from lessor.core.diagnosis.problems import Concerned, Since, problem_of
+from lessor.core.plan.desired import Desired
+from lessor.core.plan.done import is_settled, networks_done
+from lessor.core.plan.ready import Found, PortReports, flows_in_force
+from lessor.core.plan.serving import Failure, Lasting, unserved
 from lessor.model import View
 from lessor.settings import AgentSettings
 

@@ -10,9 +10,9 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lessor.agent.inet import LINK_SCOPE, HostAddress, addresses
-from lessor.agent.netdump import NetDump, StaticRoute, told_of
-from lessor.core.around import Around, Connected
+from lessor.agent.host.inet import LINK_SCOPE, HostAddress, addresses
+from lessor.agent.host.netdump import NetDump, StaticRoute, told_of
+from lessor.core.plan.around import Around, Connected
 from lessor.model import HostBlock
 from lessor.settings import AgentSettings
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lessor.agent import presence
+from lessor.agent.host.run import run
 from lessor.agent.noted import noted
 from lessor.agent.owner import Owner
 from lessor.agent.presence import Presence
-from lessor.agent.run import run
-from lessor.agent.viewstore import Kept, ViewStore
+from lessor.agent.server.viewstore import Kept, ViewStore
 from lessor.errors import NotFound
 from lessor.settings import AgentSettings
 

@@ -13,18 +13,18 @@ from lessor.agent.drivers import Driver
 from lessor.agent.drivers.addresses import AddressDriver
 from lessor.agent.drivers.bridges import BridgeDriver
 from lessor.agent.drivers.dhcp import DhcpDriver, KnownLeases
-from lessor.agent.drivers.dnsmasq import DnsmasqDriver
+from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
 from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.agent.drivers.sysctls import SysctlDriver
 from lessor.agent.drivers.taps import TapDriver
-from lessor.agent.hook import Hook
-from lessor.agent.leasebook import LeaseBook
-from lessor.agent.netlink import Devices
-from lessor.agent.nft import Nft
+from lessor.agent.host.netlink import Devices
+from lessor.agent.host.nft import Nft
+from lessor.agent.host.run import run
+from lessor.agent.leases.hook import Hook
+from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.spool import Spool
 from lessor.agent.overlay import OVS_KINDS, Overlay
 from lessor.agent.reconcile import Kind
-from lessor.agent.run import run
-from lessor.agent.spool import Spool
 from lessor.core.state import HostState, MetadataListener
 from lessor.settings import AgentSettings
 

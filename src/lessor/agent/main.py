@@ -22,23 +22,28 @@ from typing import Any
 import structlog
 
 from lessor import systemd
-from lessor.agent import follow, presence
+from lessor.agent import presence
 from lessor.agent.agent import DHCP_KINDS, NETLINK_KINDS, Agent
 from lessor.agent.around import Surroundings
 from lessor.agent.basis import Basis, basis, located
-from lessor.agent.client import Client
-from lessor.agent.deaths import DeathWatch, label, log_incident
-from lessor.agent.drops import DropWatch
-from lessor.agent.follow import Follower
-from lessor.agent.guide import Guide, Known
-from lessor.agent.holdings import Holder
-from lessor.agent.hook import Hook, hook
-from lessor.agent.identity import RunId, claim
-from lessor.agent.inspect import Inspector
-from lessor.agent.inspection import Inspection
+from lessor.agent.diagnosis.drops import DropWatch
+from lessor.agent.diagnosis.guide import Guide, Known
+from lessor.agent.diagnosis.inspect import Inspector
+from lessor.agent.diagnosis.inspection import Inspection
+from lessor.agent.diagnosis.paths import PathProbe
+from lessor.agent.diagnosis.strays import Strays
+from lessor.agent.diagnosis.tour import tour
+from lessor.agent.diagnosis.tunnels import TunnelWatch
+from lessor.agent.drivers.dnsmasq.deaths import DeathWatch, label, log_incident
+from lessor.agent.host.run import run
+from lessor.agent.host.wake import FolderWatch
+from lessor.agent.host.watch import NetlinkWatch
 from lessor.agent.kinds import Drivers, make
-from lessor.agent.leasebook import LeaseBook
-from lessor.agent.leases import LeaseForwarder
+from lessor.agent.leases.forwarder import LeaseForwarder
+from lessor.agent.leases.hook import Hook, hook
+from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.spool import Spool
+from lessor.agent.leases.whereabouts import Whereabouts
 from lessor.agent.names import write_names
 from lessor.agent.noted import note
 from lessor.agent.overlay import (
@@ -51,19 +56,15 @@ from lessor.agent.overlay import (
     watch_namespaces,
 )
 from lessor.agent.owner import Guard, Owner
-from lessor.agent.paths import PathProbe
 from lessor.agent.presence import Presence
 from lessor.agent.reconcile import Reconciler
-from lessor.agent.reporter import Reporter
-from lessor.agent.run import run
-from lessor.agent.spool import Spool
-from lessor.agent.strays import Strays
-from lessor.agent.tour import tour
-from lessor.agent.tunnels import TunnelWatch
-from lessor.agent.viewstore import ViewStore
-from lessor.agent.wake import FolderWatch
-from lessor.agent.watch import NetlinkWatch
-from lessor.agent.whereabouts import Whereabouts
+from lessor.agent.server import follow
+from lessor.agent.server.client import Client
+from lessor.agent.server.follow import Follower
+from lessor.agent.server.holdings import Holder
+from lessor.agent.server.identity import RunId, claim
+from lessor.agent.server.reporter import Reporter
+from lessor.agent.server.viewstore import ViewStore
 from lessor.core.diff import Changes
 from lessor.errors import Conflict, LessorError, NotFound
 from lessor.metadata.backend import Backend

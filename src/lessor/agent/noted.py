@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lessor.agent.atomic import write_durably
+from lessor.agent.host.atomic import write_durably
 from lessor.errors import Invalid
 from lessor.settings import AgentSettings
 from lessor.wire import decode, encode

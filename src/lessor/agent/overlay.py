@@ -17,13 +17,13 @@ from lessor.agent.drivers.flows import FlowDriver
 from lessor.agent.drivers.namespaces import NamespaceDriver
 from lessor.agent.drivers.ovs_bridges import OvsBridgeDriver
 from lessor.agent.drivers.ovs_ports import OvsPortDriver
-from lessor.agent.ovs import Ovsdb, kernel_datapath, rundir, socket_of
-from lessor.agent.ovs_alive import OvsAlive
-from lessor.agent.ovs_watch import OvsWatch
-from lessor.agent.run import TookTooLong, run
-from lessor.agent.wake import GONE, FolderWatch
-from lessor.core.around import Around
-from lessor.core.desired import Desired, Planner
+from lessor.agent.host.ovs import Ovsdb, kernel_datapath, rundir, socket_of
+from lessor.agent.host.ovs_alive import OvsAlive
+from lessor.agent.host.ovs_watch import OvsWatch
+from lessor.agent.host.run import TookTooLong, run
+from lessor.agent.host.wake import GONE, FolderWatch
+from lessor.core.plan.around import Around
+from lessor.core.plan.desired import Desired, Planner
 from lessor.errors import LessorError, Unavailable
 from lessor.model import View
 from lessor.netns import FOLDER
@@ -70,7 +70,7 @@ class Overlay:
 
         Raises:
             Unavailable: it does not answer.
-            CommandError: as `lessor.agent.run.Run` says.
+            CommandError: as `lessor.agent.host.run.Run` says.
         """
         if why := self.alive.switch.obstacle:
             raise Unavailable(why)

@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lessor.agent.netlink import links
-from lessor.agent.run import Run
-from lessor.agent.viewstore import Kept
+from lessor.agent.host.netlink import links
+from lessor.agent.host.run import Run
+from lessor.agent.server.viewstore import Kept
 from lessor.errors import Conflict, LessorError
 from lessor.model import ViewAnswer
 

@@ -13,8 +13,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, RawBody
 
 from lessor import wire
-from lessor.api import agent_bodies, problems
+from lessor.api import agent_bodies
 from lessor.api.notifier import Notifier
+from lessor.api.rest import problems
 from lessor.errors import Conflict, Invalid, NotFound, Unauthorized
 from lessor.model import MetadataFacts, ViewAnswer, ViewRequest
 from lessor.store.store import Store

@@ -17,7 +17,6 @@ from typing import TypeVar
 from msgspec import Struct
 
 from lessor import wire
-from lessor.blocks import is_tunnel_end
 from lessor.errors import Invalid
 from lessor.model import (
     LATEST,
@@ -33,7 +32,8 @@ from lessor.model import (
     TunnelEnd,
     ViewRequest,
 )
-from lessor.store.hostproblems import STRAY
+from lessor.net.blocks import is_tunnel_end
+from lessor.store.hosts.problems import STRAY
 
 MIB = 1 << 20
 # Bodies, in bytes. A host may have all 65,000 ports of a network, and their leases.

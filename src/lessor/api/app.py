@@ -12,13 +12,17 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
-from lessor.api import (
+from lessor.api import browsers
+from lessor.api.auth.access import Access, guard
+from lessor.api.auth.authentication import authentication
+from lessor.api.auth.caller import Caller, identified
+from lessor.api.metrics import CONTENT_TYPE, Metrics
+from lessor.api.resources import (
     address_scopes,
     addresses,
     agents,
     auto_allocated,
     availability,
-    browsers,
     dhcp_agents,
     extensions,
     hosts,
@@ -26,10 +30,8 @@ from lessor.api import (
     instances,
     leases,
     networks,
-    nul,
     portbindings,
     ports,
-    problems,
     quotas,
     rbac,
     subnetpools,
@@ -37,11 +39,8 @@ from lessor.api import (
     tours,
     zones,
 )
-from lessor.api.access import Access, guard
-from lessor.api.apipage import ApiPage
-from lessor.api.authentication import authentication
-from lessor.api.caller import Caller, identified
-from lessor.api.metrics import CONTENT_TYPE, Metrics
+from lessor.api.rest import nul, problems
+from lessor.api.rest.apipage import ApiPage
 from lessor.settings import ServerSettings
 from lessor.store.query import Query
 from lessor.store.store import Store

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from lessor.api.problems import body, send_json
+from lessor.api.rest.problems import body, send_json
 from lessor.settings import ServerSettings
 
 PAGES = "/schema"  # what a browser shows

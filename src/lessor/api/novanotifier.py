@@ -15,7 +15,7 @@ import structlog
 
 from lessor.errors import Unavailable
 from lessor.settings import NovaSettings
-from lessor.store.novaevents import PLUGGED, NovaEvent
+from lessor.store.ports.novaevents import PLUGGED, NovaEvent
 from lessor.store.store import Store
 
 if TYPE_CHECKING:  # keystoneauth1 is imported where it is used: it takes 0.3 s and some memory

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lessor.cli import ask, kinds
-from lessor.cli.layout import Column, by_address
+from lessor.layout import Column, by_address
 
 app = typer.Typer(no_args_is_help=True, help="Addresses: their states, and reserving them.")
 

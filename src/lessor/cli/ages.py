@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from lessor.cli.layout import Row
+from lessor.layout import Row
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 

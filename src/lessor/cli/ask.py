@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lessor.cli.layout import Column, details, print_table
+from lessor.layout import Column, details, print_table
 from lessor.printable import printable
 
 if TYPE_CHECKING:  # imported when a command asks: httpx takes longer than all of --help

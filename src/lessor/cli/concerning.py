@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from lessor.cli.ages import age, problem_line
-from lessor.cli.layout import Row
+from lessor.layout import Row
 
 if TYPE_CHECKING:
     from lessor.client import Client

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lessor.cli import ask, processes
-from lessor.cli.layout import Column
+from lessor.layout import Column
 
 if TYPE_CHECKING:
     from lessor.settings import ServerSettings
@@ -40,7 +40,7 @@ def check(
 
     A server may run meanwhile.
     """
-    from lessor.store.upkeep import check as checked  # noqa: PLC0415 - SQLAlchemy loads slowly
+    from lessor.store.engine.upkeep import check as checked  # noqa: PLC0415 - SQLAlchemy loads slowly
 
     found = checked(_settings(config_file, state_dir, set_))
     if found or json:
@@ -58,7 +58,7 @@ def upgrade(
     set_: processes.Set = None,
 ) -> None:
     """Make the tables, or bring them up to date, as the server does when it starts."""
-    from lessor.store.upkeep import upgrade as upgraded  # noqa: PLC0415 - as above
+    from lessor.store.engine.upkeep import upgrade as upgraded  # noqa: PLC0415 - as above
 
     print(f"tables are version {upgraded(_settings(config_file, state_dir, set_)).version}")
 
@@ -78,7 +78,7 @@ def backup(
     The server may run meanwhile. To restore it, stop the server, put FILE in the database's place,
     without its -wal and -shm files, and start the server. PostgreSQL has pg_dump.
     """
-    from lessor.store.upkeep import backup as copied  # noqa: PLC0415 - as above
+    from lessor.store.engine.upkeep import backup as copied  # noqa: PLC0415 - as above
 
     size = copied(_settings(config_file, state_dir, set_), file.absolute(), force=force)
     if json:
@@ -98,7 +98,7 @@ def new(
     Networks, ports and hosts have to be made again. Agents keep what they serve until
     `lessor agent accept` on each host.
     """
-    from lessor.store.upkeep import new as made  # noqa: PLC0415 - as above
+    from lessor.store.engine.upkeep import new as made  # noqa: PLC0415 - as above
 
     print(f"new epoch {made(_settings(config_file, state_dir, set_))}")
 
@@ -115,7 +115,7 @@ def copy_(
     Stop all servers first: what they write meanwhile is not copied. Agents and VMs go on; agents
     follow the new database as if it were the old one.
     """
-    from lessor.store.upkeep import copy as copied  # noqa: PLC0415 - as above
+    from lessor.store.engine.upkeep import copy as copied  # noqa: PLC0415 - as above
 
     source = _settings(config_file, state_dir, set_)
     print(f"{copied(source, replace(source, connection=to))} rows copied")
@@ -132,6 +132,6 @@ def restored(
     Run it before a server starts on the restored database. A server notices by itself what it is
     given back, at its start or by the first agent that asks; this is for who wants to be sure.
     """
-    from lessor.store.upkeep import restored as believed  # noqa: PLC0415 - as above
+    from lessor.store.engine.upkeep import restored as believed  # noqa: PLC0415 - as above
 
     print(f"new epoch {believed(_settings(config_file, state_dir, set_))}")

@@ -6,7 +6,7 @@ import typer
 
 from lessor.cli import ask, kinds
 from lessor.cli.ages import age, problem_line
-from lessor.cli.layout import Column, Row, by_name
+from lessor.layout import Column, Row, by_name
 
 app = typer.Typer(no_args_is_help=True, help="Hosts of the fleet and their tokens.")
 

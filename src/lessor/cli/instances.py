@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lessor.cli import ask, kinds
-from lessor.cli.layout import Column, by_name
+from lessor.layout import Column, by_name
 
 app = typer.Typer(no_args_is_help=True, help="What the metadata service tells VMs.")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-# what hosts say of others; the sentences are made in lessor.core.tunnels and lessor.core.icmp
+# what hosts say of others; the sentences are made in lessor.core.diagnosis.tunnels and lessor.core.diagnosis.icmp
 _ABOUT = (
     re.compile(
         r"no packet of tunnels comes to local_ip \S+ from (?!any of )(?P<hosts>.+?)(?:: |, th)"

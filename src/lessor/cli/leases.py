@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from lessor.cli import ask, kinds
-from lessor.cli.layout import Column, by_address
 from lessor.errors import NotFound
+from lessor.layout import Column, by_address
 
 app = typer.Typer(no_args_is_help=True, help="Leases, the living ones and their history.")
 

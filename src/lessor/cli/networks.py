@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lessor.cli import ask, concerning, kinds
-from lessor.cli.layout import Column, Row, by_name
 from lessor.cli.nova import Subnets
 from lessor.cli.tour import tour_text
+from lessor.layout import Column, Row, by_name
 from lessor.printable import printable
 
 if TYPE_CHECKING:

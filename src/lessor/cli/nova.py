@@ -11,8 +11,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from lessor.cli.blocks import cut, pools, size_of_each
-from lessor.cli.layout import Row
 from lessor.errors import Invalid
+from lessor.layout import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,9 @@ import typer
 
 from lessor import offloads
 from lessor.cli import ask
-from lessor.cli.layout import Row
 from lessor.cli.processes import ConfigFile
 from lessor.errors import Conflict, LessorError
+from lessor.layout import Row
 from lessor.printable import printable
 
 if TYPE_CHECKING:

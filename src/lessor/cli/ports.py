@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lessor.cli import ask, bindings, concerning, kinds, plug
-from lessor.cli.layout import Column, Row
+from lessor.layout import Column, Row
 
 if TYPE_CHECKING:
     from lessor.client import Client

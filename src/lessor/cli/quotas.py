@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lessor.cli import ask
-from lessor.cli.layout import Column
+from lessor.layout import Column
 
 app = typer.Typer(no_args_is_help=True, help="Quotas: how much a project may have; -1: any number.")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lessor.cli import ask, hosts
 from lessor.cli.ages import age, clock, problem_line, server_now
 from lessor.cli.joined import joined
-from lessor.cli.layout import Column, Row, by_name, print_table, table
+from lessor.layout import Column, Row, by_name, print_table, table
 from lessor.printable import printable
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lessor.cli import ask, kinds
-from lessor.cli.layout import Column
+from lessor.layout import Column
 
 app = typer.Typer(no_args_is_help=True, help="Subnet pools: blocks that subnets are cut from.")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lessor.cli import ask, kinds
-from lessor.cli.layout import Column, Row
+from lessor.layout import Column, Row
 
 app = typer.Typer(no_args_is_help=True, help="Subnets: blocks of addresses on networks.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lessor.cli.ages import problem_line
-from lessor.cli.layout import Row
+from lessor.layout import Row
 
 MARKS = {True: "ok  ", False: "MISS"}
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 
-from lessor.blocks import is_tunnel_end
 from lessor.model import TunnelEnd
+from lessor.net.blocks import is_tunnel_end
 from lessor.settings import FlatMapping
 
 MAX_PORT = 65535

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from lessor.errors import Unavailable
-from lessor.lab.dora import DISCOVER, DhcpMessage, dhcp_message
+from lessor.lab.demo.dora import DISCOVER, DhcpMessage, dhcp_message
 from lessor.lab.netns import in_netns
 
 ETH_P_ALL = 3  # only this shows outgoing frames too; packet(7)

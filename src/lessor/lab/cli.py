@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lessor.cli.layout import Column, print_table
 from lessor.errors import Invalid
+from lessor.layout import Column, print_table
 
 if TYPE_CHECKING:
     from lessor.lab.lab import Lab
@@ -227,7 +227,7 @@ def guest(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where to put them.")],
 ) -> None:
     """Make the kernel and initramfs of a small real guest, for QEMU (-kernel, -initrd)."""
-    from lessor.lab import guest_image as made  # noqa: PLC0415 - see the module's docstring
+    from lessor.lab.guest import image as made  # noqa: PLC0415 - see the module's docstring
 
     with _steps("making the guest") as step:
         files = made.copy_guest(made.build_guest(made.default_cache(), step), output)
@@ -283,8 +283,8 @@ def console(
     folder: Dir = FOLDER,
 ) -> None:
     """Show what a real VM said on its serial console, then talk to it (leave with Ctrl-])."""
-    from lessor.lab.console import talk  # noqa: PLC0415 - see the module's docstring
-    from lessor.lab.realvm import RealVm  # noqa: PLC0415 - as above
+    from lessor.lab.guest.console import talk  # noqa: PLC0415 - see the module's docstring
+    from lessor.lab.guest.realvm import RealVm  # noqa: PLC0415 - as above
 
     vm = _lab(folder).vm(name)
     if not isinstance(vm, RealVm):

@@ -25,9 +25,9 @@ from lessor.errors import CommandError, Conflict, Forbidden, Invalid, NotFound
 from lessor.lab import cabling, cloud, hosts, ovs
 from lessor.lab.capture import Capture
 from lessor.lab.cloud import LabNetwork
+from lessor.lab.guest.realvm import RealVm
 from lessor.lab.node import Node, inits
 from lessor.lab.process import Process, is_alive, kill
-from lessor.lab.realvm import RealVm
 from lessor.lab.services import (
     AGENT,
     OUTSIDE,

@@ -15,7 +15,7 @@ import httpx
 from lessor import wire
 from lessor.errors import CommandError
 from lessor.lab.capture import Capture
-from lessor.lab.dora import dora_ms
+from lessor.lab.demo.dora import dora_ms
 from lessor.lab.lease import VmLease, parse_lease, read_lease, write_lease
 from lessor.lab.netns import NetnsTransport
 from lessor.lab.node import Node

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
-from lessor.core.metadata import page, root, steps
-from lessor.core.metadata_openstack import is_password
+from lessor.core.metadata.openstack import is_password
+from lessor.core.metadata.pages import page, root, steps
 from lessor.metadata import tokens
 from lessor.metadata.http import (
     BodyTooLargeError,

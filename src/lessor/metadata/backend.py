@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from lessor.core.askers import own_address
+from lessor.core.metadata.askers import own_address
 from lessor.metadata.cache import FactsCache, Provider
 from lessor.metadata.callers import Caller
 from lessor.metadata.http import Response, refusal

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address
 
-from lessor.core.askers import ByMac, by_mac, port_of, seat_of
-from lessor.core.seats import Seat
+from lessor.core.metadata.askers import ByMac, by_mac, port_of, seat_of
+from lessor.core.metadata.seats import Seat
 from lessor.metadata.callers import Caller
 from lessor.model import Port, Scope, View
 

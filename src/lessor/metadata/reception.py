@@ -3,7 +3,7 @@
 The process that serves guests reads and writes it; the agent, which is root, reads nothing of it. It
 keeps a descriptor, by which it sees what is sent, and ends what has to end, whatever that process does.
 
-A flood costs the port that makes it: see `lessor.core.seats`. The caller is held to its MAC until
+A flood costs the port that makes it: see `lessor.core.metadata.seats`. The caller is held to its MAC until
 all that was sent is acknowledged, also what the kernel still has when the connection is closed.
 
 Source: tcp(7), SIOCOUTQ; connect(2), AF_UNSPEC.
@@ -19,7 +19,7 @@ import socket
 import struct
 import termios
 
-from lessor.core.seats import Seats
+from lessor.core.metadata.seats import Seats
 from lessor.errors import Unavailable
 from lessor.metadata.callers import Caller, Callers
 from lessor.metadata.ports import Ports

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from lessor.store.leases import alive_at
+from lessor.store.addresses.leases import alive_at
 from lessor.store.tables import hosts, leases, networks, nova_events, ports
 
 

@@ -13,15 +13,18 @@ from sqlalchemy import Connection, bindparam, delete, insert, or_, select, updat
 from lessor.errors import Conflict, Invalid, NotFound
 from lessor.model import Instance, MetadataFacts, Port
 from lessor.settings import ServerSettings
-from lessor.store import guestnames, portrows, serving, visible
-from lessor.store import ports as port_rows
-from lessor.store import subnets as subnet_rows
+from lessor.store.engine.writer import Tx
 from lessor.store.listing import Listing
+from lessor.store.networks import subnets as subnet_rows
+from lessor.store.ports import names as guestnames
+from lessor.store.ports import rows as portrows
+from lessor.store.ports import rules as port_rows
+from lessor.store.ports import serving
 from lessor.store.query import Query
 from lessor.store.rows import INSTANCE, NETWORK, instance_of, network_of, packed
+from lessor.store.sharing import visible
 from lessor.store.tables import addresses, instances, networks, ports
 from lessor.store.values import InstanceValues
-from lessor.store.writer import Tx
 
 _ONE = select(*INSTANCE).where(instances.c.id == bindparam("key"))
 LISTING = Listing(

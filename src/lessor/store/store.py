@@ -38,52 +38,28 @@ from lessor.model import (
     ViewRequest,
 )
 from lessor.settings import ServerSettings
-from lessor.store import (
-    addresses,
-    addressscopes,
-    autoallocated,
-    availability,
-    binding,
-    census,
-    database,
-    dhcphosts,
-    firstnetworks,
-    fleet,
-    history,
-    holdings,
-    hosts,
-    housekeeping,
-    instances,
-    leases,
-    networks,
-    notes,
-    novaevents,
-    place,
-    portbindings,
-    portrows,
-    ports,
-    projects,
-    quotas,
-    rbac,
-    recovery,
-    revisions,
-    subnetpools,
-    subnets,
-    tables,
-    tagrows,
-    tags,
-    tours,
-    troubles,
-    views,
-    zones,
-)
-from lessor.store.availability import Room
+from lessor.store import census, instances, tables, tagrows, tags, tours, views
+from lessor.store.addresses import availability, holdings, housekeeping, leases
+from lessor.store.addresses import states as addresses
+from lessor.store.addresses.availability import Room
 from lessor.store.census import Census
-from lessor.store.fellows import EVERYONE
-from lessor.store.novaevents import NovaEvent
-from lessor.store.portbindings import Binding
+from lessor.store.engine import database, history, notes, place, recovery, revisions
+from lessor.store.engine.fellows import EVERYONE
+from lessor.store.engine.writer import Tx, Written
+from lessor.store.hosts import binding, dhcphosts, fleet, troubles
+from lessor.store.hosts import rules as hosts
+from lessor.store.hosts.troubles import Troubles
+from lessor.store.networks import autoallocated, firstnetworks, subnets, zones
+from lessor.store.networks import rules as networks
+from lessor.store.pools import addressscopes, subnetpools
+from lessor.store.ports import bindings as portbindings
+from lessor.store.ports import novaevents
+from lessor.store.ports import rows as portrows
+from lessor.store.ports import rules as ports
+from lessor.store.ports.bindings import Binding
+from lessor.store.ports.novaevents import NovaEvent
 from lessor.store.query import Query
-from lessor.store.troubles import Troubles
+from lessor.store.sharing import projects, quotas, rbac
 from lessor.store.values import (
     AddressScopeValues,
     HostValues,
@@ -94,7 +70,6 @@ from lessor.store.values import (
     SubnetPoolValues,
     SubnetValues,
 )
-from lessor.store.writer import Tx, Written
 
 T = TypeVar("T")
 ALL = Query()

@@ -2,7 +2,7 @@
 
 Addresses are integers (BIGINT), times seconds since 1970, lists and maps JSON text (`rows` reads
 them). `revision` is given at the end of the transaction that writes a row (`writer`). A change
-here needs a migration; `tests/store/test_store_database.py` compares the two.
+here needs a migration; `tests/store/engine/test_database.py` compares the two.
 """
 
 from __future__ import annotations

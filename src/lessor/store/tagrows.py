@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select
 
+from lessor.store.engine.writer import Tx
 from lessor.store.tables import ports, subnets, tags
-from lessor.store.writer import Tx
 
 AT_ONCE = 5000  # ids in one statement
 

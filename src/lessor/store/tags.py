@@ -10,11 +10,11 @@ from collections.abc import Collection
 from sqlalchemy import insert, select, update
 
 from lessor.errors import Invalid, NotFound
-from lessor.store.ground import ground, hosts_taking_part
-from lessor.store.portrows import concerned
+from lessor.store.engine.writer import Tx
+from lessor.store.networks.ground import ground, hosts_taking_part
+from lessor.store.ports.rows import concerned
 from lessor.store.tables import metadata, ports, tags
 from lessor.store.tagrows import forget, of
-from lessor.store.writer import Tx
 
 MOST = 50  # of one row, and of characters: Neutron's limits
 LONGEST = 255

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from lessor.errors import NotFound
 from lessor.model import HostTour, Piece
-from lessor.store.dhcphosts import serving_hosts
-from lessor.store.ground import hosts_taking_part
+from lessor.store.engine.writer import Tx
+from lessor.store.hosts.dhcphosts import serving_hosts
+from lessor.store.networks.ground import hosts_taking_part
 from lessor.store.rows import packed
 from lessor.store.tables import tours
-from lessor.store.writer import Tx
 
 STALE_S = 300.0
 _PIECES = msgspec.json.Decoder(tuple[Piece, ...])

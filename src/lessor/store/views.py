@@ -17,9 +17,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, literal, or_, select, union
 
 from lessor.model import Network, Port, ScopeChange, Subnet, ViewAnswer, ViewRequest
-from lessor.store import overlay, portrows, tours
-from lessor.store import subnets as subnet_rows
-from lessor.store.history import Now
+from lessor.store import tours
+from lessor.store.engine.history import Now
+from lessor.store.networks import overlay
+from lessor.store.networks import subnets as subnet_rows
+from lessor.store.ports import rows as portrows
 from lessor.store.rows import NETWORK, SUBNET, network_of
 from lessor.store.tables import bindings, networks, ports, subnets, tombstones
 

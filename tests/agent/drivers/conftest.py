@@ -13,7 +13,7 @@ import pytest
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from lessor.agent.ovs import Ovsdb
+from lessor.agent.host.ovs import Ovsdb
 from tests.agent.drivers.ovs_daemons import Ovs, open_vswitch
 
 NEW_NET = 0x40000000  # CLONE_NEWNET

@@ -17,16 +17,16 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from lessor.agent.deaths import DeathWatch
 from lessor.agent.drivers.dhcp import Incident, KnownLeases
-from lessor.agent.drivers.dnsmasq import DnsmasqDriver
-from lessor.agent.drivers.dnsmasq_process import find_all
-from lessor.agent.hook import Hook, hook
-from lessor.agent.leasebook import LeaseBook
-from lessor.agent.run import run
-from lessor.agent.spool import Spool
+from lessor.agent.drivers.dnsmasq.deaths import DeathWatch
+from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
+from lessor.agent.drivers.dnsmasq.process import find_all
+from lessor.agent.host.run import run
+from lessor.agent.leases.hook import Hook, hook
+from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.spool import Spool
 from lessor.core.diff import Changes, diff
-from lessor.core.dnsmasq import Paths
+from lessor.core.dnsmasq.command import Paths
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 from lessor.errors import Pending
 from tests.dhcpclient import DhcpClient, Reply

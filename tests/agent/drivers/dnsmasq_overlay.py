@@ -13,9 +13,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from lessor.agent.drivers.dnsmasq_process import find_all
-from lessor.agent.run import run
-from lessor.core.dnsmasq import Paths
+from lessor.agent.drivers.dnsmasq.process import find_all
+from lessor.agent.host.run import run
+from lessor.core.dnsmasq.command import Paths
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer, Reservation
 from lessor.netns import FOLDER

@@ -41,8 +41,8 @@ class Namespace:
         os.close(former)
 
     def run(self, *argv: str, stdin: str | None = None, timeout_s: float = 30) -> str:
-        """Run a program inside; as lessor.agent.run.run."""
-        from lessor.agent.run import run  # noqa: PLC0415 - only those who run need it
+        """Run a program inside; as lessor.agent.host.run.run."""
+        from lessor.agent.host.run import run  # noqa: PLC0415 - only those who run need it
 
         with self:
             return run(*argv, stdin=stdin, timeout_s=timeout_s)

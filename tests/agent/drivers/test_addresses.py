@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 
-from lessor.agent.arp import announcement
 from lessor.agent.drivers.addresses import AddressDriver, vm_addresses_on
+from lessor.agent.host.arp import announcement
 from lessor.core.diff import Changes, diff
 from lessor.core.state import Address
 from lessor.errors import Pending

@@ -12,7 +12,7 @@ import pytest
 
 from lessor.agent.drivers.dhcp_devices import DhcpDeviceDriver
 from lessor.agent.drivers.namespaces import PREFIX
-from lessor.agent.run import run
+from lessor.agent.host.run import run
 from lessor.core.diff import Changes, diff
 from lessor.core.state import DhcpDevice
 from lessor.errors import Conflict, Pending

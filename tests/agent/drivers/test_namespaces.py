@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lessor.agent.drivers.namespaces import PREFIX, NamespaceDriver
-from lessor.agent.run import run
+from lessor.agent.host.run import run
 from lessor.core.diff import Changes, diff
 from lessor.core.state import Namespace
 from lessor.netns import FOLDER

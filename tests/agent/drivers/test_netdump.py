@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 
-from lessor.agent.inet import HostAddress, add_address, addresses, surroundings
-from lessor.agent.netlink import Devices, Link, link, links
-from lessor.agent.tun import new_tap
+from lessor.agent.host.inet import HostAddress, add_address, addresses, surroundings
+from lessor.agent.host.netlink import Devices, Link, link, links
+from lessor.agent.host.tun import new_tap
 
 pytestmark = pytest.mark.lab
 

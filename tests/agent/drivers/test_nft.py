@@ -11,11 +11,11 @@ from random import Random
 import pytest
 
 from lessor.agent.drivers.rulesets import RulesetDriver
-from lessor.agent.nft import Nft, next_generation
-from lessor.agent.run import run
-from lessor.core import guards as guards_core
+from lessor.agent.host.nft import Nft, next_generation
+from lessor.agent.host.run import run
 from lessor.core.diff import Changes
-from lessor.core.guards import guard_ruleset
+from lessor.core.firewall import guards as guards_core
+from lessor.core.firewall.guards import guard_ruleset
 from lessor.core.state import Guard, Ruleset
 from lessor.errors import CommandError
 from tests.agent.drivers.test_rulesets import GATEWAY, INET, converge, guards

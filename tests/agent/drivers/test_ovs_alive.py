@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lessor.agent.ovs import Ovsdb
-from lessor.agent.ovs_alive import OvsAlive, database_obstacle, switch_obstacle
+from lessor.agent.host.ovs import Ovsdb
+from lessor.agent.host.ovs_alive import OvsAlive, database_obstacle, switch_obstacle
 from lessor.errors import Unavailable
 from tests.agent.drivers.ovs_daemons import Ovs
 

@@ -1,7 +1,7 @@
 import pytest
 
 from lessor.agent.drivers.ovs_bridges import OvsBridgeDriver
-from lessor.agent.ovs import Ovsdb
+from lessor.agent.host.ovs import Ovsdb
 from lessor.core.diff import Changes, diff
 from lessor.core.state import OvsBridge
 from lessor.errors import Conflict, InUse, Unavailable

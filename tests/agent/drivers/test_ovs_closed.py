@@ -21,17 +21,17 @@ import pytest
 from lessor.agent.drivers.flows import FlowDriver
 from lessor.agent.drivers.ovs_bridges import OvsBridgeDriver
 from lessor.agent.drivers.ovs_ports import OvsPortDriver
-from lessor.agent.ovs import Ovsdb, rundir
+from lessor.agent.host.ovs import Ovsdb, rundir
+from lessor.agent.host.run import run
 from lessor.agent.reconcile import Kind, Reconciler
-from lessor.agent.run import run
-from lessor.core.desired import Planner
-from lessor.core.dhcp_limit import BURST
-from lessor.core.overlay import outer_name
+from lessor.core.firewall.dhcp_limit import BURST
+from lessor.core.plan.desired import Planner
+from lessor.core.plan.overlay import outer_name
 from lessor.core.vmport import tap_name
 from lessor.model import DHCP_OWNER, AddressPair, Port, View
 from tests.agent.drivers.frames import ALL, arp, headed, icmpv6, ipv6, tagged, udp
 from tests.agent.drivers.ovs_daemons import Ovs
-from tests.core.test_overlay import port, scope, settings
+from tests.core.plan.test_overlay import port, scope, settings
 
 pytestmark = pytest.mark.lab
 

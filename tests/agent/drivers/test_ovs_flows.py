@@ -7,10 +7,10 @@ import pytest
 
 from lessor.agent.drivers.flows import FlowDriver
 from lessor.agent.drivers.ovs_ports import OvsPortDriver
-from lessor.agent.ovs import Ovsdb, rundir
-from lessor.agent.run import run
+from lessor.agent.host.ovs import Ovsdb, rundir
+from lessor.agent.host.run import run
 from lessor.core.diff import Changes, diff
-from lessor.core.flow_bundle import COOKIE
+from lessor.core.openflow.flow_bundle import COOKIE
 from lessor.core.state import Flows
 from lessor.errors import CommandError, Pending
 from tests.agent.drivers.ovs_daemons import Ovs

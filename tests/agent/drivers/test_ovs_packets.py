@@ -12,14 +12,14 @@ from lessor.agent.drivers import Driver
 from lessor.agent.drivers.flows import FlowDriver
 from lessor.agent.drivers.ovs_bridges import OvsBridgeDriver
 from lessor.agent.drivers.ovs_ports import OvsPortDriver
-from lessor.agent.ovs import Ovsdb, rundir
-from lessor.agent.run import run
+from lessor.agent.host.ovs import Ovsdb, rundir
+from lessor.agent.host.run import run
 from lessor.core.diff import Changes, diff
-from lessor.core.flow_bundle import OURS
-from lessor.core.int_flows import int_flows
-from lessor.core.overlay import NetworkFacts, RemotePort, VmFacts
+from lessor.core.openflow.flow_bundle import OURS
+from lessor.core.openflow.int_flows import int_flows
+from lessor.core.openflow.tun_flows import tun_flows
+from lessor.core.plan.overlay import NetworkFacts, RemotePort, VmFacts
 from lessor.core.state import Flows, OvsBridge, OvsPort
-from lessor.core.tun_flows import tun_flows
 from tests.agent.drivers.frames import ALL as ALL_PROTOCOLS
 from tests.agent.drivers.frames import arp
 from tests.agent.drivers.ovs_daemons import Ovs

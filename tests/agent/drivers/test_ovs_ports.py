@@ -6,8 +6,8 @@ import pytest
 
 from lessor.agent.drivers.ovs_bridges import OvsBridgeDriver
 from lessor.agent.drivers.ovs_ports import OvsPortDriver
-from lessor.agent.ovs import Ovsdb, Step
-from lessor.agent.run import run
+from lessor.agent.host.ovs import Ovsdb, Step
+from lessor.agent.host.run import run
 from lessor.core.diff import Changes, diff
 from lessor.core.state import OvsBridge, OvsPort
 from lessor.errors import CommandError, Conflict, LessorError, Pending

@@ -10,23 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from lessor.agent.diagnosis.drop_counts import SwitchCounts
+from lessor.agent.diagnosis.drops import DropWatch
 from lessor.agent.drivers.flows import FlowDriver
 from lessor.agent.drivers.ovs_bridges import OvsBridgeDriver
 from lessor.agent.drivers.ovs_ports import OvsPortDriver
-from lessor.agent.drop_counts import SwitchCounts
-from lessor.agent.drops import DropWatch
+from lessor.agent.host.ovs import Ovsdb, rundir
+from lessor.agent.host.run import run
 from lessor.agent.overlay import Overlay
-from lessor.agent.ovs import Ovsdb, rundir
-from lessor.agent.run import run
-from lessor.core.desired import Desired, Planner
+from lessor.core.diagnosis.problems import problem_of
 from lessor.core.diff import diff
-from lessor.core.problems import problem_of
+from lessor.core.plan.desired import Desired, Planner
 from lessor.core.state import Flows, OvsBridge, OvsPort
 from lessor.model import View
 from lessor.settings import AgentSettings
 from tests.agent.drivers.frames import arp, icmpv6, udp
 from tests.agent.drivers.ovs_daemons import Ovs
-from tests.core.test_overlay import DHCP, HERE, scope, settings
+from tests.core.plan.test_overlay import DHCP, HERE, scope, settings
 
 pytestmark = pytest.mark.lab
 

@@ -4,9 +4,9 @@ from contextlib import suppress
 
 import pytest
 
-from lessor.agent.ovs import Ovsdb
-from lessor.agent.ovs_watch import OvsWatch
-from lessor.core.flow_bundle import COOKIE
+from lessor.agent.host.ovs import Ovsdb
+from lessor.agent.host.ovs_watch import OvsWatch
+from lessor.core.openflow.flow_bundle import COOKIE
 from tests.agent.drivers.ovs_daemons import Ovs
 
 pytestmark = pytest.mark.lab

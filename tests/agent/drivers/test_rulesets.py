@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from lessor.agent.drivers.rulesets import RulesetDriver
+from lessor.core.diagnosis.drop_sets import WRONG_MACS, counted, offences
+from lessor.core.diagnosis.offences import Offence, Reason
 from lessor.core.diff import Changes, diff
-from lessor.core.drop_sets import WRONG_MACS, counted, offences
-from lessor.core.gateway_iptables import iptables_gateway_ruleset
-from lessor.core.gateway_nft import GatewayOptions, nft_gateway_ruleset
-from lessor.core.guards import guard_ruleset
-from lessor.core.offences import Offence, Reason
+from lessor.core.firewall.gateway_iptables import iptables_gateway_ruleset
+from lessor.core.firewall.gateway_nft import GatewayOptions, nft_gateway_ruleset
+from lessor.core.firewall.guards import guard_ruleset
 from lessor.core.state import Gateway, Guard, Ruleset
 from lessor.errors import CommandError
 from tests.agent.drivers.frames import Namespace, namespaces

@@ -7,8 +7,8 @@ import pytest
 from pyroute2 import IPRoute
 
 from lessor.agent.drivers.taps import TapDriver
-from lessor.agent.netlink import Devices, Link
-from lessor.agent.tun import new_tap
+from lessor.agent.host.netlink import Devices, Link
+from lessor.agent.host.tun import new_tap
 from lessor.core.diff import Changes, diff
 from lessor.core.state import Tap
 from lessor.errors import Conflict, Pending

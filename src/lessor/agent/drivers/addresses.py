@@ -17,8 +17,8 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from lessor.agent.arp import announce
-from lessor.agent.inet import (
+from lessor.agent.host.arp import announce
+from lessor.agent.host.inet import (
     GLOBAL,
     LINK_SCOPE,
     HostAddress,
@@ -29,9 +29,9 @@ from lessor.agent.inet import (
     movable_routes,
     routes,
 )
-from lessor.agent.journal import Journal
-from lessor.agent.move import Belongings, put, read_belongings
-from lessor.agent.netlink import OUR_PROTO, Devices, Link, link
+from lessor.agent.host.journal import Journal
+from lessor.agent.host.move import Belongings, put, read_belongings
+from lessor.agent.host.netlink import OUR_PROTO, Devices, Link, link
 from lessor.core.diff import Changes
 from lessor.core.state import Address
 from lessor.errors import LessorError, Pending

@@ -16,13 +16,13 @@ from typing import NamedTuple
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from lessor.agent import bridge_ipv6, bridge_mtu
-from lessor.agent.held import Held
-from lessor.agent.inet import Surroundings, addresses, is_movable, surroundings
-from lessor.agent.journal import Journal
-from lessor.agent.netlink import Devices, Link, link, links, ports_of
-from lessor.agent.offload import set_tx_checksum, tx_checksum
-from lessor.agent.uplink import Uplink
+from lessor.agent.drivers.held import Held
+from lessor.agent.drivers.uplink import Uplink
+from lessor.agent.host import bridge_ipv6, bridge_mtu
+from lessor.agent.host.inet import Surroundings, addresses, is_movable, surroundings
+from lessor.agent.host.journal import Journal
+from lessor.agent.host.netlink import Devices, Link, link, links, ports_of
+from lessor.agent.host.offload import set_tx_checksum, tx_checksum
 from lessor.core.diff import Changes
 from lessor.core.state import Bridge
 from lessor.errors import Conflict, LessorError, Pending

@@ -13,10 +13,10 @@ from itertools import takewhile
 from pathlib import Path
 
 from lessor.agent.drivers.namespaces import names
-from lessor.agent.netdump import DefaultRoute, Device, NetDump
-from lessor.agent.netlink import OUR_PROTO
-from lessor.agent.offload import set_tx_checksum, tx_checksum
-from lessor.agent.run import Run
+from lessor.agent.host.netdump import DefaultRoute, Device, NetDump
+from lessor.agent.host.netlink import OUR_PROTO
+from lessor.agent.host.offload import set_tx_checksum, tx_checksum
+from lessor.agent.host.run import Run
 from lessor.core.diff import Changes
 from lessor.core.state import DhcpDevice
 from lessor.errors import CommandError, Conflict, LessorError, Pending

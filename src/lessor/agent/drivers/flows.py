@@ -1,6 +1,6 @@
 """Keeps our flows on OVS bridges as they should be.
 
-Ours carry the cookie of `lessor.core.flow_bundle`. Flows of others on the same bridge, and what OVS
+Ours carry the cookie of `lessor.core.openflow.flow_bundle`. Flows of others on the same bridge, and what OVS
 learned, are not looked at.
 
 ovs-ofctl prints flows in its own form, so what was applied is remembered in a file, with a digest
@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 from lessor.agent import unwritten
 from lessor.agent.drivers import meters
-from lessor.agent.run import Run
-from lessor.core import flow_bundle
+from lessor.agent.host.run import Run
 from lessor.core.diff import Changes
+from lessor.core.openflow import flow_bundle
 from lessor.core.state import Flows
 from lessor.errors import CommandError, LessorError, Pending
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from lessor.agent.run import Run
-from lessor.core.dhcp_limit import BURST, RATE
+from lessor.agent.host.run import Run
+from lessor.core.firewall.dhcp_limit import BURST, RATE
 
 _METER = re.compile(r"meter=(\d+) [^\n]*\n *type=drop rate=(\d+) burst_size=(\d+)")
 _DROPPED = re.compile(r"meter:(\d+) [^\n]*\n *0: *packet_count:(\d+)")

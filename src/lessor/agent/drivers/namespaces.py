@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lessor.agent.run import Run
+from lessor.agent.host.run import Run
 from lessor.core.diff import Changes
 from lessor.core.state import Namespace
 from lessor.errors import CommandError, LessorError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from lessor.agent.ovs import OWNER, BridgeRow, Ovsdb, Step
+from lessor.agent.host.ovs import OWNER, BridgeRow, Ovsdb, Step
 from lessor.core.diff import Changes
 from lessor.core.state import OvsBridge
 from lessor.errors import Conflict, InUse, LessorError

@@ -1,14 +1,14 @@
 """Drops what VMs send from the host's own way where OVS switches in userspace.
 
-Why, and the mark: see `lessor.core.ovs_ingress`. A chain goes with its device, or waits for it.
+Why, and the mark: see `lessor.core.firewall.ovs_ingress`. A chain goes with its device, or waits for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from lessor.agent.run import Run
-from lessor.core import ovs_ingress
+from lessor.agent.host.run import Run
+from lessor.core.firewall import ovs_ingress
 from lessor.errors import CommandError
 
 

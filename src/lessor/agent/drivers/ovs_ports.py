@@ -16,8 +16,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lessor.agent.drivers.ovs_ingress import OvsIngress
-from lessor.agent.ovs import OWNER, BridgeRow, Ovsdb, PortRow, Step, exactly, without
-from lessor.agent.run import Run
+from lessor.agent.host.ovs import OWNER, BridgeRow, Ovsdb, PortRow, Step, exactly, without
+from lessor.agent.host.run import Run
 from lessor.core.diff import Changes
 from lessor.core.state import OvsPort
 from lessor.errors import CommandError, Conflict, LessorError, Pending, Unavailable

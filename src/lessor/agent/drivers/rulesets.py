@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lessor.agent import unwritten
-from lessor.agent.nft import next_generation
-from lessor.agent.run import Run
-from lessor.core import (
+from lessor.agent.host.nft import next_generation
+from lessor.agent.host.run import Run
+from lessor.core.diff import Changes
+from lessor.core.firewall import (
     gateway_iptables,
     gateway_nft,
     guards,
@@ -34,7 +35,6 @@ from lessor.core import (
     nft_listing,
     nft_script,
 )
-from lessor.core.diff import Changes
 from lessor.core.state import Ruleset
 from lessor.errors import CommandError
 
@@ -59,7 +59,7 @@ class RulesetDriver:
         names: the rulesets that may exist on this host; others are not looked for.
         top_regex: iptables_top_regex. Foreign rules that match stay above ours.
         bottom_regex: iptables_bottom_regex. Foreign rules that match stay below ours.
-        generation: tells how often nftables was changed (`lessor.agent.nft`); "": not known.
+        generation: tells how often nftables was changed (`lessor.agent.host.nft`); "": not known.
     """
 
     def __init__(

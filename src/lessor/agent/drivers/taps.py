@@ -14,11 +14,11 @@ from pathlib import Path
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from lessor.agent import bridge_mtu
 from lessor.agent.drivers.bridges import MARK as BRIDGE_MARK
 from lessor.agent.drivers.sysctls import ROOT, sysctl_path
-from lessor.agent.netlink import Devices, Link, link, links
-from lessor.agent.tun import new_tap
+from lessor.agent.host import bridge_mtu
+from lessor.agent.host.netlink import Devices, Link, link, links
+from lessor.agent.host.tun import new_tap
 from lessor.core.diff import Changes
 from lessor.core.state import Tap
 from lessor.core.vmport import tap_mac

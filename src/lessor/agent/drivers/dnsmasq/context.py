@@ -1,0 +1,66 @@
+"""What the dnsmasqs of one host share, and where one of them stands."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lessor.agent.drivers.dhcp import Incident, KnownLeases, Leases
+from lessor.agent.drivers.dnsmasq.folder import ServerFolder
+from lessor.agent.drivers.dnsmasq.process import Process, Scan
+from lessor.agent.host.run import Run
+from lessor.agent.leases.hook import Hook
+from lessor.core.state import DhcpServer
+from lessor.errors import LessorError
+from lessor.netns import identity, inside
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all servers of a host share."""
+
+    root: Path  # networks_path
+    spool: Path  # the file that the hook adds events to
+    leases: Leases
+    alarms: Path  # a folder elsewhere than the spool, for what can't be spooled
+    hook: Hook
+    release: bool  # force_dhcp_release
+    run: Run
+    clock: Callable[[], float]  # seconds, never going back
+    retired: list[Process]  # that somebody may still watch
+    scan: Callable[[], Scan]  # all dnsmasqs, as of the beginning of this pass
+    watch: Callable[[ServerFolder], None]  # tells the prober when somebody else writes there
+    tell: Callable[[Incident], None]
+    label: Callable[[DhcpServer], str]  # for a message: the networks by name
+    known: KnownLeases | None = None
+
+
+def tried(step: Callable[[], object]) -> list[Exception]:
+    """Do a step that holds up no other; return what went wrong."""
+    try:
+        step()
+    except (LessorError, OSError) as error:
+        return [error]
+    return []
+
+
+def footing(server: DhcpServer, folder: ServerFolder) -> str:
+    """Return which namespace, interface and folders these are: one made anew has other numbers.
+
+    Raises:
+        OSError: there is no such namespace or interface.
+    """
+    interface = server.interface
+    where = ""
+    if server.namespace:
+        interface += f" in {server.namespace}"
+        where = "{},{},".format(*identity(server.namespace))
+    with inside(server.namespace):
+        try:
+            index = socket.if_nametoindex(server.interface)
+        except OSError as error:  # Python gives it no number
+            raise OSError(errno.ENODEV, f"no interface {interface}") from error
+    return f"{where}{index},{folder.footing()}"

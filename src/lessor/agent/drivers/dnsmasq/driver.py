@@ -1,0 +1,243 @@
+"""Runs a dnsmasq for each bridge or namespace and keeps it told of its reservations.
+
+Ours are the folders of `networks_path` with a `server.json`, and the dnsmasqs that read them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from lessor.agent.drivers.dhcp import Incident, KnownLeases, Leases, ServerError
+from lessor.agent.drivers.dnsmasq.context import Ground, tried
+from lessor.agent.drivers.dnsmasq.folder import ServerFolder, our_folders
+from lessor.agent.drivers.dnsmasq.inotify import make_room, make_room_for_files
+from lessor.agent.drivers.dnsmasq.probe import Prober
+from lessor.agent.drivers.dnsmasq.process import Process, Scan, scan
+from lessor.agent.drivers.dnsmasq.server import Server
+from lessor.agent.drivers.dnsmasq.touch import Touches
+from lessor.agent.host.run import Run
+from lessor.agent.leases.hook import Hook
+from lessor.agent.leases.spool import Spool
+from lessor.core.diff import Changes
+from lessor.core.state import DhcpServer
+from lessor.errors import Pending
+
+ALARMS = Path("/run/lessor/alarms")
+ASK_S = 2.0  # a server asks the store at most so often what others gave
+ASK_AT_ONCE = 20
+AT_ONCE = 8  # servers that are told at the same time: most of it is waiting for programs
+
+
+class DnsmasqDriver:
+    """The DHCP servers of one host.
+
+    Args:
+        run: runs programs.
+        root: `networks_path`; dnsmasq reads it as nobody.
+        spool: where the hook adds events.
+        leases: the lease book of that spool.
+        alarms: a folder on another file system than the spool's, where the hook says that it
+            could not spool an event.
+        hook: what dnsmasq calls, and as whom.
+        release: end the leases of reservations that are gone (force_dhcp_release).
+        clock: seconds, never going back.
+        known: asks the store what leases others gave; None: nobody did.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        root: Path,
+        spool: Spool,
+        leases: Leases,
+        *,
+        hook: Hook,
+        alarms: Path = ALARMS,
+        release: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        known: KnownLeases | None = None,
+    ) -> None:
+        self._spool = spool
+        self._scans = _Scans()
+        self._touches = Touches()
+        self._tell: Callable[[Incident], None] = _nobody
+        self._label: Callable[[DhcpServer], str] = _name
+        self._ground = Ground(
+            root=root,
+            spool=spool.current,
+            leases=leases,
+            alarms=alarms,
+            hook=hook,
+            release=release,
+            run=run,
+            clock=clock,
+            retired=[],
+            scan=self._scans.get,
+            watch=self._touches.follow,
+            tell=self._told,
+            label=self._labelled,
+            known=known,
+        )
+        self._servers: dict[str, Server] | None = None
+        self._verify = False
+        self._retired: list[Process] = []
+
+    def observe(self) -> dict[str, DhcpServer]:
+        """Return our servers by name, with what each has loaded (`Server.seen`)."""
+        self._scans.forget()
+        tried(self._ground.leases.catch_up)  # a full disk is told by who sends the leases
+        servers = self._known()
+        if self._spool.overran():
+            for server in servers.values():
+                server.miss_events()
+        for server in servers.values():
+            server.look(verify=self._verify)
+        self._verify = False
+        all(server.learn() for server in self._curious(servers))  # until nobody answers
+        return {name: server.seen() for name, server in servers.items()}
+
+    def shares(self) -> bool:
+        """Tell whether a server is one of several, which is to learn what the others gave."""
+        return any(one.is_one_of_several() for one in list((self._servers or {}).values()))
+
+    def write_names(self) -> bool:
+        """Have DNS know the names of new reservations; return whether there is something to see."""
+        news = [server.write_names() for server in (self._servers or {}).values()]
+        return any(news)
+
+    def verify(self) -> None:
+        """Compare files and processes with what is believed at the next `observe()`."""
+        self._verify = True
+
+    def report(self, tell: Callable[[Incident], None], label: Callable[[DhcpServer], str]) -> None:
+        """Have incidents told from now on."""
+        self._tell, self._label = tell, label
+
+    def _told(self, incident: Incident) -> None:
+        self._tell(incident)
+
+    def _labelled(self, server: DhcpServer) -> str:
+        return self._label(server)
+
+    async def probe(self, changed: Callable[[], None]) -> None:
+        """Ask all servers whether they answer, until cancelled; see `Prober`."""
+        await Prober(lambda: dict(self._servers or {}), self._touches, changed).run()
+
+    def pidfds(self) -> Mapping[int, str]:
+        """Return what becomes readable when a process of a server ends, with the server's name.
+
+        A descriptor stays open until the next call but one, so that it can be given up in time.
+        """
+        for process in self._retired:
+            process.close()
+        self._retired = self._ground.retired.copy()
+        del self._ground.retired[: len(self._retired)]
+        running = [(name, one.process) for name, one in list((self._servers or {}).items())]
+        return {pidfd: name for name, process in running if process for pidfd in process.pidfds}
+
+    def apply(self, changes: Changes[DhcpServer]) -> None:
+        """Start, tell, reload and stop servers, each for itself."""
+        self._scans.forget()
+        problems = self._bring_all(changes.create + changes.replace)
+        problems += _at_once(self._delete, [(gone.name,) for gone in changes.delete])
+        if problems:
+            raise ExceptionGroup(f"{len(problems)} problems with DHCP servers", problems)
+
+    def _bring_all(self, wanted: tuple[DhcpServer, ...]) -> list[Exception]:
+        """Bring servers to what is wanted; what limits their number is said if any fails."""
+        servers = self._known()
+        todo = [(servers.setdefault(one.name, self._fresh(one)), one) for one in wanted]
+        fresh = sum(server.process is None for server, _ in todo)
+        limits = tried(lambda: make_room(len(self._scans.get()) + fresh)) if fresh else []
+        limits += tried(lambda: make_room_for_files(len(servers))) if fresh else []
+        problems = _at_once(_bring, todo)
+        return limits + problems if problems else []
+
+    def _curious(self, servers: Mapping[str, Server]) -> list[Server]:
+        """Return the servers whose turn it is to ask what others gave: only so many at a time."""
+        before = self._ground.clock() - ASK_S
+        due = [one for one in servers.values() if one.asked_at <= before and one.is_curious()]
+        return sorted(due, key=lambda server: server.asked_at)[:ASK_AT_ONCE]
+
+    def _known(self) -> dict[str, Server]:
+        """Return our servers; the first time, find those of an agent before us."""
+        if self._servers is None:
+            self._servers = {}
+            for name, folder in our_folders(self._ground.root, self._ground.hook).items():
+                header = folder.header()
+                assert header is not None
+                self._servers[name] = Server(self._ground, folder, header)
+                self._servers[name].adopt()
+        return self._servers
+
+    def _fresh(self, want: DhcpServer) -> Server:
+        folder = ServerFolder(self._ground.root, want.name, self._ground.hook)
+        return Server(self._ground, folder, want)
+
+    def close(self) -> None:
+        """Give up what it watches; the servers go on."""
+        self._touches.close()
+        running = [one.process for one in (self._servers or {}).values() if one.process]
+        for process in (*running, *self._ground.retired, *self._retired):
+            process.close()
+        self._servers = None
+        self._ground.retired.clear()
+        self._retired.clear()
+
+    def _delete(self, name: str) -> list[Exception]:
+        servers = self._known()
+        failed = tried(servers[name].remove) if name in servers else []
+        if not failed:
+            servers.pop(name, None)
+        return _named(name, failed)
+
+
+class _Scans:
+    """A look at all processes, taken at most once a pass, when somebody first asks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: Scan | None = None
+
+    def get(self) -> Scan:
+        with self._lock:
+            if self._kept is None:
+                self._kept = scan()
+            return self._kept
+
+    def forget(self) -> None:
+        self._kept = None
+
+
+def _nobody(_incident: Incident) -> None:
+    """Take incidents that nobody asked for."""
+
+
+def _name(server: DhcpServer) -> str:
+    return server.name
+
+
+def _bring(server: Server, want: DhcpServer) -> list[Exception]:
+    server.look(verify=False)
+    return _named(want.name, server.bring(want))
+
+
+def _named(name: str, problems: Iterable[Exception]) -> list[Exception]:
+    """Say of each problem which server's it is."""
+    return [
+        one if isinstance(one, Pending) else ServerError(str(one), key=name) for one in problems
+    ]
+
+
+def _at_once(step: Callable[..., list[Exception]], each: list[tuple[Any, ...]]) -> list[Exception]:
+    """Do a step for each, several at the same time; return all that went wrong."""
+    if len(each) < 2:  # noqa: PLR2004 - one needs no threads
+        return [problem for one in each for problem in step(*one)]
+    with ThreadPoolExecutor(AT_ONCE, "lessor-dhcp") as pool:
+        return list(chain.from_iterable(pool.map(step, *zip(*each, strict=True))))

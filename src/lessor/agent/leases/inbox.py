@@ -1,0 +1,87 @@
+"""The file that lease hooks add events to, which a user without rights may do and nothing else.
+
+Folder and file are root's. The group enters the folder but neither lists it nor makes files there,
+and writes to `current` but doesn't read it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+FOLDER, FILE = 0o710, 0o620  # what the group may do: enter; write
+
+
+class Inbox:
+    """One folder with the file `current`.
+
+    Args:
+        folder: made by `make`; on the file system of the spool that takes from it.
+        group: id of the group that may write; None: of this process.
+    """
+
+    def __init__(self, folder: Path, group: int | None = None) -> None:
+        self._folder = folder
+        self._group = os.getegid() if group is None else group
+
+    @property
+    def folder(self) -> Path:
+        """Where it is; watch it (`lessor.agent.host.wake`) to learn of new events."""
+        return self._folder
+
+    @property
+    def current(self) -> Path:
+        """The file that hooks add to."""
+        return self._folder / "current"
+
+    def make(self) -> None:
+        """Make folder and file, or mend their group and mode.
+
+        Raises:
+            OSError: they can't be made.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        allow(self._folder, self._group, FOLDER)
+        if self.current.is_file() and not self.current.is_symlink():
+            allow(self.current, self._group, FILE)
+        else:
+            self.renew()
+
+    def is_empty(self) -> bool:
+        """Tell whether it is as `make` leaves it and no event is in it."""
+        try:
+            folder, file = self._folder.stat(), self.current.lstat()
+        except FileNotFoundError:
+            return False
+        fit = stat.S_ISREG(file.st_mode) and self._fits(folder, FOLDER) and self._fits(file, FILE)
+        return fit and file.st_size == 0
+
+    def _fits(self, have: os.stat_result, mode: int) -> bool:
+        return (have.st_gid, stat.S_IMODE(have.st_mode)) == (self._group, mode)
+
+    def renew(self) -> None:
+        """Put an empty file in place of the present one; there is no moment without one.
+
+        A hook that has opened the old one still writes there.
+
+        Raises:
+            OSError: it can't be made; the old one stays.
+        """
+        new = self._folder / ".new"
+        with suppress(FileNotFoundError):
+            new.unlink()
+        # opened for reading: nobody who watches for writes is woken
+        os.close(os.open(new, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0))
+        allow(new, self._group, FILE)
+        new.replace(self.current)
+
+
+def allow(path: Path, group: int, mode: int) -> None:
+    """Give a file or folder this group and mode."""
+    have = path.stat()
+    if have.st_gid != group:
+        os.chown(path, -1, group)
+    if stat.S_IMODE(have.st_mode) != mode:
+        path.chmod(mode)

@@ -1,0 +1,66 @@
+"""Which network an address of a DHCP server belongs to, also after the network is gone from here.
+
+The end of a lease is often reported after its network left the view: what was known is kept in a
+small file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from lessor.agent import unwritten
+from lessor.agent.host.atomic import write_durably
+from lessor.core.state import DhcpServer
+from lessor.errors import Invalid
+from lessor.wire import decode, encode
+
+MOST = 4096  # blocks remembered; the oldest go first
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block of addresses that a DHCP server of this host serves, or has served."""
+
+    server: str
+    cidr: IPv4Network
+    network_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    blocks: list[Block] = field(default_factory=list)
+
+
+class Whereabouts:
+    """Remembers the blocks of this host's DHCP servers, newest first."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._blocks = _load(file)
+
+    def learn(self, servers: Iterable[DhcpServer]) -> None:
+        """Remember what these servers serve now."""
+        fresh = [Block(s.name, r.cidr, r.network_id) for s in servers for r in s.ranges]
+        if fresh == self._blocks[: len(fresh)]:
+            return
+        self._blocks = [*fresh, *(b for b in self._blocks if b not in fresh)][:MOST]
+        unwritten.attempt(self._file, self._write)
+
+    def _write(self) -> None:
+        write_durably(self._file, encode(_Kept(self._blocks)))
+
+    def network_of(self, server: str, address: IPv4Address) -> str | None:
+        """Return the id of the network that `address` belongs, or last belonged, to."""
+        return next(
+            (b.network_id for b in self._blocks if b.server == server and address in b.cidr), None
+        )
+
+
+def _load(file: Path) -> list[Block]:
+    try:
+        return decode(file.read_bytes(), _Kept).blocks
+    except (FileNotFoundError, Invalid):
+        return []

@@ -1,0 +1,63 @@
+"""Tells a server with a new epoch what is in use here, before its view is taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from typing import Protocol
+
+from lessor.agent.leases.leasebook import LeaseBook
+from lessor.core.plan.holdings import holdings
+from lessor.model import Holdings, LeaseEvent, View
+
+
+class Sink(Protocol):
+    """The server."""
+
+    async def holdings(self, said: Holdings) -> None:
+        """Take what is in use on this host, or raise a LessorError."""
+
+
+class Holder:
+    """Knows what is in use on one host: the ports of its view, and the live leases.
+
+    Args:
+        sink: the server.
+        host: this host's name.
+        book: of leases.
+        network_of: the network that an address of a DHCP server (by its name) belongs to.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        host: str,
+        book: LeaseBook,
+        network_of: Callable[[str, IPv4Address], str | None],
+    ) -> None:
+        self._sink = sink
+        self._host = host
+        self._book = book
+        self._network_of = network_of
+
+    async def tell(self, epoch: str, view: View) -> None:
+        """Tell it; `view` is the one that is acted upon so far."""
+        await asyncio.to_thread(self._book.catch_up)
+        said = Holdings(epoch=epoch, ports=holdings(view, self._host), leases=tuple(self._leases()))
+        await self._sink.holdings(said)
+
+    def _leases(self) -> Iterator[LeaseEvent]:
+        for server, lease in self._book.snapshot():
+            network_id = self._network_of(server, lease.address)
+            if network_id is not None:
+                yield LeaseEvent(
+                    seq=0,
+                    action="old",
+                    network_id=network_id,
+                    address=lease.address,
+                    mac_address=lease.mac,
+                    expires_at=lease.expires_at,
+                    hostname=lease.hostname,
+                    client_id=lease.client_id,
+                )

@@ -1,0 +1,178 @@
+"""Tells the server how this host is: a heartbeat, and news soon after they happen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import structlog
+
+from lessor.core.plan.ready import news
+from lessor.errors import Conflict, LessorError
+from lessor.model import HostBlock, PortReport, Problem, Report
+
+GATHER_S = 0.02  # news that come together go together
+
+
+class Sink(Protocol):
+    """Who is told: the server."""
+
+    async def report(self, report: Report) -> None:
+        """Take a report, or raise a LessorError."""
+
+
+@dataclass(slots=True)
+class Status:
+    """All that there is to say at the moment."""
+
+    epoch: str = ""
+    in_sync: bool = False
+    ports: Mapping[str, PortReport] = field(default_factory=dict)
+    applied: Mapping[str, int] = field(default_factory=dict)
+    settled: int = 0  # the revision up to which all is done on this host; 0: not known now
+    problems: tuple[Problem, ...] | None = ()  # None: not said yet
+    unserved: Mapping[str, str] | None = field(default_factory=dict)  # None: not said yet
+    blocks: tuple[HostBlock, ...] | None = None  # of the host, not by us; None: not known, not said
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+class Reporter:
+    """Sends what is new. What wasn't taken is sent again; a new store is told everything."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        identity: Report,
+        interval_s: float,
+        *,
+        events_sent: Callable[[], bool],
+        confirmed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            sink: the server.
+            identity: a report with what never changes in a run.
+            interval_s: seconds between heartbeats when there is nothing new.
+            events_sent: whether all lease events of the time before have been sent.
+            confirmed: called once, when the server has taken this run.
+        """
+        self._sink = sink
+        self._identity = identity
+        self._interval_s = interval_s
+        self._events_sent = events_sent
+        self._confirmed = confirmed
+        self._status = Status()
+        self._said = Status(problems=None, unserved=None)
+        self._is_confirmed = False
+        self._problems_at = 0.0
+        self._forgotten: set[str] = set()
+        self._wake = asyncio.Event()
+        self._log = structlog.get_logger()
+
+    def say(self, status: Status) -> None:
+        """Set what there is to say, and send what is new of it soon."""
+        self._status = status
+        self._wake.set()
+
+    def forget(self, ports: Iterable[str]) -> None:
+        """Say of these ports again how they are: the server has forgotten what it was told."""
+        self._forgotten.update(ports)
+        self._wake.set()
+
+    def nudge(self) -> None:
+        """Look again whether something can be said now."""
+        self._wake.set()
+
+    async def introduce(self) -> None:
+        """Introduce this run to the server, before there is anything to say.
+
+        Raises:
+            Conflict: another live agent has this host's name.
+            Unavailable: the server is away.
+        """
+        await self._report(self._identity)
+
+    async def _report(self, report: Report) -> None:
+        """Send a report; it names the unconfirmed runs before until the server has taken one."""
+        await self._sink.report(report)
+        if not self._is_confirmed:
+            self._is_confirmed = True
+            self._identity = replace(self._identity, unconfirmed_run_ids=())
+            self._confirmed()
+
+    async def run(self) -> None:
+        """Send heartbeats and news until cancelled.
+
+        Raises:
+            Conflict: another live agent has taken this host's name.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(self._interval_s):
+                    await self._wake.wait()
+                await asyncio.sleep(GATHER_S)
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                await self._send(self._status)
+            except Conflict:
+                raise
+            except LessorError as error:
+                self._log.debug("report failed", error=str(error))
+                await asyncio.sleep(1)
+
+    async def _send(self, status: Status) -> None:
+        if status.epoch != self._said.epoch:
+            self._said = Status(epoch=status.epoch, problems=None, unserved=None)
+        forgotten, self._forgotten = self._forgotten, set()
+        said = {k: v for k, v in self._said.ports.items() if k not in forgotten}
+        ports = news(said if forgotten else self._said.ports, status.ports)
+        applied = {
+            key: revision
+            for key, revision in status.applied.items()
+            if self._said.applied.get(key) != revision and self._events_sent()
+        }
+        further = status.settled > self._said.settled and self._events_sent()
+        settled = status.settled if further else 0
+        report = replace(
+            self._identity,
+            epoch=status.epoch,
+            in_sync=status.in_sync,
+            ports=ports,
+            applied=applied,
+            settled=settled,
+            problems=self._problems(status),
+            unserved=None
+            if self._said.unserved == status.unserved
+            else dict(status.unserved or {}),
+            blocks=None if self._said.blocks == status.blocks else status.blocks,
+            counts=dict(status.counts),
+        )
+        try:
+            await self._report(report)
+        except LessorError:
+            self._forgotten |= forgotten
+            raise
+        problems = self._said.problems if report.problems is None else report.problems
+        if report.problems is not None:
+            self._problems_at = time.monotonic()
+        kept = {key: at for key, at in self._said.applied.items() if key in status.applied}
+        settled = max(settled, self._said.settled)
+        self._said = replace(status, applied=kept | applied, settled=settled, problems=problems)
+
+    def _problems(self, status: Status) -> tuple[Problem, ...] | None:
+        """Return the problems if they changed, or if the server's last look at them is old."""
+        said, now = self._said.problems, status.problems
+        if said is None or now is None or _unseen(said) != _unseen(now):
+            return now
+        due = time.monotonic() - self._problems_at >= self._interval_s
+        return now if due and said != now else None
+
+
+def _unseen(problems: tuple[Problem, ...]) -> list[Problem]:
+    return [replace(one, seen=0.0) for one in problems]

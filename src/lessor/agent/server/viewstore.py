@@ -1,0 +1,102 @@
+"""Keeps the last view on disk, so that an agent without its server goes on serving.
+
+`view.json` is a whole view; `view.log` has, a line each, the answers merged since. An answer is on
+disk before it is acted upon. Merging is idempotent, so a crash between writing the whole and
+emptying the log changes nothing; a torn last line is an answer that was never acted upon.
+
+Where the disk refuses, the agent goes on with what it has in memory. Nothing is added to a log
+that may have a torn line then: the whole is written when there is room.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lessor.agent import unwritten
+from lessor.agent.host.atomic import write_durably
+from lessor.core.plan.view import merge
+from lessor.errors import Invalid
+from lessor.model import View, ViewAnswer
+from lessor.wire import decode, encode
+
+LEAST_LOG_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What an agent remembers: its view, and the revision of the last answer in it."""
+
+    view: View
+    revision: int = 0
+
+    def after(self, answer: ViewAnswer) -> Kept:
+        """Return what is to be remembered after an answer."""
+        return Kept(view=merge(self.view, answer), revision=answer.revision)
+
+
+class ViewStore:
+    """The view of one agent, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = folder
+        self._whole = folder / "view.json"
+        self._log = folder / "view.log"
+
+    def load(self) -> Kept | None:
+        """Return what was kept last, or None if there never was a view.
+
+        Raises:
+            Invalid: the file is damaged; it says which.
+        """
+        if not self._whole.exists():
+            return None
+        try:
+            kept = decode(self._whole.read_bytes(), Kept)
+        except Invalid as error:
+            raise Invalid(f"{self._whole} is damaged ({error}); remove it to start anew") from error
+        for answer in self._answers():
+            kept = kept.after(answer)
+        return kept
+
+    def append(self, answer: ViewAnswer, kept: Kept) -> None:
+        """Keep an answer; `kept` is what it came to."""
+        least = self._whole.stat().st_size if self._whole.exists() else 0
+        if not least or unwritten.waits(self._whole) or not self._add(answer, least):
+            self.save(kept)
+
+    def _add(self, answer: ViewAnswer, least: int) -> bool:
+        """Add a line to the log; False: it has outgrown the whole, or it can't be written."""
+        before = self._log.stat().st_size if self._log.exists() else 0
+        try:
+            with self._log.open("ab", buffering=0) as log:
+                line = encode(answer) + b"\n"
+                whole = log.write(line) == len(line)
+        except OSError:
+            whole = False
+        if not whole:
+            with suppress(OSError):
+                os.truncate(self._log, before)
+        return whole and before + len(line) <= max(LEAST_LOG_BYTES, least)
+
+    def save(self, kept: Kept) -> None:
+        """Write the whole and empty the log, now or when there is room."""
+        unwritten.attempt(self._whole, lambda: self._write(kept))
+
+    def _write(self, kept: Kept) -> None:
+        write_durably(self._whole, encode(kept))
+        self._log.unlink(missing_ok=True)
+
+    def _answers(self) -> list[ViewAnswer]:
+        if not self._log.exists():
+            return []
+        answers = []
+        for line in self._log.read_bytes().splitlines():
+            try:
+                answers.append(decode(line, ViewAnswer))
+            except Invalid:
+                break
+        return answers

@@ -1,0 +1,175 @@
+"""What dnsmasq is told: its command line, and which of it a change touches.
+
+One process serves one bridge, or one namespace, with all ranges on it.
+
+Source: semantics.md A8.2, B7; dnsmasq(8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import PurePath
+
+from lessor.core.dnsmasq.files import client_id, names_text, range_files, range_tag
+from lessor.core.state import DhcpRange, DhcpServer, Reservation
+from lessor.net.labels import is_domain
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where one server's files are, and the program that it tells of leases."""
+
+    folder: PurePath
+    hook: PurePath
+    hook_user: str  # that it is called as
+
+    @property
+    def base(self) -> PurePath:
+        """The reservations of the last reload, in one file."""
+        return self.folder / "reservations"
+
+    @property
+    def hosts(self) -> PurePath:
+        """The folder of the reservations since then."""
+        return self.folder / "hosts"
+
+    @property
+    def opts(self) -> PurePath:
+        """The folder of options."""
+        return self.folder / "opts"
+
+    @property
+    def names(self) -> PurePath:
+        """The folder of further names that DNS answers."""
+        return self.folder / "names"
+
+    @property
+    def pid(self) -> PurePath:
+        """Where dnsmasq writes its process id."""
+        return self.folder / "pid"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What brings a running server from what it has loaded to what is desired.
+
+    `add` goes live by itself. `blocked` are reservations whose address, MAC or port something stale
+    still has: they are live after a reload only.
+    """
+
+    restart: bool
+    reload: bool
+    names: bool
+    add: tuple[Reservation, ...]
+    blocked: tuple[Reservation, ...]
+
+    def __bool__(self) -> bool:
+        return self.restart or self.reload or self.names or bool(self.add)
+
+
+def plan(loaded: DhcpServer, desired: DhcpServer, paths: Paths) -> Plan:
+    """Say what a running server needs. Cheap where nothing changed, whatever its size."""
+    old, new = loaded.reservations, desired.reservations
+    # most are the same objects: that is told at once
+    other = [key for key, have in old.items() if new.get(key) is not have]
+    gone = [old[key] for key in other if new.get(key) != old[key]]
+    others = [key for key, want in new.items() if old.get(key) is not want]
+    fresh = sorted((new[key] for key in others if old.get(key) != new[key]), key=_address)
+    taken = {key for have in gone for key in (have.address, have.mac, have.port_id)}
+    blocked = tuple(r for r in fresh if not taken.isdisjoint((r.address, r.mac, r.port_id)))
+    return Plan(
+        restart=command_line(loaded, paths) != command_line(desired, paths),
+        reload=bool(gone) or range_files(loaded) != range_files(desired),
+        names=loaded.names != desired.names and names_text(loaded) != names_text(desired),
+        add=tuple(r for r in fresh if r not in blocked) if blocked else tuple(fresh),
+        blocked=blocked,
+    )
+
+
+def _address(reservation: Reservation) -> IPv4Address:
+    return reservation.address
+
+
+def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
+    """Return the program and its arguments; another command line needs a restart.
+
+    * The interface is named and excluded at once: that binds port 67 to the device, so that unicast
+      reaches the right one of several servers, and leaves DNS to the listed addresses, which stay
+      excepted from the exclusion. Other addresses of the bridge are the operator's; in a namespace
+      it is the metadata service's.
+    * `dhcp-authoritative` answers the renewal of a known host after any loss of leases;
+      `dhcp-ignore` keeps it from a NAK to anybody else's clients on the same wire. Where another
+      server answers too it would refuse whoever chose that one (D2.3); without it, a renewal by
+      broadcast is answered if the lease is known and passed over in silence if not.
+    * From a namespace no resolver of the host can be reached.
+    * Names in VMs' domains, names without a dot and addresses of VMs are answered here or nowhere:
+      a VM's own AAAA would wait for an upstream that is silent, and tell it of the VM.
+    * On a bridge networks share a server: of a name that VMs of several have, each is answered that
+      of its own (`localise-queries`), whatever others call theirs.
+    * Hosts are known by MAC: clones send equal client-ids (D2.14), so these are left unread,
+      unless a port says that it is known by one.
+    """
+    spoken = server.ranges
+    return (
+        "dnsmasq",
+        f"--conf-file={server.config_file or '/dev/null'}",
+        "--strict-order",
+        "--bind-interfaces",
+        f"--interface={server.interface}",
+        f"--except-interface={server.interface}",
+        "--except-interface=lo",
+        *(f"--listen-address={address}" for address in sorted({r.server for r in spoken})),
+        f"--pid-file={paths.pid}",
+        "--no-hosts",
+        "--no-ping",
+        "--leasefile-ro",
+        f"--dhcp-script={paths.hook}",
+        f"--dhcp-scriptuser={paths.hook_user}",
+        f"--dhcp-hostsfile={paths.base}",
+        f"--dhcp-hostsdir={paths.hosts}",
+        f"--dhcp-optsdir={paths.opts}",
+        f"--hostsdir={paths.names}",
+        *(_range_argument(r, server.lease_time) for r in spoken),
+        *(f"--dhcp-option-force=tag:{range_tag(r)},26,{r.mtu}" for r in spoken),
+        f"--dhcp-lease-max={sum(r.cidr.num_addresses for r in spoken)}",
+        *_domain_arguments(spoken),
+        *_local_arguments(spoken, server.forwarded),
+        *(() if server.namespace else ("--localise-queries",)),
+        *(("--dhcp-authoritative",) if server.authoritative else ()),
+        "--dhcp-ignore=tag:!known",
+        *(() if _by_client_id(server) else ("--dhcp-ignore-clid",)),
+        *(("--no-resolv",) if server.upstream_dns or server.namespace else ()),
+        *(f"--server={one}" for one in server.upstream_dns),
+    )
+
+
+def _by_client_id(server: DhcpServer) -> bool:
+    given = [one for one in server.reservations.values() if one.options]
+    return any(map(client_id, given))
+
+
+def _range_argument(range_: DhcpRange, lease_time: int) -> str:
+    lasting = "infinite" if lease_time < 0 else f"{lease_time}s"
+    return f"--dhcp-range=set:{range_tag(range_)},{range_.start},static,{range_.cidr.netmask},{lasting}"
+
+
+def _domain_arguments(ranges: tuple[DhcpRange, ...]) -> Iterator[str]:
+    """Name the domain, or one a range; an empty value would make dnsmasq fail (LP 1161506)."""
+    domains = {r.domain for r in ranges}
+    if len(domains) == 1:
+        yield from (f"--domain={domain}" for domain in domains if is_domain(domain))
+        return
+    for r in ranges:
+        if is_domain(r.domain):
+            yield f"--domain={r.domain},{r.cidr}"
+
+
+def _local_arguments(ranges: tuple[DhcpRange, ...], forwarded: tuple[str, ...]) -> Iterator[str]:
+    """Say what is never asked upstream; a reverse zone without a server is ours alone."""
+    known = {domain.lower() for domain in forwarded}
+    domains = dict.fromkeys(r.domain for r in ranges if r.domain.lower() not in known)
+    yield "--domain-needed"
+    yield from (f"--local=/{domain}/" for domain in domains if is_domain(domain))
+    yield from (f"--rev-server={r.cidr}" for r in ranges)

@@ -1,0 +1,206 @@
+"""Protects the taps: what a VM may send and be sent, as nftables table `bridge lessor`.
+
+Rules know taps by name, so they stand before a tap exists: its first frame is checked. There is
+the same number of rules for one tap and for a thousand; the taps are elements of sets.
+
+From a guarded tap come only frames of its own MACs: ARP that tells its own MAC and addresses, IPv4
+from its own addresses (or a DHCP client's 0.0.0.0); never IPv6, never a DHCP server's answer, and no
+more DHCP requests than a client has need of. To it go only frames for its own MACs, no IPv6, and DHCP
+answers only of its own servers. The host's own stack hears VMs on IPv4 alone, and frames that come
+from a tap carry `VM_MARK`, by which `table inet lessor` knows them (INPUT).
+
+A port of our bridges that is neither a tap nor a wire here is closed in both directions: one that
+was just plugged, or whose Lessor port is deleted.
+
+Kernels without bridge meta and bridge conntrack can't tell a frame's bridge: rules go by port.
+
+Source: semantics.md A12.3, A19, B15.3, B18; nft(8).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, collapse_addresses
+from itertools import chain
+
+from lessor.core.diagnosis.drop_sets import SETS
+from lessor.core.firewall.apart import joined_pairs
+from lessor.core.firewall.dhcp_limit import BURST, RATE
+from lessor.core.firewall.guard_rules import (
+    CHAINS,
+    CLIENT,
+    COUNTERS,
+    SERVER_ID,
+    TABLE,
+    client,
+    request_limit,
+)
+from lessor.core.firewall.nft_script import NftChain, NftSet, nft_table, quoted
+from lessor.core.state import Gateway, Guard, Ruleset, VmRange
+from lessor.model import METADATA_ADDRESS
+
+NAME = f"nft {TABLE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What the bridge table depends on beside taps and gateways."""
+
+    # force_snat_range. What a network with an external gateway sends there, or to the metadata
+    # address, is taken off the bridge into the host's stack (A11.3).
+    lifted: Sequence[IPv4Network] = ()
+    # Ports of our bridges that are no taps: their interfaces, and those that an operator names.
+    wires: Collection[str] = ()
+    ranges: Sequence[VmRange] = ()  # subnets on our bridges
+    joined: Sequence[IPv4Network] = ()  # joined_cidr
+    base_mac: str = ""  # that MACs of ports begin as; "": not known
+
+
+NO_OTHERS = Others()
+
+
+def guard_ruleset(
+    guards: Iterable[Guard], gateways: Iterable[Gateway], others: Others = NO_OTHERS
+) -> Ruleset:
+    """Return the bridge table of a host.
+
+    Args:
+        guards: one for each tap of the host, also where port security is off.
+        gateways: ranges whose shared address must not be seen across the wire.
+        others: what else there is.
+    """
+    taps, ranges = tuple(guards), tuple(gateways)
+    guarded = tuple(guard for guard in taps if guard.macs)
+    apart = _groups(taps)
+    sets = (
+        *_tap_sets(taps, guarded),
+        *_member_sets(taps, {*others.wires, *(g.interface for g in ranges if g.interface)}),
+        *_wire_sets(taps, ranges),
+        *_lift_sets(taps, ranges, others.lifted),
+        *_network_sets(others.ranges, others.joined),
+        _group_map(apart),
+        _vm_macs(others.base_mac),
+        *SETS,
+    )
+    rate = f"rate over {RATE}/second burst {BURST} packets"
+    limits = {request_limit(guard.tap): rate for guard in taps}
+    return Ruleset(NAME, nft_table(TABLE, COUNTERS, sets, (*CHAINS, *_group_chains(apart)), limits))
+
+
+def _tap_sets(taps: Sequence[Guard], guarded: Sequence[Guard]) -> Iterator[NftSet]:
+    yield NftSet("taps", "ifname", [quoted(g.tap) for g in taps])
+    yield NftSet("guarded", "ifname", [quoted(g.tap) for g in guarded])
+    yield NftSet("open", "ifname", [quoted(g.tap) for g in taps if not g.macs])
+    yield NftSet("hairpins", "ifname . ifname", [_pair(g.tap, quoted(g.tap)) for g in taps])
+    yield NftSet("macs", "ifname . ether_addr", [_pair(g.tap, m) for g in guarded for m in g.macs])
+    clients = [_pair(g.tap, client(m)) for g in guarded for m in g.macs]
+    yield NftSet("clients", f"iifname . {CLIENT}", clients)
+    spans = [span for guard in guarded for span in _spans(guard)]
+    # A hash for single addresses: an interval set is far slower to fill (1.5 s for 2,000 again).
+    kind = "ifname . ether_addr . ipv4_addr"
+    yield NftSet("addresses", kind, [text for text, block in spans if block.prefixlen == 32])  # noqa: PLR2004 - bits
+    blocks = [text for text, block in spans if block.prefixlen < 32]  # noqa: PLR2004 - bits
+    yield NftSet("blocks", kind, blocks, interval=True)
+    servers = [_pair(g.tap, str(server)) for g in guarded for server in g.dhcp_servers]
+    yield NftSet("dhcp_servers", "ifname . ipv4_addr", servers)
+    ids = {g.tap: [f"{int(server):#010x}" for server in g.dhcp_servers] for g in guarded}
+    pairs = [_pair(tap, one) for tap, many in ids.items() for one in many]
+    yield NftSet("dhcp_server_ids", f"oifname . {SERVER_ID}", pairs)
+    yield NftSet("server_ids", SERVER_ID, chain.from_iterable(ids.values()))
+    limits = [f"{quoted(g.tap)} : {quoted(request_limit(g.tap))}" for g in taps]
+    yield NftSet("limits", "ifname : limit", limits)
+
+
+def _member_sets(taps: Sequence[Guard], wires: Collection[str]) -> Iterator[NftSet]:
+    yield NftSet("wires", "ifname", map(quoted, wires))
+    yield NftSet("members", "ifname", map(quoted, {*wires, *(g.tap for g in taps)}))
+
+
+def _spans(guard: Guard) -> Iterator[tuple[str, IPv4Network]]:
+    for mac in guard.macs:
+        blocks = [block for own, block in guard.sources if own == mac]
+        for block in collapse_addresses(blocks) if len(blocks) > 1 else blocks:
+            address = str(block.network_address) if block.prefixlen == 32 else str(block)  # noqa: PLR2004 - bits
+            yield _pair(guard.tap, f"{mac} . {address}"), block
+
+
+def _wire_sets(taps: Sequence[Guard], gateways: Sequence[Gateway]) -> Iterator[NftSet]:
+    """What stays on this host: multi_host DHCP, and ARP for a shared address.
+
+    By tap, MAC and server, never by wire alone: another network on it may have its DHCP server on
+    another host.
+    """
+    wires = {g.bridge: g.interface for g in gateways if g.interface}
+    local = [(wires[g.bridge], g) for g in taps if g.local_dhcp and g.bridge in wires]
+    shared = [_pair(g.interface, str(g.address)) for g in gateways if g.isolated and g.interface]
+    servers = [_pair(wire, str(server)) for wire, g in local for server in g.dhcp_servers]
+    yield NftSet("isolated", "ifname . ipv4_addr", shared)
+    yield NftSet("local_servers", "ifname . ipv4_addr", shared + servers)
+    yield NftSet("local_taps", "ifname . ifname", [_pair(g.tap, quoted(w)) for w, g in local])
+    macs = [_pair(wire, mac) for wire, g in local for mac in g.macs]
+    yield NftSet("local_macs", "ifname . ether_addr", macs)
+
+
+def _lift_sets(
+    taps: Sequence[Guard], gateways: Sequence[Gateway], lifted: Sequence[IPv4Network]
+) -> Iterator[NftSet]:
+    external = [gateway for gateway in gateways if gateway.external]
+    inside = [f"{g.cidr} . {g.cidr}" for g in external]
+    yield NftSet("inside", "ipv4_addr . ipv4_addr", inside, interval=True)
+    targets = list(collapse_addresses((*lifted, IPv4Network(METADATA_ADDRESS))))
+    ports = {
+        (port, gateway.cidr)
+        for gateway in external
+        for port in (gateway.interface, *(g.tap for g in taps if g.bridge == gateway.bridge))
+        if port
+    }
+    lifts = [_pair(port, f"{cidr} . {target}") for port, cidr in ports for target in targets]
+    yield NftSet("lifts", "ifname . ipv4_addr . ipv4_addr", lifts, interval=True)
+
+
+def _network_sets(ranges: Sequence[VmRange], joined: Sequence[IPv4Network]) -> Iterator[NftSet]:
+    blocks = collapse_addresses(one.cidr for one in ranges)
+    yield NftSet("ranges", "ipv4_addr", map(str, blocks), interval=True)
+    pairs = [f"{source} . {to}" for source, to in joined_pairs(ranges, joined)]
+    yield NftSet("joined", "ipv4_addr . ipv4_addr", pairs, interval=True)
+    yield NftSet("routers", "ipv4_addr", [str(r) for one in ranges for r in one.routers])
+
+
+def _vm_macs(base: str) -> NftSet:
+    """Return the MACs that the server makes: three octets of base_mac, or four."""
+    octets = base.split(":")
+    kept = octets[: 3 + (octets[3:4] != ["00"])]
+    first, last = (":".join([*kept, *[fill] * (6 - len(kept))]) for fill in ("00", "ff"))
+    blocks = [f"{first}-{last}"] if base else []
+    return NftSet("vm_macs", "ether_addr", blocks, interval=True)
+
+
+def _groups(taps: Sequence[Guard]) -> dict[str, list[str]]:
+    """Return the taps of each group by its chain; none of a bridge that has one group alone."""
+    bridges: dict[str, dict[str, list[str]]] = {}
+    for guard in taps:
+        bridges.setdefault(guard.bridge, {}).setdefault(_chain(guard), []).append(guard.tap)
+    several = (groups for groups in bridges.values() if len(groups) > 1)
+    return {name: sorted(taps) for groups in several for name, taps in groups.items()}
+
+
+def _chain(guard: Guard) -> str:
+    return "of_" + re.sub(r"[^0-9A-Za-z.-]", "_", f"{guard.bridge}_{guard.group}")
+
+
+def _group_map(apart: dict[str, list[str]]) -> NftSet:
+    jumps = [f"{quoted(tap)} : jump {name}" for name, taps in apart.items() for tap in taps]
+    return NftSet("groups", "ifname : verdict", jumps)
+
+
+def _group_chains(apart: dict[str, list[str]]) -> Iterator[NftChain]:
+    for name, taps in sorted(apart.items()):
+        mine = ", ".join(map(quoted, taps))
+        drop = "counter name between_networks drop"
+        yield NftChain(name, (f"oifname @taps oifname != {{ {mine} }} {drop}",))
+
+
+def _pair(interface: str | None, rest: str) -> str:
+    return f"{quoted(interface or '')} . {rest}"

@@ -1,0 +1,17 @@
+"""The name of a VM: DHCP tells it, DNS answers it, the API and the metadata service say the same."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from lessor.model import Port
+from lessor.net.labels import label
+
+
+def hostname(port: Port, address: IPv4Address) -> str:
+    """Return the label a port's VM is told and found by: its dns_name, its name, or its address.
+
+    Without a usable name it is as in Neutron: 10.0.0.5 is "host-10-0-0-5" (semantics.md B8).
+    """
+    given = port.dns_name.split(".", 1)[0]
+    return label(given) or label(port.name) or f"host-{str(address).replace('.', '-')}"

@@ -1,0 +1,392 @@
+"""Addresses of ports: claimed, let go, freed. The table's constraints decide, not a lock.
+
+Automatic choice takes an address that was never used, by a pointer that each pool has, or else the
+one that has been free for the longest time (semantics.md A7.2). An address that a port lets go
+stays out of reach until it is certain that nobody has it: every host whose DHCP server may have
+served it has said that it no longer does, so has the host of the VM, whose tap and guard let it
+through until then (`holds`), and the leases known are over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from sqlalchemy import BindParameter, and_, bindparam, delete, exists, func, or_, select, update
+
+from lessor.errors import Conflict, Exhausted, Invalid
+from lessor.model import LATEST, FixedIp
+from lessor.store.engine import recovery
+from lessor.store.engine.dialect import insert
+from lessor.store.engine.writer import UNSTAMPED, Tx
+from lessor.store.networks.ground import Ground, Plot, Span
+from lessor.store.ports import pairs
+from lessor.store.ports.keepers import Keepers
+from lessor.store.sharing import visible
+from lessor.store.tables import addresses, holds, hosts, leases, pools, ports
+from lessor.store.values import FixedIpRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A port that claims addresses or lets them go."""
+
+    network_id: str
+    port_id: str
+    mac: str
+    binding_host: str | None
+    project_id: str = ""
+    acts_for: str | None = None  # the one project that the caller acts for, who is told; None: any
+
+
+_NETWORK: BindParameter[str] = bindparam("network")
+_ADDRESS: BindParameter[int] = bindparam("addr")
+_THIS = and_(addresses.c.network_id == _NETWORK, addresses.c.address == _ADDRESS)
+_LEASED = exists(
+    select(1).where(
+        leases.c.network_id == addresses.c.network_id,
+        leases.c.address == addresses.c.address,
+        leases.c.ended_at.is_(None),
+    )
+)
+_LEASED_BY_OTHERS = exists(
+    select(1).where(
+        leases.c.network_id == addresses.c.network_id,
+        leases.c.address == addresses.c.address,
+        leases.c.ended_at.is_(None),
+        leases.c.mac_address != bindparam("owner_mac"),
+    )
+)
+_HELD = exists(
+    select(1).where(
+        holds.c.network_id == addresses.c.network_id, holds.c.address == addresses.c.address
+    )
+)
+_POOLED = exists(
+    select(1).where(
+        pools.c.subnet_id == addresses.c.subnet_id,
+        addresses.c.address.between(pools.c.first, pools.c.last),
+    )
+)
+_AGAIN = addresses.alias("again")
+_LAST_SEQ = (
+    select(func.coalesce(func.max(_AGAIN.c.freed_seq), 0) + 1)
+    .where(_AGAIN.c.subnet_id == addresses.c.subnet_id, _AGAIN.c.freed_seq.is_not(None))
+    .scalar_subquery()
+)
+_RELEASING = and_(
+    addresses.c.port_id.is_(None),
+    addresses.c.reserved_as.is_(None),
+    addresses.c.freed_seq.is_(None),
+)
+
+_ADD = insert(addresses).on_conflict_do_nothing()
+_TAKE = (
+    update(addresses)
+    .where(
+        _THIS,
+        or_(
+            addresses.c.freed_seq.is_not(None),
+            and_(_RELEASING, addresses.c.mac == bindparam("owner_mac"), ~_LEASED_BY_OTHERS),
+        ),
+    )
+    .values(
+        port_id=bindparam("owner"),
+        position=bindparam("pos"),
+        freed_seq=None,
+        let_go_at=None,
+        not_before=None,
+        mac=None,
+        updated_at=bindparam("now"),
+    )
+)
+_ADVANCE = (
+    update(pools)
+    .where(pools.c.subnet_id == bindparam("subnet"), pools.c.first == bindparam("low"))
+    .values(next_fresh=bindparam("fresh"))
+)
+# In their order the addresses in use are _ADDRESS, _ADDRESS + 1, ... up to the first gap. PostgreSQL
+# without statistics compares all with all where each is joined with its successor.
+_USED = (
+    select(addresses.c.address, func.row_number().over(order_by=addresses.c.address).label("place"))
+    .where(
+        addresses.c.network_id == _NETWORK,
+        addresses.c.address.between(_ADDRESS, bindparam("last")),
+    )
+    .subquery()
+)
+_BEFORE_GAP = (
+    select(func.count()).select_from(_USED).where(_USED.c.address == _ADDRESS + _USED.c.place - 1)
+)
+_FREE_ONES = (
+    select(addresses.c.address)
+    .where(addresses.c.subnet_id == bindparam("subnet"), addresses.c.freed_seq.is_not(None))
+    .order_by(addresses.c.freed_seq)
+)
+_OLDEST = _FREE_ONES.limit(1)
+_OLDEST_FREE_OF_PAIRS = _FREE_ONES.where(pairs.FREE_OF_PAIRS).limit(1)
+
+
+def claim(
+    tx: Tx, ground: Ground, owner: Owner, wanted: Sequence[FixedIpRequest], *, at: int = 0
+) -> list[FixedIp]:
+    """Give a port the addresses it asks for; positions count from `at`.
+
+    Raises:
+        Invalid: an address lies in no subnet of the network, or not in the one named.
+        Conflict: an address is reserved, in use, or may still be leased to another MAC.
+        Exhausted: no address is left.
+        Unavailable: hosts have yet to say which addresses are in use there (`recovery`).
+    """
+    if wanted:
+        recovery.check(tx, ground)
+    return [_one(tx, ground, owner, want, at + n) for n, want in enumerate(wanted)]
+
+
+def _one(tx: Tx, ground: Ground, owner: Owner, want: FixedIpRequest, position: int) -> FixedIp:
+    if want.address is None:
+        plots = [ground.plot(want.subnet_id)] if want.subnet_id else ground.plots
+        return _any(tx, ground, owner, plots, position)
+    plot = ground.plot(want.subnet_id) if want.subnet_id else ground.plot_of(want.address)
+    number = int(want.address)
+    if number not in plot:
+        raise Invalid(
+            f"address {want.address} is not in subnet {plot.id}, which is {plot.cidr}",
+            type_="InvalidIpForSubnet",
+        )
+    pairs.check_free(tx, ground, want.address, owner.project_id, owner.acts_for)
+    if not _insert(tx, owner, plot, number, position) and not _take(tx, owner, number, position):
+        raise _refusal(tx, ground, want.address, owner.acts_for)
+    return FixedIp(plot.id, want.address)
+
+
+def _any(tx: Tx, ground: Ground, owner: Owner, plots: list[Plot], position: int) -> FixedIp:
+    keepers = pairs.keepers(tx, ground, owner.project_id)
+    for plot in plots:
+        if owner.project_id in plot.dry:
+            continue
+        number = _fresh(tx, owner, plot, position, keepers)
+        if number is None:
+            number = _rested(tx, owner, plot, position, ground.segment if keepers else "")
+        if number is not None:
+            return FixedIp(plot.id, IPv4Address(number))
+        plot.dry.add(owner.project_id)
+    raise _exhausted(tx, ground, plots, keepers)
+
+
+def _fresh(tx: Tx, owner: Owner, plot: Plot, position: int, keepers: Keepers) -> int | None:
+    """Claim the first address of the pools that was never used, and is in no pair of `keepers`."""
+    for span in plot.spans:
+        at = max(span.next_fresh, span.beyond.get(owner.project_id, 0))
+        passed = at > span.next_fresh
+        while at <= span.last:
+            if (pair := keepers.holder(at)) is not None:
+                at, passed = pair.last + 1, True  # the pointer stays: the pair may be taken away
+                continue
+            claimed = _insert(tx, owner, plot, at, position)
+            after = at + 1 if claimed else _after_used(tx, owner.network_id, at, span.last)
+            if passed:
+                span.beyond[owner.project_id] = after
+            else:
+                _advance(tx, plot.id, span, after)
+            if claimed:
+                return at
+            at = after
+    return None
+
+
+def _after_used(tx: Tx, network_id: str, number: int, last: int) -> int:
+    """Return the first address of a pool from `number` on, which has a row, that has none."""
+    values = {"network": network_id, "addr": number, "last": last}
+    return number + int(tx.conn.execute(_BEFORE_GAP, values).scalar_one())
+
+
+def _advance(tx: Tx, subnet_id: str, span: Span, fresh: int) -> None:
+    span.next_fresh = min(fresh, span.last + 1)
+    values = {"subnet": subnet_id, "low": span.first, "fresh": span.next_fresh}
+    # once for a bulk of ports: who reads an older one finds the address in use, and goes on
+    tx.at_last((subnet_id, span.first), _ADVANCE, values)
+
+
+def _rested(tx: Tx, owner: Owner, plot: Plot, position: int, segment: str) -> int | None:
+    """Claim the address that has been free for the longest time.
+
+    With a `segment` it is in no pair that another project gave there.
+    """
+    oldest, values = _OLDEST, {"subnet": plot.id}
+    if segment:
+        oldest = _OLDEST_FREE_OF_PAIRS
+        values |= {"segment": segment, "project": owner.project_id}
+    while (number := tx.conn.execute(oldest, values).scalar()) is not None:
+        if _take(tx, owner, number, position):
+            return int(number)
+    return None
+
+
+def _insert(tx: Tx, owner: Owner, plot: Plot, number: int, position: int) -> bool:
+    row = {
+        "network_id": owner.network_id,
+        "address": number,
+        "subnet_id": plot.id,
+        "port_id": owner.port_id,
+        "position": position,
+        "updated_at": tx.now,
+    }
+    return tx.conn.execute(_ADD, row).rowcount == 1
+
+
+def _take(tx: Tx, owner: Owner, number: int, position: int) -> bool:
+    values = {
+        "network": owner.network_id,
+        "addr": number,
+        "owner": owner.port_id,
+        "owner_mac": owner.mac,
+        "pos": position,
+        "now": tx.now,
+    }
+    return tx.conn.execute(_TAKE, values).rowcount == 1
+
+
+_WHY = (
+    select(
+        addresses.c.port_id,
+        addresses.c.reserved_as,
+        addresses.c.mac,
+        ports.c.device_owner,
+        ports.c.server_of,
+    )
+    .select_from(addresses.outerjoin(ports, ports.c.id == addresses.c.port_id))
+    .where(_THIS)
+)
+_LEASE_ENDS = select(leases.c.mac_address, leases.c.expires_at).where(
+    leases.c.network_id == _NETWORK, leases.c.address == _ADDRESS, leases.c.ended_at.is_(None)
+)
+
+
+def _refusal(tx: Tx, ground: Ground, address: IPv4Address, acts_for: str | None) -> Conflict:
+    """Return the error that says why an address can't be had, as far as the caller may know."""
+    key = {"network": ground.id, "addr": int(address)}
+    row = tx.conn.execute(_WHY, key).one()
+    if row.port_id is None:
+        seen = acts_for in (None, ground.project_id)
+    else:
+        seen = visible.sees(tx.conn, "port", row.port_id, acts_for)
+    if not seen and row.reserved_as is None:
+        why = "is in use, or its lease may be alive"
+    elif row.reserved_as is not None:
+        why = f"is reserved ({row.reserved_as.replace('_', ' ')})"
+    elif row.server_of is not None:
+        why = f"is the DHCP server's of host {row.server_of} (port {row.port_id})"
+    elif row.port_id is not None:
+        why = f"is in use by port {row.port_id}"
+    else:
+        why = _lease_words(tx, key, row.mac)
+    return Conflict(
+        f"address {address} of network {ground.id} {why}; give another, or none to have one chosen",
+        type_="IpAddressInUse",
+    )
+
+
+def _lease_words(tx: Tx, key: dict[str, object], mac: str | None) -> str:
+    lease = tx.conn.execute(_LEASE_ENDS, key).first()
+    if lease is None:
+        return f"is not yet confirmed released by the hosts that served {mac}"
+    until = "for ever" if lease.expires_at is None else f"until {_shown(lease.expires_at)}"
+    return f"can't be handed out: its lease to {lease.mac_address} may be alive {until}"
+
+
+def _shown(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(at, LATEST)))
+
+
+def _exhausted(tx: Tx, ground: Ground, plots: list[Plot], keepers: Keepers) -> Exhausted:
+    if not plots:
+        return Exhausted(f"network {ground.id} has no subnet, so there is no address to choose")
+    words = []
+    for plot in plots:
+        total = sum(span.last - span.first + 1 for span in plot.spans)
+        here = addresses.c.subnet_id == plot.id
+        still = tx.conn.execute(select(func.count()).where(here, _RELEASING, _POOLED)).scalar_one()
+        more = f", {still} of them until their leases end" if still else ""
+        words.append(f"subnet {plot.cidr} has no free address: {total} of {total} in use{more}")
+    if keepers:
+        words.append("what allowed address pairs of other projects' ports hold is not given")
+    return Exhausted("; ".join(words))
+
+
+# --- letting go -----------------------------------------------------------------------------------
+
+_LET_GO = (
+    update(addresses)
+    .where(_THIS, addresses.c.port_id == bindparam("owner"))
+    .values(
+        port_id=None,
+        mac=bindparam("owner_mac"),
+        let_go_at=bindparam("now"),
+        updated_at=bindparam("now"),
+    )
+)
+_HOLD = insert(holds)
+_HOLD = _HOLD.on_conflict_do_update(
+    index_elements=["network_id", "address", "host"],
+    set_={"revision": _HOLD.excluded.revision, "made_at": _HOLD.excluded.made_at},
+)
+_FREE = (
+    update(addresses)
+    .where(
+        _THIS,
+        _RELEASING,
+        or_(addresses.c.not_before.is_(None), addresses.c.not_before <= bindparam("now")),
+        ~_HELD,
+        ~_LEASED,
+    )
+    .values(
+        freed_seq=_LAST_SEQ, mac=None, let_go_at=None, not_before=None, updated_at=bindparam("now")
+    )
+)
+_FORGET = delete(addresses).where(_THIS, addresses.c.freed_seq.is_not(None), ~_POOLED)
+
+
+def let_go(tx: Tx, ground: Ground, owner: Owner, fixed_ips: Sequence[FixedIp]) -> None:
+    """Take addresses from a port; they are free once no VM can have them, nor a lease be alive."""
+    taps = _with_tap(tx, owner)
+    for fixed in fixed_ips:
+        key = {"network": ground.id, "addr": int(fixed.address)}
+        values = {"owner": owner.port_id, "owner_mac": owner.mac, "now": tx.now}
+        tx.conn.execute(_LET_GO, key | values)
+        serves = ground.plot(fixed.subnet_id).enable_dhcp
+        servers = ground.served_by(owner.binding_host) if serves else ()
+        for host in {*servers, *taps}:
+            hold(tx, ground.id, fixed.address, host)
+        if not servers and not taps:
+            free(tx, ground.id, fixed.address)
+
+
+_AGENT = select(hosts.c.name).where(
+    hosts.c.name == bindparam("host_name"), hosts.c.heartbeat_at.is_not(None)
+)
+
+
+def _with_tap(tx: Tx, owner: Owner) -> tuple[str, ...]:
+    """Return the host whose agent takes the port's tap off; none where no agent ever was."""
+    if owner.binding_host is None:
+        return ()
+    return tuple(tx.conn.execute(_AGENT, {"host_name": owner.binding_host}).scalars())
+
+
+def hold(tx: Tx, network_id: str, address: IPv4Address, host: str) -> None:
+    """Keep an address from others until `host` says that it has applied this transaction."""
+    row = {"network_id": network_id, "address": int(address), "host": host}
+    tx.conn.execute(_HOLD, row | {"revision": UNSTAMPED, "made_at": tx.now})
+    tx.held = True
+
+
+def free(tx: Tx, network_id: str, address: IPv4Address) -> bool:
+    """Free an address that was let go, if nothing speaks against it any more."""
+    key = {"network": network_id, "addr": int(address)}
+    if not tx.conn.execute(_FREE, key | {"now": tx.now}).rowcount:
+        return False
+    tx.conn.execute(_FORGET, key)
+    return True

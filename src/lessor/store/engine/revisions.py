@@ -1,0 +1,33 @@
+"""What a caller believes to be a row's revision, checked inside the transaction that changes it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Table, select
+
+from lessor.errors import Outdated
+from lessor.store.engine.writer import Tx
+
+
+def expect(tx: Tx, table: Table, row_id: str, expected: int | None) -> None:
+    """Check that a row is as its caller knows it; None: he doesn't care.
+
+    A row that isn't there is left to who looks for it. The row is locked where the database has
+    such locks: two callers that expect the same can't both be right.
+
+    Raises:
+        Outdated: it has changed since.
+    """
+    if expected is None:
+        return
+    if row_id in tx.earlier:
+        raise Outdated(
+            f"constrained to revision {expected}, but {table.name.removesuffix('s')} {row_id} is "
+            "being changed at this moment; read it again"
+        )
+    found = select(table.c.revision).where(table.c.id == row_id).with_for_update()
+    revision = tx.conn.execute(found).scalar()
+    if revision is not None and revision != expected:
+        raise Outdated(
+            f"constrained to revision {expected}, but {table.name.removesuffix('s')} {row_id} has "
+            f"revision {revision} now; read it again"
+        )

@@ -1,0 +1,319 @@
+"""Where the DHCP servers of overlay networks are: placed, moved from dead hosts, placed by hand.
+
+A network has `dhcp_agents_per_network` of them. Each is a port like any other (semantics.md B5),
+bound to its host, with an address of each DHCP subnet; `server_of` marks it. When its host dies,
+the *port* moves: the successor serves at the same address, and the clients notice nothing. A host
+that comes back gets nothing back by itself.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, bindparam, exists, func, literal, select, union, update
+
+from lessor.errors import Conflict, NotFound
+from lessor.model import DhcpMove
+from lessor.store.engine.dialect import insert
+from lessor.store.engine.writer import UNSTAMPED, Tx
+from lessor.store.hosts import unserved
+from lessor.store.hosts.fleet import HOSTS, Fleet
+from lessor.store.networks import overlay, zones
+from lessor.store.networks.ground import (
+    Ground,
+    dhcp_hosts,
+    ground,
+    hosts_taking_part,
+    network_not_found,
+)
+from lessor.store.ports import servers, serving
+from lessor.store.tables import addresses, holds, hosts, leases, networks, ports, subnets
+
+PARKED = "reserved_dhcp_port"  # device_id of a server's port without a host; Neutron's word
+AT_ONCE = 50  # ports made or moved in one transaction: others wait for it
+
+
+# --- placing --------------------------------------------------------------------------------------
+
+_HAS_DHCP = exists(select(1).where(subnets.c.network_id == networks.c.id, subnets.c.enable_dhcp))
+_COUNT = (
+    select(func.count())
+    .where(ports.c.network_id == networks.c.id, ports.c.server_of > "")
+    .scalar_subquery()
+)
+_SHORT = (
+    select(networks.c.id)
+    .where(networks.c.network_type == overlay.VXLAN, _HAS_DHCP, bindparam("wanted") > _COUNT)
+    .order_by(networks.c.created_at, networks.c.id)
+)
+
+
+def settle(tx: Tx, network_ids: Iterable[str], found: Fleet) -> None:
+    """Place the DHCP servers that networks lack, after a subnet of theirs was made or changed."""
+    for network_id in dict.fromkeys(network_ids):
+        land = ground(tx.conn, network_id)
+        if land.overlay and any(plot.enable_dhcp for plot in land.plots):
+            _complete(tx, land, found)
+
+
+def fill(tx: Tx, found: Fleet) -> int:
+    """Place servers of networks that have too few, as far as there are hosts; return how many."""
+    wanted = min(tx.settings.dhcp_agents_per_network, len(found.able))
+    placed = 0
+    for (network_id,) in tx.conn.execute(_SHORT, {"wanted": wanted}).all():
+        placed += _complete(tx, ground(tx.conn, network_id), found)
+        if placed >= AT_ONCE:
+            break
+    return placed
+
+
+def _complete(tx: Tx, land: Ground, found: Fleet) -> int:
+    here, hints = [*land.dhcp_hosts], zones.hints(tx.conn, land.id)
+    while len(here) < tx.settings.dhcp_agents_per_network:
+        host = found.choose(land.id, here, hints)
+        if host is None:
+            break
+        _place(tx, land, host)
+        here.append(host)
+    return len(here) - len(land.dhcp_hosts)
+
+
+_PARKED = select(ports.c.id).where(
+    ports.c.network_id == bindparam("network"), ports.c.server_of == literal("")
+)
+
+
+def _place(tx: Tx, land: Ground, host: str) -> None:
+    """Put a DHCP server of a network on a host: one that was parked, with its address, or a new one."""
+    parked = tx.conn.execute(_PARKED, {"network": land.id}).scalar()
+    if parked is None:
+        servers.make(tx, land, host, device_id(host, land.id))
+    else:
+        _bind(tx, parked, host, device_id(host, land.id))
+    tx.concerns([host, *hosts_taking_part(tx.conn, land.id)])
+
+
+def device_id(host: str, network_id: str) -> str:
+    """Name a DHCP server's port as Neutron does (semantics.md B5)."""
+    short = host.partition(".")[0]
+    return f"dhcp{uuid.uuid5(uuid.NAMESPACE_DNS, short)}-{network_id}"
+
+
+def _bind(tx: Tx, port_id: str, host: str | None, device: str) -> None:
+    columns = {
+        "binding_host": host,
+        "server_of": host or "",
+        "device_id": device,
+        "wired": None,
+        "served": None,
+        "wired_pending": "",
+        "served_pending": "",
+        "updated_at": tx.now,
+    }
+    tx.conn.execute(update(ports).where(ports.c.id == port_id).values(**columns))
+    tx.touch("ports", port_id)
+
+
+# --- moving ---------------------------------------------------------------------------------------
+
+_SERVERS = (
+    select(ports.c.id, ports.c.network_id, ports.c.server_of)
+    .select_from(ports.join(networks, networks.c.id == ports.c.network_id))
+    .where(
+        ports.c.server_of.in_(bindparam("hosts", expanding=True)),
+        networks.c.network_type == overlay.VXLAN,
+    )
+    .order_by(ports.c.network_id)
+)
+
+
+def stranded(conn: Connection, found: Fleet) -> bool:
+    """Tell whether a lost host has DHCP servers, and another could have them."""
+    rows = conn.execute(_SERVERS, {"hosts": _suspects(found)}).all() if found.able else ()
+    return any(
+        found.reason(source, network_id) and found.candidates(network_id, [source])
+        for _, network_id, source in rows
+    )
+
+
+def _suspects(found: Fleet) -> list[str]:
+    """Return the hosts with DHCP servers that they can't serve, all or some."""
+    return [host for host in {*found.lost, *(h for h, _ in found.unserved)} if host in found.load]
+
+
+def fail_over(tx: Tx, found: Fleet) -> list[DhcpMove]:
+    """Move DHCP servers from hosts that can't serve them to able ones, `AT_ONCE` at most.
+
+    One with nowhere to go stays.
+    """
+    moves: list[DhcpMove] = []
+    for port_id, network_id, source in tx.conn.execute(_SERVERS, {"hosts": _suspects(found)}).all():
+        reason = found.reason(source, network_id)
+        if reason is None:
+            continue
+        others = [host for host in dhcp_hosts(tx.conn, network_id) if host != source]
+        target = found.choose(network_id, [*others, source], zones.hints(tx.conn, network_id))
+        if target is not None:
+            unable = source not in found.lost
+            move = DhcpMove(
+                network_id=network_id, source=source, target=target, reason=reason, unable=unable
+            )
+            _move(tx, port_id, move)
+            unserved.moved(tx, move)
+            moves.append(move)
+        if len(moves) == AT_ONCE:
+            break
+    return moves
+
+
+def _move(tx: Tx, port_id: str, move: DhcpMove) -> None:
+    network_id = move.network_id
+    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    _leave(tx, network_id, move.source)
+    _inherit(tx, move)
+    _bind(tx, port_id, move.target, device_id(move.target, network_id))
+    tx.concerns([move.target])
+
+
+_HOLD = insert(holds)
+
+
+def _leave(tx: Tx, network_id: str, host: str) -> None:
+    """Until a former DHCP host says otherwise, it may go on serving every address it served."""
+    used = select(
+        addresses.c.network_id,
+        addresses.c.address,
+        literal(host),
+        literal(UNSTAMPED),
+        literal(tx.now),
+    ).where(addresses.c.network_id == network_id, addresses.c.port_id.is_not(None))
+    names = ["network_id", "address", "host", "revision", "made_at"]
+    tx.conn.execute(
+        _HOLD.from_select(names, used).on_conflict_do_update(
+            index_elements=names[:3],
+            set_={"revision": _HOLD.excluded.revision, "made_at": _HOLD.excluded.made_at},
+        )
+    )
+    tx.held = True
+    serving.forget_host(tx, network_id, host)
+
+
+def _inherit(tx: Tx, move: DhcpMove) -> None:
+    """Make the leases that the former host gave its successor's, who will be asked to renew them."""
+    other = leases.alias("other")
+    mine = (
+        leases.c.network_id == move.network_id,
+        leases.c.host == move.source,
+        leases.c.ended_at.is_(None),
+    )
+    has = exists(
+        select(1).where(
+            other.c.network_id == leases.c.network_id,
+            other.c.host == move.target,
+            other.c.address == leases.c.address,
+            other.c.mac_address == leases.c.mac_address,
+            other.c.ended_at.is_(None),
+        )
+    )
+    over = {"ended_at": tx.now, "end_reason": "superseded"}
+    tx.conn.execute(update(leases).where(*mine, has).values(**over))
+    tx.conn.execute(update(leases).where(*mine).values(host=move.target))
+
+
+# --- who serves what ------------------------------------------------------------------------------
+
+_NETWORK = select(networks.c.network_type, networks.c.multi_host, networks.c.host).where(
+    networks.c.id == bindparam("network")
+)
+_SERVED = union(
+    select(ports.c.network_id).where(ports.c.server_of == bindparam("host_name")),
+    select(networks.c.id).where(networks.c.host == bindparam("host_name")),
+    select(ports.c.network_id)
+    .select_from(ports.join(networks, networks.c.id == ports.c.network_id))
+    .where(ports.c.binding_host == bindparam("host_name"), networks.c.multi_host),
+)
+
+
+def serving_hosts(conn: Connection, network_id: str) -> tuple[str, ...]:
+    """Return the hosts that serve DHCP on a network, flat or not.
+
+    Raises:
+        NotFound: there is no such network.
+    """
+    row = conn.execute(_NETWORK, {"network": network_id}).first()
+    if row is None:
+        raise network_not_found(network_id)
+    if row.network_type == overlay.VXLAN:
+        return dhcp_hosts(conn, network_id)
+    if row.multi_host:
+        return tuple(sorted(hosts_taking_part(conn, network_id)))
+    return (row.host,) if row.host else ()
+
+
+def served_networks(conn: Connection, host: str) -> tuple[str, ...]:
+    """Return the networks that a host serves DHCP on, flat ones as well."""
+    return tuple(row[0] for row in conn.execute(_SERVED, {"host_name": host}))
+
+
+# --- by hand --------------------------------------------------------------------------------------
+
+
+def add(tx: Tx, network_id: str, host: str) -> None:
+    """Put a DHCP server of a network on a host, whatever dhcp_agents_per_network says.
+
+    Raises:
+        NotFound: there is no such network or host, or the host can't serve DHCP on tunnels.
+        Conflict: the network isn't a vxlan one, has no DHCP subnet, or the host serves it already.
+    """
+    land = _tunnelled(tx, network_id)
+    row = tx.conn.execute(HOSTS.where(hosts.c.name == host)).first()
+    if row is None or row.local_ip is None or not (row.network_host and row.admin_state_up):
+        raise NotFound(
+            f"host {host} can't serve DHCP on vxlan networks: it reports no [ovs] local_ip, is no "
+            "network host, or administratively down",
+            type_="InvalidDHCPAgent",
+        )
+    if host in land.dhcp_hosts:
+        raise Conflict(
+            f"host {host} serves DHCP on network {network_id} already",
+            type_="NetworkHostedByDHCPAgent",
+        )
+    if not any(plot.enable_dhcp for plot in land.plots):
+        raise Conflict(
+            f"network {network_id} has no subnet with DHCP; make one first: its DHCP server needs "
+            "an address"
+        )
+    _place(tx, land, host)
+
+
+def remove(tx: Tx, network_id: str, host: str) -> None:
+    """Take a DHCP server of a network from a host; its address waits for the next one.
+
+    Raises:
+        NotFound: there is no such network.
+        Conflict: the host doesn't serve it.
+    """
+    land = _tunnelled(tx, network_id)
+    server = servers.of_host(tx, land, host)
+    if server is None:
+        raise Conflict(
+            f"host {host} doesn't serve DHCP on network {network_id}",
+            type_="NetworkNotHostedByDhcpAgent",
+        )
+    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    _leave(tx, network_id, host)
+    if tx.conn.execute(_PARKED, {"network": network_id}).first():
+        servers.drop(tx, land, server)
+    else:
+        _bind(tx, server.port_id, None, PARKED)
+
+
+def _tunnelled(tx: Tx, network_id: str) -> Ground:
+    land = ground(tx.conn, network_id)
+    if not land.overlay:
+        raise Conflict(
+            f"network {network_id} is flat: its network host is its DHCP server (lessor:host), or "
+            "every host with ports of it (lessor:multi_host)"
+        )
+    return land

@@ -1,0 +1,92 @@
+"""Networks that DHCP hosts report they can't serve, and the moves of DHCP servers.
+
+A host that reports so for `dhcp_down_time` is treated as dead for that network (`fleet`). It gets no
+DHCP server of the network again for `RECENT_S`, so that two hosts which both fail don't pass it to and fro.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, bindparam, delete, select
+
+from lessor.model import DhcpMove
+from lessor.store.engine.dialect import insert
+from lessor.store.engine.writer import Tx
+from lessor.store.tables import dhcp_moves, unserved
+
+RECENT_S = 600.0
+MAXIMUM = 5000  # networks of a host
+MAXIMUM_TEXT = 300  # characters
+
+Pair = tuple[str, str]  # a host's name, a network's id
+
+_PUT = insert(unserved)
+_PUT = _PUT.on_conflict_do_update(
+    index_elements=["host", "network_id"], set_={"reason": _PUT.excluded.reason}
+)
+_GONE = delete(unserved).where(
+    unserved.c.host == bindparam("host_name"),
+    unserved.c.network_id.in_(bindparam("keys", expanding=True)),
+)
+_OF_HOST = select(unserved.c.network_id).where(unserved.c.host == bindparam("host_name"))
+_ALL = select(unserved.c.host, unserved.c.network_id, unserved.c.reason, unserved.c.since)
+_MOVED = insert(dhcp_moves)
+_MOVED = _MOVED.on_conflict_do_update(
+    index_elements=["network_id", "source"],
+    set_={name: _MOVED.excluded[name] for name in ("target", "reason", "unable", "moved_at")},
+)
+_RECENT = select(
+    dhcp_moves.c.network_id,
+    dhcp_moves.c.source,
+    dhcp_moves.c.target,
+    dhcp_moves.c.reason,
+    dhcp_moves.c.unable,
+    dhcp_moves.c.moved_at,
+).where(dhcp_moves.c.moved_at > bindparam("since"))
+
+
+def said(tx: Tx, host: str, reasons: Mapping[str, str]) -> None:
+    """Write which networks a host can't serve, by id, with reasons; others it serves again."""
+    known = {row[0] for row in tx.conn.execute(_OF_HOST, {"host_name": host})}
+    if gone := sorted(known - reasons.keys()):
+        tx.conn.execute(_GONE, {"host_name": host, "keys": gone})
+    rows = [
+        {"host": host, "network_id": key, "reason": reason[:MAXIMUM_TEXT], "since": tx.now}
+        for key, reason in sorted(reasons.items())[:MAXIMUM]
+    ]
+    if rows:
+        tx.conn.execute(_PUT, rows)
+
+
+def reasons(conn: Connection, until: float) -> dict[Pair, str]:
+    """Return why hosts can't serve networks, as far as they have reported it since `until`."""
+    return {
+        (row.host, row.network_id): row.reason for row in conn.execute(_ALL) if row.since <= until
+    }
+
+
+def moved(tx: Tx, move: DhcpMove) -> None:
+    """Note that a DHCP server was moved by itself."""
+    tx.conn.execute(
+        _MOVED,
+        {
+            "network_id": move.network_id,
+            "source": move.source,
+            "target": move.target,
+            "reason": move.reason[:MAXIMUM_TEXT],
+            "unable": move.unable,
+            "moved_at": tx.now,
+        },
+    )
+
+
+def moves(conn: Connection, now: float) -> list[DhcpMove]:
+    """Return the moves of the last `RECENT_S`, oldest first."""
+    found = [DhcpMove(**row._mapping) for row in conn.execute(_RECENT, {"since": now - RECENT_S})]  # noqa: SLF001 - SQLAlchemy's public name
+    return sorted(found, key=lambda move: (move.moved_at, move.network_id))
+
+
+def purge(tx: Tx) -> None:
+    """Forget older moves."""
+    tx.conn.execute(delete(dhcp_moves).where(dhcp_moves.c.moved_at <= tx.now - RECENT_S))

@@ -1,0 +1,75 @@
+"""The network that a project is given for the asking: Neutron's auto-allocated topology.
+
+There are no routers here: it is a network of the default type, with a subnet cut from the default
+subnet pool. Names are those that Neutron gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, insert, select
+
+from lessor.errors import Conflict
+from lessor.model import Network, Subnet
+from lessor.store.engine.writer import Tx
+from lessor.store.networks import rules as networks
+from lessor.store.networks import subnets
+from lessor.store.pools import subnetpools
+from lessor.store.tables import auto_allocated
+from lessor.store.values import NetworkValues, SubnetValues
+
+NETWORK, SUBNET = "auto_allocated_network", "auto_allocated_subnet_v4"
+
+
+def of(conn: Connection, project_id: str) -> str | None:
+    """Return the id of the network that a project was given, if it was."""
+    asked = select(auto_allocated.c.network_id).where(auto_allocated.c.project_id == project_id)
+    found: str | None = conn.execute(asked).scalar()
+    return found
+
+
+def check(conn: Connection) -> None:
+    """Raise Conflict if no network could be given to a project."""
+    if subnetpools.default_id(conn) is None:
+        raise Conflict(
+            "unable to provide an auto-allocated topology: there is no default subnet pool to cut "
+            "a subnet from; make one (is_default)",
+            type_="AutoAllocationFailure",
+        )
+
+
+def make(tx: Tx, project_id: str, alive: Collection[str]) -> tuple[Network, Subnet]:
+    """Give a project its network.
+
+    Args:
+        tx: the transaction.
+        project_id: whose it is.
+        alive: hosts that can own a flat one.
+
+    Raises:
+        Conflict: there is no default subnet pool, or it has no room.
+        Invalid: no network of the default type can be made.
+    """
+    check(tx.conn)
+    network_values = NetworkValues(name=NETWORK, project_id=project_id)
+    subnet_values = SubnetValues(name=SUBNET, project_id=project_id, use_default_subnetpool=True)
+    if tx.settings.auth_strategy != "noauth":
+        network_values["acts_for"] = subnet_values["acts_for"] = project_id
+    network = networks.create(tx, network_values, alive)
+    subnet_values["network_id"] = network.id
+    subnet = subnets.create(tx, subnet_values)
+    row = {"project_id": project_id, "network_id": network.id}
+    tx.conn.execute(insert(auto_allocated), row)
+    return network, subnet
+
+
+def remove(tx: Tx, project_id: str) -> None:
+    """Delete the network that a project was given, if it was.
+
+    Raises:
+        InUse: it has ports.
+    """
+    found = of(tx.conn, project_id)
+    if found is not None:
+        networks.delete_one(tx, found)

@@ -1,0 +1,270 @@
+"""What a change to a network's ports has to know: the network, its subnets, their pools."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    exists,
+    literal,
+    or_,
+    select,
+)
+
+from lessor.errors import Invalid, NotFound
+from lessor.model import DHCP_OWNER
+from lessor.net.prefixes import Extent, gaps
+from lessor.store.ports.keepers import Held, Keepers
+from lessor.store.tables import (
+    address_pairs,
+    bindings,
+    hosts,
+    meta,
+    networks,
+    pools,
+    ports,
+    subnets,
+)
+
+
+@dataclass(slots=True)
+class Span:
+    """A pool: addresses from `next_fresh` on may never have been used.
+
+    `beyond` has where a project goes on that passed others' pairs: for as long as a request lasts.
+    """
+
+    first: int
+    last: int
+    next_fresh: int
+    beyond: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Plot:
+    """A subnet, as far as addresses go; `dry` has the projects for which a request found none free."""
+
+    id: str
+    first: int
+    last: int
+    prefix: int
+    enable_dhcp: bool
+    spans: list[Span] = field(default_factory=list)
+    dry: set[str] = field(default_factory=set)
+
+    def __contains__(self, address: int) -> bool:
+        return self.first <= address <= self.last
+
+    @property
+    def cidr(self) -> IPv4Network:
+        """Its block."""
+        return IPv4Network((self.first, self.prefix))
+
+
+@dataclass(slots=True)
+class Ground:
+    """A network with its subnets, oldest first."""
+
+    id: str
+    project_id: str
+    segment: str
+    host: str | None
+    multi_host: bool
+    share_address: bool
+    port_security_enabled: bool
+    plots: list[Plot] = field(default_factory=list)
+    overlay: bool = False
+    dhcp_hosts: tuple[str, ...] = ()  # of an overlay network: where its DHCP servers are
+    recovery: str = ""  # since when hosts are awaited after a restore; "": they are not
+    held: tuple[Held, ...] | None = None  # on its wire; None: not read yet, see `pairs.keepers`
+    keepers: dict[str, Keepers] = field(default_factory=dict)  # by the project that is kept out
+    _pooled: list[Extent] | None = None
+
+    @property
+    def own_servers(self) -> bool:
+        """Whether each host with ports has a server address of its own."""
+        return self.multi_host and not self.share_address
+
+    @property
+    def wire(self) -> str | None:
+        """The physical network of a flat network; None: it is an overlay network."""
+        return None if self.overlay else self.segment.removeprefix(_FLAT)
+
+    def beyond_pools(self, part: Extent) -> list[Extent]:
+        """Return what of some addresses lies in no allocation pool of the network, in order."""
+        if self._pooled is None:
+            spans = (span for plot in self.plots for span in plot.spans)
+            self._pooled = sorted((span.first, span.last) for span in spans)
+        low = bisect_left(self._pooled, part[0], key=lambda pool: pool[1])
+        high = bisect_right(self._pooled, part[1], key=lambda pool: pool[0])
+        return list(gaps([part], self._pooled[low:high]))
+
+    def served_by(self, binding_host: str | None) -> tuple[str, ...]:
+        """Return whose DHCP servers serve a port that is bound to `binding_host`."""
+        if self.overlay:
+            return self.dhcp_hosts
+        host = binding_host if self.multi_host else self.host
+        return (host,) if host is not None else ()
+
+    def plot(self, subnet_id: str) -> Plot:
+        """Return a subnet of the network.
+
+        Raises:
+            Invalid: it has no such subnet.
+        """
+        found = next((plot for plot in self.plots if plot.id == subnet_id), None)
+        if found is None:
+            raise Invalid(
+                f"network {self.id} has no subnet {subnet_id}; it has "
+                + (", ".join(plot.id for plot in self.plots) or "none"),
+                type_="InvalidIpForNetwork",
+            )
+        return found
+
+    def plot_of(self, address: IPv4Address) -> Plot:
+        """Return the subnet that an address lies in.
+
+        Raises:
+            Invalid: it lies in none.
+        """
+        found = next((plot for plot in self.plots if int(address) in plot), None)
+        if found is None:
+            blocks = ", ".join(str(plot.cidr) for plot in self.plots) or "none"
+            raise Invalid(
+                f"address {address} lies in no subnet of network {self.id}; it has {blocks}",
+                type_="InvalidIpForNetwork",
+            )
+        return found
+
+
+_FLAT = "flat:"  # how the segment of a flat network begins
+_OWN = "network:"  # how that of others does
+
+
+def segment_of(network_id: str, network_type: str, physical_network: str | None) -> str:
+    """Name the broadcast domain of a network: flat ones of one physical network share it."""
+    return f"{_FLAT}{physical_network}" if network_type == "flat" else f"{_OWN}{network_id}"
+
+
+RECOVERY = "recovery"  # noted since when hosts are awaited after a restore: see `recovery`
+_SEGMENT = case(
+    (networks.c.network_type == "flat", literal(_FLAT).concat(networks.c.physical_network)),
+    else_=literal(_OWN).concat(networks.c.id),
+)
+_GROUND = (
+    select(
+        select(meta.c.value).where(meta.c.name == RECOVERY).scalar_subquery(),
+        exists(select(1).where(address_pairs.c.segment == _SEGMENT)),
+        networks.c.project_id,
+        networks.c.network_type,
+        networks.c.physical_network,
+        networks.c.host,
+        networks.c.multi_host,
+        networks.c.share_address,
+        networks.c.port_security_enabled,
+        subnets.c.id,
+        subnets.c.first,
+        subnets.c.last,
+        subnets.c.prefix,
+        subnets.c.enable_dhcp,
+        pools.c.first,
+        pools.c.last,
+        pools.c.next_fresh,
+    )
+    .select_from(
+        networks.outerjoin(subnets, subnets.c.network_id == networks.c.id).outerjoin(
+            pools, pools.c.subnet_id == subnets.c.id
+        )
+    )
+    .where(networks.c.id == bindparam("network"))
+    .order_by(subnets.c.created_at, subnets.c.id, pools.c.first)
+)
+
+
+def ground(conn: Connection, network_id: str) -> Ground:
+    """Read the ground of a network.
+
+    Raises:
+        NotFound: there is no such network.
+    """
+    rows = conn.execute(_GROUND, {"network": network_id}).all()
+    if not rows:
+        raise network_not_found(network_id)
+    recovery, pairs, project, kind, physical, host, multi, share, security, *_ = rows[0]
+    segment = segment_of(network_id, kind, physical)
+    made = Ground(network_id, project, segment, host, multi, share, security)
+    made.recovery = recovery or ""
+    made.held = None if pairs else ()
+    if kind == "vxlan":
+        made.overlay = True
+        made.dhcp_hosts = dhcp_hosts(conn, network_id)
+    for row in rows:
+        _add(made, row[9:])
+    return made
+
+
+def _add(made: Ground, row: Any) -> None:
+    subnet_id, first, last, prefix, enable_dhcp, low, high, fresh = row
+    if subnet_id is None:
+        return
+    if not made.plots or made.plots[-1].id != subnet_id:
+        made.plots.append(Plot(subnet_id, first, last, prefix, enable_dhcp))
+    if low is not None:
+        made.plots[-1].spans.append(Span(low, high, fresh))
+
+
+_SERVERS = (
+    select(ports.c.server_of)
+    .where(ports.c.network_id == bindparam("network"), ports.c.server_of > "")
+    .order_by(ports.c.server_of)
+)
+
+
+def dhcp_hosts(conn: Connection, network_id: str) -> tuple[str, ...]:
+    """Return the hosts that have a DHCP server's port of a network, by name."""
+    return tuple(row[0] for row in conn.execute(_SERVERS, {"network": network_id}))
+
+
+def network_not_found(network_id: str) -> NotFound:
+    """Return the error that says so."""
+    return NotFound(f"there is no network {network_id}", type_="NetworkNotFound")
+
+
+def takes_part(host: ColumnElement[str], network: ColumnElement[str]) -> ColumnElement[bool]:
+    """Say that a host has a port of a network, or is prepared for one.
+
+    To be asked of each host, not of each port: a network has few hosts and may have 65,000 ports.
+    """
+    bound = select(1).where(ports.c.binding_host == host, ports.c.network_id == network)
+    with_ports = bindings.join(ports, ports.c.id == bindings.c.port_id)
+    prepared = select(1).select_from(with_ports).where(bindings.c.host == host)
+    return or_(exists(bound), exists(prepared.where(ports.c.network_id == network)))
+
+
+_BOUND = select(hosts.c.name).where(takes_part(hosts.c.name, bindparam("network")))
+_HOST = select(networks.c.host).where(networks.c.id == bindparam("network"))
+_OTHERS = select(1).where(
+    ports.c.network_id == bindparam("network"),
+    ports.c.binding_host == bindparam("host"),
+    ports.c.device_owner != DHCP_OWNER,
+).limit(1)  # fmt: skip
+
+
+def hosts_taking_part(conn: Connection, network_id: str) -> set[str]:
+    """Return the hosts whose view has the network."""
+    found = {host for (host,) in conn.execute(_BOUND, {"network": network_id})}
+    owner = conn.execute(_HOST, {"network": network_id}).scalar()
+    return found | ({owner} if owner else set())
+
+
+def has_ports(conn: Connection, network_id: str, host: str) -> bool:
+    """Tell whether a host has ports of a network, other than DHCP servers' own."""
+    found = conn.execute(_OTHERS, {"network": network_id, "host": host})
+    return found.first() is not None

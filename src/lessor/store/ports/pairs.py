@@ -1,0 +1,340 @@
+"""Allowed address pairs that projects give their ports: which none may have, and whom they keep out.
+
+An administrator may let a port send as anybody. Who acts for one project may not, so these rules
+are asked at the store, where no policy file changes them. `address_pairs` has the pairs that
+projects gave: no port of another project gets an address of those later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select
+
+from lessor.errors import Conflict, Forbidden, InUse
+from lessor.model import AddressPair, Port, Subnet
+from lessor.net.prefixes import extent
+from lessor.store.engine.writer import Tx
+from lessor.store.hosts import blocks as hostblocks
+from lessor.store.networks.ground import Ground
+from lessor.store.ports.keepers import Held, Keepers
+from lessor.store.sharing import visible
+from lessor.store.tables import address_pairs, addresses, networks, ports
+
+# --- what a port gets -----------------------------------------------------------------------------
+
+
+def take(tx: Tx, land: Ground, before: Port | None, after: Port, acts_for: str | None) -> None:
+    """Check the pairs that a port newly has, and remember which of them a project gave.
+
+    Args:
+        tx: the transaction.
+        land: the port's network.
+        before: the port as it was; None: it is new.
+        after: the port, with its MAC.
+        acts_for: the one project that the caller acts for; None: any.
+
+    Raises:
+        Forbidden: a project may not give such a pair.
+        Conflict: a pair holds an address or MAC that is another's.
+    """
+    had = _named(before) if before else set()
+    if _named(after) == had:
+        return
+    new = [pair for pair in after.allowed_address_pairs if _name(after, pair) not in had]
+    if acts_for is not None:
+        for pair in new:
+            _check(tx, land, after, pair, acts_for)
+    _remember(tx, land, after, () if acts_for is None else new)
+
+
+def _name(port: Port, pair: AddressPair) -> tuple[object, str]:
+    return pair.addresses, pair.mac or port.mac_address
+
+
+def _named(port: Port) -> set[tuple[object, str]]:
+    return {_name(port, pair) for pair in port.allowed_address_pairs}
+
+
+_OF_PORT = address_pairs.c.port_id == bindparam("key")
+
+
+def _remember(tx: Tx, land: Ground, port: Port, given: Iterable[AddressPair]) -> None:
+    """Write which pairs of a port a project gave; those that stay are whose they were."""
+    wanted = {extent(pair.addresses) for pair in port.allowed_address_pairs}
+    columns = select(address_pairs.c.first, address_pairs.c.last)
+    present = {
+        (row.first, row.last) for row in tx.conn.execute(columns.where(_OF_PORT), {"key": port.id})
+    }
+    tx.conn.execute(delete(address_pairs).where(_OF_PORT), {"key": port.id})
+    kept = (wanted & present) | {extent(pair.addresses) for pair in given}
+    rows = [
+        {
+            "port_id": port.id,
+            "first": first,
+            "last": last,
+            "segment": land.segment,
+            "project_id": port.project_id,
+        }
+        for first, last in sorted(kept)
+    ]
+    if rows:
+        tx.conn.execute(insert(address_pairs), rows)
+
+
+# --- what a project may give ----------------------------------------------------------------------
+
+
+def _check(tx: Tx, land: Ground, port: Port, pair: AddressPair, project: str) -> None:
+    what = f"allowed address pair {pair.addresses} of a port of network {land.id}"
+    if land.project_id != project:
+        raise Forbidden(
+            f"{what}, which is another project's: its project or an administrator can give one"
+        )
+    if land.wire is not None:
+        _check_flat(tx, land, port, pair, what)
+    elif pair.mac is not None:
+        _check_mac(tx, land, pair.mac, project, what)
+    _check_reserved(tx, land, pair, what)
+    _check_ports(tx, land, pair, project, what)
+
+
+def _check_flat(tx: Tx, land: Ground, port: Port, pair: AddressPair, what: str) -> None:
+    """A flat network's wire is everybody's: of that a project has its own subnets' addresses alone."""
+    if pair.mac not in (None, port.mac_address):
+        raise Forbidden(
+            f"{what} with MAC {pair.mac}: on a wire that others share a project's ports send with "
+            "their own alone; leave mac_address out, or ask an administrator"
+        )
+    least = tx.settings.min_pair_prefixlen
+    if pair.addresses.prefixlen < least:
+        raise Forbidden(
+            f"{what}: its prefix is shorter than /{least} (min_pair_prefixlen); give a smaller "
+            "block, or ask an administrator"
+        )
+    if not _inside(land, pair):
+        blocks = ", ".join(str(plot.cidr) for plot in land.plots) or "none"
+        raise Forbidden(
+            f"{what} lies outside of its subnets, which are {blocks}; give an address of theirs, "
+            "or ask an administrator"
+        )
+    hostblocks.check_parts(tx, land.wire, land.beyond_pools(extent(pair.addresses)))
+
+
+def _inside(land: Ground, pair: AddressPair) -> bool:
+    return any(pair.addresses.subnet_of(plot.cidr) for plot in land.plots)
+
+
+_MAC = select(ports.c.id).where(
+    ports.c.segment == bindparam("segment"),
+    ports.c.mac_address == bindparam("mac"),
+    (ports.c.project_id != bindparam("project")) | ports.c.server_of.is_not(None),
+)
+
+
+def _check_mac(tx: Tx, land: Ground, mac: str, project: str, what: str) -> None:
+    values = {"segment": land.segment, "mac": mac, "project": project}
+    if (key := tx.conn.execute(_MAC, values).scalar()) is not None:
+        raise Conflict(
+            f"{what}: MAC {mac} is {_whose(tx.conn, key, project)}", type_="MacAddressInUse"
+        )
+
+
+_WITHIN = addresses.c.address.between(bindparam("first"), bindparam("last"))
+# Of a subnet: what hosts or an operator's machines have. Of vxlan networks no host has the gateway.
+_RESERVED = (
+    select(addresses.c.address, addresses.c.reserved_as, ports.c.server_of)
+    .select_from(addresses.outerjoin(ports, ports.c.id == addresses.c.port_id))
+    .where(
+        addresses.c.network_id == bindparam("network"),
+        _WITHIN,
+        or_(
+            addresses.c.reserved_as.in_(bindparam("reserved", expanding=True)),
+            ports.c.server_of.is_not(None),
+        ),
+    )
+    .order_by(addresses.c.address)
+    .limit(1)
+)
+_GATEWAY, _SERVER, _OPERATOR = "gateway", "dhcp_server", "operator"
+
+
+def _check_reserved(tx: Tx, land: Ground, pair: AddressPair, what: str) -> None:
+    """Nobody is gateway or DHCP server beside ours; a block wider than a subnet is a router's."""
+    if not _inside(land, pair):
+        return
+    kinds = (_OPERATOR,) if land.overlay else (_GATEWAY, _SERVER, _OPERATOR)
+    values = {"network": land.id, "reserved": list(kinds), **_ends(pair)}
+    row = tx.conn.execute(_RESERVED, values).first()
+    if row is None:
+        return
+    whose = {_GATEWAY: "the gateway's", _OPERATOR: "reserved"}.get(
+        row.reserved_as, "a DHCP server's"
+    )
+    raise Conflict(
+        f"{what}: {_shown(row.address)} is {whose}; give another address or a smaller block",
+        type_="IpAddressInUse",
+    )
+
+
+# Subnets of one wire don't overlap, but they may have done so before that was refused.
+_OTHERS = (
+    select(addresses.c.address, addresses.c.port_id)
+    .select_from(addresses.join(ports, ports.c.id == addresses.c.port_id))
+    .where(
+        or_(
+            addresses.c.network_id == bindparam("network"),
+            addresses.c.network_id.in_(
+                select(networks.c.id).where(
+                    networks.c.network_type == "flat",
+                    networks.c.physical_network == bindparam("wire"),
+                )
+            ),
+        ),
+        _WITHIN,
+        ports.c.project_id != bindparam("project"),
+        ports.c.server_of.is_(None),
+    )
+    .order_by(addresses.c.address)
+    .limit(1)
+)
+
+
+def _check_ports(tx: Tx, land: Ground, pair: AddressPair, project: str, what: str) -> None:
+    values = {"network": land.id, "wire": land.wire, "project": project, **_ends(pair)}
+    row = tx.conn.execute(_OTHERS, values).first()
+    if row is not None:
+        raise Conflict(
+            f"{what}: {_shown(row.address)} is {_whose(tx.conn, row.port_id, project)}; give "
+            "another address or a smaller block",
+            type_="IpAddressInUse",
+        )
+
+
+def _ends(pair: AddressPair) -> dict[str, int]:
+    first, last = extent(pair.addresses)
+    return {"first": first, "last": last}
+
+
+def _whose(conn: Connection, port_id: str, project: str | None) -> str:
+    if visible.sees(conn, "port", port_id, project):
+        return f"port {port_id}'s"
+    return "a port's of another project"
+
+
+def _shown(number: int) -> IPv4Address:
+    return IPv4Address(number)
+
+
+# --- whom they keep out ---------------------------------------------------------------------------
+
+_HELD = select(
+    address_pairs.c.port_id, address_pairs.c.project_id, address_pairs.c.first, address_pairs.c.last
+).where(address_pairs.c.segment == bindparam("segment"))
+# Of `addresses`: those that a port of a project may have beside the pairs of others.
+FREE_OF_PAIRS = ~exists(
+    select(1).where(
+        address_pairs.c.segment == bindparam("segment"),
+        address_pairs.c.project_id != bindparam("project"),
+        addresses.c.address.between(address_pairs.c.first, address_pairs.c.last),
+    )
+)
+
+
+def keepers(tx: Tx, land: Ground, project: str) -> Keepers:
+    """Return the pairs on a network's wire that other projects gave, read once for a request."""
+    if land.held is None:
+        rows = tx.conn.execute(_HELD, {"segment": land.segment})
+        land.held = tuple(Held(*row) for row in rows)
+    if project not in land.keepers:
+        land.keepers[project] = Keepers(one for one in land.held if one.project_id != project)
+    return land.keepers[project]
+
+
+def check_free(
+    tx: Tx, land: Ground, address: IPv4Address, project: str, acts_for: str | None
+) -> None:
+    """Refuse a port an address that a port of another project may send with.
+
+    Raises:
+        Conflict: there is such a pair.
+    """
+    found = keepers(tx, land, project).holder(int(address))
+    if found is not None:
+        raise Conflict(
+            f"address {address} of network {land.id} is in an allowed address pair that is "
+            f"{_whose(tx.conn, found.port_id, acts_for)}; give another, or none to have one chosen",
+            type_="IpAddressInUse",
+        )
+
+
+_WITH_MAC = (
+    select(ports.c.id)
+    .select_from(address_pairs.join(ports, ports.c.id == address_pairs.c.port_id))
+    .where(
+        address_pairs.c.segment == bindparam("segment"),
+        address_pairs.c.project_id != bindparam("project"),
+        ports.c.allowed_address_pairs.contains(bindparam("mac")),
+    )
+    .limit(1)
+)
+
+
+def check_mac_free(tx: Tx, land: Ground, port: Port, acts_for: str | None) -> None:
+    """Refuse a port a MAC that a port of another project may send with.
+
+    Flat networks have no such pair: what a project gives there is with its port's own MAC.
+
+    Raises:
+        Conflict: there is such a pair.
+    """
+    values = {"segment": land.segment, "project": port.project_id, "mac": port.mac_address}
+    found = tx.conn.execute(_WITH_MAC, values).scalar() if land.overlay else None
+    if found is not None:
+        raise Conflict(
+            f"MAC {port.mac_address} of network {land.id} is in an allowed address pair that is "
+            f"{_whose(tx.conn, found, acts_for)}; give another, or none to have one chosen",
+            type_="MacAddressInUse",
+        )
+
+
+def check_end(tx: Tx, land: Ground, address: IPv4Address, what: str) -> None:
+    """Refuse a gateway or DHCP server an address of a flat network that a project's port may send with.
+
+    Raises:
+        Conflict: there is such a pair.
+    """
+    rows = tx.conn.execute(_HELD, {"segment": land.segment})
+    found = None if land.overlay else Keepers(Held(*row) for row in rows).holder(int(address))
+    if found is not None:
+        raise Conflict(
+            f"{what} {address} is in an allowed address pair of port {found.port_id}; choose another, "
+            "or take the pair away first",
+            type_="GatewayIpInUse",
+        )
+
+
+_INSIDE = select(func.count(func.distinct(address_pairs.c.port_id))).where(
+    address_pairs.c.segment == bindparam("segment"),
+    address_pairs.c.first >= bindparam("first"),
+    address_pairs.c.last <= bindparam("last"),
+)
+
+
+def check_none_inside(tx: Tx, land: Ground, subnet: Subnet) -> None:
+    """Refuse to delete a flat subnet while pairs lie in it: its block may become another's.
+
+    Raises:
+        InUse: projects' ports have such pairs.
+    """
+    first, last = extent(subnet.cidr)
+    values = {"segment": land.segment, "first": first, "last": last}
+    count = 0 if land.overlay else tx.conn.execute(_INSIDE, values).scalar_one()
+    if count:
+        raise InUse(
+            f"subnet {subnet.id} ({subnet.cidr}) still has allowed address pairs of {count} "
+            f"port{'s' * (count != 1)}; take them away first "
+            f"(lessor port list --network {subnet.network_id})",
+            type_="SubnetInUse",
+        )

@@ -1,0 +1,148 @@
+"""How the pieces of a network are judged by what a host shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Interface
+
+import pytest
+
+from lessor.core.diagnosis.tour import (
+    Device,
+    Dnsmasq,
+    Port,
+    Seen,
+    address_piece,
+    dhcp_pieces,
+    read_flows,
+    read_reservations,
+)
+from lessor.core.diagnosis.tour_overlay import overlay_pieces
+from lessor.core.openflow.flow_text import flow
+from lessor.core.openflow.int_flows import int_flows
+from lessor.core.openflow.tun_flows import tun_flows
+from lessor.core.plan.desired import Planner
+from lessor.core.plan.overlay import OverlayPart
+from lessor.core.state import DhcpServer
+from lessor.model import View
+from tests.core.plan.test_overlay import DHCP, HERE, THERE, scope, settings
+
+ALL = (DHCP, HERE, THERE)
+
+
+def printed(lines: tuple[str, ...]) -> str:
+    """Print flows as ovs-ofctl does, with counters."""
+    made = []
+    for line in lines:
+        head, _, actions = line.partition("actions=")
+        table, priority, *match = head.rstrip(",").split(",")
+        made.append(
+            f" cookie=0x1, duration=1s, {table}, n_packets=3, n_bytes=90, {','.join((priority, *match))}"
+            f" actions={actions}"
+        )
+    return "\n".join(made)
+
+
+def whole(host: str) -> tuple[OverlayPart, Seen]:
+    """Return what a host should have, and a host that has it."""
+    desired = Planner(settings(host)).desired(View(epoch="e", scopes={"blue": scope(*ALL)}))
+    [part] = desired.overlay
+    device, taps = part.device, {tap.name: Device("", tap.mtu, up=True) for tap in part.taps}
+    inside = {}
+    if device is not None:
+        addresses = tuple(map(str, device.addresses))
+        inside[device.namespace] = {
+            device.name: Device(device.mac, device.mtu, up=True, addresses=addresses)
+        }
+    ports = {
+        p.name: Port(p.bridge, p.vlan, **_ends(p.options)) for p in desired.state.ovs_ports.values()
+    }
+    held = part.server.reservations.values() if part.server else ()
+    return part, Seen(
+        namespaces=list(inside),
+        devices={"": taps, **inside},
+        routers=dict.fromkeys(inside, str(device.gateway) if device else ""),
+        listening=dict.fromkeys(inside, (80,)),
+        bridges=list(desired.state.ovs_bridges),
+        ports=ports,
+        flows={
+            "br-int": read_flows(printed(int_flows([part.facts]))),
+            "br-tun": read_flows(printed(tun_flows([part.facts]))),
+        },
+        dnsmasq=Dnsmasq(7, True, frozenset((r.mac, str(r.address)) for r in held)),
+    )
+
+
+def _ends(options: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    said = dict(options)
+    return {"remote": said.get("remote_ip", ""), "peer": said.get("peer", "")}
+
+
+def amiss(host: str, part: OverlayPart, seen: Seen) -> list[str]:
+    found = overlay_pieces(part, scope(*ALL), seen, settings(host))
+    return [piece.what for piece in found if not piece.ok]
+
+
+@pytest.mark.parametrize("host", ["a", "net"])
+def test_of_a_whole_host_nothing_is_missing(host: str) -> None:
+    assert amiss(host, *whole(host)) == []
+
+
+def test_a_host_without_anything_misses_every_piece() -> None:
+    part, _ = whole("net")
+    found = list(overlay_pieces(part, scope(*ALL), Seen(), settings("net")))
+    assert len(found) > 12
+    assert {piece.ok for piece in found} == {False}
+    assert {piece.found for piece in found} == {"nothing"}
+
+
+def test_the_dhcp_taps_mac_is_looked_for_where_it_leads_elsewhere() -> None:
+    part, seen = whole("a")
+    wrong = read_flows(
+        printed((flow(20, 2, f"dl_vlan=1,dl_dst={DHCP.mac_address}", "output:vxlan-00000000"),))
+    )
+    rest = tuple(f for f in seen.flows["br-tun"] if f"dl_dst={DHCP.mac_address}" not in f.match)
+    other = replace(seen, flows={**seen.flows, "br-tun": (*rest, *wrong)})
+    assert amiss("a", part, other) == ["DHCP tap's MAC flow"]
+
+
+def test_counters_are_shown() -> None:
+    part, seen = whole("a")
+    found = overlay_pieces(part, scope(*ALL), seen, settings("a"))
+    [mac] = [piece for piece in found if piece.what == "DHCP tap's MAC flow"]
+    assert mac.found == "to vxlan-cb00710a; 3 packets, 90 bytes"
+    assert mac.command == (
+        "ovs-ofctl --names dump-flows br-tun table=20,dl_vlan=1,dl_dst=fa:16:3e:00:00:02"
+    )
+
+
+def test_a_reservation_that_is_not_in_dnsmasqs_files_is_counted() -> None:
+    part, _ = whole("net")
+    server: DhcpServer | None = part.server
+    assert server is not None
+    text = (
+        "# fa:16:3e:00:00:06,10.0.0.6\nfa:16:3e:00:00:05,id:*,set:x,10.0.0.5,host-10-0-0-5,86400s\n"
+    )
+    here = Seen(dnsmasq=Dnsmasq(7, True, frozenset(read_reservations(text))))
+    process, files = dhcp_pieces(here, server, "/n")
+    assert (process.ok, files.ok, files.found, files.should) == (
+        True,
+        False,
+        "1 of 2",
+        "2 reservations",
+    )
+
+
+def test_a_dnsmasq_in_another_namespace_is_not_the_one() -> None:
+    part, _ = whole("net")
+    assert part.server is not None
+    process, _ = dhcp_pieces(Seen(dnsmasq=Dnsmasq(7, here=False)), part.server, "/n")
+    assert (process.ok, process.found) == (False, "pid 7, in another namespace")
+
+
+def test_further_addresses_of_an_operator_do_no_harm() -> None:
+    seen = Seen(
+        devices={"": {"br100": Device("", 1500, True, addresses=("10.0.0.1/24", "192.0.2.9/24"))}}
+    )
+    assert address_piece(seen, "br100", [str(IPv4Interface("10.0.0.1/24"))]).ok
+    assert not address_piece(seen, "br100", ["10.0.0.2/24"]).ok

@@ -1,0 +1,74 @@
+"""Ports bound to hosts that nobody has added: taken and said to fail, until such a host is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from lessor.errors import Invalid, NotFound
+from lessor.store.addresses import housekeeping
+from tests.store.store_cloud import Cloud, by
+
+
+def test_a_port_bound_to_an_unknown_host_says_that_it_failed(cloud: Cloud) -> None:
+    network = cloud.network()
+    port = cloud.port(network, "h9")
+    assert (port.binding_host, port.binding_failed) == ("h9", True)
+    other = cloud.store.update_port(cloud.port(network).id, {"binding_host": "h9"})
+    assert (other.binding_host, other.binding_failed) == ("h9", True)
+    assert {row.id for row in cloud.store.ports(by(binding_host="h9"))} == {port.id, other.id}
+
+
+def test_an_unknown_host_is_shown_nowhere(cloud: Cloud) -> None:
+    cloud.port(cloud.network(), "h9")
+    assert cloud.store.hosts() == []
+    with pytest.raises(NotFound):
+        cloud.store.host("h9")
+    with pytest.raises(NotFound):
+        cloud.store.delete_host("h9")
+    assert cloud.store.census().hosts == 0
+    with pytest.raises(Invalid, match="lessor host add h9"):
+        cloud.network(None, host="h9")
+
+
+def test_a_host_that_is_added_later_has_its_ports(cloud: Cloud) -> None:
+    network = cloud.network()
+    port = cloud.port(network, "h9")
+    cloud.host("h9")
+    assert [host.name for host in cloud.store.hosts()] == ["h9"]
+    cloud.wire("h9", port, wired=True)
+    after = cloud.store.port(port.id)
+    assert (after.binding_host, after.binding_failed) == ("h9", False)
+
+
+def test_a_setting_refuses_unknown_hosts(make_cloud: Callable[..., Cloud]) -> None:
+    before = make_cloud()
+    network = before.network()
+    before.port(network, "h9")
+    cloud = make_cloud(bind_unknown_hosts=False)
+    port = cloud.port(network)
+    for name in ("h8", "h9"):
+        with pytest.raises(Invalid, match=f"lessor host add {name}") as caught:
+            cloud.port(network, name)
+        assert caught.value.type == "HostNotFound"
+        with pytest.raises(Invalid):
+            cloud.store.update_port(port.id, {"binding_host": name})
+        with pytest.raises(Invalid):
+            cloud.store.create_port_binding(port.id, {"host": name})
+
+
+def test_an_unknown_host_is_forgotten_with_its_last_binding(cloud: Cloud) -> None:
+    network = cloud.network()
+    port, other = cloud.port(network, "h9"), cloud.port(network)
+    cloud.store.create_port_binding(other.id, {"host": "h9"})
+
+    def rows() -> int:
+        cloud.store._writer.run(housekeeping.purge)
+        with cloud.store._reading() as conn:
+            return conn.exec_driver_sql("SELECT count(*) FROM hosts").scalar_one()  # type: ignore[no-any-return]
+
+    cloud.store.delete_port(port.id)
+    assert rows() == 1
+    cloud.store.delete_port_binding(other.id, "h9")
+    assert rows() == 0
