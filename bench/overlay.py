@@ -24,8 +24,8 @@ from lessor.agent.drivers.flows import FlowDriver
 from lessor.agent.host.run import run
 from lessor.core.diff import Changes
 from lessor.core.firewall.dhcp_limit import RATE
+from lessor.core.openflow.facts import NetworkFacts, RemotePort
 from lessor.core.openflow.tun_flows import tun_flows
-from lessor.core.plan.overlay import NetworkFacts, RemotePort
 from lessor.core.state import Flows
 from lessor.lab.node import Node
 from lessor.lab.wait import wait_for

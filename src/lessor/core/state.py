@@ -57,23 +57,6 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
-    """What a port may send and be sent: the protection of its tap.
-
-    `macs` are the source MACs it may use, `sources` the (MAC, block) pairs. Empty `macs`: port
-    security is off, nothing is checked.
-    """
-
-    tap: str
-    bridge: str
-    macs: tuple[str, ...]
-    sources: tuple[tuple[str, IPv4Network], ...]
-    dhcp_servers: tuple[IPv4Address, ...]  # whose DHCP replies may reach it; () is none
-    local_dhcp: bool = False  # multi_host: its DHCP stays on this host, never crosses the wire
-    group: str = ""  # taps of other groups on its bridge get nothing of it
-
-
-@dataclass(frozen=True, slots=True)
 class Gateway:
     """A network range that this host is gateway of, or DHCP server for."""
 

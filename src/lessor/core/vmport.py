@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import blake2s
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from lessor.core.state import Tap
 from lessor.model import DHCP_OWNER, Network, Port
 
 LEAST_MTU = 68  # of a tap (Linux, drivers/net/tun.c)
 Sources = tuple[tuple[str, IPv4Network], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PortSecurity:
+    """What a VM's port may send and be sent, whatever forwards its frames.
+
+    nftables enforces it on Linux bridges (`lessor.core.firewall.guards`), OpenFlow on br-int
+    (`lessor.core.openflow.int_flows`).
+
+    Attributes:
+        tap: the port's device, by which rules and flows know it.
+        bridge: that the tap is on: a Linux bridge, or br-int.
+        mac: the port's own.
+        macs: source MACs that it may use; (): port security is off, nothing is checked.
+        sources: (MAC, block) pairs that it may send IPv4 and ARP from.
+        dhcp_servers: whose DHCP replies may reach it; (): none.
+        local_dhcp: its DHCP stays on this host, never crosses the wire (multi_host).
+        group: of networks that exchange frames; taps of other groups on its bridge get nothing of it.
+    """
+
+    tap: str
+    bridge: str
+    mac: str
+    macs: tuple[str, ...]
+    sources: Sources
+    dhcp_servers: tuple[IPv4Address, ...] = ()
+    local_dhcp: bool = False
+    group: str = ""
+
+    @property
+    def is_enforced(self) -> bool:
+        """Return whether its frames are checked: port security is on."""
+        return bool(self.macs)
 
 
 def is_vm(port: Port) -> bool:

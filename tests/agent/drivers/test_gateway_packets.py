@@ -23,7 +23,8 @@ from lessor.core.firewall.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.firewall.gateway_nft import GatewayOptions, nft_gateway_ruleset
 from lessor.core.firewall.guards import Others, guard_ruleset
 from lessor.core.plan.around import Connected
-from lessor.core.state import Gateway, Guard, Ruleset, VmRange
+from lessor.core.state import Gateway, Ruleset, VmRange
+from lessor.core.vmport import PortSecurity
 from tests.agent.drivers.frames import Namespace, checksum, namespaces
 
 pytestmark = pytest.mark.lab
@@ -49,9 +50,10 @@ OPTIONS = GatewayOptions(
     dmz_cidr=(IPv4Network("203.0.113.0/24"),),
 )
 GUARDS = [
-    Guard(name, "br100", (MACS[name],), ((MACS[name], IPv4Network(address)),), ())
+    PortSecurity(name, "br100", MACS[name], (MACS[name],), ((MACS[name], IPv4Network(address)),))
     for name, address in (("vm1", VM1), ("vm2", VM2))
 ]
+OPEN = PortSecurity("vm1", "br100", MACS["vm1"], (), ())
 
 
 class Site:
@@ -350,9 +352,9 @@ def two(site: Site) -> Iterator[Site]:
     site.host.ip("addr del 10.1.0.1/24 dev br100")
 
 
-def in_blue(group: str) -> Guard:
+def in_blue(group: str) -> PortSecurity:
     mac = MACS["vm2"]
-    return Guard("vm2", "br100", (mac,), ((mac, IPv4Network(IN_BLUE)),), (), group=group)
+    return PortSecurity("vm2", "br100", mac, (mac,), ((mac, IPv4Network(IN_BLUE)),), group=group)
 
 
 def two_networks(site: Site, backend: str, joined: tuple[IPv4Network, ...] = ()) -> None:
@@ -376,7 +378,7 @@ def test_the_gateway_forwards_nothing_between_networks(two: Site, backend: str) 
 
 def test_a_tap_without_port_security_is_apart_whatever_its_source(two: Site, backend: str) -> None:
     two.apply(
-        guard_ruleset([Guard("vm1", "br100", (), (), ()), in_blue("blue")], [GATEWAY, BLUE]),
+        guard_ruleset([OPEN, in_blue("blue")], [GATEWAY, BLUE]),
         ruleset(backend, [GATEWAY, BLUE], OPTIONS),
     )
     two.vm1.ip("addr add 172.16.0.5/32 dev nic")
@@ -433,9 +435,8 @@ def test_host_is_closed_to_vms_of_other_hosts(gateway: Site) -> None:
 
 def test_vm_without_port_security_is_known_by_its_tap(site: Site, backend: str) -> None:
     """Its address is in no pool."""
-    free = Guard("vm1", "br100", (), (), ())
     nobody = replace(GATEWAY, vm_sources=())
-    site.apply(guard_ruleset([free], [nobody]), ruleset(backend, [nobody], OPTIONS))
+    site.apply(guard_ruleset([OPEN], [nobody]), ruleset(backend, [nobody], OPTIONS))
     assert not reaches(site.vm1, site.host, HOST, port=123)
     assert source_seen(site.vm1, site.host, HOST, port=53) == VM1
 

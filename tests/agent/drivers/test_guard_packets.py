@@ -24,7 +24,8 @@ from lessor.core.diagnosis.offences import Offence, Reason
 from lessor.core.firewall.dhcp_limit import BURST
 from lessor.core.firewall.guard_rules import BRIDGED_MARK, KNOWN_MARK
 from lessor.core.firewall.guards import Others, guard_ruleset
-from lessor.core.state import Gateway, Guard, VmRange
+from lessor.core.state import Gateway, VmRange
+from lessor.core.vmport import PortSecurity
 from tests.agent.drivers.frames import (
     BROADCAST,
     IPV4,
@@ -52,10 +53,12 @@ BLOCK = IPv4Network("10.9.0.0/24")
 SHARED, FAR_SERVER = IPv4Address("10.0.0.1"), IPv4Address("10.7.0.1")
 
 
-def guard(tap: str, own: str, address: str, *servers: IPv4Address, local: bool = False) -> Guard:
+def guard(
+    tap: str, own: str, address: str, *servers: IPv4Address, local: bool = False
+) -> PortSecurity:
     pairs = ((own, IPv4Network(address)), *(((PAIR, BLOCK), (own, BLOCK)) if own == A else ()))
     macs = (own, PAIR) if own == A else (own,)
-    return Guard(tap, "br100", macs, pairs, servers, local, address.rpartition(".")[0])
+    return PortSecurity(tap, "br100", own, macs, pairs, servers, local, address.rpartition(".")[0])
 
 
 GUARDS = (
@@ -63,7 +66,7 @@ GUARDS = (
     guard("b", B, "10.7.0.6", FAR_SERVER),
     guard("l", L, "10.0.0.5", SHARED, local=True),
     guard("x", X, "10.5.0.5"),
-    Guard("open", "br100", (), (), (), group="10.7.0"),
+    PortSecurity("open", "br100", "fa:16:3e:00:00:0f", (), (), group="10.7.0"),
 )
 
 

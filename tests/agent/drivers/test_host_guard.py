@@ -13,7 +13,7 @@ import pytest
 
 from lessor.core.firewall.guards import guard_ruleset
 from lessor.core.firewall.host_guard import host_rulesets
-from lessor.core.state import Guard
+from lessor.core.vmport import PortSecurity
 from lessor.errors import CommandError
 from tests.agent.drivers.frames import Namespace, namespaces, packet_socket
 
@@ -48,7 +48,7 @@ class Site:
                 f"addr add {ADDRESS[name]}/24 dev far",
                 f"route add default via {HOST[PLACES[name]]}",
             )
-        tap = Guard("known", OURS, (), (), ())
+        tap = PortSecurity("known", OURS, "fa:16:3e:00:00:01", (), ())
         for ruleset in (guard_ruleset([tap], []), *host_rulesets([OURS])):
             host.run("nft", "-f", "-", stdin=ruleset.text)
 

@@ -16,7 +16,8 @@ from lessor.agent.host.run import run
 from lessor.core.diff import Changes
 from lessor.core.firewall import guards as guards_core
 from lessor.core.firewall.guards import guard_ruleset
-from lessor.core.state import Guard, Ruleset
+from lessor.core.state import Ruleset
+from lessor.core.vmport import PortSecurity
 from lessor.errors import CommandError
 from tests.agent.drivers.test_rulesets import GATEWAY, INET, converge, guards
 
@@ -150,8 +151,9 @@ def some_guards(random: Random) -> Ruleset:
         servers = random.sample([IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")], 1)
         sources = tuple((mac, IPv4Network(block)) for block in blocks)
         local, group = random.random() < 0.5, random.choice(("", "a"))
-        guard = Guard(f"tap{number}", "br100", macs, sources, tuple(servers), local, group)
-        made.append(guard)
+        made.append(
+            PortSecurity(f"tap{number}", "br100", mac, macs, sources, tuple(servers), local, group)
+        )
     return guard_ruleset(made, [GATEWAY] if random.random() < 0.8 else [])
 
 

@@ -15,11 +15,12 @@ from lessor.agent.drivers.ovs_ports import OvsPortDriver
 from lessor.agent.host.ovs import Ovsdb, rundir
 from lessor.agent.host.run import run
 from lessor.core.diff import Changes, diff
+from lessor.core.openflow.facts import NetworkFacts, RemotePort
 from lessor.core.openflow.flow_bundle import OURS
 from lessor.core.openflow.int_flows import int_flows
 from lessor.core.openflow.tun_flows import tun_flows
-from lessor.core.plan.overlay import NetworkFacts, RemotePort, VmFacts
 from lessor.core.state import Flows, OvsBridge, OvsPort
+from lessor.core.vmport import PortSecurity
 from tests.agent.drivers.frames import ALL as ALL_PROTOCOLS
 from tests.agent.drivers.frames import arp
 from tests.agent.drivers.ovs_daemons import Ovs
@@ -51,8 +52,8 @@ FACTS = NetworkFacts(
     vni=1001,
     vlan=5,
     vms=(
-        VmFacts("tap1", MAC, (MAC,), ((MAC, IPv4Network("10.0.0.5/32")),)),
-        VmFacts("tap2", "fa:16:3e:00:00:02", (), ()),
+        PortSecurity("tap1", "br-int", MAC, (MAC,), ((MAC, IPv4Network("10.0.0.5/32")),)),
+        PortSecurity("tap2", "br-int", "fa:16:3e:00:00:02", (), ()),
     ),
     dhcp_tunnels=(TUNNEL.name,),
     tunnels=(TUNNEL.name,),

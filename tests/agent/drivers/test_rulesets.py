@@ -15,7 +15,8 @@ from lessor.core.diff import Changes, diff
 from lessor.core.firewall.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.firewall.gateway_nft import GatewayOptions, nft_gateway_ruleset
 from lessor.core.firewall.guards import guard_ruleset
-from lessor.core.state import Gateway, Guard, Ruleset
+from lessor.core.state import Gateway, Ruleset
+from lessor.core.vmport import PortSecurity
 from lessor.errors import CommandError
 from tests.agent.drivers.frames import Namespace, namespaces
 
@@ -70,7 +71,8 @@ def guards(*taps: str) -> Ruleset:
     """Rules for taps; one block each, so that interval sets take part."""
     source = ((MAC, IPv4Network("10.0.0.5")), (MAC, IPv4Network("10.9.0.0/16")))
     servers = (IPv4Address("10.0.0.1"),)
-    return guard_ruleset([Guard(tap, "br100", (MAC,), source, servers) for tap in taps], [GATEWAY])
+    made = [PortSecurity(tap, "br100", MAC, (MAC,), source, servers) for tap in taps]
+    return guard_ruleset(made, [GATEWAY])
 
 
 class Host:
@@ -409,7 +411,7 @@ def test_interval_elements_may_change_in_place(host: Host, record: Path) -> None
     driver = RulesetDriver(host, record)
     for blocks in (("10.0.0.0/8",), ("10.0.0.0/9", "10.1.0.0/16"), ("10.0.0.0/8", "0.0.0.0/0")):
         sources = tuple((MAC, IPv4Network(block)) for block in blocks)
-        converge(driver, guard_ruleset([Guard("tap1", "br100", (MAC,), sources, ())], []))
+        converge(driver, guard_ruleset([PortSecurity("tap1", "br100", MAC, (MAC,), sources)], []))
     rows = json.loads(host("nft", "-j", "list", "set", "bridge", "lessor", "blocks"))["nftables"]
     (element,) = rows[1]["set"]["elem"]
     assert element["concat"][2] == {"prefix": {"addr": "0.0.0.0", "len": 0}}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lessor.core.diagnosis.problems import MAXIMUM, MAXIMUM_TEXT, Concerned, Since
+from lessor.core.openflow.facts import NetworkFacts
 from lessor.core.plan.desired import Desired
-from lessor.core.plan.overlay import NetworkFacts, OverlayPart
+from lessor.core.plan.overlay import OverlayPart
 from lessor.core.state import HostState, Tap
 from lessor.model import Problem
 

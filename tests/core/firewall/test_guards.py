@@ -5,7 +5,8 @@ from ipaddress import IPv4Address, IPv4Network
 from lessor.core.diagnosis.drop_sets import SETS
 from lessor.core.firewall.guard_rules import CHAINS, COUNTERS
 from lessor.core.firewall.guards import NAME, Others, guard_ruleset
-from lessor.core.state import Gateway, Guard
+from lessor.core.state import Gateway
+from lessor.core.vmport import PortSecurity
 
 TAP, MAC, MAC2 = "tap3f2a9c1e-5b", "fa:16:3e:00:00:01", "fa:16:3e:00:00:02"
 SERVER = IPv4Address("10.0.0.1")
@@ -13,9 +14,9 @@ SERVER = IPv4Address("10.0.0.1")
 
 def guard(
     tap: str = TAP, *sources: str, macs: tuple[str, ...] = (MAC,), local: bool = False
-) -> Guard:
+) -> PortSecurity:
     pairs = tuple((mac, IPv4Network(block)) for mac in macs for block in sources)
-    return Guard(tap, "br100", macs, pairs, (SERVER,), local)
+    return PortSecurity(tap, "br100", MAC, macs, pairs, (SERVER,), local)
 
 
 def gateway(
@@ -68,8 +69,8 @@ def test_number_of_rules_does_not_depend_on_the_taps() -> None:
     assert len(rules) == sum(len(chain.rules) for chain in CHAINS)
 
 
-def grouped(tap: str, name: str, bridge: str = "br100") -> Guard:
-    return Guard(tap, bridge, (MAC,), (), (), group=name)
+def grouped(tap: str, name: str, bridge: str = "br100") -> PortSecurity:
+    return PortSecurity(tap, bridge, MAC, (MAC,), (), group=name)
 
 
 def test_taps_of_several_networks_on_a_bridge_are_apart() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lessor.core.openflow.facts import NetworkFacts
 from lessor.core.plan.desired import Desired
 from lessor.core.plan.done import is_settled, networks_done
 from lessor.core.plan.flat import Part
-from lessor.core.plan.overlay import NetworkFacts, OverlayPart
+from lessor.core.plan.overlay import OverlayPart
 from lessor.core.plan.serving import Failure
 from lessor.core.state import Bridge, HostState, Tap
 from lessor.model import Network, Scope, View

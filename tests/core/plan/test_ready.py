@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from lessor.core.plan.overlay import NetworkFacts, OverlayPart
+from lessor.core.openflow.facts import NetworkFacts
+from lessor.core.plan.overlay import OverlayPart
 from lessor.core.plan.ready import Found, PortReports, flows_in_force, news
 from lessor.core.state import Bridge, DhcpServer, Flows, OvsPort, Reservation, Tap
 from lessor.model import DHCP_OWNER, Port, PortReport

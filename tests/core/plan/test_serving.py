@@ -6,9 +6,10 @@ from ipaddress import IPv4Interface
 
 import pytest
 
+from lessor.core.openflow.facts import NetworkFacts
 from lessor.core.plan.desired import Desired
 from lessor.core.plan.flat import Part
-from lessor.core.plan.overlay import NetworkFacts, OverlayPart
+from lessor.core.plan.overlay import OverlayPart
 from lessor.core.plan.serving import LASTING_S, Failure, Lasting, unserved
 from lessor.core.state import Address, Bridge, DhcpRange, DhcpServer, HostState, Namespace
 from lessor.model import Network

@@ -38,7 +38,8 @@ from lessor.core.firewall.guard_rules import (
     request_limit,
 )
 from lessor.core.firewall.nft_script import NftChain, NftSet, nft_table, quoted
-from lessor.core.state import Gateway, Guard, Ruleset, VmRange
+from lessor.core.state import Gateway, Ruleset, VmRange
+from lessor.core.vmport import PortSecurity
 from lessor.model import METADATA_ADDRESS
 
 NAME = f"nft {TABLE}"
@@ -62,7 +63,7 @@ NO_OTHERS = Others()
 
 
 def guard_ruleset(
-    guards: Iterable[Guard], gateways: Iterable[Gateway], others: Others = NO_OTHERS
+    guards: Iterable[PortSecurity], gateways: Iterable[Gateway], others: Others = NO_OTHERS
 ) -> Ruleset:
     """Return the bridge table of a host.
 
@@ -72,7 +73,7 @@ def guard_ruleset(
         others: what else there is.
     """
     taps, ranges = tuple(guards), tuple(gateways)
-    guarded = tuple(guard for guard in taps if guard.macs)
+    guarded = tuple(guard for guard in taps if guard.is_enforced)
     apart = _groups(taps)
     sets = (
         *_tap_sets(taps, guarded),
@@ -89,10 +90,10 @@ def guard_ruleset(
     return Ruleset(NAME, nft_table(TABLE, COUNTERS, sets, (*CHAINS, *_group_chains(apart)), limits))
 
 
-def _tap_sets(taps: Sequence[Guard], guarded: Sequence[Guard]) -> Iterator[NftSet]:
+def _tap_sets(taps: Sequence[PortSecurity], guarded: Sequence[PortSecurity]) -> Iterator[NftSet]:
     yield NftSet("taps", "ifname", [quoted(g.tap) for g in taps])
     yield NftSet("guarded", "ifname", [quoted(g.tap) for g in guarded])
-    yield NftSet("open", "ifname", [quoted(g.tap) for g in taps if not g.macs])
+    yield NftSet("open", "ifname", [quoted(g.tap) for g in taps if not g.is_enforced])
     yield NftSet("hairpins", "ifname . ifname", [_pair(g.tap, quoted(g.tap)) for g in taps])
     yield NftSet("macs", "ifname . ether_addr", [_pair(g.tap, m) for g in guarded for m in g.macs])
     clients = [_pair(g.tap, client(m)) for g in guarded for m in g.macs]
@@ -113,12 +114,12 @@ def _tap_sets(taps: Sequence[Guard], guarded: Sequence[Guard]) -> Iterator[NftSe
     yield NftSet("limits", "ifname : limit", limits)
 
 
-def _member_sets(taps: Sequence[Guard], wires: Collection[str]) -> Iterator[NftSet]:
+def _member_sets(taps: Sequence[PortSecurity], wires: Collection[str]) -> Iterator[NftSet]:
     yield NftSet("wires", "ifname", map(quoted, wires))
     yield NftSet("members", "ifname", map(quoted, {*wires, *(g.tap for g in taps)}))
 
 
-def _spans(guard: Guard) -> Iterator[tuple[str, IPv4Network]]:
+def _spans(guard: PortSecurity) -> Iterator[tuple[str, IPv4Network]]:
     for mac in guard.macs:
         blocks = [block for own, block in guard.sources if own == mac]
         for block in collapse_addresses(blocks) if len(blocks) > 1 else blocks:
@@ -126,7 +127,7 @@ def _spans(guard: Guard) -> Iterator[tuple[str, IPv4Network]]:
             yield _pair(guard.tap, f"{mac} . {address}"), block
 
 
-def _wire_sets(taps: Sequence[Guard], gateways: Sequence[Gateway]) -> Iterator[NftSet]:
+def _wire_sets(taps: Sequence[PortSecurity], gateways: Sequence[Gateway]) -> Iterator[NftSet]:
     """What stays on this host: multi_host DHCP, and ARP for a shared address.
 
     By tap, MAC and server, never by wire alone: another network on it may have its DHCP server on
@@ -144,7 +145,7 @@ def _wire_sets(taps: Sequence[Guard], gateways: Sequence[Gateway]) -> Iterator[N
 
 
 def _lift_sets(
-    taps: Sequence[Guard], gateways: Sequence[Gateway], lifted: Sequence[IPv4Network]
+    taps: Sequence[PortSecurity], gateways: Sequence[Gateway], lifted: Sequence[IPv4Network]
 ) -> Iterator[NftSet]:
     external = [gateway for gateway in gateways if gateway.external]
     inside = [f"{g.cidr} . {g.cidr}" for g in external]
@@ -177,7 +178,7 @@ def _vm_macs(base: str) -> NftSet:
     return NftSet("vm_macs", "ether_addr", blocks, interval=True)
 
 
-def _groups(taps: Sequence[Guard]) -> dict[str, list[str]]:
+def _groups(taps: Sequence[PortSecurity]) -> dict[str, list[str]]:
     """Return the taps of each group by its chain; none of a bridge that has one group alone."""
     bridges: dict[str, dict[str, list[str]]] = {}
     for guard in taps:
@@ -186,7 +187,7 @@ def _groups(taps: Sequence[Guard]) -> dict[str, list[str]]:
     return {name: sorted(taps) for groups in several for name, taps in groups.items()}
 
 
-def _chain(guard: Guard) -> str:
+def _chain(guard: PortSecurity) -> str:
     return "of_" + re.sub(r"[^0-9A-Za-z.-]", "_", f"{guard.bridge}_{guard.group}")
 
 

@@ -28,8 +28,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lessor.core.diagnosis.offences import Reason
+from lessor.core.openflow.facts import NetworkFacts
 from lessor.core.openflow.flow_text import flow, to
-from lessor.core.plan.overlay import NetworkFacts, VmFacts
+from lessor.core.vmport import PortSecurity
 
 CLASSIFY, CANARY, ARP, MAC, SWITCH = 0, 23, 24, 25, 60
 UNICAST, FLOOD, EGRESS, REFUSED = 61, 62, 71, 90
@@ -53,7 +54,7 @@ def int_flows(networks: Iterable[NetworkFacts]) -> tuple[str, ...]:
         lines += _dhcp(network)
         lines += _deliveries(network)
         for vm in network.vms:
-            if vm.macs:
+            if vm.is_enforced:
                 lines += _guard(vm)
     return tuple(sorted(lines))
 
@@ -86,14 +87,14 @@ def _arrivals(network: NetworkFacts) -> Iterator[str]:
     """Say of which network a port's frames are, and what is looked at next."""
     enter = f"load:{network.vlan:#x}->NXM_NX_REG6[]"
     tag = f"load:{0x1000 | network.vlan:#x}->NXM_OF_VLAN_TCI[]"
-    learn = [_learn(tag)] if any(not vm.macs for vm in network.vms) else []
+    learn = [_learn(tag)] if any(not vm.is_enforced for vm in network.vms) else []
     inward = ["strip_vlan", enter, *learn, to(SWITCH)]
     yield flow(CLASSIFY, 9, f"in_port={PATCH},dl_vlan={network.vlan}", ",".join(inward))
     if network.dhcp_here:
         yield flow(CLASSIFY, 9, f"in_port={network.dhcp_here},{_UNTAGGED}", f"{enter},{to(SWITCH)}")
     for vm in network.vms:
         port = f"in_port={vm.tap},{_UNTAGGED}"
-        if vm.macs:
+        if vm.is_enforced:
             yield flow(CLASSIFY, 10, f"arp,{port}", f"{enter},{to(ARP)}")
             yield flow(CLASSIFY, 9, port, f"{enter},{to(MAC)}")
         else:
@@ -115,7 +116,7 @@ def _learn(*changes: str) -> str:
     return f"learn({','.join(fields)})"
 
 
-def _guard(vm: VmFacts) -> Iterator[str]:
+def _guard(vm: PortSecurity) -> Iterator[str]:
     port = f"in_port={vm.tap}"
     for mac in vm.macs:
         yield flow(ARP, 2, f"arp,{port},arp_sha={mac},arp_spa=0.0.0.0,arp_op=1", to(MAC))
@@ -168,7 +169,7 @@ def _deliveries(network: NetworkFacts) -> Iterator[str]:
     """Name the ports that the frames of a network go to."""
     place, beyond = on_network(network.vlan), [_beyond(network)] if network.tunnels else []
     vms = [f"output:{vm.tap}" for vm in network.vms]
-    free = [f"output:{vm.tap}" for vm in network.vms if not vm.macs]
+    free = [f"output:{vm.tap}" for vm in network.vms if not vm.is_enforced]
     server = [f"output:{network.dhcp_here}"] if network.dhcp_here else []
     for mac, outputs in _owners(network, beyond).items():
         yield flow(UNICAST, 3, f"{place},dl_dst={mac}", ",".join(outputs) or "drop")
@@ -189,7 +190,7 @@ def _owners(network: NetworkFacts, beyond: list[str]) -> dict[str, list[str]]:
     if network.dhcp_here:
         found[network.dhcp_mac] = [f"output:{network.dhcp_here}"]
     far = {remote.mac for remote in network.remotes if remote.mac in found}  # VMs on the move
-    if any(not vm.macs for vm in network.vms):  # else what is unknown goes beyond, too
+    if any(not vm.is_enforced for vm in network.vms):  # else what is unknown goes beyond, too
         far.update(remote.mac for remote in network.remotes if remote.mac not in found)
     for vm in network.vms:
         for mac in vm.macs:

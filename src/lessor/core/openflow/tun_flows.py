@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from lessor.core.openflow.facts import NetworkFacts, RemotePort
 from lessor.core.openflow.flow_text import flow, to
-from lessor.core.plan.overlay import NetworkFacts, RemotePort
 
 CLASSIFY, FROM_INT, FROM_TUN, LEARN = 0, 2, 4, 10
 UNICAST, ARP, FLOOD, DHCP = 20, 21, 22, 24

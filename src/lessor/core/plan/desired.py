@@ -23,7 +23,6 @@ from lessor.core.state import (
     Bridge,
     DhcpServer,
     Gateway,
-    Guard,
     HostState,
     MetadataListener,
     Reservation,
@@ -31,11 +30,12 @@ from lessor.core.state import (
     Sysctl,
     VmRange,
 )
+from lessor.core.vmport import PortSecurity
 from lessor.model import METADATA_ADDRESS, Port, Problem, Scope, View
 from lessor.settings import AgentSettings
 
 VXLAN = "vxlan"
-_GuardsFor = tuple[list[Guard], list[Gateway], tuple[VmRange, ...]]
+_GuardsFor = tuple[list[PortSecurity], list[Gateway], tuple[VmRange, ...]]
 _GatewaysFor = tuple[list[Gateway], GatewayOptions]
 
 
@@ -215,7 +215,7 @@ class Planner:
             yield from self._gateways
 
     def _guard_rules(
-        self, guards: list[Guard], gateways: list[Gateway], ranges: tuple[VmRange, ...]
+        self, guards: list[PortSecurity], gateways: list[Gateway], ranges: tuple[VmRange, ...]
     ) -> Iterator[Ruleset]:
         """Yield what protects the bridges of flat networks, also before and after there are any.
 

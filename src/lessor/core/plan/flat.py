@@ -22,13 +22,12 @@ from lessor.core.state import (
     Bridge,
     DhcpRange,
     Gateway,
-    Guard,
     Names,
     Reservation,
     Tap,
     VmRange,
 )
-from lessor.core.vmport import allowed, hosts_of, is_vm, tap_name, tap_of
+from lessor.core.vmport import PortSecurity, allowed, hosts_of, is_vm, tap_name, tap_of
 from lessor.model import FixedIp, Network, Port, Scope, Subnet
 from lessor.settings import AgentSettings, FlatMapping
 
@@ -57,7 +56,7 @@ class Kept:
     vms: dict[str, Port] = field(default_factory=dict)  # bound to this host
     own: dict[str, Port] = field(default_factory=dict)  # of this host's DHCP server or gateway
     taps: dict[str, Tap] = field(default_factory=dict)
-    guards: dict[str, Guard] = field(default_factory=dict)
+    guards: dict[str, PortSecurity] = field(default_factory=dict)
     reserved: Reserved = field(default_factory=Reserved)
     outside: dict[str, tuple[FixedIp, ...]] = field(default_factory=dict)  # addresses in no pool
     names: dict[str, Names] = field(default_factory=dict)
@@ -72,7 +71,7 @@ class Part:
     bridge: Bridge
     blocks: tuple[IPv4Network, ...] = ()
     taps: tuple[Tap, ...] = ()
-    guards: tuple[Guard, ...] = ()
+    guards: tuple[PortSecurity, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     vm_ranges: tuple[VmRange, ...] = ()  # all its subnets, whoever their gateway is
     addresses: tuple[Address, ...] = ()
@@ -212,13 +211,14 @@ class FlatPlanner:
             return None
         return tap_of(port, ground.network, ground.mapping.bridge, self._settings.host)
 
-    def _guard(self, port: Port, ground: Ground) -> Guard | None:
+    def _guard(self, port: Port, ground: Ground) -> PortSecurity | None:
         if not self._is_wired(port):
             return None
         macs, sources = allowed(port)
-        return Guard(
+        return PortSecurity(
             tap=tap_name(port.id),
             bridge=ground.mapping.bridge,
+            mac=port.mac_address,
             macs=macs,
             sources=sources,
             dhcp_servers=ground.servers,

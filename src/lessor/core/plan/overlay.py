@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from lessor.core.diagnosis.tunnels import BFD
+from lessor.core.openflow.facts import NetworkFacts, RemotePort
 from lessor.core.plan.reserve import Reserved, Reserver
 from lessor.core.plan.rows import row_changes
 from lessor.core.state import (
@@ -27,45 +28,12 @@ from lessor.core.state import (
     Reservation,
     Tap,
 )
-from lessor.core.vmport import Sources, allowed, hosts_of, is_vm, tap_name, tap_of
+from lessor.core.vmport import PortSecurity, allowed, hosts_of, is_vm, tap_name, tap_of
 from lessor.model import METADATA_ADDRESS, Network, Port, Scope, Subnet, TunnelEnd
 from lessor.settings import AgentSettings
 
 HTTP = 80
 LONGEST_NAME = 15  # characters of an interface name (IFNAMSIZ)
-
-
-@dataclass(frozen=True, slots=True)
-class VmFacts:
-    """A VM's port on this host, as flows know it. Empty `macs`: nothing is checked."""
-
-    tap: str
-    mac: str  # its own
-    macs: tuple[str, ...]
-    sources: Sources
-
-
-@dataclass(frozen=True, slots=True)
-class RemotePort:
-    """A port on another host, or on its way to or from one."""
-
-    mac: str
-    addresses: tuple[IPv4Address, ...]
-    tunnels: tuple[str, ...]  # names of those that lead there; several: it moves while it runs
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkFacts:
-    """One network as the flows of this host know it."""
-
-    vni: int
-    vlan: int
-    vms: tuple[VmFacts, ...] = ()
-    dhcp_here: str = ""  # br-int's port of the DHCP server on this host
-    dhcp_mac: str = ""  # and its MAC
-    dhcp_tunnels: tuple[str, ...] = ()  # to the other hosts that serve DHCP
-    tunnels: tuple[str, ...] = ()  # to all other hosts that have a port
-    remotes: tuple[RemotePort, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +201,7 @@ class OverlayPlanner:
         return NetworkFacts(
             vni=scope.network.segmentation_id or 0,
             vlan=vlan,
-            vms=tuple(
-                VmFacts(tap_name(port.id), port.mac_address, *allowed(port)) for port in _by_id(vms)
-            ),
+            vms=tuple(self._security(port) for port in _by_id(vms)),
             dhcp_here=outer_name(mine.id) if mine else "",
             dhcp_mac=mine.mac_address if mine else "",
             dhcp_tunnels=tuple(sorted(remotes[host] for host in dhcp_hosts if host)),
@@ -249,6 +215,10 @@ class OverlayPlanner:
                 for port in _by_id(others)
             ),
         )
+
+    def _security(self, port: Port) -> PortSecurity:
+        bridge, (macs, sources) = self._settings.integration_bridge, allowed(port)
+        return PortSecurity(tap_name(port.id), bridge, port.mac_address, macs, sources)
 
     # --- DHCP and metadata
 
