@@ -629,13 +629,13 @@ def rule_lines() -> list[str]:
     """Return nearly all rules.
 
     No single frame meets the limit of DHCP requests; without those of wires and of members none
-    shows the end.
+    shows the end, nor without where frames go first, which `test_every_origin_is_missed` looks at.
     """
     lines = [line for line in RULES.splitlines() if line.startswith("add rule ")]
     left_out = (
         "@limits",
         " from_flood ",
-        "iifname @wires ",
+        "@origins",
         "from_wire meta mark",
         "goto to_member",
     )
@@ -664,3 +664,13 @@ def test_every_rule_is_missed_when_it_is_gone(switch: Switch, whole: Outcome, nu
     kept = re.sub(r"counter name \S+ drop$", "drop", rule)
     if kept != rule:
         assert outcome(switch, RULES.replace(rule, kept, 1)) != whole, f"counter of {rule}"
+
+
+@pytest.mark.parametrize("chain", ["from_guarded", "from_open"])
+def test_every_origin_is_missed(switch: Switch, whole: Outcome, chain: str) -> None:
+    """Those of wires are not tried: without them no frame shows the end."""
+    found = re.findall(rf'("\S+" : goto {chain}),? ?', RULES)
+    assert found
+    for origin in found:
+        less = re.sub(rf"{re.escape(origin)}(, )?", "", RULES).replace(", }", " }")
+        assert outcome(switch, less) != whole, origin

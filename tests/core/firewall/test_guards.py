@@ -38,6 +38,7 @@ def test_a_guarded_tap_is_in_the_sets_by_its_name() -> None:
     assert elements(ruleset.text) == {
         "taps": f'{{ "{TAP}" }}',
         "members": f'{{ "{TAP}" }}',
+        "origins": f'{{ "{TAP}" : goto from_guarded }}',
         "guarded": f'{{ "{TAP}" }}',
         "hairpins": f'{{ "{TAP}" . "{TAP}" }}',
         "macs": f'{{ "{TAP}" . {MAC} }}',
@@ -53,14 +54,23 @@ def test_a_guarded_tap_is_in_the_sets_by_its_name() -> None:
 
 
 def test_a_tap_without_port_security_is_marked_and_limited_and_nothing_more() -> None:
-    sets = {"taps", "members", "open", "hairpins", "limits"}
-    assert elements(guard_ruleset([guard(macs=())], []).text).keys() == sets
+    filled = elements(guard_ruleset([guard(macs=())], []).text)
+    assert filled.keys() == {"taps", "members", "origins", "open", "hairpins", "limits"}
+    assert filled["origins"] == f'{{ "{TAP}" : goto from_open }}'
 
 
 def test_interfaces_and_an_operators_ports_are_members_too() -> None:
     filled = elements(guard_ruleset([guard()], [gateway()], Others(wires=["veth7"])).text)
     assert filled["wires"] == '{ "eth1", "veth7" }'
     assert filled["members"] == f'{{ "eth1", "{TAP}", "veth7" }}'
+    assert filled["origins"] == (
+        f'{{ "eth1" : goto from_wire, "{TAP}" : goto from_guarded, "veth7" : goto from_wire }}'
+    )
+
+
+def test_a_tap_that_an_operator_names_as_well_is_guarded() -> None:
+    filled = elements(guard_ruleset([guard()], [], Others(wires=[TAP])).text)
+    assert filled["origins"] == f'{{ "{TAP}" : goto from_guarded }}'
 
 
 def test_number_of_rules_does_not_depend_on_the_taps() -> None:
@@ -88,8 +98,14 @@ def test_taps_of_several_networks_on_a_bridge_are_apart() -> None:
     assert f"add rule bridge lessor {other} {drop}\n" in text
 
 
-def test_a_network_alone_on_its_bridge_has_no_chain() -> None:
-    assert "of_" not in guard_ruleset([grouped("t1", "red"), grouped("t2", "red")], []).text
+def test_frames_are_looked_up_by_group_only_where_a_bridge_has_several() -> None:
+    alone, apart = (
+        guard_ruleset([grouped("t1", "red"), grouped("t2", other)], []).text
+        for other in ("red", "blue")
+    )
+    assert "of_" not in alone
+    assert "rule bridge lessor to_member iifname vmap @groups\n" not in alone
+    assert "rule bridge lessor to_member iifname vmap @groups\n" in apart
 
 
 def test_macs_of_ports_are_those_that_begin_as_base_mac() -> None:

@@ -15,6 +15,8 @@ Who tried it is kept in sets that these rules fill, with a counter for each elem
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lessor.core.diagnosis.drop_sets import (
     ANSWERING,
     FLOODING,
@@ -42,6 +44,8 @@ _RARP_REQUEST = "@nh,48,16 3"
 _IS_SOUND = "meta l4proto != 255"
 _FRAGMENT = "ip frag-off & 0x3fff != 0"
 _IS_KNOWN = f"meta mark & {KNOWN_MARK:#010x} == {KNOWN_MARK:#010x}"
+BETWEEN = "iifname vmap @groups"
+TO_MEMBER = "to_member"
 CLIENT = "@th,288,48"  # a DHCP client's MAC: after 8 bytes of UDP, 28 of the message (RFC 2131)
 
 
@@ -72,6 +76,19 @@ SERVER_ID = "@th,2024,32"
 def client(mac: str) -> str:
     """Return a MAC as a number, as CLIENT is compared with it."""
     return f"0x{mac.replace(':', '')}"
+
+
+def chains(*, apart: bool) -> tuple[NftChain, ...]:
+    """Return all chains; `apart`: a bridge has taps of several groups, which get nothing of others.
+
+    Without, no frame pays for it.
+    """
+    if not apart:
+        return CHAINS
+    return tuple(
+        replace(chain, rules=(*chain.rules, BETWEEN)) if chain.name == TO_MEMBER else chain
+        for chain in CHAINS
+    )
 
 
 def request_limit(tap: str) -> str:
@@ -119,9 +136,7 @@ CHAINS = (
     NftChain(
         "prerouting",
         (
-            "iifname @guarded goto from_guarded",
-            "iifname @wires goto from_wire",
-            "iifname @open goto from_open",
+            "iifname vmap @origins",
             _marked(0),
         ),
         f"filter hook prerouting priority {_FIRST}",
@@ -158,7 +173,11 @@ CHAINS = (
         "from_tap",
         (
             *_FROM_TAP,
-            "meta l4proto udp jump from_udp",
+            # The ports are in a datagram's first fragment, and without it there is no datagram.
+            "udp dport vmap { 67 : jump from_client, 68 : goto from_dhcp }",
+            "udp sport 67 goto from_dhcp",
+            # Most frames end here: an address is known with its MAC.
+            f"ether type ip {_IS_SOUND} iifname . ether saddr . ip saddr @addresses return",
             "iifname . ether saddr != @macs goto from_mac",
             (
                 "ether type vmap { ip : goto from_ipv4, arp : goto from_arp, ip6 : goto from_ipv6,"
@@ -168,14 +187,11 @@ CHAINS = (
         ),
     ),
     NftChain(
-        "from_udp",
+        "from_client",
         (
             *_REQUESTS,
             # dnsmasq filters so as well, but for a moment at its start: `dnsmasq_filter` of the agent.
-            f"udp dport 67 iifname . {CLIENT} != @clients {_drop('from_chaddr')}",
-            # The ports are in a datagram's first fragment, and without it there is no datagram.
-            "udp sport 67 goto from_dhcp",
-            "udp dport 68 goto from_dhcp",
+            f"iifname . {CLIENT} != @clients {_drop('from_chaddr')}",
         ),
     ),
     NftChain("from_vlan", (_drop("from_vlan"),)),
@@ -209,7 +225,6 @@ CHAINS = (
     NftChain(
         "from_ipv4",
         (
-            f"{_IS_SOUND} iifname . ether saddr . ip saddr @addresses return",
             f"{_IS_SOUND} iifname . ether saddr . ip saddr @blocks return",
             "ip saddr 0.0.0.0 udp sport 68 udp dport 67 return",
             _note(WRONG_SOURCES, "iifname . ether saddr . ip saddr"),
@@ -231,23 +246,22 @@ CHAINS = (
     NftChain(
         "forward",
         (
-            "oifname @members goto to_member",
+            f"oifname @members goto {TO_MEMBER}",
             f"{_IS_KNOWN} {_drop('to_unknown')}",
         ),
         f"filter hook forward priority {_FIRST}",
     ),
     NftChain(
-        "to_member",
+        TO_MEMBER,
         (
-            f"meta mark & {KNOWN_MARK:#010x} == 0 {_drop('from_unknown')}",
-            "iifname vmap @groups",
+            f"meta mark & {KNOWN_MARK | LIFT_MARK:#010x} != {KNOWN_MARK:#010x} goto to_none",
             f"{_GROUP} iifname . oifname @hairpins {_drop('reflected')}",
             f"udp dport 67 iifname . oifname @local_taps {_drop('wire_dhcp')}",
-            f"meta mark & {LIFT_MARK:#010x} == {LIFT_MARK:#010x} drop",
             # For the host's own rules, which br_netfilter shows it to.
             f"meta mark set meta mark or {BRIDGED_MARK:#010x}",
         ),
     ),
+    NftChain("to_none", (f"meta mark & {KNOWN_MARK:#010x} == 0 {_drop('from_unknown')}", "drop")),
     NftChain(
         "output",
         (f"{_IS_KNOWN} oifname != @members {_drop('to_unknown')}",),

@@ -29,11 +29,11 @@ from lessor.core.diagnosis.drop_sets import SETS
 from lessor.core.firewall.apart import joined_pairs
 from lessor.core.firewall.dhcp_limit import BURST, RATE
 from lessor.core.firewall.guard_rules import (
-    CHAINS,
     CLIENT,
     COUNTERS,
     SERVER_ID,
     TABLE,
+    chains,
     client,
     request_limit,
 )
@@ -75,9 +75,11 @@ def guard_ruleset(
     taps, ranges = tuple(guards), tuple(gateways)
     guarded = tuple(guard for guard in taps if guard.is_enforced)
     apart = _groups(taps)
+    wires = {*others.wires, *(g.interface for g in ranges if g.interface)}
     sets = (
         *_tap_sets(taps, guarded),
-        *_member_sets(taps, {*others.wires, *(g.interface for g in ranges if g.interface)}),
+        *_member_sets(taps, wires),
+        _origins(taps, wires),
         *_wire_sets(taps, ranges),
         *_lift_sets(taps, ranges, others.lifted),
         *_network_sets(others.ranges, others.joined),
@@ -87,7 +89,8 @@ def guard_ruleset(
     )
     rate = f"rate over {RATE}/second burst {BURST} packets"
     limits = {request_limit(guard.tap): rate for guard in taps}
-    return Ruleset(NAME, nft_table(TABLE, COUNTERS, sets, (*CHAINS, *_group_chains(apart)), limits))
+    rules = (*chains(apart=bool(apart)), *_group_chains(apart))
+    return Ruleset(NAME, nft_table(TABLE, COUNTERS, sets, rules, limits))
 
 
 def _tap_sets(taps: Sequence[PortSecurity], guarded: Sequence[PortSecurity]) -> Iterator[NftSet]:
@@ -117,6 +120,14 @@ def _tap_sets(taps: Sequence[PortSecurity], guarded: Sequence[PortSecurity]) -> 
 def _member_sets(taps: Sequence[PortSecurity], wires: Collection[str]) -> Iterator[NftSet]:
     yield NftSet("wires", "ifname", map(quoted, wires))
     yield NftSet("members", "ifname", map(quoted, {*wires, *(g.tap for g in taps)}))
+
+
+def _origins(taps: Sequence[PortSecurity], wires: Collection[str]) -> NftSet:
+    """Return where a frame goes first, by the port that it came in at: one look for all ports."""
+    chains_of = dict.fromkeys(wires, "from_wire")
+    chains_of |= {guard.tap: "from_guarded" if guard.is_enforced else "from_open" for guard in taps}
+    jumps = [f"{quoted(port)} : goto {chain}" for port, chain in chains_of.items()]
+    return NftSet("origins", "ifname : verdict", jumps)
 
 
 def _spans(guard: PortSecurity) -> Iterator[tuple[str, IPv4Network]]:
