@@ -32,7 +32,7 @@ LEAST_GAP_S = 1.0  # between two reloads of one server
 RESTARTS, RESTART_S = 10, 1.0
 REPORT_SHARE = 0.25  # of a processor that reports after reloads may take
 WALK_S = 50e-9  # of dnsmasq's time for each lease and reservation, which it compares at each file
-NAMES_SHARE = 0.05  # of its time that files of names may take
+NAMES_SHARE = 0.005  # of its time that files of names may take: of 200 VMs one waits for them
 MOST_NAMES_S = 60.0  # that a name waits for others; a VM has its own with its lease
 
 
