@@ -247,16 +247,17 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseEvent:
-    """What a DHCP server said of a lease: `add`, `old` (still there, renewed) or `del`.
+    """A DHCP server's report of a lease: `add`, `old` (renewed, or still alive) or `del`.
 
     `seq` counts the events of one spool (its `epoch` names it), without gaps, from 1.
     """
 
     seq: int
     action: str
-    network_id: str
+    network_id: str  # "" until the agent has looked it up
     address: IPv4Address
     mac_address: str
+    server: str = ""  # name of the DHCP server on its host; not sent to the store
     expires_at: float | None = None  # None: never; meaningless for del
     at: float = 0.0
     hostname: str = ""

@@ -56,7 +56,6 @@ def kinds(given: AgentSettings, folder: Path) -> list[str]:
         given,
         folder,
         hook=called,
-        spool=spool,
         book=book,
         metadata=Nowhere(),
         reachable=lambda: False,

@@ -170,7 +170,7 @@ class Host:
                 FlatMapping(physical_network="physnet1", bridge=BRIDGE, interface="eth1"),
             ),
         )
-        dnsmasq = partial(DnsmasqDriver, alarms=folder / "alarms", clock=self._clock)
+        dnsmasq = partial(DnsmasqDriver, runtime=folder / "run", clock=self._clock)
         patch.setattr(kinds, "DnsmasqDriver", dnsmasq)
         patch.setattr(bridges, "Uplink", partial(Uplink, clock=self._clock))
         self._hook = hook(folder / "hook", folder / "state/spool")
@@ -190,7 +190,6 @@ class Host:
             self.settings,
             state,
             hook=self._hook,
-            spool=spool,
             book=LeaseBook(state / "leases", spool),
             metadata=self._metadata,
             reachable=lambda: True,

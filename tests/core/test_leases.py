@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,27 +10,30 @@ from hypothesis import strategies as st
 
 from lessor.core.leases import (
     LiveLease,
-    SpooledEvent,
     apply_event,
     coalesce,
     event_line,
-    lease_table,
     parse_line,
-    read_table,
 )
+from lessor.model import LeaseEvent
 
 A, B = "fa:16:3e:00:00:01", "fa:16:3e:00:00:02"
 IP = IPv4Address("10.0.0.3")
 LINE = f"br100 12.50 add {A} 10.0.0.3 1799 01:02 web ."
 
 
-def event(seq: int, action: str = "old", mac: str = A, ip: IPv4Address = IP) -> SpooledEvent:
-    return SpooledEvent(seq, "br100", action, mac, ip, 100.0 + seq, 0.0)
+def event(seq: int, action: str = "old", mac: str = A, ip: IPv4Address = IP) -> LeaseEvent:
+    return reported(seq, action, mac_address=mac, address=ip, expires_at=100.0 + seq, at=0.0)
+
+
+def reported(seq: int, action: str, **more: Any) -> LeaseEvent:
+    fields = {"network_id": "", "server": "br100", "address": IP, "mac_address": A, **more}
+    return LeaseEvent(seq=seq, action=action, **fields)
 
 
 def test_a_line_of_the_hook_is_an_event() -> None:
-    assert parse_line(LINE, 7, 1000.0, 2000.0) == SpooledEvent(
-        7, "br100", "add", A, IP, 1799.0, 1012.5, "web", "01:02"
+    assert parse_line(LINE, 7, 1000.0, 2000.0) == reported(
+        7, "add", expires_at=1799.0, at=1012.5, hostname="web", client_id="01:02"
     )
 
 
@@ -84,13 +88,13 @@ def test_what_is_no_ipv4_lease_is_no_event(line: str) -> None:
 @pytest.mark.parametrize("odd", ["ü", "w" * 300, "\x1b[2J", "-\u202e", "$(id)"])
 def test_no_vm_hides_its_lease_behind_a_name(odd: str) -> None:
     read = parse_line(f"br100 12.50 add {A} 10.0.0.3 1799 {odd} {odd} .", 7, 1000.0, 2000.0)
-    assert read == SpooledEvent(7, "br100", "add", A, IP, 1799.0, 1012.5)
+    assert read == reported(7, "add", expires_at=1799.0, at=1012.5)
 
 
 def test_our_own_line_reads_back() -> None:
     lease = LiveLease(IP, A, 1799.0, "web", "01:02")
     read = parse_line(event_line("br100", 12.5, "del", lease), 1, 0.0, 99.0)
-    assert read == SpooledEvent(1, "br100", "del", A, IP, 1799.0, 12.5, "web", "01:02")
+    assert read == reported(1, "del", expires_at=1799.0, at=12.5, hostname="web", client_id="01:02")
 
 
 def test_a_late_del_ends_nobody_elses_lease() -> None:
@@ -105,23 +109,6 @@ def test_a_renewal_moves_the_expiry() -> None:
     apply_event(leases, event(1, "add"))
     apply_event(leases, event(9, "old"))
     assert leases[IP].expires_at == 109.0
-
-
-def test_the_table_is_dnsmasqs_without_the_expired() -> None:
-    leases = [
-        LiveLease(IPv4Address("10.0.0.10"), B, None),
-        LiveLease(IPv4Address("10.0.0.9"), A, 50.0, "web", "01:02"),
-        LiveLease(IPv4Address("10.0.0.8"), A, 40.0),
-    ]
-    table = lease_table(leases, now=45.0)
-    assert table == f"50 {A} 10.0.0.9 web 01:02\n0 {B} 10.0.0.10 * *\n"
-    assert list(read_table(table).values()) == [leases[1], leases[0]]
-
-
-@pytest.mark.parametrize("hostile", ["a b", "a\nb", "x" * 300, ""])
-def test_a_hostile_name_is_not_in_the_table(hostile: str) -> None:
-    lease = LiveLease(IP, A, None, hostile, hostile)
-    assert lease_table([lease], 0) == f"0 {A} 10.0.0.3 * *\n"
 
 
 def test_renewals_of_one_lease_are_said_once() -> None:

@@ -47,7 +47,7 @@ def test_an_event_is_in_the_spool_before_the_hook_ends(hook: Hook) -> None:
     env = {"DNSMASQ_LEASE_EXPIRES": "1799", "DNSMASQ_CLIENT_ID": f"01:{MAC}"}
     assert hook("add", MAC, "10.0.0.3", "web", **env).returncode == 0
     (event,) = hook.spool.read()
-    assert (event.instance, event.action, event.mac, str(event.address)) == (
+    assert (event.server, event.action, event.mac_address, str(event.address)) == (
         "br100",
         "add",
         MAC,

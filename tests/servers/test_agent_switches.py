@@ -19,6 +19,7 @@ import pytest
 
 from lessor.agent.leases.forwarder import LeaseForwarder
 from lessor.agent.leases.inbox import Inbox
+from lessor.agent.leases.leasebook import LeaseBook
 from lessor.agent.leases.spool import Spool
 from lessor.agent.server.client import Client
 from lessor.agent.server.follow import Follower
@@ -61,19 +62,13 @@ class Api:
         )
 
 
-class NoTable:
-    def catch_up(self) -> None:
-        """There is no DHCP server that would start with it."""
-
-
 class Agent:
     def __init__(self, folder: Path, servers: list[str], token: str, network: str) -> None:
         (folder / "token").write_text(token)
         self.client = Client(servers, folder / "token")
         self.spool = Spool(folder / "spool", Inbox(folder / "hook"))
-        self.forwarder = LeaseForwarder(
-            self.client, self.spool, NoTable(), lambda _server, _address: network
-        )
+        book = LeaseBook(folder / "leases", self.spool)
+        self.forwarder = LeaseForwarder(self.client, book, lambda _server, _address: network)
         self.follower = Follower(self.client, ViewStore(folder / "view"))
         self.reporter = Reporter(
             self.client,

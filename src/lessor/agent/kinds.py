@@ -22,7 +22,6 @@ from lessor.agent.host.nft import Nft
 from lessor.agent.host.run import run
 from lessor.agent.leases.hook import Hook
 from lessor.agent.leases.leasebook import LeaseBook
-from lessor.agent.leases.spool import Spool
 from lessor.agent.overlay import OVS_KINDS, Overlay
 from lessor.agent.reconcile import Kind
 from lessor.core.state import HostState, MetadataListener
@@ -64,7 +63,6 @@ def make(
     folder: Path,
     *,
     hook: Hook,
-    spool: Spool,
     book: LeaseBook,
     metadata: Driver[MetadataListener],
     reachable: Callable[[], bool],
@@ -76,7 +74,6 @@ def make(
         settings: of the agent.
         folder: the agent's own, for its drivers' records.
         hook: what dnsmasq calls, and as whom.
-        spool: of lease events.
         book: of leases.
         metadata: serves metadata listeners.
         reachable: tells whether the server answers.
@@ -87,7 +84,6 @@ def make(
     dhcp = DnsmasqDriver(
         run=run,
         root=settings.networks_path,
-        spool=spool,
         leases=book,
         hook=hook,
         release=settings.force_dhcp_release,

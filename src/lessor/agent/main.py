@@ -131,7 +131,6 @@ def plan(
         settings,
         place,
         hook=called,
-        spool=spool,
         book=LeaseBook(place / "leases", spool),
         metadata=Nowhere(),
         reachable=_client(settings).reachable,
@@ -241,7 +240,7 @@ class _Run:
             drivers.close()
 
     async def _serve(self, drivers: Drivers, ended: asyncio.Event) -> None:
-        forwarder = LeaseForwarder(self._client, self._spool, self._book, self._where.network_of)
+        forwarder = LeaseForwarder(self._client, self._book, self._where.network_of)
         guard = Guard(Owner(run, self._settings.state_dir))
         follower = self._follower = Follower(self._client, ViewStore(self._folder), guard)
         reporter = Reporter(
@@ -393,7 +392,6 @@ class _Run:
             self._settings,
             self._folder,
             hook=self._hook,
-            spool=self._spool,
             book=self._book,
             metadata=listeners,
             reachable=self._client.reachable,

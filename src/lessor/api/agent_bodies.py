@@ -156,6 +156,7 @@ def _event(event: LeaseEvent) -> LeaseEvent:
     return replace(
         event,
         action=_text(event.action, WORD),
+        server="",
         network_id=_text(event.network_id, ID),
         mac_address=_text(event.mac_address, MAC + 1),  # one more: what is too long stays malformed
         expires_at=None if event.expires_at is None else _time(event.expires_at),

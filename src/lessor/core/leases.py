@@ -1,16 +1,14 @@
-"""What a DHCP server says of its leases, and the leases that follow from it.
+"""Leases, the events that change them, and the line by which a DHCP server reports an event.
 
-The hook writes an event as one line, which begins and ends with a newline so that a torn one spoils
-no other:
+The line begins and ends with a newline, so that a torn one damages no other:
 
-    INSTANCE UPTIME ACTION MAC ADDRESS EXPIRES CLIENT-ID HOSTNAME .
+    SERVER UPTIME ACTION MAC ADDRESS EXPIRES CLIENT-ID HOSTNAME .
 
-Whoever may call the hook may write there whatever he likes, so a line is read like a stranger's.
+SERVER is the name of the DHCP server on its host, UPTIME the host's in seconds, EXPIRES in seconds
+since 1970 or 0 for never; "*" stands for an empty field. Processes without rights write these
+lines, so they are parsed like a stranger's.
 
-UPTIME is the host's in seconds, EXPIRES seconds since 1970, 0 is never; "*" is none. dnsmasq's own
-table, which the hook prints at `init`, has a line a lease: EXPIRES MAC ADDRESS HOSTNAME CLIENT-ID.
-
-Source: semantics.md A9, A10; dnsmasq(8), --dhcp-script and --leasefile-ro.
+Source: semantics.md A9, A10.
 """
 
 from __future__ import annotations
@@ -20,8 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from lessor.model import LeaseEvent
+
 END = "."
-LONGEST_LINE = 4096  # a client-id has at most 255 bytes, a name with its domain 511
+MAX_LINE = 4096  # a client-id has at most 255 bytes, a name with its domain 511
 _EVENT = re.compile(
     r"([^\s/.][^\s/]{0,63}) ([0-9]{1,12}(?:\.[0-9]{1,9})?) (add|old|del) ([0-9A-Fa-f:]{17})"
     r" ([0-9.]{7,15}) ([0-9]{1,12}) (\S+) (\S+) \.",
@@ -29,24 +29,6 @@ _EVENT = re.compile(
 _NAME = re.compile(r"[\w.-]{1,255}", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){0,254}", re.ASCII)
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class SpooledEvent:
-    """One event of a DHCP server on this host, in the order in which it was reported.
-
-    `seq` counts from 1 without gaps. `expires_at` None is never, and meaningless for `del`.
-    """
-
-    seq: int
-    instance: str
-    action: str
-    mac: str
-    address: IPv4Address
-    expires_at: float | None
-    at: float
-    hostname: str = ""
-    client_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,109 +42,83 @@ class LiveLease:
     client_id: str = ""
 
     def alive(self, now: float) -> bool:
-        """Tell whether it has not ended by itself."""
+        """Tell whether it has not expired."""
         return self.expires_at is None or self.expires_at > now
 
 
-def parse_line(line: str, seq: int, booted_at: float, latest: float) -> SpooledEvent | None:
-    """Read a line of the hook; None: it is torn, or not an event of an IPv4 lease.
+def parse_line(line: str, seq: int, booted_at: float, latest: float) -> LeaseEvent | None:
+    """Parse a line that reports an event; None for a torn line, or one of no IPv4 lease.
 
-    A name or client-id that is none is left out: no VM hides its lease behind one.
+    A malformed name or client-id is left out: a VM can't hide its lease behind one.
 
     Args:
         line: without its newline.
-        seq: of the event, if it is one.
-        booted_at: when the host's uptime was 0.
-        latest: it can't have happened after that.
+        seq: number of the event.
+        booted_at: boot time of the host, in seconds since 1970.
+        latest: upper bound of the event's time, in seconds since 1970.
     """
-    found = _EVENT.fullmatch(line) if len(line) <= LONGEST_LINE else None
+    found = _EVENT.fullmatch(line) if len(line) <= MAX_LINE else None
     if found is None:
         return None
-    instance, uptime, action, mac, address, expires, client_id, hostname = found.groups()
-    told, at = int(expires), booted_at + float(uptime)
+    server, uptime, action, mac, ip, expires, client_id, hostname = found.groups()
     try:
-        where = IPv4Address(address)
+        address = IPv4Address(ip)
     except ValueError:
         return None
-    if not _MAC.fullmatch(mac.lower()) or not instance.isprintable():
+    if not _MAC.fullmatch(mac.lower()) or not server.isprintable():
         return None
-    return SpooledEvent(
+    return LeaseEvent(
         seq=seq,
-        instance=instance,
+        server=server,
         action=action,
-        mac=mac.lower(),
-        address=where,
-        expires_at=float(told) if told else None,
-        at=min(at, latest),
+        network_id="",
+        address=address,
+        mac_address=mac.lower(),
+        expires_at=float(expires) if int(expires) else None,
+        at=min(booted_at + float(uptime), latest),
         hostname=hostname if _NAME.fullmatch(hostname) else "",
         client_id=client_id if _HEX.fullmatch(client_id) else "",
     )
 
 
-def event_line(instance: str, uptime: float, action: str, lease: LiveLease) -> str:
-    """Return what the hook writes for such an event."""
+def event_line(server: str, uptime: float, action: str, lease: LiveLease) -> str:
+    """Return the line that reports such an event."""
+    fields = (server, f"{uptime:.2f}", action, lease.mac, lease.address)
+    return " ".join(map(str, (*fields, *end_and_names(lease), END)))
+
+
+def end_and_names(lease: LiveLease) -> tuple[int, str, str]:
+    """Return expiry, client-id and hostname as lines of leases have them: 0 and "*" are none."""
     client_id = lease.client_id if _HEX.fullmatch(lease.client_id) else "*"
     hostname = lease.hostname if _NAME.fullmatch(lease.hostname) else "*"
-    fields = (instance, f"{uptime:.2f}", action, lease.mac, lease.address)
-    return " ".join(map(str, (*fields, int(lease.expires_at or 0), client_id, hostname, END)))
+    return int(lease.expires_at or 0), client_id, hostname
 
 
-def apply_event(leases: dict[IPv4Address, LiveLease], event: SpooledEvent) -> None:
-    """Change `leases`, those of the event's instance by address, as the event says.
+def apply_event(leases: dict[IPv4Address, LiveLease], event: LeaseEvent) -> None:
+    """Apply an event to the leases of its DHCP server, by address.
 
-    `add` and `old` say what is now; `del` ends the lease only of the MAC that it names: an address
-    may have had a new owner since (LP 1249065).
+    `add` and `old` replace the lease; `del` ends only a lease of the MAC that it names: the address
+    may have a new owner since (LP 1249065).
     """
     if event.action != "del":
         leases[event.address] = LiveLease(
-            event.address, event.mac, event.expires_at, event.hostname, event.client_id
+            event.address, event.mac_address, event.expires_at, event.hostname, event.client_id
         )
         return
     held = leases.get(event.address)
-    if held is not None and held.mac == event.mac:
+    if held is not None and held.mac == event.mac_address:
         del leases[event.address]
-
-
-def lease_table(leases: Iterable[LiveLease], now: float) -> str:
-    """Return the table that dnsmasq reads at `init`: the live leases, by address."""
-    lines = []
-    for lease in sorted(leases, key=lambda one: one.address):
-        if lease.alive(now):
-            hostname = lease.hostname if _NAME.fullmatch(lease.hostname) else "*"
-            client_id = lease.client_id if _HEX.fullmatch(lease.client_id) else "*"
-            expires = int(lease.expires_at or 0)
-            lines.append(f"{expires} {lease.mac} {lease.address} {hostname} {client_id}\n")
-    return "".join(lines)
-
-
-def read_table(text: str) -> dict[IPv4Address, LiveLease]:
-    """Read a table that `lease_table` wrote; lines that are none are passed over."""
-    leases = {}
-    for line in text.splitlines():
-        try:
-            expires, mac, address, hostname, client_id = line.split(" ")
-            lease = LiveLease(
-                address=IPv4Address(address),
-                mac=mac,
-                expires_at=float(expires) if int(expires) else None,
-                hostname="" if hostname == "*" else hostname,
-                client_id="" if client_id == "*" else client_id,
-            )
-        except ValueError:
-            continue
-        leases[lease.address] = lease
-    return leases
 
 
 def given_elsewhere(
     known: Iterable[LiveLease], live: Mapping[IPv4Address, LiveLease], owners: Mapping[str, str]
 ) -> list[LiveLease]:
-    """Return the leases that a server doesn't know of and should, or knows as shorter, by address.
+    """Return the leases of other servers that this one lacks, or has with an earlier expiry.
 
     Args:
-        known: live leases, whoever gave them; the same one may be there twice, of two servers.
+        known: live leases of all servers; two servers may report the same one.
         live: the leases of this server, by address.
-        owners: the MAC that an address (as text) is reserved for; others' leases stay away.
+        owners: MAC of the reservation of each address (as text); leases of other MACs are left out.
     """
     found: dict[IPv4Address, LiveLease] = {}
     for lease in known:
@@ -177,21 +133,20 @@ def _ends(lease: LiveLease) -> float:
     return float("inf") if lease.expires_at is None else lease.expires_at
 
 
-def coalesce(events: Sequence[SpooledEvent]) -> list[SpooledEvent]:
-    """Leave out each renewal that a later event of the same lease says again, newer.
+def coalesce(events: Sequence[LeaseEvent]) -> list[LeaseEvent]:
+    """Leave out each renewal that a later renewal of the same lease supersedes.
 
-    Only an `old` is left out, and only if the next event of that address on that instance is an
-    `old` of the same MAC. Order is kept, and so is the last event: its `seq` is that of the whole
-    list. So a receiver takes every event newer than its last one, and the last `seq` of a batch
-    stands for all before it, whether they were sent or left out.
+    An `old` is left out only if the next event of that address on that server is an `old` of the
+    same MAC. Order is preserved, and the last event always remains: its `seq` covers the whole
+    list, so the last `seq` of a batch acknowledges all events before it, sent or left out.
     """
-    following: dict[tuple[str, IPv4Address], SpooledEvent] = {}
-    kept = []
+    following: dict[tuple[str, IPv4Address], LeaseEvent] = {}
+    remaining = []
     for event in reversed(events):
-        key = (event.instance, event.address)
+        key = (event.server, event.address)
         after = following.get(key)
         following[key] = event
-        said_again = after is not None and after.action == "old" and after.mac == event.mac
-        if not (event.action == "old" and said_again):
-            kept.append(event)
-    return kept[::-1]
+        renewed = after and after.action == "old" and after.mac_address == event.mac_address
+        if not (event.action == "old" and renewed):
+            remaining.append(event)
+    return remaining[::-1]

@@ -93,10 +93,9 @@ class Host:
         self.driver = DnsmasqDriver(
             self._run,
             self.root,
-            self.spool,
             self.book,
             hook=self.hook,
-            alarms=self.folder / "alarms",
+            runtime=self.folder / "run",
             release=release,
             clock=self._clock,
             known=self.known,
@@ -172,7 +171,7 @@ class Host:
             os.close(pidfd)
 
     def events(self) -> list[tuple[str, str, str]]:
-        return [(e.action, e.mac, str(e.address)) for e in self.spool.read()]
+        return [(e.action, e.mac_address, str(e.address)) for e in self.spool.read()]
 
     def wait_for(self, what: Callable[[], Any], timeout_s: float = 30) -> Any:
         until = time.monotonic() + timeout_s

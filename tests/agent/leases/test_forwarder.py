@@ -5,6 +5,8 @@ from pathlib import Path
 
 from lessor.agent.leases.forwarder import LeaseForwarder
 from lessor.agent.leases.inbox import Inbox
+from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.leasefile import leases_of
 from lessor.agent.leases.spool import Spool
 from lessor.agent.leases.whereabouts import Whereabouts
 from lessor.core.leases import LiveLease
@@ -37,32 +39,28 @@ class Server:
         return self.applied[-1][0]
 
 
-class Table:
-    """Notes the numbers of the spool's events; `full` is a full disk."""
-
-    def __init__(self, spool: Spool) -> None:
-        self.spool = spool
-        self.noted: list[int] = []
-        self.full = False
-
-    def catch_up(self) -> None:
-        if self.full:
-            raise OSError(28, "No space left on device")
-        after = self.noted[-1] if self.noted else 0
-        self.noted += [event.seq for event in self.spool.read(after=after)]
-
-
 class Case:
+    """A forwarder over a real lease book; `full` is a full disk of the book's."""
+
     def __init__(self, folder: Path) -> None:
+        self.leases = folder / "leases"
         self.server, self.spool = Server(), Spool(folder / "spool", Inbox(folder / "hook"))
-        self.table = Table(self.spool)
+        self.book = LeaseBook(self.leases, self.spool)
         self.sent = 0
         self.forwarder = self.over(self.server)
 
     def over(self, server: Server) -> LeaseForwarder:
-        forwarder = LeaseForwarder(server, self.spool, self.table, self.network_of)
+        forwarder = LeaseForwarder(server, self.book, self.network_of)
         forwarder.sent = self.count
         return forwarder
+
+    def full(self) -> None:
+        (self.leases / ".br100.new").symlink_to("/dev/full")
+
+    def on_disk(self) -> list[str]:
+        """Return the addresses whose leases are on disk."""
+        file = self.leases / "br100"
+        return [str(key) for key in leases_of(file.read_bytes())] if file.exists() else []
 
     def network_of(self, instance: str, _: IPv4Address) -> str | None:
         return {"br100": "blue"}.get(instance)
@@ -70,9 +68,9 @@ class Case:
     def count(self) -> None:
         self.sent += 1
 
-    def add(self, *actions: str, instance: str = "br100") -> None:
+    def add(self, *actions: str, instance: str = "br100", at: int = 0) -> None:
         for action in actions:
-            lease = LiveLease(ADDRESS, "fa:16:3e:00:00:01", 2e9)
+            lease = LiveLease(ADDRESS + at, "fa:16:3e:00:00:01", 2e9)
             self.spool.add(instance, action, lease)
         self.forwarder.nudge()
 
@@ -88,28 +86,35 @@ class Case:
         asyncio.run(main())
 
 
-def test_events_reach_the_table_and_the_server_and_leave_the_spool(tmp_path: Path) -> None:
+def test_events_reach_the_book_and_the_server_and_leave_the_spool(tmp_path: Path) -> None:
     case = Case(tmp_path)
-    case.add("add", "old", "del")
+    case.add("add", "del")
+    case.add("add", at=1)
     case.until(lambda: not case.forwarder.pending())
-    assert case.server.applied == [(1, "add"), (2, "old"), (3, "del")]
-    assert case.table.noted == [1, 2, 3]
+    assert case.server.applied == [(1, "add"), (2, "del"), (3, "add")]
+    assert case.on_disk() == ["10.0.0.6"]
+    assert case.spool.read() == []
 
 
-def test_what_comes_while_others_are_sent_is_in_the_table_before_it_is_cut(tmp_path: Path) -> None:
+def test_what_comes_while_others_are_sent_is_on_disk_before_it_is_cut(tmp_path: Path) -> None:
     case = Case(tmp_path)
-    case.server.meanwhile = [lambda: case.add("old"), lambda: case.add("del")]
+    seen: list[list[str]] = []
+    case.server.meanwhile = [
+        lambda: case.add("add", at=1),
+        lambda: case.add("add", at=2),
+        lambda: seen.append(case.on_disk()),
+    ]
     case.add("add")
     case.until(lambda: len(case.server.applied) == 3 and not case.forwarder.pending())
-    assert case.table.noted == [1, 2, 3]
+    assert seen == [["10.0.0.5", "10.0.0.6", "10.0.0.7"]]
 
 
-def test_server_away_keeps_events_in_the_spool_and_the_table_up_to_date(tmp_path: Path) -> None:
+def test_server_away_keeps_events_in_the_spool_and_the_book_up_to_date(tmp_path: Path) -> None:
     case = Case(tmp_path)
     case.server.fails = [Unavailable("away")] * 9
     case.add("add")
     case.until(lambda: bool(case.forwarder.problem))
-    assert (case.table.noted, case.forwarder.pending(), case.sent) == ([1], True, 0)
+    assert (case.on_disk(), case.forwarder.pending(), case.sent) == (["10.0.0.5"], True, 0)
     case.server.fails.clear()
     case.until(lambda: not case.forwarder.pending() and not case.forwarder.problem)
     assert case.server.applied == [(1, "add")]
@@ -129,9 +134,9 @@ def test_an_agent_killed_before_the_cut_sends_again_and_nothing_is_applied_twice
     assert case.server.applied == [(1, "add"), (2, "del")]
 
 
-def test_events_that_can_not_be_noted_are_not_cut(tmp_path: Path) -> None:
+def test_events_that_can_not_be_written_are_not_cut(tmp_path: Path) -> None:
     case = Case(tmp_path)
-    case.table.full = True
+    case.full()
     case.add("add")
     case.until(lambda: "No space left" in case.forwarder.problem)
     assert (case.server.applied, case.forwarder.pending()) == ([], True)

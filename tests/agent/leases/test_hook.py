@@ -90,7 +90,7 @@ def test_a_spool_on_another_disk_takes_events_as_before_which_is_said(folder: Pa
         assert (made.user, made.inbox.current) == ("root", spool / "current")
         assert f"{spool} is on another file system than {folder}/hook" in made.problem
         Spool(spool, made.inbox).add("br100", "add", LiveLease(IPv4Address("10.0.0.5"), MAC, None))
-        assert [one.mac for one in Spool(spool, made.inbox).read()] == [MAC]
+        assert [one.mac_address for one in Spool(spool, made.inbox).read()] == [MAC]
     finally:
         subprocess.run(["umount", "--lazy", spool], check=True)
 

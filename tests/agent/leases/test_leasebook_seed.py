@@ -16,14 +16,13 @@ def book(folder: Path) -> LeaseBook:
     )
 
 
-def test_seeded_leases_are_in_the_table_before_a_server_reads_it_and_outlive_the_agent(
+def test_seeded_leases_are_there_at_once_and_outlive_the_agent(
     tmp_path: Path,
 ) -> None:
     made = book(tmp_path)
     assert made.live("n1") == {}
     made.seed("n1", [FIVE, DEAD])
     assert dict(made.live("n1")) == {FIVE.address: FIVE}
-    assert made.table("n1").read_text() == "2000 fa:16:3e:00:00:05 10.0.0.5 * *\n"
     assert dict(book(tmp_path).live("n1")) == {FIVE.address: FIVE}
 
 
@@ -34,11 +33,11 @@ def test_what_a_server_said_itself_is_newer_than_what_it_was_seeded_with(tmp_pat
     assert made.live("n1") == {}
 
 
-def test_a_forgotten_server_has_no_table_and_the_others_keep_theirs(tmp_path: Path) -> None:
+def test_a_forgotten_server_has_no_file_and_the_others_keep_theirs(tmp_path: Path) -> None:
     made = book(tmp_path)
     for name in ("n1", "n2"):
         made.seed(name, [FIVE])
     made.forget("n1")
-    assert not made.table("n1").exists()
+    assert [path.name for path in (tmp_path / "leases").iterdir()] == ["n2"]
     assert made.snapshot() == [("n2", FIVE)]
     assert book(tmp_path).snapshot() == [("n2", FIVE)]

@@ -19,6 +19,7 @@ import lessor.agent.leases.spool as spool_module
 from lessor.agent.host.wake import FolderWatch
 from lessor.agent.leases.inbox import Inbox
 from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.leasefile import leases_of
 from lessor.agent.leases.spool import Spool
 from lessor.core.leases import LiveLease
 
@@ -344,7 +345,7 @@ def book(folder: Path, spool: Spool, now: float = 0.0) -> LeaseBook:
     return LeaseBook(folder / "leases", spool, lambda: now)
 
 
-def test_the_table_is_what_init_prints(tmp_path: Path) -> None:
+def test_the_leases_follow_from_the_events(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     write(
         tmp_path,
@@ -352,16 +353,18 @@ def test_the_table_is_what_init_prints(tmp_path: Path) -> None:
     )
     leases = book(tmp_path, spool)
     leases.catch_up()
-    assert leases.table("br100").read_text() == f"50 {A} 10.0.0.3 * *\n0 {B} 10.0.0.4 * *\n"
+    first, second = IPv4Address("10.0.0.3"), IPv4Address("10.0.0.4")
+    there = [LiveLease(first, A, 50.0), LiveLease(second, B, None)]
+    assert leases.snapshot() == [("br100", one) for one in there]
+    assert leases_of((tmp_path / "leases/br100").read_bytes()) == leases.live("br100")
     assert leases.count() == 2
 
 
-def test_tables_outlive_the_spool(tmp_path: Path) -> None:
-    spool = spool_in(tmp_path)
+def test_leases_outlive_the_spool(tmp_path: Path) -> None:
     write(tmp_path, line(3, "add", A, 50))
-    events = spool.read()
-    book(tmp_path, spool).feed(events)
-    spool.cut(events[-1].seq)
+    leases = book(tmp_path, spool_in(tmp_path))
+    leases.sent(leases.unsent(9)[-1].seq)
+    assert not leases.waits()
     again = book(tmp_path, spool_in(tmp_path))
     assert again.snapshot() == [("br100", LiveLease(IPv4Address("10.0.0.3"), A, 50.0))]
 
@@ -371,12 +374,11 @@ def test_what_could_not_be_written_is_written_later(tmp_path: Path) -> None:
     leases = book(tmp_path, spool)
     write(tmp_path, line(3, "add", A, 50))
     (tmp_path / "leases/.br100.new").symlink_to("/dev/full")
-    events = spool.read()
     with pytest.raises(OSError, match="space"):
-        leases.feed(events)
+        leases.unsent(9)
     (tmp_path / "leases/.br100.new").unlink()
-    leases.feed(events)
-    assert leases.table("br100").read_text().startswith("50 ")
+    assert [event.seq for event in leases.unsent(9)] == [1]
+    assert A.encode() in (tmp_path / "leases/br100").read_bytes()
 
 
 def test_a_lease_that_nobody_holds_is_ended_by_an_event(tmp_path: Path) -> None:
@@ -385,7 +387,10 @@ def test_a_lease_that_nobody_holds_is_ended_by_an_event(tmp_path: Path) -> None:
     leases = book(tmp_path, spool)
     leases.catch_up()
     leases.end("br100", leases.live("br100").values())
-    assert [(e.seq, e.action, e.mac) for e in spool.read()] == [(1, "add", A), (2, "del", A)]
+    assert [(e.seq, e.action, e.mac_address) for e in spool.read()] == [
+        (1, "add", A),
+        (2, "del", A),
+    ]
     assert leases.count() == 0
 
 
@@ -393,21 +398,21 @@ def test_what_expired_while_no_server_ran_is_ended(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     write(tmp_path, line(3, "add", A, 50) + line(4, "add", B, 500))
     leases = book(tmp_path, spool, now=100.0)
-    leases.prepare("br100")
-    assert leases.table("br100").read_text() == f"500 {B} 10.0.0.4 * *\n"
+    leases.end_expired("br100")
+    assert leases.snapshot() == [("br100", LiveLease(IPv4Address("10.0.0.4"), B, 500.0))]
     assert [e.action for e in spool.read()] == ["add", "add", "del"]
 
 
-def test_servers_that_nobody_knows_get_so_many_tables(
+def test_the_leases_of_so_many_unknown_servers_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leasebook_module, "MOST", 2)
+    monkeypatch.setattr(leasebook_module, "MAX_SERVERS", 2)
     leases = book(tmp_path, spool_in(tmp_path))
     for name in (b"br1", b"br2", b"br3"):
         write(tmp_path, line(3, "add").replace(b"br100", name))
     leases.catch_up()
     assert sorted(path.name for path in (tmp_path / "leases").iterdir()) == ["br1", "br2"]
-    leases.prepare("br3")
+    leases.end_expired("br3")
     write(tmp_path, line(4, "add").replace(b"br100", b"br3"))
     leases.catch_up()
     assert len(leases.live("br3")) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import Protocol
 
 from lessor.agent.drivers import Driver
@@ -43,31 +42,31 @@ class Incident:
 
 
 class Leases(Protocol):
-    """What a driver asks of the lease book."""
+    """What a driver asks of the lease book. A server has a name, and leases by address."""
 
     def catch_up(self) -> None:
-        """Take all events that were reported until now."""
+        """Apply all events that were reported until now."""
 
-    def live(self, instance: str) -> Mapping[IPv4Address, LiveLease]:
-        """Return a server's live leases, by address."""
+    def live(self, server: str) -> Mapping[IPv4Address, LiveLease]:
+        """Return a server's live leases: the same object until one changes."""
 
-    def table(self, instance: str) -> Path:
-        """Return the file with the leases that a server starts with."""
-
-    def prepare(self, instance: str) -> None:
-        """Write that file, when no server runs."""
+    def overran(self) -> bool:
+        """Tell whether events were lost since the last call."""
 
     def has_room(self) -> bool:
-        """Tell whether further events can be kept."""
+        """Tell whether further events can be stored."""
 
-    def end(self, instance: str, leases: Iterable[LiveLease]) -> None:
-        """End leases that no server holds any more."""
+    def end(self, server: str, leases: Iterable[LiveLease]) -> None:
+        """End leases that the server no longer holds."""
 
-    def seed(self, instance: str, leases: Iterable[LiveLease]) -> None:
-        """Take leases that another server gave."""
+    def end_expired(self, server: str) -> None:
+        """End what expired while no server ran."""
 
-    def forget(self, instance: str) -> None:
-        """Know nothing any more of a server that was removed."""
+    def seed(self, server: str, leases: Iterable[LiveLease]) -> None:
+        """Take leases of another server, before this one starts."""
+
+    def forget(self, server: str) -> None:
+        """Forget a server that was removed."""
 
 
 class DhcpDriver(Driver[DhcpServer], Protocol):

@@ -28,8 +28,9 @@ import structlog
 
 from lessor.agent.host.atomic import write_durably
 from lessor.agent.leases.inbox import Inbox
-from lessor.core.leases import LiveLease, SpooledEvent, event_line, parse_line
+from lessor.core.leases import LiveLease, event_line, parse_line
 from lessor.errors import Invalid
+from lessor.model import LeaseEvent
 from lessor.wire import decode, encode
 
 ENOUGH = 5000  # events that are handed out at a time
@@ -52,7 +53,7 @@ class _State:
 class _Segment:
     size: int
     whole: bool  # nobody can add to it any more
-    events: list[SpooledEvent]
+    events: list[LeaseEvent]
 
 
 class Spool:
@@ -94,11 +95,11 @@ class Spool:
         """The file that hooks add to."""
         return self._inbox.current
 
-    def read(self, limit: int = ENOUGH, after: int = 0) -> list[SpooledEvent]:
+    def read(self, limit: int = ENOUGH, after: int = 0) -> list[LeaseEvent]:
         """Return the first events that are neither cut nor up to `after`, in order."""
         with self._lock:
             start = max(after, self._state.cut)
-            found: list[SpooledEvent] = []
+            found: list[LeaseEvent] = []
             for segment in self._segments():
                 skipped = start - segment.events[0].seq + 1 if segment.events else 0
                 found += segment.events[max(skipped, 0) :][: limit - len(found)]
@@ -177,12 +178,12 @@ class Spool:
         self._read[index] = made
         return made
 
-    def _events(self, text: str, before: int, latest: float, *, whole: bool) -> list[SpooledEvent]:
+    def _events(self, text: str, before: int, latest: float, *, whole: bool) -> list[LeaseEvent]:
         *lines, rest = text.split("\n")
         if whole:
             lines.append(rest)
         booted_at = self._clock() - _uptime()
-        events: list[SpooledEvent] = []
+        events: list[LeaseEvent] = []
         refused: list[str] = []
         for line in filter(None, lines):
             event = parse_line(line, before + len(events) + 1, booted_at, latest)

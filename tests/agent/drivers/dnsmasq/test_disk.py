@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from lessor.agent.host.run import run
 from lessor.errors import CommandError
-from tests.agent.drivers.dnsmasq_host import Host, host_in_namespace, reserve, server
+from tests.agent.drivers.dnsmasq_host import Host, host_in_namespace, mac, reserve, server
 
 pytestmark = pytest.mark.lab
 
@@ -73,23 +73,43 @@ def test_a_dead_server_is_started_with_its_files_of_before(host: Host) -> None:
     assert str(host.lease(6).address) == "10.0.0.6"
 
 
-def test_a_lease_table_that_can_not_be_written_keeps_no_server_down(host: Host) -> None:
+@contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """Have a full disk there."""
+    run("mount", "-t", "tmpfs", "-o", "size=64k", "lessor-test", str(folder))
+    try:
+        fill(folder)
+        yield
+    finally:
+        run("umount", "-l", str(folder))
+
+
+def test_a_server_is_started_with_its_leases_when_the_book_can_not_be_written(host: Host) -> None:
     want = server(reserve(5))
     host.bring(want)
     host.lease(5)
     host.wait_for(host.held)
-    run("mount", "-t", "tmpfs", "-o", "size=64k", "lessor-test", str(host.folder / "leases"))
-    try:
-        fill(host.folder / "leases")
+    before = len(host.events())
+    with full(host.folder / "leases"):
+        host.kill()
+        host.wait_for(lambda: host.differs(want))
+        assert host.once(want) == []
+        host.wait_for(lambda: ("old", mac(5), "10.0.0.5") in host.events()[before:])
+
+
+def test_a_start_table_that_can_not_be_written_keeps_no_server_down(host: Host) -> None:
+    want = server(reserve(5))
+    host.bring(want)
+    host.lease(5)
+    host.wait_for(host.held)
+    with full(host.folder / "run/leases"):
         host.kill()
         host.wait_for(lambda: host.differs(want))
         (problem,) = host.once(want)
-        assert "leases of before" in str(problem)
+        assert "started without its leases" in str(problem)
         renewed = host.client(5).renew()
         assert renewed
         assert str(renewed.address) == "10.0.0.5"
-    finally:
-        run("umount", "-l", str(host.folder / "leases"))
 
 
 def test_an_agent_of_a_full_disk_finds_the_server_that_it_started(host: Host) -> None:

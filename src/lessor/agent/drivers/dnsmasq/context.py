@@ -23,9 +23,8 @@ class Ground:
     """What all servers of a host share."""
 
     root: Path  # networks_path
-    spool: Path  # the file that the hook adds events to
     leases: Leases
-    alarms: Path  # a folder elsewhere than the spool, for what can't be spooled
+    runtime: Path  # a folder elsewhere than the spool, on no disk
     hook: Hook
     release: bool  # force_dhcp_release
     run: Run

@@ -23,12 +23,11 @@ from lessor.agent.drivers.dnsmasq.server import Server
 from lessor.agent.drivers.dnsmasq.touch import Touches
 from lessor.agent.host.run import Run
 from lessor.agent.leases.hook import Hook
-from lessor.agent.leases.spool import Spool
 from lessor.core.diff import Changes
 from lessor.core.state import DhcpServer
 from lessor.errors import Pending
 
-ALARMS = Path("/run/lessor/alarms")
+RUNTIME = Path("/run/lessor")
 ASK_S = 2.0  # a server asks the store at most so often what others gave
 ASK_AT_ONCE = 20
 AT_ONCE = 8  # servers that are told at the same time: most of it is waiting for programs
@@ -40,10 +39,9 @@ class DnsmasqDriver:
     Args:
         run: runs programs.
         root: `networks_path`; dnsmasq reads it as nobody.
-        spool: where the hook adds events.
-        leases: the lease book of that spool.
-        alarms: a folder on another file system than the spool's, where the hook says that it
-            could not spool an event.
+        leases: the lease book.
+        runtime: a folder on no disk: for the alarm of a hook that could not spool an event, and
+            for the leases that a server starts with.
         hook: what dnsmasq calls, and as whom.
         release: end the leases of reservations that are gone (force_dhcp_release).
         clock: seconds, never going back.
@@ -54,25 +52,22 @@ class DnsmasqDriver:
         self,
         run: Run,
         root: Path,
-        spool: Spool,
         leases: Leases,
         *,
         hook: Hook,
-        alarms: Path = ALARMS,
+        runtime: Path = RUNTIME,
         release: bool = True,
         clock: Callable[[], float] = time.monotonic,
         known: KnownLeases | None = None,
     ) -> None:
-        self._spool = spool
         self._scans = _Scans()
         self._touches = Touches()
         self._tell: Callable[[Incident], None] = _nobody
         self._label: Callable[[DhcpServer], str] = _name
         self._ground = Ground(
             root=root,
-            spool=spool.current,
             leases=leases,
-            alarms=alarms,
+            runtime=runtime,
             hook=hook,
             release=release,
             run=run,
@@ -93,7 +88,7 @@ class DnsmasqDriver:
         self._scans.forget()
         tried(self._ground.leases.catch_up)  # a full disk is told by who sends the leases
         servers = self._known()
-        if self._spool.overran():
+        if self._ground.leases.overran():
             for server in servers.values():
                 server.miss_events()
         for server in servers.values():

@@ -18,6 +18,7 @@ from lessor.agent.drivers.dnsmasq.filter import attach_filter
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder, Stamp, Unwritable
 from lessor.agent.drivers.dnsmasq.health import Health
 from lessor.agent.drivers.dnsmasq.process import Process, find, find_all, start
+from lessor.agent.drivers.dnsmasq.starttable import StartTable
 from lessor.agent.drivers.dnsmasq.strays import REPORT_S, Strays
 from lessor.core.dnsmasq.command import command_line, plan
 from lessor.core.dnsmasq.files import is_tagged, reserved_names
@@ -46,7 +47,8 @@ class Server:
         self._reloaded_at = float("-inf")
         self._free_restarts, self._counted_at = float(RESTARTS), float("-inf")
         self._strays = Strays(ground)
-        self._alarm = Alarm(ground.alarms / loaded.name, ground.hook.group)
+        self._alarm = Alarm(ground.runtime / "alarms" / loaded.name, ground.hook.group)
+        self._table = StartTable(ground.runtime / "leases" / loaded.name)
         self._missing: list[LiveLease] = []  # that others gave; a start takes them
         self._unnamed: list[Reservation] = []  # live, but for their names
         self._named_at = float("-inf")
@@ -347,13 +349,16 @@ class Server:
         if end and not leases.has_room():
             raise LessorError(f"{len(end)} leases of {want.name} can't be ended: the disk is full")
         self.sure = False
-        environ = self._environ(want)
+        environ = {**self._environ(want), "LESSOR_LEASES": str(self._table.path)}
         self._stop()
         if not any(map(is_tagged, want.reservations.values())):
             self._folder.untag()
         tried(self._alarm.arm)
-        unkept = tried(lambda: self._hand_over_leases(want, end))
-        start(self._ground.run, command_line(want, self._folder.paths), environ, want.namespace)
+        without_leases = tried(lambda: self._hand_over_leases(want, end))
+        try:
+            start(self._ground.run, command_line(want, self._folder.paths), environ, want.namespace)
+        finally:
+            self._table.remove()
         found = find(self._folder.paths)
         if not found:
             raise CommandError(f"dnsmasq of {want.name} ended right after its start; see its log")
@@ -361,9 +366,9 @@ class Server:
         self._filter()
         self._ground.watch(self._folder)
         self._settle(want)
-        for error in unkept:
+        for error in without_leases:
             label = self._ground.label(want)
-            raise LessorError(f"dnsmasq of {label} has its leases of before only: {error}")
+            raise LessorError(f"dnsmasq of {label} started without its leases: {error}")
 
     def _hand_over_leases(self, want: DhcpServer, end: Sequence[LiveLease]) -> None:
         """Write the leases that it starts with; without, it learns of them at renewals."""
@@ -371,7 +376,8 @@ class Server:
         leases.end(want.name, end)
         leases.seed(want.name, self._missing)
         self._missing = []
-        leases.prepare(want.name)
+        leases.end_expired(want.name)
+        self._table.write(leases.live(want.name).values())
 
     def _settle(self, loaded: DhcpServer) -> None:
         self._folder.trust()
@@ -414,7 +420,7 @@ class Server:
             return
         if not self._ground.leases.has_room():
             raise LessorError(
-                f"lease events of {self.name} are lost: {self._ground.spool.parent} has no room; "
+                f"lease events of {self.name} are lost: {self._ground.hook.inbox.folder} has no room; "
                 "free some (DHCP goes on)"
             )
         self._alarm.clear()  # before: what is lost of what comes now raises it again
@@ -422,11 +428,10 @@ class Server:
             self.process.hang_up(tagged=self._folder.tagged)
 
     def _environ(self, server: DhcpServer) -> dict[str, str]:
-        """Return what the hook needs, and what the process stands on."""
+        """Return what the hook needs for events, and what the process stands on."""
         return {
-            "LESSOR_SPOOL": str(self._ground.spool),
+            "LESSOR_SPOOL": str(self._ground.hook.inbox.current),
             "LESSOR_INSTANCE": server.name,
-            "LESSOR_LEASES": str(self._ground.leases.table(server.name)),
             "LESSOR_ALARM": str(self._alarm.path),
             "LESSOR_FOOTING": footing(server, self._folder),
         }
