@@ -14,6 +14,7 @@ from pathlib import PurePath
 
 from lessor.core.dnsmasq.files import client_id, names_text, range_files, range_tag
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
+from lessor.net.dhcp_options import MTU
 from lessor.net.labels import is_domain
 
 
@@ -132,7 +133,7 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
         f"--dhcp-optsdir={paths.opts}",
         f"--hostsdir={paths.names}",
         *(_range_argument(r, server.lease_time) for r in spoken),
-        *(f"--dhcp-option-force=tag:{range_tag(r)},26,{r.mtu}" for r in spoken),
+        *(f"--dhcp-option-force=tag:{range_tag(r)},{MTU.number},{r.mtu}" for r in spoken),
         f"--dhcp-lease-max={sum(r.cidr.num_addresses for r in spoken)}",
         *_domain_arguments(spoken),
         *_local_arguments(spoken, server.forwarded),

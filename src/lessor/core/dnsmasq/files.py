@@ -17,6 +17,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
+from lessor.net.dhcp_options import CLIENT_ID, DNS_SERVER, ROUTER, ROUTES, SIADDR, TFTP_SERVERS
 from lessor.net.labels import is_domain, is_label
 
 NO_DNS = (IPv4Address("0.0.0.0"),)  # noqa: S104 - as only name server: announce none (LP 1950686)
@@ -26,9 +27,8 @@ EVERYWHERE = IPv4Network("0.0.0.0/0")
 NO_IPV6 = "[100::]"  # of the block that is for discarding (RFC 6666)
 LONGEST_LINE = 1000  # bytes; dnsmasq reads 1025 and would take the rest for a line of its own
 CHUNK = 500  # characters of our own note in a comment line
-CLIENT_ID = ("client-id", "61")  # option names that say by which client-id a host is known
-TFTP_SERVER = ("tftp-server", "66", "tftp-server-address", "150")  # options that name one
-SIADDR = "server-ip-address"  # dnsmasq's name for the field of a message
+CLIENT_IDS = (CLIENT_ID.name, str(CLIENT_ID.number))  # it says by which one a host is known
+BOOT_SERVERS = tuple(name for one in TFTP_SERVERS for name in (one.name, str(one.number)))
 _OPTION = re.compile(r"((?:tag:[\w-]+,)*)([A-Za-z][A-Za-z0-9+-]*|[0-9]{1,3})", re.ASCII)
 _SAFE_ID = re.compile(r"[\w:.*-]+", re.ASCII)
 
@@ -79,7 +79,7 @@ def read_notes(text: str) -> Iterator[Reservation]:
 
 def is_tagged(reservation: Reservation) -> bool:
     """Tell whether its line has a `set:` tag, with which a SIGHUP is deadly."""
-    return not reservation.router or any(name not in CLIENT_ID for name, _ in reservation.options)
+    return not reservation.router or any(name not in CLIENT_IDS for name, _ in reservation.options)
 
 
 def opts_files(server: DhcpServer) -> dict[str, str]:
@@ -105,7 +105,7 @@ def port_options(reservation: Reservation, server: DhcpServer) -> str:
     tag = f"tag:port-{reservation.port_id}"
     lines = []
     if not reservation.router:
-        lines.append(f"{tag},3")
+        lines.append(f"{tag},{ROUTER.number}")
         routes = next((r.routes for r in server.ranges if r.subnet_id == reservation.subnet_id), ())
         lines += _route_options(tag, routes)
     lines += _own_options(tag, reservation)
@@ -190,7 +190,7 @@ def host_line(reservation: Reservation) -> str:
 def client_id(reservation: Reservation) -> str:
     """Return the client-id that a port is known by, "" if it is known by its MAC only."""
     for name, value in reservation.options:
-        if name in CLIENT_ID and len(value) <= LONGEST_LINE // 2 and _SAFE_ID.fullmatch(value):
+        if name in CLIENT_IDS and len(value) <= LONGEST_LINE // 2 and _SAFE_ID.fullmatch(value):
             return value
     return ""
 
@@ -201,13 +201,14 @@ def range_tag(range_: DhcpRange) -> str:
 
 
 def _range_options(range_: DhcpRange) -> Iterator[str]:
-    """Options of a range; "3" with no value keeps dnsmasq from naming itself as the router."""
+    """Options of a range; without a router's value dnsmasq would name itself."""
     tag = f"tag:{range_tag(range_)}"
-    yield f"{tag},3,{range_.router}" if range_.router else f"{tag},3"
+    router, dns = f"{tag},{ROUTER.number}", f"{tag},{DNS_SERVER.number}"
+    yield f"{router},{range_.router}" if range_.router else router
     if range_.dns == NO_DNS:
-        yield f"{tag},6"
+        yield dns
     elif range_.dns:
-        yield ",".join([f"{tag},6", *map(str, range_.dns)])
+        yield ",".join([dns, *map(str, range_.dns)])
     routes = range_.routes
     if routes and range_.router and all(block != EVERYWHERE for block, _ in routes):
         routes = (*routes, (EVERYWHERE, range_.router))  # 121 silences 3 (RFC 3442), so it has it
@@ -217,15 +218,14 @@ def _range_options(range_: DhcpRange) -> Iterator[str]:
 def _route_options(tag: str, routes: tuple[tuple[IPv4Network, IPv4Address], ...]) -> Iterator[str]:
     last = sorted(routes, key=lambda route: route[0] == EVERYWHERE)
     if last:
-        told = ",".join(f"{block},{hop}" for block, hop in last)
-        yield f"{tag},121,{told}"
-        yield f"{tag},249,{told}"
+        value = ",".join(f"{block},{hop}" for block, hop in last)
+        yield from (f"{tag},{option.number},{value}" for option in ROUTES)
 
 
 def _own_options(tag: str, reservation: Reservation) -> Iterator[str]:
     for name, value in (*reservation.options, *_boot_server(reservation)):
         read = _OPTION.fullmatch(name)
-        if read is None or name in CLIENT_ID:
+        if read is None or name in CLIENT_IDS:
             continue
         tags, option = read.groups()
         number = option if option.isdigit() else f"option:{option}"
@@ -241,11 +241,11 @@ def _boot_server(reservation: Reservation) -> Iterator[tuple[str, str]]:
 
     Source: RFC 2131, table 1 ("next server to use in bootstrap"); RFC 5859 (option 150).
     """
-    if any(name == SIADDR for name, _ in reservation.options):
+    if any(name == SIADDR.name for name, _ in reservation.options):
         return
-    named = (value for name, value in reservation.options if name in TFTP_SERVER)
+    named = (value for name, value in reservation.options if name in BOOT_SERVERS)
     firsts = (value.split(",", 1)[0].strip() for value in named)
-    yield from [(SIADDR, first) for first in firsts if _is_address(first)][:1]
+    yield from [(SIADDR.name, first) for first in firsts if _is_address(first)][:1]
 
 
 def _is_address(text: str) -> bool:
