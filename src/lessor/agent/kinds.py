@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from lessor.agent.leases.hook import Hook
 from lessor.agent.leases.leasebook import LeaseBook
 from lessor.agent.overlay import OVS_KINDS, Overlay
 from lessor.agent.reconcile import Kind
-from lessor.core.state import HostState, MetadataListener
+from lessor.core.state import DhcpServer, HostState, MetadataListener
 from lessor.settings import AgentSettings
 
 SYSCTLS = ("net.ipv4.ip_forward",)
@@ -67,6 +68,7 @@ def make(
     metadata: Driver[MetadataListener],
     reachable: Callable[[], bool],
     known_leases: KnownLeases | None = None,
+    label: Callable[[DhcpServer], str] = attrgetter("name"),
 ) -> Drivers:
     """Make the drivers. To be called in the thread that will use them.
 
@@ -78,6 +80,7 @@ def make(
         metadata: serves metadata listeners.
         reachable: tells whether the server answers.
         known_leases: asks the server for the live leases of networks.
+        label: names the networks of a DHCP server, for messages.
     """
     ip = IPRoute()
     announced = settings.send_arp_for_ha_count if settings.send_arp_for_ha else 0
@@ -88,6 +91,8 @@ def make(
         hook=hook,
         release=settings.force_dhcp_release,
         known=known_leases,
+        label=label,
+        config_file=settings.dnsmasq_config_file,
     )
     nft = _nft()
     rulesets = RulesetDriver(

@@ -26,6 +26,7 @@ from lessor.agent import presence
 from lessor.agent.agent import DHCP_KINDS, NETLINK_KINDS, Agent
 from lessor.agent.around import Surroundings
 from lessor.agent.basis import Basis, basis, located
+from lessor.agent.dhcplog import label, log_incident
 from lessor.agent.diagnosis.drops import DropWatch
 from lessor.agent.diagnosis.guide import Guide, Known
 from lessor.agent.diagnosis.inspect import Inspector
@@ -34,7 +35,6 @@ from lessor.agent.diagnosis.paths import PathProbe
 from lessor.agent.diagnosis.strays import Strays
 from lessor.agent.diagnosis.tour import tour
 from lessor.agent.diagnosis.tunnels import TunnelWatch
-from lessor.agent.drivers.dnsmasq.deaths import DeathWatch, label, log_incident
 from lessor.agent.host.run import run
 from lessor.agent.host.wake import FolderWatch
 from lessor.agent.host.watch import NetlinkWatch
@@ -44,7 +44,6 @@ from lessor.agent.leases.hook import Hook, hook
 from lessor.agent.leases.leasebook import LeaseBook
 from lessor.agent.leases.spool import Spool
 from lessor.agent.leases.whereabouts import Whereabouts
-from lessor.agent.names import write_names
 from lessor.agent.noted import note
 from lessor.agent.overlay import (
     DEVICE_KINDS,
@@ -52,7 +51,6 @@ from lessor.agent.overlay import (
     Overlay,
     Plans,
     datapath_type,
-    learn,
     watch_namespaces,
 )
 from lessor.agent.owner import Guard, Owner
@@ -255,8 +253,8 @@ class _Run:
         follower.renewed = reporter.forget
         holder = Holder(self._client, self._settings.host, self._book, self._where.network_of)
         follower.met = holder.tell
-        if self._hook.problem:
-            self._log.warning("hook has root", problem=self._hook.problem)
+        for problem in drivers.dhcp.problems():
+            self._log.warning("dhcp servers", problem=problem)
         await self._introduce(reporter)
         dropped = DropWatch(self._settings, drivers.overlay, lambda: agent.desired)
         agent = Agent(
@@ -273,7 +271,7 @@ class _Run:
             own=lambda epoch, look: guard.keep(epoch, look=look),
             inspection=Inspection(
                 [
-                    *Inspector(self._settings, forwarder, self._spool, self._hook).checks(),
+                    *Inspector(self._settings, forwarder, self._spool, drivers.dhcp).checks(),
                     Strays().problems,
                     lambda _: [self._metadata.problem] if self._metadata.problem else [],
                 ]
@@ -293,10 +291,8 @@ class _Run:
                 forwarder.nudge()
 
         follower.changed = followed
-        drivers.dhcp.report(
-            partial(log_incident, self._settings.host),
-            lambda server: label(follower.kept.view if follower.kept else None, server),
-        )
+        drivers.dhcp.incidents.subscribe(partial(log_incident, self._settings.host))
+        drivers.dhcp.changed.subscribe(lambda: agent.look(*DHCP_KINDS))
         guide = Guide(self._client, self._settings, lambda: _known(follower, agent))
         follower.asked = guide.ask
         overlay = drivers.overlay
@@ -309,11 +305,7 @@ class _Run:
             guide.run,
             dropped.run,
             NetlinkWatch(lambda: agent.look(*NETLINK_KINDS, *device_kinds)).run,
-            DeathWatch(drivers.dhcp.pidfds, lambda: agent.look(*DHCP_KINDS)).run,
-            lambda: drivers.dhcp.probe(lambda: agent.look(*DHCP_KINDS)),
-            lambda: write_names(
-                drivers.dhcp.write_names, self._thread, lambda: agent.look(*DHCP_KINDS)
-            ),
+            lambda: drivers.dhcp.run(self._thread),
             lambda: self._watch_spool(forwarder),
         ]
         if self._name is not None:
@@ -321,7 +313,6 @@ class _Run:
             tasks.append(lambda: presence.answer(name, lambda: self._present(follower)))
         if overlay:
             tasks += self._probes(follower, agent, overlay)
-            tasks.append(lambda: learn(drivers.dhcp.shares, lambda: agent.look(*DHCP_KINDS)))
             tasks.append(lambda: overlay.watch(lambda: agent.look(*OVS_KINDS)))
             tasks.append(lambda: overlay.alive.run(lambda: agent.look(*OVS_KINDS)))
             tasks.append(lambda: watch_namespaces(lambda: agent.look(*DEVICE_KINDS)))
@@ -396,6 +387,7 @@ class _Run:
             metadata=listeners,
             reachable=self._client.reachable,
             known_leases=self._client.known_leases,
+            label=lambda server: label(self._view(), server),
         )
 
     def _view(self) -> View | None:

@@ -5,7 +5,6 @@ It is there where `local_ip` is set.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ from lessor.model import View
 from lessor.netns import FOLDER
 from lessor.settings import AgentSettings
 
-LEARN_S = 2.0  # between looks at what other DHCP servers of our networks gave
 OVS_KINDS = ("ovs_bridges", "ovs_ports", "flows")  # what a change in OVS may concern
 DEVICE_KINDS = ("namespaces", "dhcp_devices", "dhcp_servers", "metadata", "ovs_ports")
 
@@ -165,18 +163,6 @@ class Plans:
 def datapath_type(settings: AgentSettings) -> str:
     """Return what forwards the packets of this host's Open vSwitch: system or netdev."""
     return settings.datapath_type or ("system" if kernel_datapath() else "netdev")
-
-
-async def learn(shares: Callable[[], bool], look: Callable[[], None]) -> None:
-    """Call `look` now and then while a DHCP server of this host is one of several of a network.
-
-    What one of them gave is told by its host to the server, and asked for by the others: a client
-    whose server dies renews at another that knows its lease.
-    """
-    while True:
-        await asyncio.sleep(LEARN_S)
-        if shares():
-            look()
 
 
 async def watch_namespaces(look: Callable[[], None]) -> None:

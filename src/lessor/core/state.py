@@ -125,19 +125,19 @@ class Reservation:
 class DhcpServer:
     """A DHCP server on this host: one for each bridge (flat), or each namespace (vxlan).
 
-    `reservations` is keyed by address as text: one address, one MAC.
+    It says what clients get, whichever program serves it. `reservations` is keyed by address as
+    text: one address, one MAC.
     """
 
-    name: str  # the bridge: also names the files
+    name: str  # the bridge's, or the network's id
     interface: str
     ranges: tuple[DhcpRange, ...]
     reservations: dict[str, Reservation]
     names: Names = ()  # that no reservation has
-    lease_time: int = 86400
+    lease_time: int = 86400  # seconds; negative: leases never expire
     upstream_dns: tuple[str, ...] = ()
-    config_file: str = ""
     namespace: str = ""  # that it runs in; "": the host's own
-    authoritative: bool = True  # False: another server answers on the network too (LP 1457900)
+    peers: bool = False  # other hosts have servers of the same network (LP 1457900)
     forwarded: tuple[str, ...] = ()  # domains in which unknown names are asked upstream
 
 

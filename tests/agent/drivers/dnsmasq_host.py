@@ -12,13 +12,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 from lessor.agent.drivers.dhcp import Incident, KnownLeases
-from lessor.agent.drivers.dnsmasq.deaths import DeathWatch
 from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
 from lessor.agent.drivers.dnsmasq.process import find_all
 from lessor.agent.host.run import run
@@ -75,6 +75,7 @@ class Host:
         self.clock: Callable[[], float] = time.monotonic
         self.run: Any = run
         self.known: KnownLeases | None = None
+        self.config_file = ""
         self.names = True  # are written after each pass
         self._close_driver: Callable[[], None] | None = None
         self.start_agent()
@@ -99,9 +100,11 @@ class Host:
             release=release,
             clock=self._clock,
             known=self.known,
+            label=lambda server: f"network of {server.name}",
+            config_file=self.config_file,
         )
         self._close_driver = self.driver.close
-        self.driver.report(self.incidents.append, lambda server: f"network of {server.name}")
+        self.driver.incidents.subscribe(self.incidents.append)
 
     def _run(self, *argv: str, stdin: str | None = None, timeout_s: float = 30) -> str:
         output: str = self.run(*argv, stdin=stdin, timeout_s=timeout_s)
@@ -202,6 +205,7 @@ class Host:
             made.end()
             for thread in threads:
                 thread.join()
+            made.shut()
         assert not made.errors, made.errors
 
     def told(self, event: str) -> list[Incident]:
@@ -224,6 +228,7 @@ class Watching:
         self._changed = changed
         self._ended = ended
         self._stop: Callable[[], object] = lambda: None
+        self._thread = ThreadPoolExecutor(1)  # the one that uses the driver
         self.problems: list[str] = []
         self.errors: list[BaseException] = []
 
@@ -236,11 +241,8 @@ class Watching:
         if self._ended.is_set():
             return
         driver = self._host.driver
-        tasks = [
-            asyncio.create_task(driver.probe(self._changed.set)),
-            asyncio.create_task(DeathWatch(driver.pidfds, self._changed.set).run()),
-            asyncio.create_task(over.wait()),
-        ]
+        driver.changed.subscribe(self._changed.set)
+        tasks = [asyncio.create_task(driver.run(self._thread)), asyncio.create_task(over.wait())]
         done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
@@ -252,7 +254,8 @@ class Watching:
             if self._changed.wait(0.05) or self.problems:
                 self._changed.clear()
                 try:
-                    self.problems = [str(one) for one in self._host.once(*wanted)]
+                    found = self._thread.submit(self._host.once, *wanted).result()
+                    self.problems = [str(one) for one in found]
                 except BaseException as error:
                     self.errors.append(error)
                     raise
@@ -260,6 +263,9 @@ class Watching:
     def end(self) -> None:
         self._ended.set()
         self._stop()
+
+    def shut(self) -> None:
+        self._thread.shutdown()
 
 
 def make_wire() -> None:

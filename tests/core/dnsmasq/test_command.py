@@ -89,6 +89,16 @@ def test_the_command_line_is_novas_with_what_it_lacked() -> None:
     )
 
 
+def test_settings_of_the_operator_are_read() -> None:
+    line = command_line(server(), replace(PATHS, config_file="/etc/dnsmasq-nova.conf"))
+    assert "--conf-file=/etc/dnsmasq-nova.conf" in line
+
+
+def test_where_others_serve_the_network_too_it_refuses_nobodys_client() -> None:
+    line = command_line(replace(server(), peers=True), PATHS)
+    assert "--dhcp-authoritative" not in line
+
+
 def test_an_endless_lease_is_infinite() -> None:
     line = command_line(replace(server(), lease_time=-1), PATHS)
     assert "--dhcp-range=set:subnet-s1,10.0.0.2,static,255.255.255.0,infinite" in line

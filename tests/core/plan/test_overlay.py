@@ -154,17 +154,17 @@ def test_the_dhcp_host_has_namespace_device_server_and_listener() -> None:
     assert (made.device.name, made.device.outer) == ("tap00000002-5b", "otap00000002-5b")
     assert [str(i) for i in made.device.addresses] == ["10.0.0.2/24", "169.254.169.254/32"]
     assert sorted(made.server.reservations) == ["10.0.0.5", "10.0.0.6"]
-    assert made.server.authoritative
+    assert not made.server.peers
     route = made.server.ranges[0].routes[-1]
     assert (str(route[0]), str(route[1])) == ("169.254.169.254/32", "10.0.0.2")
 
 
-def test_two_dhcp_servers_are_both_named_and_neither_is_authoritative() -> None:
+def test_two_dhcp_servers_are_both_named_and_each_has_a_peer() -> None:
     other = port(3, "b", device_owner=DHCP_OWNER)
     server = part("net", *ALL, other).server
     assert server
     assert [str(address) for address in server.ranges[0].dns] == ["10.0.0.2", "10.0.0.3"]
-    assert not server.authoritative
+    assert server.peers
 
 
 def test_a_host_without_a_tunnel_address_says_so() -> None:

@@ -11,10 +11,10 @@ from socket import AF_INET, AF_INET6
 from lessor.agent.diagnosis.foreign import foreign_drops
 from lessor.agent.diagnosis.inspection import Check
 from lessor.agent.drivers.addresses import vm_addresses_on
+from lessor.agent.drivers.dhcp import DhcpDriver
 from lessor.agent.host.inet import addresses
 from lessor.agent.host.run import run
 from lessor.agent.leases.forwarder import LeaseForwarder
-from lessor.agent.leases.hook import Hook
 from lessor.agent.leases.spool import Spool
 from lessor.core.plan.desired import Desired
 from lessor.settings import AgentSettings
@@ -27,18 +27,18 @@ class Inspector:
     """Looks at the host now and then. Used in the one thread that drivers are used in."""
 
     def __init__(
-        self, settings: AgentSettings, forwarder: LeaseForwarder, spool: Spool, hook: Hook
+        self, settings: AgentSettings, forwarder: LeaseForwarder, spool: Spool, dhcp: DhcpDriver
     ) -> None:
         self._settings = settings
         self._forwarder = forwarder
         self._spool = spool
-        self._hook = hook
+        self._dhcp = dhcp
 
     def checks(self) -> tuple[Check, ...]:
         """Return the checks; each yields what is wrong, a sentence each, and what would help."""
         return (
             self._events,
-            self._called,
+            self._dhcp_servers,
             self._kernel,
             self._room,
             self._local_ip,
@@ -50,9 +50,8 @@ class Inspector:
         if self._forwarder.problem:
             yield self._forwarder.problem
 
-    def _called(self, _: Desired) -> Iterator[str]:
-        if self._hook.problem:
-            yield self._hook.problem
+    def _dhcp_servers(self, _: Desired) -> Iterator[str]:
+        yield from self._dhcp.problems()
 
     def _kernel(self, _: Desired) -> Iterator[str]:
         yield from too_old(os.uname().release)

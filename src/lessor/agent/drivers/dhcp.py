@@ -1,23 +1,25 @@
-"""DHCP servers, whichever program does the work. Nothing above this knows which one runs."""
+"""The seam to the DHCP servers of a host: no module above it knows which program serves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Protocol
 
 from lessor.agent.drivers import Driver
+from lessor.agent.signal import Signal
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer
 from lessor.errors import LessorError
 
-# asks the store for the live leases of these networks, whoever gave them; None: it is away
+# returns the live leases of all servers of these networks; None: the store is unreachable
 KnownLeases = Callable[[Sequence[str]], Sequence[LiveLease] | None]
 
 
 class ServerError(LessorError):
-    """A DHCP server is not as wanted; the others are no concern of it.
+    """One DHCP server is not in sync; the others are not concerned.
 
     Attributes:
         key: its name.
@@ -30,14 +32,11 @@ class ServerError(LessorError):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that happened to a DHCP server, for the log.
+    """What happened to a DHCP server, for the log."""
 
-    `event` is a fixed phrase; `label` names the server's networks.
-    """
-
-    event: str
-    server: str
-    label: str
+    event: str  # a fixed phrase
+    server: str  # its name
+    label: str  # its networks
     fields: Mapping[str, object]
 
 
@@ -70,44 +69,33 @@ class Leases(Protocol):
 
 
 class DhcpDriver(Driver[DhcpServer], Protocol):
-    """Runs DHCP servers, keeps their reservations and ends the leases of those that are gone."""
+    """Runs DHCP servers, loads their reservations and ends the leases of those that are gone.
 
-    def shares(self) -> bool:
-        """Tell whether a server is one of several, which is to learn what the others gave."""
+    Attributes:
+        changed: there is something to observe: a server died, does not answer, answers again,
+            or other servers may have given leases. Emitted in the event loop.
+        incidents: what happened to a server, for the log. Emitted in any thread.
+    """
 
-    def write_names(self) -> bool:
-        """Have DNS know the names of reservations that are new since the last call.
+    changed: Signal[[]]
+    incidents: Signal[[Incident]]
 
-        Returns:
-            whether there is something to observe: a name that can't be made known, or can again.
-        """
+    def problems(self) -> Sequence[str]:
+        """Return what is wrong with all servers of this host, and what would help."""
 
     def verify(self) -> None:
-        """Compare with the disk, to the last byte, at the next `observe()`."""
+        """Compare what is believed with what runs, to the last byte, at the next `observe()`."""
 
-    def pidfds(self) -> Mapping[int, str]:
-        """Return what becomes readable when a process of a server ends, with the server's name.
+    async def run(self, thread: Executor) -> None:
+        """Watch the servers, until cancelled.
 
-        The descriptors are open until the next call.
-        """
-
-    async def probe(self, changed: Callable[[], None]) -> None:
-        """Ask all servers, again and again, whether they answer; until cancelled.
-
-        Requests make no lease. What doesn't answer, or for other reservations than it should, is
-        started again at the next `observe()` and `apply()`.
+        Each is asked again and again whether it answers, by requests that make no lease. One that
+        doesn't, or not for the reservations that it should, is started again at the next
+        `observe()` and `apply()`.
 
         Args:
-            changed: called when there is something to observe.
-        """
-
-    def report(self, tell: Callable[[Incident], None], label: Callable[[DhcpServer], str]) -> None:
-        """Have incidents told from now on.
-
-        Args:
-            tell: takes them, in any thread.
-            label: names a server's networks for messages.
+            thread: the one that calls `observe` and `apply`.
         """
 
     def close(self) -> None:
-        """Give up what it watches; the servers go on."""
+        """Stop watching; the servers go on."""

@@ -20,11 +20,12 @@ from lessor.net.labels import is_domain
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Where one server's files are, and the program that it tells of leases."""
+    """Where one server's files are, and the program that it reports leases to."""
 
     folder: PurePath
     hook: PurePath
     hook_user: str  # that it is called as
+    config_file: str = ""  # the operator's own settings of dnsmasq
 
     @property
     def base(self) -> PurePath:
@@ -115,7 +116,7 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
     spoken = server.ranges
     return (
         "dnsmasq",
-        f"--conf-file={server.config_file or '/dev/null'}",
+        f"--conf-file={paths.config_file or '/dev/null'}",
         "--strict-order",
         "--bind-interfaces",
         f"--interface={server.interface}",
@@ -138,7 +139,7 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
         *_domain_arguments(spoken),
         *_local_arguments(spoken, server.forwarded),
         *(() if server.namespace else ("--localise-queries",)),
-        *(("--dhcp-authoritative",) if server.authoritative else ()),
+        *(() if server.peers else ("--dhcp-authoritative",)),
         "--dhcp-ignore=tag:!known",
         *(() if _by_client_id(server) else ("--dhcp-ignore-clid",)),
         *(("--no-resolv",) if server.upstream_dns or server.namespace else ()),

@@ -253,7 +253,6 @@ class Planner:
                 upstream_dns=tuple(
                     dict.fromkeys(dns for part in mine for dns in part.upstream_dns)
                 ),
-                config_file=self._settings.dnsmasq_config_file,
                 forwarded=self._settings.forward_domains,
             )
 

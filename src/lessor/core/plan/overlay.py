@@ -276,10 +276,9 @@ class OverlayPlanner:
             names=tuple(self._further_names(scope, {s.id: s for s, _ in served})),
             lease_time=self._settings.dhcp_lease_time,
             upstream_dns=self._reserver.upstream(subnet for subnet, _ in served),
-            config_file=self._settings.dnsmasq_config_file,
             forwarded=self._settings.forward_domains,
             namespace=device.namespace,
-            authoritative=sum(not is_vm(port) for port in scope.ports.values()) == 1,
+            peers=sum(not is_vm(port) for port in scope.ports.values()) != 1,
         )
 
     def _further_names(

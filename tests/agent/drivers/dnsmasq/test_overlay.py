@@ -144,7 +144,7 @@ def test_a_successor_with_seeded_leases_answers_renewals(place: Place) -> None:
     lines("link add br-w type bridge forward_delay 0", "link set br-w up")
     lines("link add c0 type veth peer name c1", "link set c0 master br-w up", "link set c1 up")
     place.plug(1, bridge="br-w")
-    dead.bring(place.server(1, reserve(5), reserve(6), authoritative=False))
+    dead.bring(place.server(1, reserve(5), reserve(6), peers=True))
     client = place.client("c1", mac(5))
     assert client.acquire()
     dead.wait_for(lambda: dead.leases_of("net-1"))
@@ -153,7 +153,7 @@ def test_a_successor_with_seeded_leases_answers_renewals(place: Place) -> None:
     lines("link del o1")
 
     place.plug(2, bridge="br-w")
-    want = place.second(2, place.server(1, reserve(5), reserve(6)), "10.0.0.1", authoritative=False)
+    want = place.second(2, place.server(1, reserve(5), reserve(6)), "10.0.0.1", peers=True)
     heir.bring(want)
 
     assert heir.leases_of("net-1") == {"10.0.0.5": mac(5)}
@@ -174,7 +174,7 @@ def test_two_servers_of_one_network_answer_and_never_refuse_each_others_clients(
     lines("link add c0 type veth peer name c1", "link set c0 master br-w up", "link set c1 up")
     place.plug(1, "10.0.0.1", bridge="br-w")
     place.plug(2, "10.0.0.2", bridge="br-w")
-    first = place.server(1, reserve(5), authoritative=False)
+    first = place.server(1, reserve(5), peers=True)
     second = place.second(2, first, "10.0.0.2")
     two.store = []
     one.bring(first)

@@ -34,6 +34,7 @@ class Ground:
     watch: Callable[[ServerFolder], None]  # tells the prober when somebody else writes there
     tell: Callable[[Incident], None]
     label: Callable[[DhcpServer], str]  # for a message: the networks by name
+    config_file: str  # the operator's own settings of dnsmasq; "": none
     known: KnownLeases | None = None
 
 

@@ -1,15 +1,9 @@
-"""Tells when a process of a DHCP server dies, whoever started it, and logs what happened to servers."""
+"""Notices when a process of a dnsmasq ends, also of one that an agent before this one started."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-
-import structlog
-
-from lessor.agent.drivers.dhcp import Incident
-from lessor.core.state import DhcpServer
-from lessor.model import View
 
 LOOK_S = 1.0  # between looks at which servers there are
 
@@ -52,21 +46,3 @@ class DeathWatch:
     def _forget(self, pidfd: int) -> None:
         asyncio.get_running_loop().remove_reader(pidfd)
         self._watched.pop(pidfd, None)
-
-
-def log_incident(host: str, incident: Incident) -> None:
-    """Log what happened to a server: a warning, or that it serves again."""
-    log = structlog.get_logger().bind(host=host)
-    say = log.info if incident.event.endswith("restarted") else log.warning
-    say(incident.event, network=incident.label, server=incident.server, **incident.fields)
-
-
-def label(view: View | None, server: DhcpServer) -> str:
-    """Name a server by its networks, for a person; by its own name where the view has none."""
-    scopes = view.scopes if view else {}
-    ids = dict.fromkeys(one.network_id for one in server.ranges)
-    names = [scopes[key].network.name or key for key in ids if key in scopes]
-    if not names:
-        return server.name
-    where = "" if server.namespace else f" ({server.name})"
-    return ", ".join(names) + where

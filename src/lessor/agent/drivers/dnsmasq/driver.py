@@ -5,32 +5,41 @@ Ours are the folders of `networks_path` with a `server.json`, and the dnsmasqs t
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lessor.agent.drivers.dhcp import Incident, KnownLeases, Leases, ServerError
 from lessor.agent.drivers.dnsmasq.context import Ground, tried
+from lessor.agent.drivers.dnsmasq.deaths import DeathWatch
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder, our_folders
 from lessor.agent.drivers.dnsmasq.inotify import make_room, make_room_for_files
+from lessor.agent.drivers.dnsmasq.names import write_names
 from lessor.agent.drivers.dnsmasq.probe import Prober
 from lessor.agent.drivers.dnsmasq.process import Process, Scan, scan
 from lessor.agent.drivers.dnsmasq.server import Server
 from lessor.agent.drivers.dnsmasq.touch import Touches
 from lessor.agent.host.run import Run
 from lessor.agent.leases.hook import Hook
+from lessor.agent.signal import Signal
 from lessor.core.diff import Changes
 from lessor.core.state import DhcpServer
 from lessor.errors import Pending
 
 RUNTIME = Path("/run/lessor")
+PEERS_S = 2.0  # between looks at what other servers of our networks gave
 ASK_S = 2.0  # a server asks the store at most so often what others gave
 ASK_AT_ONCE = 20
 AT_ONCE = 8  # servers that are told at the same time: most of it is waiting for programs
+
+
+def _name(server: DhcpServer) -> str:
+    return server.name
 
 
 class DnsmasqDriver:
@@ -45,7 +54,9 @@ class DnsmasqDriver:
         hook: what dnsmasq calls, and as whom.
         release: end the leases of reservations that are gone (force_dhcp_release).
         clock: seconds, never going back.
-        known: asks the store what leases others gave; None: nobody did.
+        known: asks the store for the leases of other servers; None: there are none.
+        label: names a server's networks, for messages.
+        config_file: an operator's own settings of dnsmasq; "": none.
     """
 
     def __init__(
@@ -59,11 +70,13 @@ class DnsmasqDriver:
         release: bool = True,
         clock: Callable[[], float] = time.monotonic,
         known: KnownLeases | None = None,
+        label: Callable[[DhcpServer], str] = _name,
+        config_file: str = "",
     ) -> None:
+        self.changed: Signal[[]] = Signal()
+        self.incidents: Signal[[Incident]] = Signal()
         self._scans = _Scans()
         self._touches = Touches()
-        self._tell: Callable[[Incident], None] = _nobody
-        self._label: Callable[[DhcpServer], str] = _name
         self._ground = Ground(
             root=root,
             leases=leases,
@@ -75,9 +88,10 @@ class DnsmasqDriver:
             retired=[],
             scan=self._scans.get,
             watch=self._touches.follow,
-            tell=self._told,
-            label=self._labelled,
+            tell=self.incidents.emit,
+            label=label,
             known=known,
+            config_file=config_file,
         )
         self._servers: dict[str, Server] | None = None
         self._verify = False
@@ -98,7 +112,7 @@ class DnsmasqDriver:
         return {name: server.seen() for name, server in servers.items()}
 
     def shares(self) -> bool:
-        """Tell whether a server is one of several, which is to learn what the others gave."""
+        """Tell whether a server is one of several of its network."""
         return any(one.is_one_of_several() for one in list((self._servers or {}).values()))
 
     def write_names(self) -> bool:
@@ -110,19 +124,29 @@ class DnsmasqDriver:
         """Compare files and processes with what is believed at the next `observe()`."""
         self._verify = True
 
-    def report(self, tell: Callable[[Incident], None], label: Callable[[DhcpServer], str]) -> None:
-        """Have incidents told from now on."""
-        self._tell, self._label = tell, label
+    def problems(self) -> Sequence[str]:
+        """Return why the hook is called with more rights than it needs, if it is."""
+        return [self._ground.hook.problem] if self._ground.hook.problem else []
 
-    def _told(self, incident: Incident) -> None:
-        self._tell(incident)
+    async def run(self, thread: Executor) -> None:
+        """Probe the servers, notice deaths, write names and ask for peers' leases, all the time."""
+        look = self.changed.emit
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Prober(lambda: dict(self._servers or {}), self._touches, look).run())
+            group.create_task(DeathWatch(self.pidfds, look).run())
+            group.create_task(write_names(self.write_names, thread, look))
+            group.create_task(self._ask_peers())
 
-    def _labelled(self, server: DhcpServer) -> str:
-        return self._label(server)
+    async def _ask_peers(self) -> None:
+        """Look now and then while a server is one of several of its network.
 
-    async def probe(self, changed: Callable[[], None]) -> None:
-        """Ask all servers whether they answer, until cancelled; see `Prober`."""
-        await Prober(lambda: dict(self._servers or {}), self._touches, changed).run()
+        A lease of one of them is reported to the store by its host, and read there by the others: a
+        client whose server dies renews at another that knows its lease.
+        """
+        while True:
+            await asyncio.sleep(PEERS_S)
+            if self.shares():
+                self.changed.emit()
 
     def pidfds(self) -> Mapping[int, str]:
         """Return what becomes readable when a process of a server ends, with the server's name.
@@ -164,7 +188,7 @@ class DnsmasqDriver:
         """Return our servers; the first time, find those of an agent before us."""
         if self._servers is None:
             self._servers = {}
-            for name, folder in our_folders(self._ground.root, self._ground.hook).items():
+            for name, folder in self._folders().items():
                 header = folder.header()
                 assert header is not None
                 self._servers[name] = Server(self._ground, folder, header)
@@ -172,8 +196,13 @@ class DnsmasqDriver:
         return self._servers
 
     def _fresh(self, want: DhcpServer) -> Server:
-        folder = ServerFolder(self._ground.root, want.name, self._ground.hook)
-        return Server(self._ground, folder, want)
+        ground = self._ground
+        folder = ServerFolder(ground.root, want.name, ground.hook, ground.config_file)
+        return Server(ground, folder, want)
+
+    def _folders(self) -> Mapping[str, ServerFolder]:
+        ground = self._ground
+        return our_folders(ground.root, ground.hook, ground.config_file)
 
     def close(self) -> None:
         """Give up what it watches; the servers go on."""
@@ -208,14 +237,6 @@ class _Scans:
 
     def forget(self) -> None:
         self._kept = None
-
-
-def _nobody(_incident: Incident) -> None:
-    """Take incidents that nobody asked for."""
-
-
-def _name(server: DhcpServer) -> str:
-    return server.name
 
 
 def _bring(server: Server, want: DhcpServer) -> list[Exception]:

@@ -16,7 +16,7 @@ import shutil
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lessor.agent.drivers.dnsmasq.own import OPEN, OwnFiles
@@ -47,12 +47,19 @@ class Unwritable(LessorError):
     """A file can't be written; all files are as they were."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """What Lessor 0.1.0 wrote first in place of `DhcpServer.peers`; read so that none restarts."""
+
+    authoritative: bool = True
+
+
 class ServerFolder:
     """The files of one server."""
 
-    def __init__(self, root: Path, name: str, hook: Hook) -> None:
+    def __init__(self, root: Path, name: str, hook: Hook, config_file: str = "") -> None:
         self.path = root / name
-        self.paths = Paths(self.path, hook.program, hook.user)
+        self.paths = Paths(self.path, hook.program, hook.user, config_file)
         self._header = self.path / "server.json"
         self._base = Path(self.paths.base)
         self._doubt = self.path / "doubt"
@@ -84,9 +91,11 @@ class ServerFolder:
     def header(self) -> DhcpServer | None:
         """Return what the server was last told; None: this is no folder of ours."""
         try:
-            return decode(self._header.read_bytes(), DhcpServer)
+            content = self._header.read_bytes()
+            server, former = decode(content, DhcpServer), decode(content, _Former)
         except (FileNotFoundError, NotADirectoryError, Invalid):
             return None
+        return server if former.authoritative else replace(server, peers=True)
 
     @property
     def doubtful(self) -> bool:
@@ -326,13 +335,14 @@ class ServerFolder:
         return self.path / "tmp" / f"{path.parent.name}.{path.name}"
 
 
-def our_folders(root: Path, hook: Hook) -> dict[str, ServerFolder]:
+def our_folders(root: Path, hook: Hook, config_file: str = "") -> dict[str, ServerFolder]:
     """Return the folders of ours in `root`, and end removals that were interrupted."""
     if not root.exists():
         return {}
     for path in root.glob(f"{GONE}*"):
         shutil.rmtree(path)
-    folders = {path.name: ServerFolder(root, path.name, hook) for path in sorted(root.iterdir())}
+    names = sorted(path.name for path in root.iterdir())
+    folders = {name: ServerFolder(root, name, hook, config_file) for name in names}
     return {name: folder for name, folder in folders.items() if folder.header() is not None}
 
 

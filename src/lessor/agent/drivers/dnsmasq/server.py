@@ -187,7 +187,7 @@ class Server:
 
     def is_one_of_several(self) -> bool:
         """Tell whether others serve the same network."""
-        return bool(self.loaded.namespace) and not self.loaded.authoritative
+        return bool(self.loaded.namespace) and self.loaded.peers
 
     def _ask(self, server: DhcpServer) -> bool:
         """Find out which leases of others are missing here; False: nobody answers."""

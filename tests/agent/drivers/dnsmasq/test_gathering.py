@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lessor.agent import names
+from lessor.agent.drivers.dnsmasq import names
 
 LIMIT_S = 10
 
