@@ -3,7 +3,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from lessor.core.leases import LiveLease, given_elsewhere
+from lessor.core.leases import LiveLease, peer_leases
 
 FIVE = LiveLease(IPv4Address("10.0.0.5"), "fa:16:3e:00:00:05", 2000.0)
 LONGER = replace(FIVE, expires_at=3000.0)
@@ -25,7 +25,7 @@ OWNERS = {"10.0.0.5": FIVE.mac}
         pytest.param([LONGER], [OTHERS], [], id="anothers-must-end-first"),
     ],
 )
-def test_leases_given_elsewhere(
+def test_leases_of_peers_that_are_missing_here(
     known: list[LiveLease], live: list[LiveLease], found: list[LiveLease]
 ) -> None:
-    assert given_elsewhere(known, {one.address: one for one in live}, OWNERS) == found
+    assert peer_leases(known, {one.address: one for one in live}, OWNERS) == found

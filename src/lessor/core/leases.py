@@ -110,7 +110,7 @@ def apply_event(leases: dict[IPv4Address, LiveLease], event: LeaseEvent) -> None
         del leases[event.address]
 
 
-def given_elsewhere(
+def peer_leases(
     known: Iterable[LiveLease], live: Mapping[IPv4Address, LiveLease], owners: Mapping[str, str]
 ) -> list[LiveLease]:
     """Return the leases of other servers that this one lacks, or has with an earlier expiry.

@@ -13,8 +13,8 @@ from enum import Enum, auto
 from lessor.errors import Invalid
 
 LAST = 254  # 255 ends the options of a message
-# Numbers that server and client agree on the exchange itself with: RFC 2132 9, RFC 3011, 3046, 4702.
-# The lease's time is among them: an address is given on once its lease has certainly ended.
+# Options of the exchange itself: RFC 2132 9, RFC 3011, 3046, 4702. The lease's time is among them:
+# an address is given on once its lease has certainly ended.
 EXCHANGE = frozenset({*range(50, 58), 81, 82, 118})
 
 

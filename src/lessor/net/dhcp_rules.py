@@ -16,9 +16,9 @@ from lessor.model import DhcpOption
 from lessor.net.dhcp_options import VENDOR, Kind, Option, find
 
 IPV4 = 4
-LONGEST_NAME = 64  # semantics.md B3, extra_dhcp_opts
-LONGEST_VALUE = 255
-LONGEST_DNS_NAME = 255
+MAX_NAME = 64  # semantics.md B3, extra_dhcp_opts
+MAX_VALUE = 255
+MAX_DNS_NAME = 255
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\Z")
 _NAME = re.compile(r"[A-Za-z0-9+-]+\Z")
 _BLANK = ("router", "classless-static-route")
@@ -48,13 +48,13 @@ def check_options(options: Sequence[DhcpOption]) -> None:
 
 
 def _check(option: DhcpOption) -> None:
-    shown = option.name[: LONGEST_NAME + 1]
+    shown = option.name[: MAX_NAME + 1]
     if any(not char.isprintable() for char in option.name + option.value):
         raise Invalid(f"DHCP option {shown!r} has a newline or another control character in it")
-    if len(option.name) > LONGEST_NAME:
-        raise Invalid(f"DHCP option name {shown!r}... is longer than {LONGEST_NAME} characters")
-    if len(option.value) > LONGEST_VALUE:
-        raise Invalid(f"the value of DHCP option {shown} is longer than {LONGEST_VALUE} characters")
+    if len(option.name) > MAX_NAME:
+        raise Invalid(f"DHCP option name {shown!r}... is longer than {MAX_NAME} characters")
+    if len(option.value) > MAX_VALUE:
+        raise Invalid(f"the value of DHCP option {shown} is longer than {MAX_VALUE} characters")
     if not option.value and option.name not in _BLANK:
         raise Invalid(f"DHCP option {shown} has no value; only {' and '.join(_BLANK)} may be blank")
     if option.ip_version not in (IPV4, 6):
@@ -106,7 +106,7 @@ def check_dns_name(name: str) -> None:
     Raises:
         Invalid: it is something else.
     """
-    if len(name) > LONGEST_DNS_NAME:
-        raise Invalid(f"dns_name is {len(name)} characters long; most is {LONGEST_DNS_NAME}")
+    if len(name) > MAX_DNS_NAME:
+        raise Invalid(f"dns_name is {len(name)} characters long; most is {MAX_DNS_NAME}")
     if name and not all(_LABEL.match(label) for label in name.removesuffix(".").split(".")):
         raise Invalid(f"dns_name {name!r}: a name is of letters, digits, hyphens and dots")

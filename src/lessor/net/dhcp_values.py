@@ -2,7 +2,7 @@
 
 Text is read as dnsmasq 2.90 reads it (compared option by option), except that text keeps a last
 letter b, s or i after digits, and that a value of the wrong form is refused where dnsmasq sends
-something else. An option's bytes may be more than 255; the writer of a packet splits them (RFC 3396).
+something else. An option may have more than 255 bytes; the writer of a packet splits it (RFC 3396).
 """
 
 from __future__ import annotations

@@ -221,7 +221,7 @@ class Host:
 
 
 class Watching:
-    """What the agent's loop does for DHCP servers: probes, deaths, and a pass when one of them says."""
+    """What the agent does for DHCP servers: the driver's own loop, and a pass after each change."""
 
     def __init__(self, host: Host, changed: threading.Event, ended: threading.Event) -> None:
         self._host = host

@@ -1,4 +1,4 @@
-"""The file that lease hooks add events to, which a user without rights may do and nothing else.
+"""The file that DHCP servers add lease events to, as a group that may do nothing else.
 
 Folder and file are root's. The group enters the folder but neither lists it nor makes files there,
 and writes to `current` but doesn't read it.
@@ -33,11 +33,11 @@ class Inbox:
 
     @property
     def current(self) -> Path:
-        """The file that hooks add to."""
+        """The file that events are added to."""
         return self._folder / "current"
 
     def make(self) -> None:
-        """Make folder and file, or mend their group and mode.
+        """Make folder and file, or repair their group and mode.
 
         Raises:
             OSError: they can't be made.
@@ -50,7 +50,7 @@ class Inbox:
             self.renew()
 
     def is_empty(self) -> bool:
-        """Tell whether it is as `make` leaves it and no event is in it."""
+        """Tell whether it has the form that `make` gives it, and no event."""
         try:
             folder, file = self._folder.stat(), self.current.lstat()
         except FileNotFoundError:
@@ -62,9 +62,9 @@ class Inbox:
         return (have.st_gid, stat.S_IMODE(have.st_mode)) == (self._group, mode)
 
     def renew(self) -> None:
-        """Put an empty file in place of the present one; there is no moment without one.
+        """Replace the file by an empty one; there is no moment without one.
 
-        A hook that has opened the old one still writes there.
+        A writer that has opened the old one still writes there.
 
         Raises:
             OSError: it can't be made; the old one stays.

@@ -1,8 +1,8 @@
 """The live leases of this host's DHCP servers, by server, and the events the store lacks.
 
-The book follows the spool's events in order. A lease is on disk, one file a server, before its event
-is handed to the store and cut from the spool, so files and spool together have every event, whenever
-the agent dies. An event may be applied twice: the last one of an address decides.
+The book follows the spool's events in order. A lease is on disk, one file a server, before its
+event is handed to the store and cut from the spool, so files and spool together have every event,
+whenever the agent dies. An event may be applied twice: the last one of an address decides.
 """
 
 from __future__ import annotations

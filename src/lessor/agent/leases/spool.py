@@ -1,13 +1,13 @@
-"""The lease events of this host's DHCP servers, on disk until the server has them.
+"""The lease events of this host's DHCP servers, on disk until the store has them.
 
-The hook adds lines to a file of the inbox. The agent links that in here as the next numbered segment,
-puts an empty one in its place and reads it; a hook that had opened it before still adds to the
-segment, so the next one is read only when nobody has this one open (a write lease, fcntl(2), is
-refused as long as somebody has).
+DHCP servers add lines to a file of the inbox. The agent links that file here as the next numbered
+segment, replaces it by an empty one and reads the segment. A writer that had opened the file before
+still adds to the segment, so the next one is read only after all writers have closed this one (a
+write lease, fcntl(2), is refused until then).
 
-An event's number follows from `state` (how many events the removed segments had) and its place, so
-it is the same after any crash: `state` is on disk before a segment is removed, and what it has
-passed is not read again. Torn lines have no number.
+An event's number follows from `state` (the number of events in removed segments) and its place, so
+it is the same after any crash: `state` is on disk before a segment is removed, and segments before
+it are not read again. Torn lines have no number.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class _State:
 @dataclass(slots=True)
 class _Segment:
     size: int
-    whole: bool  # nobody can add to it any more
+    whole: bool  # no writer has it open any more
     events: list[LeaseEvent]
 
 
 class Spool:
-    """One folder of lease events. One agent reads it; any number of hooks write.
+    """One folder of lease events. One agent reads it; any number of processes write.
 
     Args:
         folder: of segments and state; made if it is missing.
-        inbox: where hooks add events, on the same file system.
+        inbox: where DHCP servers add events, on the same file system.
         clock: seconds since 1970.
     """
 
@@ -74,7 +74,7 @@ class Spool:
         self._overran = False
         self._log = structlog.get_logger()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(OSError):  # a full disk is told by who reads
+        with suppress(OSError):  # reading reports a full disk
             inbox.make()
         self._is_settled = False
         self._state = self._load()
@@ -82,7 +82,7 @@ class Spool:
 
     @property
     def epoch(self) -> str:
-        """The name of this spool: numbers of another one are other events."""
+        """The name of this spool: another spool numbers other events."""
         return self._state.epoch
 
     @property
@@ -92,7 +92,7 @@ class Spool:
 
     @property
     def current(self) -> Path:
-        """The file that hooks add to."""
+        """The file that events are added to."""
         return self._inbox.current
 
     def read(self, limit: int = ENOUGH, after: int = 0) -> list[LeaseEvent]:
@@ -108,7 +108,7 @@ class Spool:
             return found
 
     def cut(self, upto: int) -> None:
-        """Forget the events up to `upto`, which the server has."""
+        """Forget the events up to `upto`, which the store has."""
         with self._lock:
             cut = max(upto, self._state.cut)
             first, before = self._state.first, self._state.before
@@ -121,14 +121,14 @@ class Spool:
             self._drop_passed()
 
     def add(self, instance: str, action: str, lease: LiveLease) -> None:
-        """Add an event that we know of ourselves, as a hook would."""
+        """Add an event in place of a DHCP server."""
         line = f"\n{event_line(instance, _uptime(), action, lease)}\n".encode()
         self._inbox.make()
         with self.current.open("ab", buffering=0) as file:
             file.write(line)
 
     def has_room(self) -> bool:
-        """Tell whether an event can be written now, also without what a disk keeps for root."""
+        """Tell whether an event can be written now, without the room reserved for root."""
         trial = self._folder / "trial"
         try:
             disk = os.statvfs(self._folder)
@@ -148,7 +148,7 @@ class Spool:
         return overran
 
     def _segments(self) -> Iterator[_Segment]:
-        """Go through the segments, and on to what was added since, as far as numbers are sure."""
+        """Go through the segments, including new ones, as far as their numbers are certain."""
         before = self._state.before
         index = self._state.first
         while self._take(index):
@@ -160,7 +160,7 @@ class Spool:
             index += 1
 
     def _segment(self, index: int, before: int) -> _Segment:
-        """Read a segment, or return what was read of it if nothing was added since."""
+        """Read a segment, or return it as read before if nothing was added since."""
         known = self._read.get(index)
         if known and known.whole:
             return known
@@ -197,9 +197,9 @@ class Spool:
         return events
 
     def _take(self, index: int) -> bool:
-        """Make sure that there is a segment of this number, which no further hook opens.
+        """Make sure that there is a segment of this number, which no further writer opens.
 
-        False: nothing was written. A death between the two steps is made good here.
+        False: nothing was written. A crash between the two steps is repaired here.
         """
         known = self._read.get(index)
         if known and known.whole:
@@ -216,14 +216,14 @@ class Spool:
         return True
 
     def _is_idle(self, path: Path) -> bool:
-        """Tell whether hooks wrote nothing since the last segment; asked at each look."""
+        """Tell whether nothing was written since the last segment; asked at each look."""
         former = self._folder / "current"
         apart = former == self.current or not former.exists()
         return apart and self._inbox.is_empty() and not path.exists()
 
     def _begin(self, path: Path) -> bool:
-        """Make a segment of what the hooks wrote; False: nothing."""
-        former = self._folder / "current"  # of dnsmasqs that an agent without an inbox started
+        """Make a segment of the events written since; False: there are none."""
+        former = self._folder / "current"  # of DHCP servers that an agent without an inbox started
         if former != self.current and former.exists() and former.stat().st_size:
             former.rename(path)
             return True
@@ -234,7 +234,7 @@ class Spool:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep others from taking meanwhile: `lessor agent plan` reads as well."""
+        """Exclude other readers meanwhile: `lessor agent plan` reads as well."""
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)

@@ -1,6 +1,6 @@
-"""Which network an address of a DHCP server belongs to, also after the network is gone from here.
+"""Maps a leased address to its network, even after the network has left this host.
 
-The end of a lease is often reported after its network left the view: what was known is kept in a
+The end of a lease is often reported after its network left the view, so blocks are remembered in a
 small file.
 """
 
@@ -17,12 +17,12 @@ from lessor.core.state import DhcpServer
 from lessor.errors import Invalid
 from lessor.wire import decode, encode
 
-MOST = 4096  # blocks remembered; the oldest go first
+MAX_BLOCKS = 4096  # blocks remembered; the oldest go first
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of addresses that a DHCP server of this host serves, or has served."""
+    """A block of addresses that a DHCP server of this host serves, or served."""
 
     server: str
     cidr: IPv4Network
@@ -42,11 +42,11 @@ class Whereabouts:
         self._blocks = _load(file)
 
     def learn(self, servers: Iterable[DhcpServer]) -> None:
-        """Remember what these servers serve now."""
+        """Remember the blocks of these servers."""
         fresh = [Block(s.name, r.cidr, r.network_id) for s in servers for r in s.ranges]
         if fresh == self._blocks[: len(fresh)]:
             return
-        self._blocks = [*fresh, *(b for b in self._blocks if b not in fresh)][:MOST]
+        self._blocks = [*fresh, *(b for b in self._blocks if b not in fresh)][:MAX_BLOCKS]
         unwritten.attempt(self._file, self._write)
 
     def _write(self) -> None:

@@ -1,4 +1,4 @@
-"""What dnsmasq is told: its command line, and which of it a change touches.
+"""The command line of a dnsmasq, and how a running one follows a change.
 
 One process serves one bridge, or one namespace, with all ranges on it.
 
@@ -55,10 +55,10 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What brings a running server from what it has loaded to what is desired.
+    """The steps of a running server from its loaded state to the desired one.
 
-    `add` goes live by itself. `blocked` are reservations whose address, MAC or port something stale
-    still has: they are live after a reload only.
+    `add` goes live by itself. `blocked` are reservations whose address, MAC or port a removed one
+    still has in dnsmasq's memory: they are live after a reload only.
     """
 
     restart: bool
@@ -72,9 +72,9 @@ class Plan:
 
 
 def plan(loaded: DhcpServer, desired: DhcpServer, paths: Paths) -> Plan:
-    """Say what a running server needs. Cheap where nothing changed, whatever its size."""
+    """Return the steps for a running server. Cheap without a change, whatever its size."""
     old, new = loaded.reservations, desired.reservations
-    # most are the same objects: that is told at once
+    # most are the same objects, which costs least to compare
     other = [key for key, have in old.items() if new.get(key) is not have]
     gone = [old[key] for key in other if new.get(key) != old[key]]
     others = [key for key, want in new.items() if old.get(key) is not want]
@@ -102,16 +102,16 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
       excepted from the exclusion. Other addresses of the bridge are the operator's; in a namespace
       it is the metadata service's.
     * `dhcp-authoritative` answers the renewal of a known host after any loss of leases;
-      `dhcp-ignore` keeps it from a NAK to anybody else's clients on the same wire. Where another
-      server answers too it would refuse whoever chose that one (D2.3); without it, a renewal by
-      broadcast is answered if the lease is known and passed over in silence if not.
+      `dhcp-ignore` keeps it from a NAK to clients of other servers on the same wire. With peers it
+      would refuse clients that chose a peer (D2.3); without it, a renewal by broadcast is answered
+      if the lease is known, and ignored if not.
     * From a namespace no resolver of the host can be reached.
-    * Names in VMs' domains, names without a dot and addresses of VMs are answered here or nowhere:
-      a VM's own AAAA would wait for an upstream that is silent, and tell it of the VM.
-    * On a bridge networks share a server: of a name that VMs of several have, each is answered that
-      of its own (`localise-queries`), whatever others call theirs.
-    * Hosts are known by MAC: clones send equal client-ids (D2.14), so these are left unread,
-      unless a port says that it is known by one.
+    * Names in VMs' domains, names without a dot and addresses of VMs are never forwarded: a VM's
+      own AAAA would wait for a silent upstream, and disclose the VM to it.
+    * On a bridge networks share a server: if VMs of several networks have the same name, a client
+      gets the address in its own network (`localise-queries`).
+    * Hosts are known by MAC: clones send equal client-ids (D2.14), so these are ignored unless a
+      port has an option for its own.
     """
     spoken = server.ranges
     return (
@@ -154,7 +154,8 @@ def _by_client_id(server: DhcpServer) -> bool:
 
 def _range_argument(range_: DhcpRange, lease_time: int) -> str:
     lasting = "infinite" if lease_time < 0 else f"{lease_time}s"
-    return f"--dhcp-range=set:{range_tag(range_)},{range_.start},static,{range_.cidr.netmask},{lasting}"
+    static = f"{range_.start},static,{range_.cidr.netmask}"
+    return f"--dhcp-range=set:{range_tag(range_)},{static},{lasting}"
 
 
 def _domain_arguments(ranges: tuple[DhcpRange, ...]) -> Iterator[str]:
@@ -169,7 +170,7 @@ def _domain_arguments(ranges: tuple[DhcpRange, ...]) -> Iterator[str]:
 
 
 def _local_arguments(ranges: tuple[DhcpRange, ...], forwarded: tuple[str, ...]) -> Iterator[str]:
-    """Say what is never asked upstream; a reverse zone without a server is ours alone."""
+    """Name the domains that are never forwarded; a reverse zone without a server is local."""
     known = {domain.lower() for domain in forwarded}
     domains = dict.fromkeys(r.domain for r in ranges if r.domain.lower() not in known)
     yield "--domain-needed"

@@ -25,7 +25,7 @@ EVERYWHERE = IPv4Network("0.0.0.0/0")
 # Of a named host without an IPv6 address dnsmasq looks for one in all names that it knows, host by
 # host, at each file that comes: with 5,000 reservations that took up to 15 ms. DHCPv4 reads none.
 NO_IPV6 = "[100::]"  # of the block that is for discarding (RFC 6666)
-LONGEST_LINE = 1000  # bytes; dnsmasq reads 1025 and would take the rest for a line of its own
+MAX_LINE = 1000  # bytes; dnsmasq reads 1025 and would take the rest for a line of its own
 CHUNK = 500  # characters of our own note in a comment line
 CLIENT_IDS = (CLIENT_ID.name, str(CLIENT_ID.number))  # it says by which one a host is known
 BOOT_SERVERS = tuple(name for one in TFTP_SERVERS for name in (one.name, str(one.number)))
@@ -36,8 +36,8 @@ _SAFE_ID = re.compile(r"[\w:.*-]+", re.ASCII)
 def hosts_text(reservations: Iterable[Reservation]) -> str:
     """Return reservations as dnsmasq reads them, by address.
 
-    Each is our note of it in comments, then its line. The note is what `read_notes` reads: an agent
-    that remembers nothing still knows what is loaded.
+    Each is our note of it in comments, then its line. `read_notes` reads the notes: a restarted
+    agent knows from them what is loaded.
     """
     return "".join(_host_text(one) for one in sorted(reservations, key=lambda one: one.address))
 
@@ -119,9 +119,9 @@ def names_text(server: DhcpServer) -> str:
 
 
 def reserved_names(reservations: Iterable[Reservation]) -> str:
-    """Return the names of reservations in the form of /etc/hosts: known with and without a lease."""
-    told = sorted(reservations, key=lambda one: one.address)
-    named = ((one.address, _names(one.hostname, one.domain)) for one in told)
+    """Return the names of reservations in the form of /etc/hosts; they need no lease."""
+    ordered = sorted(reservations, key=lambda one: one.address)
+    named = ((one.address, _names(one.hostname, one.domain)) for one in ordered)
     return "".join(f"{address}\t{names}\n" for address, names in named if names)
 
 
@@ -169,7 +169,7 @@ def _read_note(note: str) -> Reservation:
 
 
 def _lines(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines if len(line.encode()) <= LONGEST_LINE)
+    return "".join(f"{line}\n" for line in lines if len(line.encode()) <= MAX_LINE)
 
 
 def host_line(reservation: Reservation) -> str:
@@ -190,7 +190,7 @@ def host_line(reservation: Reservation) -> str:
 def client_id(reservation: Reservation) -> str:
     """Return the client-id that a port is known by, "" if it is known by its MAC only."""
     for name, value in reservation.options:
-        if name in CLIENT_IDS and len(value) <= LONGEST_LINE // 2 and _SAFE_ID.fullmatch(value):
+        if name in CLIENT_IDS and len(value) <= MAX_LINE // 2 and _SAFE_ID.fullmatch(value):
             return value
     return ""
 

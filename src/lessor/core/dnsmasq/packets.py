@@ -1,9 +1,9 @@
-"""The packets that ask a dnsmasq whether it serves, and its answers.
+"""The packets that probe a dnsmasq, and its answers.
 
-A DNS query for dnsmasq's version shows that its main loop runs; dnsmasq does not log it. A DHCPINFORM
-with a reservation's MAC is answered only if dnsmasq has that reservation in memory, since
-`--dhcp-ignore=tag:!known` silences all others; it makes no lease and no lease event, and the answer
-goes to the sender's address and port. dnsmasq logs it as two lines.
+A DNS query for dnsmasq's version shows that its main loop runs; dnsmasq does not log it. A
+DHCPINFORM with a reservation's MAC is answered only if dnsmasq has that reservation in memory,
+since `--dhcp-ignore=tag:!known` silences all others; it makes no lease and no lease event, and the
+answer goes to the sender's address and port. dnsmasq logs it as two lines.
 
 Source: RFC 1035; RFC 2131, 4.4.3; dnsmasq(8), `version.bind`; tried with 2.90.
 """

@@ -1,23 +1,23 @@
-"""Tells what is wrong with a dnsmasq that did not answer its last questions."""
+"""The fault of a dnsmasq that left its last questions unanswered."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
-BUSY_SAID_S = 5.0  # a server that reads thousands of reservations again may take so long
+BUSY_SHOWN_S = 5.0  # a server that reads thousands of reservations again may take so long
 BUSY_S = 300.0  # longer is no reload: 65,000 reservations and leases take 70 s of CPU time
 STOPPED = frozenset("Tt")  # state letters of proc(5)
 
 
 class Cause(Enum):
-    """Why a DHCP server is not as it should be, and whether a restart can help."""
+    """The cause of a fault, and whether a restart can help."""
 
-    STOPPED = "stopped"  # somebody stopped the process
-    HELPER = "helper"  # somebody stopped the process that reports lease events
+    STOPPED = "stopped"  # the process was stopped by a signal
+    HELPER = "helper"  # the process that reports lease events was stopped by a signal
     HUNG = "hung"  # it does not read its sockets
-    SILENT = "silent"  # it reads them; nothing comes back
-    DIVERGED = "diverged"  # it answers, but not for a reservation that is in its files
+    SILENT = "silent"  # it reads them, without an answer
+    DIVERGED = "diverged"  # it answers, but not for a reservation in its files
     BUSY = "busy"  # it works, and answers later
 
     @property
@@ -46,9 +46,9 @@ class Symptoms:
 
 
 def verdict(seen: Symptoms) -> tuple[Cause, str] | None:
-    """Return cause and description; None: it works, and is to be given more time.
+    """Return cause and description; None: it works, and gets more time.
 
-    A description of what lasts, and is no reason for a restart, has no seconds in it.
+    The description of a lasting fault that no restart repairs has no seconds in it.
     """
     waits = f"{seen.waiting} bytes wait in its sockets"
     since = f"no answer for {seen.silent_s:.1f} s"
@@ -56,7 +56,7 @@ def verdict(seen: Symptoms) -> tuple[Cause, str] | None:
         return Cause.STOPPED, f"{since} ({_shown(seen)}, {waits})"
     if seen.worked and seen.silent_s < BUSY_S:
         busy = f"no answer: it is busy ({_shown(seen)})"
-        return (Cause.BUSY, busy) if seen.silent_s >= BUSY_SAID_S else None
+        return (Cause.BUSY, busy) if seen.silent_s >= BUSY_SHOWN_S else None
     if seen.waiting or seen.worked:
         return Cause.HUNG, f"{since} ({_shown(seen)}, {waits})"
     return Cause.SILENT, f"no answer, though no request waits in its sockets ({_shown(seen)})"

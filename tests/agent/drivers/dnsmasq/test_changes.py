@@ -95,7 +95,7 @@ def test_reloads_are_gathered_and_what_is_loaded_is_told_until_then(host: Host) 
 
 
 def test_restarts_are_gathered_after_some_at_once(host: Host) -> None:
-    """Who makes and deletes subnets without pause costs the others of the bridge one restart a second."""
+    """Subnets that come and go without pause cost the bridge one restart a second."""
     now = 1000.0
     host.clock = lambda: now
     host.bring(server(reserve(5)))

@@ -1,4 +1,4 @@
-"""The disk of `networks_path` is full: what runs goes on, what died is started with its old files."""
+"""The disk of `networks_path` is full: servers go on; a dead one is started with its old files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Says that a hook could not spool an event, by the time of a file that the hook may only write to.
+"""The alarm of a hook that could not spool an event: the time of a file.
 
-The hook opens the file for writing: that sets its time, and takes no room on a disk. 1970 is quiet.
+The hook opens the file for writing, which sets its time and takes no room on a disk. A time of 1970
+means no alarm.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Alarm:
         return self._path
 
     def arm(self) -> None:
-        """Make it, quiet, or mend who may raise it."""
+        """Create it without an alarm, or repair its permissions."""
         folder = self._path.parent
         if not folder.parent.exists():
             folder.parent.mkdir(parents=True)
@@ -50,14 +51,14 @@ class Alarm:
             return False
 
     def set(self) -> None:
-        """Say ourselves that events were lost."""
+        """Raise the alarm from the agent."""
         with suppress(FileNotFoundError):
             os.utime(self._path)
 
     def clear(self) -> None:
-        """Make it quiet."""
+        """Clear the alarm."""
         os.utime(self._path, (0, 0))
 
     def remove(self) -> None:
-        """Remove it: there is no such server any more."""
+        """Remove the file of a deleted server."""
         self._path.unlink(missing_ok=True)

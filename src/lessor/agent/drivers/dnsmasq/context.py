@@ -1,4 +1,4 @@
-"""What the dnsmasqs of one host share, and where one of them stands."""
+"""What all dnsmasqs of one host share, and the fingerprint of what one was started on."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from lessor.netns import identity, inside
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What all servers of a host share."""
+class DnsmasqContext:
+    """What all servers of a host share: folders, programs, the lease book."""
 
     root: Path  # networks_path
     leases: Leases
@@ -29,11 +29,11 @@ class Ground:
     release: bool  # force_dhcp_release
     run: Run
     clock: Callable[[], float]  # seconds, never going back
-    retired: list[Process]  # that somebody may still watch
+    retired: list[Process]  # ended, but their pidfds may still be watched
     scan: Callable[[], Scan]  # all dnsmasqs, as of the beginning of this pass
-    watch: Callable[[ServerFolder], None]  # tells the prober when somebody else writes there
+    watch: Callable[[ServerFolder], None]  # tells the prober of foreign writes there
     tell: Callable[[Incident], None]
-    label: Callable[[DhcpServer], str]  # for a message: the networks by name
+    label: Callable[[DhcpServer], str]  # names a server's networks, for messages
     config_file: str  # the operator's own settings of dnsmasq; "": none
     known: KnownLeases | None = None
 
@@ -47,8 +47,8 @@ def tried(step: Callable[[], object]) -> list[Exception]:
     return []
 
 
-def footing(server: DhcpServer, folder: ServerFolder) -> str:
-    """Return which namespace, interface and folders these are: one made anew has other numbers.
+def fingerprint(server: DhcpServer, folder: ServerFolder) -> str:
+    """Return the kernel's numbers of namespace, interface and folders: a recreated one differs.
 
     Raises:
         OSError: there is no such namespace or interface.
@@ -63,4 +63,4 @@ def footing(server: DhcpServer, folder: ServerFolder) -> str:
             index = socket.if_nametoindex(server.interface)
         except OSError as error:  # Python gives it no number
             raise OSError(errno.ENODEV, f"no interface {interface}") from error
-    return f"{where}{index},{folder.footing()}"
+    return f"{where}{index},{folder.fingerprint()}"

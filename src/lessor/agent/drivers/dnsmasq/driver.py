@@ -1,4 +1,4 @@
-"""Runs a dnsmasq for each bridge or namespace and keeps it told of its reservations.
+"""Runs a dnsmasq for each bridge or namespace, and loads its reservations.
 
 Ours are the folders of `networks_path` with a `server.json`, and the dnsmasqs that read them.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lessor.agent.drivers.dhcp import Incident, KnownLeases, Leases, ServerError
-from lessor.agent.drivers.dnsmasq.context import Ground, tried
+from lessor.agent.drivers.dnsmasq.context import DnsmasqContext, tried
 from lessor.agent.drivers.dnsmasq.deaths import DeathWatch
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder, our_folders
 from lessor.agent.drivers.dnsmasq.inotify import make_room, make_room_for_files
@@ -33,9 +33,9 @@ from lessor.errors import Pending
 
 RUNTIME = Path("/run/lessor")
 PEERS_S = 2.0  # between looks at what other servers of our networks gave
-ASK_S = 2.0  # a server asks the store at most so often what others gave
+ASK_S = 2.0  # between two questions of a server for the leases of its peers
 ASK_AT_ONCE = 20
-AT_ONCE = 8  # servers that are told at the same time: most of it is waiting for programs
+AT_ONCE = 8  # servers changed at the same time: most of it is waiting for programs
 
 
 def _name(server: DhcpServer) -> str:
@@ -43,7 +43,7 @@ def _name(server: DhcpServer) -> str:
 
 
 class DnsmasqDriver:
-    """The DHCP servers of one host.
+    """The dnsmasqs of one host.
 
     Args:
         run: runs programs.
@@ -51,9 +51,9 @@ class DnsmasqDriver:
         leases: the lease book.
         runtime: a folder on no disk: for the alarm of a hook that could not spool an event, and
             for the leases that a server starts with.
-        hook: what dnsmasq calls, and as whom.
-        release: end the leases of reservations that are gone (force_dhcp_release).
-        clock: seconds, never going back.
+        hook: the program that dnsmasq calls, and its user.
+        release: end the leases of removed reservations (force_dhcp_release).
+        clock: seconds, monotonic.
         known: asks the store for the leases of other servers; None: there are none.
         label: names a server's networks, for messages.
         config_file: an operator's own settings of dnsmasq; "": none.
@@ -77,7 +77,7 @@ class DnsmasqDriver:
         self.incidents: Signal[[Incident]] = Signal()
         self._scans = _Scans()
         self._touches = Touches()
-        self._ground = Ground(
+        self._context = DnsmasqContext(
             root=root,
             leases=leases,
             runtime=runtime,
@@ -100,33 +100,34 @@ class DnsmasqDriver:
     def observe(self) -> dict[str, DhcpServer]:
         """Return our servers by name, with what each has loaded (`Server.seen`)."""
         self._scans.forget()
-        tried(self._ground.leases.catch_up)  # a full disk is told by who sends the leases
+        tried(self._context.leases.catch_up)  # a full disk is told by who sends the leases
         servers = self._known()
-        if self._ground.leases.overran():
+        if self._context.leases.overran():
             for server in servers.values():
-                server.miss_events()
+                server.report_lost_events()
         for server in servers.values():
             server.look(verify=self._verify)
         self._verify = False
-        all(server.learn() for server in self._curious(servers))  # until nobody answers
+        # until the store is unreachable
+        all(server.fetch_peer_leases() for server in self._due_for_peer_leases(servers))
         return {name: server.seen() for name, server in servers.items()}
 
     def shares(self) -> bool:
         """Tell whether a server is one of several of its network."""
-        return any(one.is_one_of_several() for one in list((self._servers or {}).values()))
+        return any(one.has_peers() for one in list((self._servers or {}).values()))
 
     def write_names(self) -> bool:
-        """Have DNS know the names of new reservations; return whether there is something to see."""
+        """Write the names of new reservations; return whether there is something to observe."""
         news = [server.write_names() for server in (self._servers or {}).values()]
         return any(news)
 
     def verify(self) -> None:
-        """Compare files and processes with what is believed at the next `observe()`."""
+        """Compare files and processes with what is loaded at the next `observe()`."""
         self._verify = True
 
     def problems(self) -> Sequence[str]:
         """Return why the hook is called with more rights than it needs, if it is."""
-        return [self._ground.hook.problem] if self._ground.hook.problem else []
+        return [self._context.hook.problem] if self._context.hook.problem else []
 
     async def run(self, thread: Executor) -> None:
         """Probe the servers, notice deaths, write names and ask for peers' leases, all the time."""
@@ -155,13 +156,13 @@ class DnsmasqDriver:
         """
         for process in self._retired:
             process.close()
-        self._retired = self._ground.retired.copy()
-        del self._ground.retired[: len(self._retired)]
+        self._retired = self._context.retired.copy()
+        del self._context.retired[: len(self._retired)]
         running = [(name, one.process) for name, one in list((self._servers or {}).items())]
         return {pidfd: name for name, process in running if process for pidfd in process.pidfds}
 
     def apply(self, changes: Changes[DhcpServer]) -> None:
-        """Start, tell, reload and stop servers, each for itself."""
+        """Start, change, reload and stop servers, independently of each other."""
         self._scans.forget()
         problems = self._bring_all(changes.create + changes.replace)
         problems += _at_once(self._delete, [(gone.name,) for gone in changes.delete])
@@ -169,7 +170,7 @@ class DnsmasqDriver:
             raise ExceptionGroup(f"{len(problems)} problems with DHCP servers", problems)
 
     def _bring_all(self, wanted: tuple[DhcpServer, ...]) -> list[Exception]:
-        """Bring servers to what is wanted; what limits their number is said if any fails."""
+        """Bring servers to the desired state; if one fails, report what limits their number."""
         servers = self._known()
         todo = [(servers.setdefault(one.name, self._fresh(one)), one) for one in wanted]
         fresh = sum(server.process is None for server, _ in todo)
@@ -178,40 +179,42 @@ class DnsmasqDriver:
         problems = _at_once(_bring, todo)
         return limits + problems if problems else []
 
-    def _curious(self, servers: Mapping[str, Server]) -> list[Server]:
-        """Return the servers whose turn it is to ask what others gave: only so many at a time."""
-        before = self._ground.clock() - ASK_S
-        due = [one for one in servers.values() if one.asked_at <= before and one.is_curious()]
+    def _due_for_peer_leases(self, servers: Mapping[str, Server]) -> list[Server]:
+        """Return the servers that are to fetch leases of peers now: only so many at a time."""
+        before = self._context.clock() - ASK_S
+        due = [
+            one for one in servers.values() if one.asked_at <= before and one.wants_peer_leases()
+        ]
         return sorted(due, key=lambda server: server.asked_at)[:ASK_AT_ONCE]
 
     def _known(self) -> dict[str, Server]:
-        """Return our servers; the first time, find those of an agent before us."""
+        """Return our servers; the first time, find those of an earlier agent."""
         if self._servers is None:
             self._servers = {}
             for name, folder in self._folders().items():
                 header = folder.header()
                 assert header is not None
-                self._servers[name] = Server(self._ground, folder, header)
+                self._servers[name] = Server(self._context, folder, header)
                 self._servers[name].adopt()
         return self._servers
 
     def _fresh(self, want: DhcpServer) -> Server:
-        ground = self._ground
-        folder = ServerFolder(ground.root, want.name, ground.hook, ground.config_file)
-        return Server(ground, folder, want)
+        context = self._context
+        folder = ServerFolder(context.root, want.name, context.hook, context.config_file)
+        return Server(context, folder, want)
 
     def _folders(self) -> Mapping[str, ServerFolder]:
-        ground = self._ground
-        return our_folders(ground.root, ground.hook, ground.config_file)
+        context = self._context
+        return our_folders(context.root, context.hook, context.config_file)
 
     def close(self) -> None:
-        """Give up what it watches; the servers go on."""
+        """Stop watching; the servers go on."""
         self._touches.close()
         running = [one.process for one in (self._servers or {}).values() if one.process]
-        for process in (*running, *self._ground.retired, *self._retired):
+        for process in (*running, *self._context.retired, *self._retired):
             process.close()
         self._servers = None
-        self._ground.retired.clear()
+        self._context.retired.clear()
         self._retired.clear()
 
     def _delete(self, name: str) -> list[Exception]:
@@ -223,20 +226,20 @@ class DnsmasqDriver:
 
 
 class _Scans:
-    """A look at all processes, taken at most once a pass, when somebody first asks."""
+    """The scan of all processes, made at most once a pass, at its first use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: Scan | None = None
+        self._scan: Scan | None = None
 
     def get(self) -> Scan:
         with self._lock:
-            if self._kept is None:
-                self._kept = scan()
-            return self._kept
+            if self._scan is None:
+                self._scan = scan()
+            return self._scan
 
     def forget(self) -> None:
-        self._kept = None
+        self._scan = None
 
 
 def _bring(server: Server, want: DhcpServer) -> list[Exception]:
@@ -245,14 +248,14 @@ def _bring(server: Server, want: DhcpServer) -> list[Exception]:
 
 
 def _named(name: str, problems: Iterable[Exception]) -> list[Exception]:
-    """Say of each problem which server's it is."""
+    """Return the problems with the server's name."""
     return [
         one if isinstance(one, Pending) else ServerError(str(one), key=name) for one in problems
     ]
 
 
 def _at_once(step: Callable[..., list[Exception]], each: list[tuple[Any, ...]]) -> list[Exception]:
-    """Do a step for each, several at the same time; return all that went wrong."""
+    """Run a step for each, several at the same time; return all failures."""
     if len(each) < 2:  # noqa: PLR2004 - one needs no threads
         return [problem for one in each for problem in step(*one)]
     with ThreadPoolExecutor(AT_ONCE, "lessor-dhcp") as pool:

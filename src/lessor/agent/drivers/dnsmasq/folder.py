@@ -1,11 +1,11 @@
-"""The folder of one dnsmasq: what it reads, and our notes of what it has read.
+"""The folder of one dnsmasq: the files it reads, and our notes of what it has read.
 
-Ours are the folders of `networks_path` that have a `server.json`: what the server was last told,
+Ours are the folders of `networks_path` that have a `server.json`: the server as last loaded,
 without reservations. `doubt` is there while files and process may differ; `tagged` while the
-process may have loaded a host with a `set:` tag; `unlearned` while it isn't known what leases other
-servers gave. A file comes into place whole, by rename, and
-leaves by rename too: dnsmasq complains of files that vanish. All files of a change are written
-before the first comes into place, so that a full disk changes nothing.
+process may have loaded a host with a `set:` tag; `unlearned` until leases of peers were fetched. A
+file comes into place whole, by rename, and leaves by rename too: dnsmasq complains of files that
+vanish. All files of a change are written before the first comes into place, so that a full disk
+changes nothing.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class ServerFolder:
         self._base = Path(self.paths.base)
         self._doubt = self.path / "doubt"
         self._tagged = self.path / "tagged"
-        self._unlearned = self.path / "unlearned"
+        self._lacking = self.path / "unlearned"
         self._folders = [self.path / one for one in ("hosts", "opts", NAMES)]
         self._own = OwnFiles(self._folders)
 
@@ -89,7 +89,7 @@ class ServerFolder:
                 )
 
     def header(self) -> DhcpServer | None:
-        """Return what the server was last told; None: this is no folder of ours."""
+        """Return the server as last loaded; None: this is no folder of ours."""
         try:
             content = self._header.read_bytes()
             server, former = decode(content, DhcpServer), decode(content, _Former)
@@ -99,7 +99,7 @@ class ServerFolder:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the process may have read something else than what is here."""
+        """Whether the process may have read other files than these."""
         return self._doubt.exists()
 
     @property
@@ -108,19 +108,19 @@ class ServerFolder:
         return self._tagged.exists()
 
     @property
-    def unlearned(self) -> bool:
-        """Whether leases of others may be missing here."""
-        return self._unlearned.exists()
+    def lacks_peer_leases(self) -> bool:
+        """Whether leases of peers may be missing here."""
+        return self._lacking.exists()
 
-    def note_learned(self, *, learned: bool) -> None:
-        """Note whether it is known what leases others gave."""
-        if learned:
-            self._unlearned.unlink(missing_ok=True)
+    def note_peer_leases(self, *, fetched: bool) -> None:
+        """Note whether the leases of peers were fetched."""
+        if fetched:
+            self._lacking.unlink(missing_ok=True)
         else:
-            _touch(self._unlearned)
+            _touch(self._lacking)
 
     def doubt(self) -> None:
-        """Note that files and process are about to differ; nothing if there are no files."""
+        """Note that files and process are about to differ, if there are files."""
         if self.path.exists():
             _touch(self._doubt)
 
@@ -191,7 +191,7 @@ class ServerFolder:
         self._tagged.unlink(missing_ok=True)
 
     def reservations(self) -> dict[str, Reservation]:
-        """Return the reservations by what their files say of themselves.
+        """Return the reservations, by address, as the notes in their files have them.
 
         Raises:
             ValueError: a file isn't ours, or not whole.
@@ -272,7 +272,7 @@ class ServerFolder:
         """Return what changes when a file comes or goes."""
         return tuple(path.stat().st_mtime_ns for path in (*self._folders, self._base))
 
-    def footing(self) -> str:
+    def fingerprint(self) -> str:
         """Return which folders these are: a dnsmasq watches those that it was started with."""
         return ",".join(str(folder.stat().st_ino) for folder in self._folders)
 
@@ -347,7 +347,7 @@ def our_folders(root: Path, hook: Hook, config_file: str = "") -> dict[str, Serv
 
 
 def _since(server: DhcpServer, files: Mapping[str, str]) -> dict[str, list[Reservation]]:
-    """Return the reservations of `server` that these files have, by the names that files of them have."""
+    """Return the reservations of `server` in these files, by the names such files have."""
     told = ([str(one.address) for one in read_notes(text)] for text in files.values())
     reserved = ([server.reservations[key] for key in keys] for keys in told)
     return {hosts_file(of)[0]: of for of in reserved}

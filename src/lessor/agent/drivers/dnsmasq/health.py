@@ -1,4 +1,4 @@
-"""What is wrong with one running dnsmasq, between the prober that finds it and the driver that acts.
+"""The faults of one running dnsmasq: the prober finds them, the driver repairs them.
 
 The prober runs in the event loop, the driver in its own thread.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lessor.agent.drivers.dhcp import Incident
-from lessor.agent.drivers.dnsmasq.context import Ground
+from lessor.agent.drivers.dnsmasq.context import DnsmasqContext
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder
 from lessor.agent.drivers.dnsmasq.process import Process
 from lessor.core.dnsmasq.verdict import Cause
@@ -32,12 +32,12 @@ class Health:
     """The findings about one server.
 
     Args:
-        ground: of the host.
+        context: shared by all servers of the host.
         folder: of the server.
     """
 
-    def __init__(self, ground: Ground, folder: ServerFolder) -> None:
-        self._ground = ground
+    def __init__(self, context: DnsmasqContext, folder: ServerFolder) -> None:
+        self._context = context
         self._folder = folder
         self._event = ""  # of the log, once it serves again; "": nothing was wrong
         self._fields: Mapping[str, object] = {}
@@ -48,14 +48,14 @@ class Health:
         self._restarted_for: frozenset[Cause] = frozenset()
         self.unproven: Reservation | None = None  # loaded since the last answer; asked for soon
 
-    def blame(self, fault: Fault) -> bool:
-        """Take a finding; return whether it is news."""
+    def record(self, fault: Fault) -> bool:
+        """Record a fault; return whether it is new."""
         with self._lock:
             before, self._fault = self._fault, fault
         return before is None or (before.process, before.cause) != (fault.process, fault.cause)
 
     def clear(self, *causes: Cause) -> bool:
-        """Take that it answers, which disproves these causes; return whether that is news."""
+        """Record an answer, which disproves these causes; return whether one of them stood."""
         with self._lock:
             self._restarted_for -= frozenset(causes)
             if self._fault is None or self._fault.cause not in causes:
@@ -64,17 +64,17 @@ class Health:
             return True
 
     def touch(self, file: str) -> None:
-        """Take that somebody else changed a file."""
+        """Record a foreign change of a file."""
         with self._lock:
             self._touched.add(file)
 
     def refill(self) -> None:
-        """Take that all files are about to be written: what others did to them before is undone."""
+        """Record that all files are about to be written, which undoes foreign changes."""
         with self._lock:
             self._touched = set()
 
     def stop_reason(self, process: Process, loaded: DhcpServer, *, alive: bool) -> str:
-        """Return why this process is to be replaced, "" if it is not; the log gets it once."""
+        """Return why this process must be replaced, "" if it must not; it is logged once."""
         if not (alive and process.reports()):
             return self._down("dhcp server died", process.end(), loaded)
         fault = self._of(process)
@@ -87,7 +87,7 @@ class Health:
         return self.overwritten(sorted(touched), loaded) if touched else ""
 
     def overwritten(self, files: list[str], loaded: DhcpServer) -> str:
-        """Note that somebody else changed files; return it in words."""
+        """Record which files have foreign changes; return the reason of the repair."""
         lost = self._folder.lost(loaded)
         shown = [f"{one.mac} {one.address} (port {one.port_id})" for one in lost[:NAMED]]
         more = [f"and {len(lost) - NAMED} more"] if len(lost) > NAMED else []
@@ -96,20 +96,20 @@ class Health:
         return why
 
     def complaint(self, process: Process | None, loaded: DhcpServer) -> str:
-        """Return what is wrong with this process and no restart mends, "" if nothing is."""
+        """Return the fault of this process that no restart repairs, "" if there is none."""
         fault = self._of(process) if process else None
         if fault is None or self._may_restart(fault):
             return ""
-        return f"dnsmasq of {self._ground.label(loaded)}, pid {fault.process.pid}: {fault.why}"
+        return f"dnsmasq of {self._context.label(loaded)}, pid {fault.process.pid}: {fault.why}"
 
     def is_hung(self, process: Process) -> bool:
-        """Tell whether a process is not to be waited for."""
+        """Tell whether a process has a fault, so that its end is not awaited for long."""
         return self._of(process) is not None
 
     def serves(self, loaded: DhcpServer) -> None:
-        """Take that it was started or told all; the log gets what was wrong before."""
+        """Record that it serves; the fault that it had before is logged."""
         if self._event:
-            took = round(self._ground.clock() - self._since, 3)
+            took = round(self._context.clock() - self._since, 3)
             self._tell(self._event, loaded, {**self._fields, "after_s": took})
         self._event = ""
 
@@ -119,16 +119,16 @@ class Health:
         return why
 
     def _note(self, event: str, fields: Mapping[str, object]) -> None:
-        self._event, self._fields, self._since = event, fields, self._ground.clock()
+        self._event, self._fields, self._since = event, fields, self._context.clock()
 
     def _tell(self, event: str, loaded: DhcpServer, fields: Mapping[str, object]) -> None:
-        self._ground.tell(Incident(event, loaded.name, self._ground.label(loaded), fields))
+        self._context.tell(Incident(event, loaded.name, self._context.label(loaded), fields))
 
     def _of(self, process: Process) -> Fault | None:
         fault = self._fault
         return fault if fault and fault.process is process else None
 
     def _may_restart(self, fault: Fault) -> bool:
-        """Tell whether a restart may help; not when one for the same cause didn't."""
+        """Tell whether a restart may help: not after one for the same cause did not."""
         again = fault.cause in self._restarted_for
         return fault.cause.restart or (fault.cause.restart_once and not again)

@@ -1,7 +1,7 @@
 """Room for DHCP servers: each dnsmasq watches its folders by an inotify instance of root's.
 
-Of these the kernel allows 128 by default, which a host with 200 networks doesn't get along with. The
-limit is raised before it is reached, and never lowered: it is the whole machine's.
+The kernel allows 128 by default, too few for a host with 200 networks. The limit is raised before
+it is reached, and never lowered: it belongs to the whole machine.
 
 Source: inotify(7), /proc/sys/fs/inotify/max_user_instances.
 """

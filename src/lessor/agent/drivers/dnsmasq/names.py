@@ -1,4 +1,4 @@
-"""Has DNS know the names of new ports, gathered: a VM's first DISCOVER waits for no name."""
+"""Writes the names of new ports for DNS, gathered: a VM's first DISCOVER waits for no name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-GATHER_S = 1.0  # a new port has its name after so long at most, or with its lease
+GATHER_S = 1.0  # until a new port has its name, unless its lease brings it earlier
 
 
 async def write_names(
@@ -15,9 +15,9 @@ async def write_names(
     """Call `write` every second, until cancelled.
 
     Args:
-        write: puts names in place; returns whether there is something to see.
-        thread: the one in which drivers are called.
-        look: called when there is.
+        write: writes names; returns whether there is something to observe.
+        thread: the one that calls drivers.
+        look: called after something to observe.
     """
     loop = asyncio.get_running_loop()
     while True:

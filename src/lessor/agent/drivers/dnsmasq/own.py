@@ -1,4 +1,4 @@
-"""Tells changes of our own to the files of a dnsmasq from somebody else's."""
+"""Distinguishes our own changes to the files of a dnsmasq from foreign ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Signature = tuple[int, int, int]  # inode, time of the last write, size
 class OwnFiles:
     """The files that we wrote, as they were, and those that we removed.
 
-    One thread writes; another one may ask meanwhile.
+    One thread writes while another one may ask.
 
     Args:
         folders: that the files are in.
@@ -43,11 +43,11 @@ class OwnFiles:
         self._written.pop(path, None)
 
     def is_foreign(self, path: Path, *, gone: bool) -> bool:
-        """Tell whether a change was somebody else's.
+        """Tell whether a change was foreign.
 
         Args:
             path: of a file, or of one of the folders.
-            gone: it went away; it may be back.
+            gone: it was removed; it may exist again.
         """
         recently = time.monotonic() - self._dropped.get(path, float("-inf")) < DROPPED_S
         try:

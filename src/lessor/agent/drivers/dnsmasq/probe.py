@@ -1,8 +1,8 @@
-"""Asks each dnsmasq of this host, again and again, whether it serves.
+"""Probes every dnsmasq of this host: does it serve?
 
-Every `EVERY_S` a DNS query over the server's own address: dnsmasq does not log it, and one process
-answers DNS and DHCP. After each change, and now and then, a DHCPINFORM for one of its reservations
-shows that the reservation is in memory: it makes no lease (`lessor.core.dnsmasq.packets`). Both stay
+Every `EVERY_S` it sends a DNS query over the server's own address: dnsmasq does not log it, and one
+process answers DNS and DHCP. After each change, and now and then, a DHCPINFORM for a reservation
+shows that it is in memory, and makes no lease (`lessor.core.dnsmasq.packets`). Both packets stay
 within the host, since sender and server have the same address: no VM, wire or guard sees them.
 """
 
@@ -30,7 +30,7 @@ EVERY_S = 1.5
 PATIENCE_S = 0.75  # for one answer
 ENOUGH = 2  # unanswered questions in a row
 TICK_S = 0.2
-PROVE_S = 300.0  # between two reservations that are asked for though nothing changed
+PROVE_S = 300.0  # between two DHCP questions while nothing changes
 PROVE_AGAIN_S = 30.0  # the same, where one was not answered or DNS is off
 DNS, DHCP = 53, 67
 ALIVE = (Cause.STOPPED, Cause.HUNG, Cause.SILENT, Cause.BUSY)
@@ -41,8 +41,8 @@ class Prober:
 
     Args:
         servers: returns the servers, by name.
-        touches: tells of files that somebody else changed.
-        changed: called when a finding is new.
+        touches: yields foreign changes of files.
+        changed: called after a new finding.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Prober:
         self._servers = servers
         self._touches = touches
         self._changed = changed
-        self._patients: dict[str, Patient] = {}
+        self._probes: dict[str, Probe] = {}
         self._poll = select.epoll()
-        self._files: dict[int, Patient] = {}  # by the descriptors of their sockets
+        self._files: dict[int, Probe] = {}  # by the descriptors of their sockets
 
     async def run(self) -> None:
         """Probe until cancelled."""
@@ -73,37 +73,37 @@ class Prober:
             loop.remove_reader(self._poll.fileno())
             if touches is not None:
                 loop.remove_reader(touches)
-            for patient in self._patients.values():
-                patient.close()
-            self._patients.clear()
+            for probe in self._probes.values():
+                probe.close()
+            self._probes.clear()
             self._poll.close()
 
     def _tick(self, now: float) -> None:
         servers = self._servers()
         for name, server in servers.items():
-            patient = self._patients.get(name)
+            probe = self._probes.get(name)
             process = server.process if server.sure else None
-            if patient and patient.process is not process:
-                patient.close()
-                del self._patients[name]
-                patient = None
-            if patient is None and process:
-                patient = self._patients[name] = Patient(server, process, self._open, now)
-            if patient and now >= patient.due and patient.step(now):
+            if probe and probe.process is not process:
+                probe.close()
+                del self._probes[name]
+                probe = None
+            if probe is None and process:
+                probe = self._probes[name] = Probe(server, process, self._open, now)
+            if probe and now >= probe.due and probe.step(now):
                 self._changed()
-        for name in self._patients.keys() - servers.keys():
-            self._patients.pop(name).close()
+        for name in self._probes.keys() - servers.keys():
+            self._probes.pop(name).close()
 
     def _read(self) -> None:
         now = asyncio.get_running_loop().time()
         for file, _ in self._poll.poll(0):
-            patient = self._files.get(file)
-            if patient and patient.read(file, now):
+            probe = self._files.get(file)
+            if probe and probe.read(file, now):
                 self._changed()
 
-    def _open(self, patient: Patient, question: Question) -> None:
+    def _open(self, probe: Probe, question: Question) -> None:
         self._poll.register(question.file, select.EPOLLIN)
-        self._files[question.file] = patient
+        self._files[question.file] = probe
         question.closing = self._closed
 
     def _closed(self, question: Question) -> None:
@@ -152,7 +152,7 @@ class Question:
         self.misses = 0
 
     def ask(self, packet: Callable[[int], bytes]) -> None:
-        """Send the question, which has this socket's number: a late answer is one, too.
+        """Send the question. It has this socket's number, so a late answer counts too.
 
         Raises:
             OSError: it can't be sent.
@@ -161,9 +161,9 @@ class Question:
         self._socket.send(packet(self.number))
 
     def is_answered(self) -> bool:
-        """Read all that came, also what is late; tell whether the question is answered by it."""
+        """Read all packets, late ones too; tell whether the question is answered."""
         check = is_acknowledged if self.port == DHCP else is_answer
-        with suppress(OSError):  # nothing more, or nobody has that port: no answer either
+        with suppress(OSError):  # no packet left, or the port is closed
             while packet := self._socket.recv(2048):
                 self.waits = self.waits and not check(packet, self.number)
         if not self.waits:
@@ -177,14 +177,14 @@ class Question:
         self._socket.close()
 
 
-class Patient:
-    """One process that is asked. `due` is when it is its turn."""
+class Probe:
+    """The questions to one process. `due` is the time of the next one."""
 
     def __init__(
         self,
         server: Server,
         process: Process,
-        opened: Callable[[Patient, Question], None],
+        opened: Callable[[Probe, Question], None],
         now: float,
     ) -> None:
         self.process = process
@@ -209,14 +209,14 @@ class Patient:
         self._dns = self._dhcp = None
 
     def step(self, now: float) -> bool:
-        """Judge what was not answered, and ask again; tell whether there is a new finding."""
+        """Check the unanswered questions and ask again; tell whether there is a new finding."""
         news = self._missed(now) | self._missed_proof(now) | self._look_at_states()
         self.due = now + PATIENCE_S
         try:
             self._ask(now)
-        except ConnectionRefusedError:  # dnsmasq's own settings may turn DNS off
+        except ConnectionRefusedError:  # the operator's settings may turn DNS off
             self._do_without_dns(now)
-        except OSError:  # no such address or device now: others see to that
+        except OSError:  # no such address or device now: their drivers restore it
             self.close()
             self.due = now + EVERY_S
         return news
@@ -248,7 +248,7 @@ class Patient:
         self._prove(loaded, now)
 
     def _do_without_dns(self, now: float) -> None:
-        """Ask by DHCP only, for a time: somebody turned DNS off, or drops the queries."""
+        """Ask by DHCP only, for a time: DNS is off, or the queries are dropped."""
         if self._dns:
             self._dns.close()
         self._dns = None
@@ -260,7 +260,7 @@ class Patient:
         return made
 
     def _prove(self, loaded: DhcpServer, now: float) -> None:
-        """Ask for a reservation if one was loaded, or none was asked for in a long time."""
+        """Ask for a reservation after a change, and after a long time without a question."""
         asked = self._to_prove(loaded, now)
         if asked is not self._asked_for:
             self._end_proof(now)
@@ -289,36 +289,36 @@ class Patient:
         self._dhcp = self._asked_for = None
 
     def _missed(self, now: float) -> bool:
-        """Judge the DNS question; where it may be lost on its way, DHCP is asked."""
+        """Check the DNS question; if it may be lost on its way, ask by DHCP instead."""
         if self._dns is None or not self._dns.waits:
             return False
-        found = self._judge(self._dns, now)
+        found = self._cause(self._dns, now)
         if found and found[0] is Cause.SILENT and self._server.loaded.reservations:
             self._do_without_dns(now)
             return False
-        return self._blame(*found) if found else False
+        return self._record(*found) if found else False
 
     def _missed_proof(self, now: float) -> bool:
-        """Judge the DHCP question; where DNS is silent too, that says more."""
+        """Check the DHCP question; if DNS is silent too, the DNS question decides."""
         asked = self._asked_for
         if not (self._dhcp and self._dhcp.waits and asked) or (self._dns and self._dns.waits):
             return False
-        found = self._judge(self._dhcp, now)
+        found = self._cause(self._dhcp, now)
         if found is None:
             return False
         self._unanswered = asked
         self._end_proof(now)
         self._prove_at = now + PROVE_AGAIN_S
         if self._dns is None:
-            return self._blame(*found)
+            return self._record(*found)
         why = f"it does not answer for {asked.mac} {asked.address}, which is in its files"
-        return self._blame(Cause.DIVERGED, why)
+        return self._record(Cause.DIVERGED, why)
 
-    def _judge(self, question: Question, now: float) -> tuple[Cause, str] | None:
-        """Return what is wrong after two unanswered questions; None: not known yet."""
+    def _cause(self, question: Question, now: float) -> tuple[Cause, str] | None:
+        """Return the fault after two unanswered questions; None: not known yet."""
         seen = activity(self.process.pid)
         if seen is None:
-            return None  # it died: that is seen by its pidfd
+            return None  # it died, which its pidfd shows
         question.misses += 1
         if question.misses == 1:
             self._ticks = seen.ticks
@@ -344,13 +344,13 @@ class Patient:
             what = (
                 "it" if cause is Cause.STOPPED else f"its lease helper (pid {self.process.helper})"
             )
-            news |= self._blame(cause, f"{what} hangs ({seen[cause]})")
+            news |= self._record(cause, f"{what} hangs ({seen[cause]})")
         if Cause.HELPER in before - self._stopped:
             news |= self._server.health.clear(Cause.HELPER)
         return news
 
-    def _blame(self, cause: Cause, why: str) -> bool:
-        return self._server.health.blame(Fault(self.process, cause, why))
+    def _record(self, cause: Cause, why: str) -> bool:
+        return self._server.health.record(Fault(self.process, cause, why))
 
 
 def _has(range_: DhcpRange, reservation: Reservation | None) -> bool:

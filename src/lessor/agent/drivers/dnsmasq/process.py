@@ -106,7 +106,7 @@ class Process:
     def stop(self, *, hung: bool = False) -> None:
         """End it, and wait for it and for what it still reports of its leases.
 
-        What somebody stopped goes on first: its helper has events that nobody has read.
+        A stopped process is continued first: its helper has events that are not read yet.
 
         Args:
             hung: it did not answer, and gets less time.
@@ -136,7 +136,7 @@ class Process:
             )
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close its descriptors."""
         for pidfd in self.pidfds:
             os.close(pidfd)
 
@@ -149,8 +149,8 @@ def find(paths: Paths, scanned: Scan | None = None) -> list[Process]:
 
     The pid file is asked first, since a look at all processes costs; what it says is checked.
     """
-    told = [held for held in (_held(pid, paths) for pid in _told(paths)) if held]
-    return told or find_all(paths, scanned)
+    filed = [held for held in (_held(pid, paths) for pid in _pid_file(paths)) if held]
+    return filed or find_all(paths, scanned)
 
 
 def find_all(paths: Paths, scanned: Scan | None = None) -> list[Process]:
@@ -161,7 +161,7 @@ def find_all(paths: Paths, scanned: Scan | None = None) -> list[Process]:
         scanned: a look at all processes since which none was started but what the pid file names.
     """
     seen = scan() if scanned is None else scanned
-    pids = dict.fromkeys((*_told(paths), *seen.get(_mark(paths), ())))
+    pids = dict.fromkeys((*_pid_file(paths), *seen.get(_mark(paths), ())))
     return [process for process in (_held(pid, paths) for pid in pids) if process]
 
 
@@ -252,8 +252,8 @@ def _dnsmasqs() -> Iterator[tuple[int, tuple[str, ...]]]:
                 yield int(name), argv
 
 
-def _told(paths: Paths) -> list[int]:
-    """Return what the pid file says, which may be anybody's number by now."""
+def _pid_file(paths: Paths) -> list[int]:
+    """Return the number in the pid file, which may be another process's by now."""
     try:
         return [int(Path(paths.pid).read_text())]
     except (FileNotFoundError, ValueError):

@@ -1,7 +1,7 @@
-"""Notices who else writes to the files that dnsmasq reads (inotify(7)).
+"""Notices foreign writes to the files that dnsmasq reads (inotify(7)).
 
-A file that was emptied, read and put back with the same text is as wrong in dnsmasq's memory as one
-that is still empty, so every change that is not ours counts, whatever is in the file afterwards.
+A file that was emptied, read by dnsmasq and restored is still empty in dnsmasq's memory, so every
+change that is not ours counts, whatever the file contains afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _READ = 1 << 16
 
 
 class Watched(Protocol):
-    """A folder of files that somebody else may change."""
+    """A folder of files that other programs may change."""
 
     def is_foreign(self, path: Path, *, gone: bool) -> bool:
         """Tell whether a change of this file was not ours."""
@@ -35,7 +35,7 @@ class Watched(Protocol):
 class Touches:
     """One inotify instance for the folders of all servers.
 
-    Where the kernel grants none, changes are found at full looks only.
+    If the kernel grants none, changes are found at full looks only.
     """
 
     def __init__(self) -> None:
@@ -44,18 +44,18 @@ class Touches:
         self._watches: dict[int, tuple[Watched, Path]] = {}
 
     def fileno(self) -> int | None:
-        """Return what becomes readable at a change; None: nothing tells."""
+        """Return the descriptor that a change makes readable; None: the kernel granted none."""
         return self._file if self._file >= 0 else None
 
     def follow(self, folder: Watched) -> None:
-        """Watch these folders; those that can't be watched are compared at each full look."""
+        """Watch these folders; one that can't be watched is compared at each full look."""
         for path in folder.watched():
             number = self._libc.inotify_add_watch(self._file, os.fsencode(path), CHANGES)
             if number >= 0:
                 self._watches[number] = folder, path
 
     def read(self) -> Iterator[tuple[Watched | None, str]]:
-        """Yield what somebody else changed: folder and file; no folder: changes were lost."""
+        """Yield folder and file of each foreign change; no folder: changes were lost."""
         for number, mask, file in self._events():
             if mask & OVERFLOW:
                 yield None, ""
