@@ -17,6 +17,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from lessor.agent.leases.leasefile import leases_of
 from lessor.errors import Conflict, NotFound
 from lessor.lab.cabling import DMZ, OUTSIDE, cable_name
 from lessor.lab.cloud import LabNetwork
@@ -29,6 +30,7 @@ from tests.lab.frames import Wire, listening
 LIMIT_S = 30  # generous: other tests may keep the machine busy
 NOVA_PORT, NOVA_SECRET = 8774, "a-secret"
 NETWORKS = Path("var/lib/lessor/networks")  # in a host
+BOOK = Path("var/lib/lessor/agent/leases")
 FLAGS = {"dmz_cidr": str(DMZ)}
 SOURCES = {  # routing_source_ip of each host
     name: IPv4Address("192.0.2.240") + number
@@ -152,6 +154,11 @@ class Stage:
         texts = (text for name, text in self.files(host).items() if not name.startswith("opts/"))
         lines = (line for text in texts for line in text.splitlines())
         return [line for line in lines if not line.startswith("#")]
+
+    def book(self, host: str) -> dict[str, str]:
+        """Return the leases that the agent knows of its DHCP server, address and MAC."""
+        content = (self.lab.node(host).root / BOOK / "br100").read_bytes()
+        return {str(lease.address): lease.mac for lease in leases_of(content).values()}
 
     def bridge_mac(self, host: str) -> str:
         return self.lab.exec(host, "cat", "/sys/class/net/br100/address").strip()

@@ -168,6 +168,7 @@ class Server:
             self._context.leases.forget(self.name)
         self._folder.remove()
         self._alarm.remove()
+        self._table.remove()
 
     def report_lost_events(self) -> None:
         """Have all leases reported again: events were lost."""
@@ -360,12 +361,7 @@ class Server:
             self._folder.untag()
         tried(self._alarm.arm)
         without_leases = tried(lambda: self._hand_over_leases(want, end))
-        try:
-            start(
-                self._context.run, command_line(want, self._folder.paths), environ, want.namespace
-            )
-        finally:
-            self._table.remove()
+        start(self._context.run, command_line(want, self._folder.paths), environ, want.namespace)
         found = find(self._folder.paths)
         if not found:
             raise CommandError(f"dnsmasq of {want.name} ended right after its start; see its log")
@@ -380,7 +376,8 @@ class Server:
     def _hand_over_leases(self, want: DhcpServer, end: Sequence[LiveLease]) -> None:
         """Write the leases that it starts with; without them, renewals bring them back."""
         leases = self._context.leases
-        leases.end(want.name, end)
+        if end:
+            tried(lambda: leases.end(want.name, end))  # if it fails, they are orphans again
         leases.seed(want.name, self._missing)
         self._missing = []
         leases.end_expired(want.name)

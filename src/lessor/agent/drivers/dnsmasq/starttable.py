@@ -1,7 +1,7 @@
 """The lease table that a starting dnsmasq takes from its hook (`init`).
 
-It exists only during a start, in a folder of root's: `init` is called as root, and only then. So
-dnsmasq never starts with the leases of an earlier start.
+It is written before each start, in a folder of root's: `init` is called as root, and only then. One
+that can't be written is removed, so dnsmasq never starts with the leases of an earlier start.
 """
 
 from __future__ import annotations
@@ -42,5 +42,5 @@ class StartTable:
             raise
 
     def remove(self) -> None:
-        """Remove the file: dnsmasq has read it, or never will."""
+        """Remove the file."""
         self._path.unlink(missing_ok=True)
