@@ -49,7 +49,10 @@ MAY_IMPORT = {
 # Where a process is put together, its parts meet: who may import what, and only there.
 ENTRY_POINTS = {
     "lessor.cli.processes": {"lessor.api.server", "lessor.agent.main"},
-    "lessor.cli.up": {"lessor.store.store"},  # makes the token of its own host
+    "lessor.cli.up": {
+        "lessor.store.store",
+        "lessor.store.hosts",
+    },  # makes the token of its own host
     "lessor.cli.db": {"lessor.store.engine.upkeep"},  # a database without a server
     "lessor.cli.main": {"lessor.lab.cli"},
 }

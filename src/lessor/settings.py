@@ -120,7 +120,7 @@ class ServerSettings:
     integration_bridge: str = "br-int"  # as hypervisors are told it; the agents' own setting
     datapath_type: str = ""
     fixed_ips_quota: int = -1  # [quota] fixed_ips, per project; -1 is unlimited
-    network_quota: int | None = None  # [quota] network; None: `store.quotas.USUAL`
+    network_quota: int | None = None  # [quota] network; None: as the noun declares
     subnet_quota: int | None = None
     port_quota: int | None = None
     subnetpool_quota: int | None = -1

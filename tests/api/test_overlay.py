@@ -15,6 +15,8 @@ from lessor import wire
 from lessor.agent.server.client import Client
 from lessor.errors import NotFound
 from lessor.model import LeaseBatch, LeaseEvent, Report
+from lessor.store.addresses import leases as lease_rules
+from lessor.store.hosts import placement
 from tests.api.conftest import Json, Server
 
 
@@ -215,7 +217,7 @@ def test_a_successor_is_told_the_live_leases(server: Server, tmp_path: Path) -> 
         mac_address=port["mac_address"],
         client_id="ff:01",
     )
-    server.store.apply_leases("h1", LeaseBatch(epoch="e", events=(event,)))
+    server.store.write(lease_rules.apply, "h1", LeaseBatch(epoch="e", events=(event,)))
     token_file = tmp_path / "token"
     token_file.write_text(header["Authorization"].removeprefix("Bearer "))
 
@@ -245,7 +247,9 @@ def test_a_dead_dhcp_host_is_replaced_by_itself(serve: Callable[..., Server]) ->
         Report(run_id="run-h2", network_host=True, local_ip=IPv4Address("192.0.2.2"))
     )
     deadline = time.monotonic() + 40
-    while [host.name for host in server.store.dhcp_hosts(network["id"])] != ["h2"]:
+    while [host.name for host in server.store.read(placement.hosts_serving, network["id"])] != [
+        "h2"
+    ]:
         assert time.monotonic() < deadline, "the DHCP server of h1 is not on h2 after 40 s"
         server.agents.post("/agent/v1/report", content=beat, headers=living)
         time.sleep(0.1)

@@ -24,6 +24,7 @@ from lessor.cli import up
 from lessor.cli.up import ensure_token, introduction, run_both
 from lessor.errors import Conflict, Unavailable
 from lessor.settings import AgentSettings, FlatMapping, ServerSettings
+from lessor.store.hosts import tokens
 from lessor.store.store import Store
 
 
@@ -44,7 +45,7 @@ def agent(tmp_path: Path) -> AgentSettings:
 
 def host_of_token(server: ServerSettings, agent: AgentSettings) -> str | None:
     with contextlib.closing(Store.open(server)) as store:
-        return store.authenticate(agent.token_file.read_text().strip())
+        return tokens.host_of(store, agent.token_file.read_text().strip())
 
 
 def test_a_first_start_makes_the_hosts_token(server: ServerSettings, agent: AgentSettings) -> None:

@@ -24,6 +24,11 @@ from lessor.model import (
     Subnet,
 )
 from lessor.settings import FlatMapping, ServerSettings
+from lessor.store.addresses import leases as lease_rules
+from lessor.store.addresses import states
+from lessor.store.hosts import reports
+from lessor.store.hosts import rules as host_rules
+from lessor.store.networks import rules as network_rules
 from lessor.store.query import Query
 from lessor.store.store import Store
 from lessor.store.values import FixedIpRequest, RbacValues
@@ -61,39 +66,41 @@ class Cloud:
         self.store._writer.run(lambda _: None)
 
     def network(self, cidr: str | None = "10.0.0.0/24", **values: Any) -> Network:
-        network = self.store.create_networks([cast(Any, values)])[0]
+        network = self.store.networks.create([cast(Any, values)])[0]
         if cidr is not None:
             self.subnet(network, cidr)
         return network
 
     def subnet(self, network: Network, cidr: str, **values: Any) -> Subnet:
         values |= {"network_id": network.id, "cidr": IPv4Network(cidr)}
-        return self.store.create_subnets([cast(Any, values)])[0]
+        return self.store.subnets.create([cast(Any, values)])[0]
 
     def subnet_of(self, network: Network) -> Subnet:
-        return self.store.subnet(self.store.subnet_ids([network.id])[network.id][0])
+        return self.store.subnets.get(
+            self.store.read(network_rules.subnet_ids, [network.id])[network.id][0]
+        )
 
     def port(self, network: Network, host: str | None = None, **values: Any) -> Port:
         if address := values.pop("address", None):
             values["fixed_ips"] = (FixedIpRequest(address=IPv4Address(address)),)
         if host is not None:
             values["binding_host"] = host
-        return self.store.create_ports([cast(Any, values | {"network_id": network.id})])[0]
+        return self.store.ports.create([cast(Any, values | {"network_id": network.id})])[0]
 
     def host(self, name: str, *, network_host: bool = False) -> Host:
-        self.store.create_host(name)
+        self.store.write(host_rules.create, name)
         self.report(name, network_host=network_host)
-        return self.store.host(name)
+        return self.store.hosts.get(name)
 
     def report(self, host: str, **values: Any) -> None:
         known: dict[str, Any] = {"run_id": f"run-{host}", "started_at": START}
-        self.store.report(host, Report(**known | values))
+        reports.receive(self.store, host, Report(**known | values))
 
     def applied(self, host: str, network: Network, revision: int = 1 << 40) -> None:
         self.report(host, applied={network.id: revision})
 
     def wire(self, host: str, port: Port, **values: Any) -> None:
-        known: dict[str, Any] = {"revision": self.store.port(port.id).revision}
+        known: dict[str, Any] = {"revision": self.store.ports.get(port.id).revision}
         self.report(host, ports={port.id: PortReport(**known | values)})
 
     def lease(self, host: str, action: str, port: Port, **values: Any) -> LeaseEvent:
@@ -110,7 +117,9 @@ class Cloud:
             "at": self.clock.now,
         }
         event = LeaseEvent(**known | values)
-        self.store.apply_leases(host, LeaseBatch(epoch=f"spool-{host}", events=(event,)))
+        self.store.write(
+            lease_rules.apply, host, LeaseBatch(epoch=f"spool-{host}", events=(event,))
+        )
         return event
 
     def state(self, network: Network, address: object) -> AddressState | None:
@@ -120,7 +129,7 @@ class Cloud:
 
     def info(self, network: Network, address: object) -> AddressInfo | None:
         filters = {"network_id": (network.id,), "address": (IPv4Address(str(address)),)}
-        return next(iter(self.store.addresses(Query(filters=filters))), None)
+        return next(iter(self.store.read(states.find, Query(filters=filters))), None)
 
     def wait(self, seconds: float) -> None:
         """Let time go by, and do what time asks for."""
@@ -136,7 +145,7 @@ def shared_with(cloud: Cloud, kind: str, key: str, project: str) -> RbacPolicy:
         "target_project": project,
         "action": "access_as_shared",
     }
-    return cloud.store.create_rbac_policies([values])[0]
+    return cloud.store.rbac_policies.create([values])[0]
 
 
 def ip_of(port: Port) -> IPv4Address:

@@ -10,6 +10,8 @@ import pytest
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import HostBlock, Pool
+from lessor.store.hosts import rules as host_rules
+from lessor.store.networks import autoallocated
 from tests.store.store_cloud import Cloud
 
 SPECIAL = ("0.0.0.0/1", "64.0.0.0/2", "0.1.0.0/16", "127.1.0.0/24", "169.254.169.0/24",
@@ -105,11 +107,11 @@ def test_a_vxlan_subnet_may_have_what_hosts_have(cloud: Cloud) -> None:
 
 def test_a_block_cut_from_a_pool_is_no_other(cloud: Cloud) -> None:
     reported(cloud, ETH0)
-    pool = cloud.store.create_subnetpools(
+    pool = cloud.store.subnetpools.create(
         [{"prefixes": [IPv4Network("192.0.2.0/24")], "default_prefixlen": 28}]
     )[0]
     with pytest.raises(Conflict, match="eth0"):
-        cloud.store.create_subnets(
+        cloud.store.subnets.create(
             [{"network_id": cloud.network(cidr=None).id, "subnetpool_id": pool.id}]
         )
 
@@ -125,9 +127,9 @@ def test_a_new_report_replaces_the_blocks_and_a_heartbeat_keeps_them(cloud: Clou
 
 
 def test_a_host_that_is_deleted_has_no_blocks(cloud: Cloud) -> None:
-    cloud.store.create_host("h2")
+    cloud.store.write(host_rules.create, "h2")
     cloud.report("h2", blocks=(ETH0,))
-    cloud.store.delete_host("h2")
+    cloud.store.write(host_rules.remove, "h2")
     cloud.subnet(cloud.network(cidr=None), "192.0.2.0/28")
 
 
@@ -170,12 +172,12 @@ def test_a_project_gets_no_more_of_a_hosts_lan_by_changing_its_subnet(
     lan = cloud.subnet(network, "10.9.0.0/24", pools=pool("10.9.0.100", "10.9.0.200"), **GIVEN)
     if refused:
         with pytest.raises(Conflict, match="in no allocation pool") as caught:
-            cloud.store.update_subnet(lan.id, cast(Any, change | {"acts_for": "p1"}))
+            cloud.store.subnets.update(lan.id, cast(Any, change | {"acts_for": "p1"}))
         assert "h1" not in str(caught.value)
-        assert cloud.store.subnet(lan.id) == lan
-        cloud.store.update_subnet(lan.id, cast(Any, change))
+        assert cloud.store.subnets.get(lan.id) == lan
+        cloud.store.subnets.update(lan.id, cast(Any, change))
         return
-    changed = cloud.store.update_subnet(lan.id, cast(Any, change | {"acts_for": "p1"}))
+    changed = cloud.store.subnets.update(lan.id, cast(Any, change | {"acts_for": "p1"}))
     assert all(getattr(changed, name) == value for name, value in change.items())
 
 
@@ -188,10 +190,10 @@ def test_a_project_takes_no_reserved_addresses_into_a_pool(
     subnet = before.subnet(network, "10.1.0.0/24", pools=pool("10.1.0.2", "10.1.0.9"))
     cloud = make_cloud(reserved_cidrs=(IPv4Network("10.1.0.128/25"),))
     with pytest.raises(Invalid, match="reserved_cidrs"):
-        cloud.store.update_subnet(
+        cloud.store.subnets.update(
             subnet.id, {"pools": pool("10.1.0.2", "10.1.0.200"), "acts_for": "p1"}
         )
-    cloud.store.update_subnet(
+    cloud.store.subnets.update(
         subnet.id, {"pools": pool("10.1.0.2", "10.1.0.127"), "acts_for": "p1"}
     )
 
@@ -205,9 +207,9 @@ def test_the_subnet_that_a_project_is_given_takes_over_no_lan(
         project_physical_networks=("physnet1",),
     )
     reported(cloud, LAN)
-    cloud.store.create_subnetpools(
+    cloud.store.subnetpools.create(
         [{"prefixes": [LAN.cidr], "default_prefixlen": 25, "is_default": True, "shared": True}]
     )
     with pytest.raises(Conflict, match="can't be a flat network's"):
-        cloud.store.auto_allocate("p1")
-    assert cloud.store.networks() == []
+        cloud.store.write(autoallocated.ensure, "p1")
+    assert cloud.store.networks.find() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lessor.store import census
 from lessor.store.query import Query
 from tests.store.store_cloud import Cloud
 
@@ -9,19 +10,19 @@ DAY = 86400.0
 
 
 def listed(cloud: Cloud) -> tuple[int, ...]:
-    hosts = cloud.store.hosts()
+    hosts = cloud.store.hosts.find()
     return (
         len(hosts),
         sum(host.alive for host in hosts),
         sum(host.in_sync for host in hosts),
-        len(cloud.store.networks()),
-        len(cloud.store.ports()),
-        len(cloud.store.leases(Query(filters={"live": (True,)}))),
+        len(cloud.store.networks.find()),
+        len(cloud.store.ports.find()),
+        len(cloud.store.leases.find(Query(filters={"live": (True,)}))),
     )
 
 
 def counted(cloud: Cloud) -> tuple[int, ...]:
-    there = cloud.store.census()
+    there = cloud.store.read(census.take)
     return (
         there.hosts,
         there.hosts_alive,
@@ -43,7 +44,7 @@ def test_the_census_counts_what_the_lists_show(cloud: Cloud) -> None:
         cloud.lease("h1", "add", port)
     cloud.lease("h1", "del", second)
     assert counted(cloud) == listed(cloud)
-    assert counted(cloud)[1:] == (3, 1, 1, len(cloud.store.ports()), 2)
+    assert counted(cloud)[1:] == (3, 1, 1, len(cloud.store.ports.find()), 2)
     cloud.clock.now += DAY + 1
     assert counted(cloud) == listed(cloud)
     assert (counted(cloud)[1], counted(cloud)[5]) == (0, 0)

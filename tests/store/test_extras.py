@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from lessor.errors import Conflict, NotFound, Outdated
+from lessor.store import tagrows, tags
+from lessor.store.addresses import availability
+from lessor.store.ports import bindings as portbindings
 from lessor.store.query import Query
+from lessor.store.sharing import quotas
 from tests.store.store_cloud import Cloud, by
 
 
@@ -16,7 +20,7 @@ def names(cloud: Cloud, **filters: Any) -> list[str]:
     wanted = {
         name.replace("_any", "-any").replace("not_", "not-"): v for name, v in filters.items()
     }
-    return sorted(port.name for port in cloud.store.ports(by(**wanted)))
+    return sorted(port.name for port in cloud.store.ports.find(by(**wanted)))
 
 
 def test_ports_are_found_by_tags_and_by_how_they_are_plugged(cloud: Cloud) -> None:
@@ -38,39 +42,39 @@ def test_ports_are_found_by_tags_and_by_how_they_are_plugged(cloud: Cloud) -> No
 
 def test_tags_change_and_go_with_their_row(cloud: Cloud) -> None:
     port = cloud.port(cloud.network(), tags=("x",))
-    cloud.store.add_tags("ports", port.id, ["y"])
-    cloud.store.remove_tag("ports", port.id, "x")
-    assert cloud.store.tags([port.id]) == {port.id: ["y"]}
-    assert cloud.store.port(port.id).revision > port.revision
+    cloud.store.write(tags.add, "port", port.id, ["y"])
+    cloud.store.write(tags.remove, "port", port.id, "x")
+    assert cloud.store.read(tagrows.of, [port.id]) == {port.id: ["y"]}
+    assert cloud.store.ports.get(port.id).revision > port.revision
     with pytest.raises(NotFound):
-        cloud.store.remove_tag("ports", port.id, "x")
-    cloud.store.delete_port(port.id)
-    assert cloud.store.tags([port.id]) == {}
+        cloud.store.write(tags.remove, "port", port.id, "x")
+    cloud.store.ports.delete(port.id)
+    assert cloud.store.read(tagrows.of, [port.id]) == {}
 
 
 def test_a_change_of_another_revision_is_refused(cloud: Cloud) -> None:
     port = cloud.port(cloud.network())
-    changed = cloud.store.update_port(port.id, {"name": "a"}, port.revision)
+    changed = cloud.store.ports.update(port.id, {"name": "a"}, port.revision)
     with pytest.raises(Outdated):
-        cloud.store.update_port(port.id, {"name": "b"}, port.revision)
+        cloud.store.ports.update(port.id, {"name": "b"}, port.revision)
     with pytest.raises(Outdated):
-        cloud.store.delete_port(port.id, port.revision)
-    cloud.store.delete_port(port.id, changed.revision)
+        cloud.store.ports.delete(port.id, port.revision)
+    cloud.store.ports.delete(port.id, changed.revision)
 
 
 def test_a_quota_holds_for_one_project(cloud: Cloud) -> None:
     network = cloud.network()
-    assert cloud.store.set_quotas("p1", {"port": 1})["port"] == 1
-    assert cloud.store.set_quotas("p1", {"port": 2})["port"] == 2
+    assert cloud.store.write(quotas.set_limits, "p1", {"port": 1})["port"] == 1
+    assert cloud.store.write(quotas.set_limits, "p1", {"port": 2})["port"] == 2
     made = [cloud.port(network, project_id="p1") for _ in range(2)]
     with pytest.raises(Conflict, match=r"quota exceeded .*2 of 2"):
         cloud.port(network, project_id="p1")
     cloud.port(network, project_id="p2")
-    assert cloud.store.quota_usage("p1")["port"] == 2
-    cloud.store.delete_port(made[0].id)
+    assert cloud.store.read(quotas.usage, "p1")["port"] == 2
+    cloud.store.ports.delete(made[0].id)
     cloud.port(network, project_id="p1")
-    assert list(cloud.store.all_quotas()) == ["p1"]
-    cloud.store.reset_quotas("p1")
+    assert list(cloud.store.read(quotas.projects)) == ["p1"]
+    cloud.store.write(quotas.reset, "p1")
     cloud.port(network, project_id="p1")
 
 
@@ -78,7 +82,7 @@ def test_room_is_what_the_pools_have_and_what_is_taken(cloud: Cloud) -> None:
     network = cloud.network("10.0.0.0/29")
     cloud.port(network)
     bare = cloud.network(None)
-    found = cloud.store.ip_availability([network.id, bare.id])
+    found = cloud.store.read(availability.of_networks, [network.id, bare.id])
     assert [(room.total, room.used) for room in found[network.id]] == [(5, 1)]
     assert found[bare.id] == []
 
@@ -87,13 +91,16 @@ def test_bindings_change_places(cloud: Cloud) -> None:
     for name in ("h1", "h2"):
         cloud.host(name)
     port = cloud.port(cloud.network(), "h1", binding_profile={"a": [1]})
-    cloud.store.create_port_binding(port.id, {"host": "h2", "profile": {"b": None}})
+    cloud.store.write(portbindings.create, port.id, {"host": "h2", "profile": {"b": None}})
     with pytest.raises(Conflict):
-        cloud.store.create_port_binding(port.id, {"host": "h2"})
-    moved = cloud.store.activate_port_binding(port.id, "h2")
+        cloud.store.write(portbindings.create, port.id, {"host": "h2"})
+    moved = cloud.store.write(portbindings.activate, port.id, "h2")
     assert (moved.binding_host, moved.binding_profile) == ("h2", {"b": None})
-    found = {one.host: (one.active, one.profile) for one in cloud.store.port_bindings(port.id)}
+    found = {
+        one.host: (one.active, one.profile)
+        for one in cloud.store.read(portbindings.of_port, port.id)
+    }
     assert found == {"h2": (True, {"b": None}), "h1": (False, {"a": [1]})}
-    cloud.store.delete_port_binding(port.id, "h1")
-    cloud.store.delete_port(port.id)
-    assert cloud.store.ports(Query()) == []
+    cloud.store.write(portbindings.remove, port.id, "h1")
+    cloud.store.ports.delete(port.id)
+    assert cloud.store.ports.find(Query()) == []

@@ -10,6 +10,8 @@ import pytest
 
 from lessor.core.plan.view import merge, request
 from lessor.model import Port, View
+from lessor.store import views
+from lessor.store.ports import bindings as portbindings
 from tests.store.store_cloud import Cloud
 
 MANAGED = {"tap": "managed"}
@@ -25,7 +27,7 @@ class Hosts:
     def port(self, host: str, port: Port) -> Port | None:
         """Return a port as a host knows it now."""
         before = self._views.get(host, View())
-        answer = self._cloud.store.view(host, request(before, 0))
+        answer = views.answer(self._cloud.store, host, request(before, 0))
         self._views[host] = view = merge(before, answer)
         scope = view.scopes.get(port.network_id)
         return scope.ports.get(port.id) if scope else None
@@ -50,7 +52,7 @@ def plugged(cloud: Cloud, kind: str) -> Port:
 def test_a_host_hears_that_it_is_prepared_and_no_longer_is(cloud: Cloud, kind: str) -> None:
     hosts, port = Hosts(cloud), plugged(cloud, kind)
     assert hosts.port("h2", port) is None
-    cloud.store.create_port_binding(port.id, {"host": "h2", "profile": MANAGED})
+    cloud.store.write(portbindings.create, port.id, {"host": "h2", "profile": MANAGED})
     known = hosts.port("h2", port)
     assert known
     assert (known.prepared_for, known.binding_host) == ({"h2": True}, "h1")
@@ -58,26 +60,26 @@ def test_a_host_hears_that_it_is_prepared_and_no_longer_is(cloud: Cloud, kind: s
     assert first
     assert first.prepared_for == {"h2": True}
 
-    cloud.store.delete_port_binding(port.id, "h2")
+    cloud.store.write(portbindings.remove, port.id, "h2")
     assert hosts.port("h2", port) is None
 
 
 def test_a_host_that_has_the_network_already_hears_it_too(cloud: Cloud, kind: str) -> None:
     hosts, port = Hosts(cloud), plugged(cloud, kind)
-    cloud.port(cloud.store.network(port.network_id), "h2")
+    cloud.port(cloud.store.networks.get(port.network_id), "h2")
     assert not hosts.is_prepared("h2", port)
-    cloud.store.create_port_binding(port.id, {"host": "h2", "profile": MANAGED})
+    cloud.store.write(portbindings.create, port.id, {"host": "h2", "profile": MANAGED})
     assert hosts.is_prepared("h2", port)
-    cloud.store.delete_port_binding(port.id, "h2")
+    cloud.store.write(portbindings.remove, port.id, "h2")
     assert not hosts.is_prepared("h2", port)
 
 
 def test_hosts_change_places_when_a_binding_is_activated(cloud: Cloud, kind: str) -> None:
     hosts, port = Hosts(cloud), plugged(cloud, kind)
-    cloud.store.create_port_binding(port.id, {"host": "h2", "profile": MANAGED})
+    cloud.store.write(portbindings.create, port.id, {"host": "h2", "profile": MANAGED})
     hosts.port("h1", port)
     hosts.port("h2", port)
-    cloud.store.activate_port_binding(port.id, "h2")
+    cloud.store.write(portbindings.activate, port.id, "h2")
     found = {name: hosts.port(name, port) for name in ("h1", "h2")}
     assert {name: (p.prepared_for, p.binding_host) for name, p in found.items() if p} == {
         "h1": ({"h1": True}, "h2"),
@@ -96,11 +98,11 @@ def test_a_binding_says_whether_the_agent_makes_the_tap(
         assert found
         return found.prepared_for["h2"]
 
-    cloud.store.create_port_binding(port.id, {"host": "h2", "profile": profile})
+    cloud.store.write(portbindings.create, port.id, {"host": "h2", "profile": profile})
     assert not made_by_the_agent()
-    cloud.store.update_port_binding(port.id, "h2", {"profile": MANAGED})
+    cloud.store.write(portbindings.change, port.id, "h2", {"profile": MANAGED})
     assert made_by_the_agent()
-    cloud.store.update_port_binding(port.id, "h2", {"profile": profile})
+    cloud.store.write(portbindings.change, port.id, "h2", {"profile": profile})
     assert not made_by_the_agent()
 
 
@@ -108,23 +110,23 @@ def test_all_hosts_of_an_overlay_network_have_a_way_to_one_that_is_prepared(clou
     port, view = plugged(cloud, "vxlan"), View()
     cloud.host("h3")
     cloud.report("h3", local_ip=IPv4Address("192.0.2.3"))
-    cloud.port(cloud.store.network(port.network_id), "h3")
+    cloud.port(cloud.store.networks.get(port.network_id), "h3")
 
     def ends() -> set[str]:
         nonlocal view
-        view = merge(view, cloud.store.view("h3", request(view, 0)))
+        view = merge(view, views.answer(cloud.store, "h3", request(view, 0)))
         return set(view.scopes[port.network_id].peers)
 
     woken = set[str]()
     cloud.told()
     cloud.store.subscribe(woken.update)
     assert ends() == {"h1", "h3"}
-    cloud.store.create_port_binding(port.id, {"host": "h2"})
+    cloud.store.write(portbindings.create, port.id, {"host": "h2"})
     cloud.told()
     assert "h3" in woken
     assert ends() == {"h1", "h2", "h3"}
     woken.clear()
-    cloud.store.delete_port_binding(port.id, "h2")
+    cloud.store.write(portbindings.remove, port.id, "h2")
     cloud.told()
     assert "h3" in woken
     assert ends() == {"h1", "h3"}
@@ -132,10 +134,10 @@ def test_all_hosts_of_an_overlay_network_have_a_way_to_one_that_is_prepared(clou
 
 def test_a_deleted_port_is_gone_from_the_host_that_was_prepared(cloud: Cloud, kind: str) -> None:
     hosts, port = Hosts(cloud), plugged(cloud, kind)
-    other = cloud.port(cloud.store.network(port.network_id), "h2")
-    cloud.store.create_port_binding(port.id, {"host": "h2", "profile": MANAGED})
+    other = cloud.port(cloud.store.networks.get(port.network_id), "h2")
+    cloud.store.write(portbindings.create, port.id, {"host": "h2", "profile": MANAGED})
     assert hosts.port("h2", port)
-    cloud.store.delete_port(port.id)
+    cloud.store.ports.delete(port.id)
     assert hosts.port("h2", port) is None
     assert hosts.port("h2", other)
 
@@ -152,10 +154,12 @@ def test_a_prepared_host_is_woken_by_what_concerns_it(cloud: Cloud, kind: str) -
         return "h2" in woken
 
     store = cloud.store
-    assert wakes(lambda: store.create_port_binding(port.id, {"host": "h2", "profile": MANAGED}))
-    assert wakes(lambda: store.update_port_binding(port.id, "h2", {"profile": {}}))
-    assert wakes(lambda: store.update_port_binding(port.id, "h2", {"profile": MANAGED}))
-    assert wakes(lambda: store.update_port(port.id, {"admin_state_up": False}))
-    assert wakes(lambda: store.delete_port_binding(port.id, "h2"))
-    store.create_port_binding(port.id, {"host": "h2", "profile": MANAGED})
-    assert wakes(lambda: store.delete_port(port.id))
+    assert wakes(
+        lambda: store.write(portbindings.create, port.id, {"host": "h2", "profile": MANAGED})
+    )
+    assert wakes(lambda: store.write(portbindings.change, port.id, "h2", {"profile": {}}))
+    assert wakes(lambda: store.write(portbindings.change, port.id, "h2", {"profile": MANAGED}))
+    assert wakes(lambda: store.ports.update(port.id, {"admin_state_up": False}))
+    assert wakes(lambda: store.write(portbindings.remove, port.id, "h2"))
+    store.write(portbindings.create, port.id, {"host": "h2", "profile": MANAGED})
+    assert wakes(lambda: store.ports.delete(port.id))

@@ -12,7 +12,7 @@ from sqlalchemy import event
 from lessor.errors import Conflict, Invalid
 from lessor.model import AddressPair, HostBlock, Network, Pool, SubnetPool
 from lessor.store.networks.pools import MOST_POOLS
-from lessor.store.pools import poolrules
+from lessor.store.pools import poolrules, subnetpools
 from lessor.store.pools.poolrules import MOST_PREFIXES
 from lessor.store.tables import address_pairs, prefixes
 from lessor.store.tables import pools as pool_rows
@@ -28,7 +28,7 @@ def apart(count: int, start: int = 0) -> tuple[IPv4Network, ...]:
 
 
 def pools_of(cloud: Cloud, *many: Any) -> list[SubnetPool]:
-    return cloud.store.create_subnetpools([cast(Any, values) for values in many])
+    return cloud.store.subnetpools.create([cast(Any, values) for values in many])
 
 
 def said_in(cloud: Cloud, call: Callable[[], object]) -> list[str]:
@@ -59,21 +59,25 @@ def test_a_pool_and_a_request_have_so_many_prefixes(cloud: Cloud) -> None:
     for call in (
         lambda: pools_of(cloud, {"prefixes": more}),
         lambda: pools_of(cloud, {"prefixes": apart(half)}, {"prefixes": apart(half, half)}),
-        lambda: store.update_subnetpool(pool.id, {"prefixes": more}),
-        lambda: store.add_prefixes(pool.id, apart(1, MOST_PREFIXES)),
-        lambda: store.add_prefixes(pool.id, more),
-        lambda: store.remove_prefixes(pool.id, more),
+        lambda: store.subnetpools.update(pool.id, {"prefixes": more}),
+        lambda: store.write(subnetpools.add_prefixes, pool.id, apart(1, MOST_PREFIXES)),
+        lambda: store.write(subnetpools.add_prefixes, pool.id, more),
+        lambda: store.write(subnetpools.remove_prefixes, pool.id, more),
     ):
         with pytest.raises(Invalid, match="1001 prefixes|1002 prefixes"):
             call()
-    assert store.subnetpool(pool.id) == pool
+    assert store.subnetpools.get(pool.id) == pool
 
 
 def test_taking_prefixes_away_leaves_no_more_than_a_pool_has(cloud: Cloud) -> None:
     wide = pools_of(cloud, {"prefixes": [IPv4Network("10.0.0.0/8")]})[0]
     with pytest.raises(Invalid, match="1001 prefixes"):
-        cloud.store.remove_prefixes(wide.id, [IPv4Network(BASE + 4096 * n) for n in range(500)])
-    left = cloud.store.remove_prefixes(wide.id, [IPv4Network("10.0.0.0/9"), IPv4Network(BASE)])
+        cloud.store.write(
+            subnetpools.remove_prefixes, wide.id, [IPv4Network(BASE + 4096 * n) for n in range(500)]
+        )
+    left = cloud.store.write(
+        subnetpools.remove_prefixes, wide.id, [IPv4Network("10.0.0.0/9"), IPv4Network(BASE)]
+    )
     assert left.prefixes == (IPv4Network("10.128.0.0/9"),)
 
 
@@ -82,14 +86,14 @@ def test_a_pool_with_more_prefixes_of_before_may_lose_some(
 ) -> None:
     pool = pools_of(cloud, {"prefixes": apart(9)})[0]
     monkeypatch.setattr(poolrules, "MOST_PREFIXES", 4)
-    assert cloud.store.update_subnetpool(pool.id, {"name": "old"}).name == "old"
-    assert len(cloud.store.remove_prefixes(pool.id, apart(1)).prefixes) == 8
+    assert cloud.store.subnetpools.update(pool.id, {"name": "old"}).name == "old"
+    assert len(cloud.store.write(subnetpools.remove_prefixes, pool.id, apart(1)).prefixes) == 8
     with pytest.raises(Invalid, match="9 prefixes"):
-        cloud.store.add_prefixes(pool.id, apart(1))
+        cloud.store.write(subnetpools.add_prefixes, pool.id, apart(1))
 
 
 def test_address_scopes_are_read_once_for_a_request(cloud: Cloud) -> None:
-    scope = cloud.store.create_address_scopes([{}])[0].id
+    scope = cloud.store.address_scopes.create([{}])[0].id
     many = [{"prefixes": apart(3, 3 * n), "address_scope_id": scope} for n in range(20)]
     said = said_in(cloud, lambda: pools_of(cloud, *many))
     compared = [one for one in said if f"JOIN {prefixes.name}" in one]
@@ -102,14 +106,16 @@ def test_address_scopes_are_read_once_for_a_request(cloud: Cloud) -> None:
 def test_an_address_scope_has_so_many_prefixes(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scope = cloud.store.create_address_scopes([{}])[0].id
+    scope = cloud.store.address_scopes.create([{}])[0].id
     monkeypatch.setattr(poolrules, "MOST_IN_SCOPE", 8)
     monkeypatch.setattr(poolrules, "_IN_SCOPES", poolrules._IN_SCOPES.limit(9))
     pool = pools_of(cloud, {"prefixes": apart(5), "address_scope_id": scope})[0]
     with pytest.raises(Conflict, match="more than 8 prefixes"):
         pools_of(cloud, {"prefixes": apart(4, 5), "address_scope_id": scope})
     monkeypatch.setattr(poolrules, "MOST_IN_SCOPE", 4)
-    kept = cloud.store.remove_prefixes(pool.id, apart(1))  # what only gets smaller is not compared
+    kept = cloud.store.write(
+        subnetpools.remove_prefixes, pool.id, apart(1)
+    )  # what only gets smaller is not compared
     assert len(kept.prefixes) == 4
 
 
@@ -126,8 +132,8 @@ def test_a_subnet_has_so_many_allocation_pools(cloud: Cloud) -> None:
         cloud.subnet(network, "10.0.0.0/16", pools=spans(MOST_POOLS + 1))
     subnet = cloud.subnet(network, "10.0.0.0/16", pools=spans(MOST_POOLS))
     with pytest.raises(Invalid, match="101 allocation pools"):
-        cloud.store.update_subnet(subnet.id, {"pools": spans(MOST_POOLS + 1)})
-    assert cloud.store.subnet(subnet.id) == subnet
+        cloud.store.subnets.update(subnet.id, {"pools": spans(MOST_POOLS + 1)})
+    assert cloud.store.subnets.get(subnet.id) == subnet
 
 
 def test_a_subnet_with_more_pools_of_before_may_lose_some(cloud: Cloud) -> None:
@@ -136,9 +142,9 @@ def test_a_subnet_with_more_pools_of_before_may_lose_some(cloud: Cloud) -> None:
     more = [{"subnet_id": subnet.id, "first": BASE + n, "last": BASE + n, "next_fresh": BASE + n}
             for n in range(5001, 5021, 2)]  # fmt: skip
     cloud.store._writer.run(lambda tx: tx.conn.execute(pool_rows.insert(), more))
-    assert cloud.store.update_subnet(subnet.id, {"name": "old"}).name == "old"
-    fewer = cloud.store.subnet(subnet.id).pools[1:]
-    assert cloud.store.update_subnet(subnet.id, {"pools": fewer}).pools == fewer
+    assert cloud.store.subnets.update(subnet.id, {"name": "old"}).name == "old"
+    fewer = cloud.store.subnets.get(subnet.id).pools[1:]
+    assert cloud.store.subnets.update(subnet.id, {"pools": fewer}).pools == fewer
 
 
 def test_what_lies_beyond_the_pools_is_compared_with_hosts_blocks_at_once(cloud: Cloud) -> None:
@@ -150,7 +156,7 @@ def test_what_lies_beyond_the_pools_is_compared_with_hosts_blocks_at_once(cloud:
 
     def change(*pools: Pool) -> Callable[[], object]:
         values = {"pools": pools, "acts_for": HER}
-        return lambda: cloud.store.update_subnet(subnet.id, cast(Any, values))
+        return lambda: cloud.store.subnets.update(subnet.id, cast(Any, values))
 
     beside = [*spans(40), Pool(IPv4Address("10.0.0.100"), IPv4Address("10.0.0.200"))]
     said = said_in(cloud, change(*beside))
@@ -164,7 +170,7 @@ def test_what_lies_beyond_the_pools_is_compared_with_hosts_blocks_at_once(cloud:
 
 def ports_on(cloud: Cloud, network: Network, count: int, **values: Any) -> Callable[[], object]:
     many = [cast(Any, values | {"network_id": network.id}) for _ in range(count)]
-    return lambda: cloud.store.create_ports(many)
+    return lambda: cloud.store.ports.create(many)
 
 
 def test_a_full_subnet_is_looked_at_once_for_a_request(cloud: Cloud) -> None:
@@ -186,15 +192,15 @@ def test_pairs_and_addresses_in_use_are_passed_once_for_a_request(cloud: Cloud) 
     cloud.store._writer.run(lambda tx: tx.conn.execute(address_pairs.insert(), rows))
     for n in held:
         cloud.port(network, project_id=HER, address=f"10.0.0.{n + 1}")
-    cloud.store.create_ports([cast(Any, {"network_id": network.id, "project_id": HIS})] * 8)
+    cloud.store.ports.create([cast(Any, {"network_id": network.id, "project_id": HIS})] * 8)
     said = said_in(cloud, ports_on(cloud, network, 10, project_id=HIS))
     assert sum("row_number()" in one for one in said) <= len(held) + 1
-    last = cloud.store.create_ports([cast(Any, {"network_id": network.id, "project_id": HIS})])[0]
+    last = cloud.store.ports.create([cast(Any, {"network_id": network.id, "project_id": HIS})])[0]
     assert ip_of(last) == IPv4Address("10.0.0.40")
 
 
 def segment(cloud: Cloud) -> str:
-    network = cloud.store.networks()[0]
+    network = cloud.store.networks.find()[0]
     return f"flat:{network.physical_network}"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from lessor.errors import LessorError
 from lessor.model import DHCP_OWNER, Network, Port
+from lessor.store.pools import subnetpools
 from lessor.store.values import FixedIpRequest
 from tests.store.store_cloud import Cloud, ips_of
 
@@ -37,7 +38,7 @@ def test_who_has_a_mac(cloud: Cloud) -> None:
     other = port(cloud, his, HIS)
 
     def change(**told: Any) -> Port:
-        return cloud.store.update_port(other.id, cast(Any, {"mac_address": MAC} | told))
+        return cloud.store.ports.update(other.id, cast(Any, {"mac_address": MAC} | told))
 
     for make in (lambda **told: port(cloud, his, HIS, mac_address=MAC, **told), change):
         assert holder.id in words(make)
@@ -73,10 +74,10 @@ def test_who_has_an_address(cloud: Cloud) -> None:
     cloud.report("h1", network_host=True, local_ip=IPv4Address("192.0.2.1"))
     shared = cloud.network("10.0.0.0/24", project_id=HER, network_type="vxlan", shared=True)
     holder = port(cloud, shared, HER, host="h1", address="10.0.0.9")
-    (server,) = (p for p in cloud.store.ports() if p.device_owner == DHCP_OWNER)
+    (server,) = (p for p in cloud.store.ports.find() if p.device_owner == DHCP_OWNER)
     left = port(cloud, shared, HER, host="h1", address="10.0.0.10")
     cloud.lease("h1", "add", left)
-    cloud.store.delete_port(left.id)
+    cloud.store.ports.delete(left.id)
     secrets = {"10.0.0.9": holder.id, ips_of(server)[0]: "h1", "10.0.0.10": left.mac_address}
     for address, secret in secrets.items():
         for told in ({}, {"acts_for": HER}):
@@ -90,11 +91,11 @@ def test_who_has_an_address(cloud: Cloud) -> None:
 
 
 def test_which_pool_has_a_prefix_of_a_shared_scope(cloud: Cloud) -> None:
-    (scope,) = cloud.store.create_address_scopes([{"project_id": HER, "shared": True}])
+    (scope,) = cloud.store.address_scopes.create([{"project_id": HER, "shared": True}])
 
     def make(project: str, block: str, **told: Any) -> Any:
         known = {"project_id": project, "address_scope_id": scope.id, "default_prefixlen": 24}
-        return cloud.store.create_subnetpools(
+        return cloud.store.subnetpools.create(
             [cast(Any, {**known, "prefixes": [IPv4Network(block)], **told})]
         )[0]
 
@@ -102,11 +103,11 @@ def test_which_pool_has_a_prefix_of_a_shared_scope(cloud: Cloud) -> None:
     block = IPv4Network("10.0.5.0/24")
 
     def grow(told: str | None = None) -> Any:
-        return cloud.store.add_prefixes(his.id, [block], told)
+        return cloud.store.write(subnetpools.add_prefixes, his.id, [block], told)
 
     def change(**told: Any) -> Any:
         prefixes = [IPv4Network("10.1.0.0/16"), block]
-        return cloud.store.update_subnetpool(his.id, cast(Any, {"prefixes": prefixes} | told))
+        return cloud.store.subnetpools.update(his.id, cast(Any, {"prefixes": prefixes} | told))
 
     for seen in (words(grow), words(change), words(make, HIS, "10.0.5.0/24", acts_for=HER)):
         assert f"10.0.0.0/16 of subnet pool {hers.id}" in seen

@@ -17,7 +17,11 @@ from sqlalchemy import event
 from lessor.core.plan.view import merge, request
 from lessor.errors import LessorError
 from lessor.model import DHCP_OWNER, Network, Port, Problem, View, ViewAnswer, ViewRequest
-from lessor.store.addresses import housekeeping
+from lessor.store import views
+from lessor.store.addresses import housekeeping, states
+from lessor.store.hosts import failover, placement
+from lessor.store.hosts import rules as host_rules
+from lessor.store.networks import rules as network_rules
 from lessor.store.store import Store
 from tests.store.store_cloud import SQLITE, Cloud, by, ips_of, open_cloud
 
@@ -32,7 +36,7 @@ class Agent:
     last: ViewAnswer = field(default_factory=lambda: ViewAnswer(epoch="", revision=0))
 
     def poll(self) -> ViewAnswer:
-        self.last = self.store.view(self.host, request(self.view, 0))
+        self.last = views.answer(self.store, self.host, request(self.view, 0))
         self.view = merge(self.view, self.last)
         return self.last
 
@@ -46,7 +50,7 @@ def contents(view: View) -> Mapping[str, object]:
 
 
 def whole(store: Store, host: str) -> View:
-    return merge(View(), store.view(host, ViewRequest()))
+    return merge(View(), views.answer(store, host, ViewRequest()))
 
 
 @pytest.fixture
@@ -65,7 +69,7 @@ def test_the_network_host_sees_all_ports_and_others_their_own(
         agent.poll()
     assert hosts["net"].ports(network) == {one.id, two.id, free.id}
     assert hosts["h1"].ports(network) == {one.id}
-    assert hosts["h1"].view.scopes[network.id].network == cloud.store.network(network.id)
+    assert hosts["h1"].view.scopes[network.id].network == cloud.store.networks.get(network.id)
     assert list(hosts["h1"].view.scopes[network.id].subnets) == [cloud.subnet_of(network).id]
 
 
@@ -78,9 +82,9 @@ def test_a_network_that_concerns_a_host_in_nothing_is_not_seen(
 
 def test_one_changed_port_costs_one_row(cloud: Cloud, hosts: dict[str, Agent]) -> None:
     network = cloud.network("10.0.0.0/20", host="net")
-    ports = cloud.store.create_ports([{"network_id": network.id}] * 500)
+    ports = cloud.store.ports.create([{"network_id": network.id}] * 500)
     hosts["net"].poll()
-    after = cloud.store.update_port(ports[250].id, {"name": "new"})
+    after = cloud.store.ports.update(ports[250].id, {"name": "new"})
     change = hosts["net"].poll().scopes[network.id]
     assert (change.whole, change.network, change.subnets) == (False, None, ())
     assert change.ports == (after,)
@@ -89,11 +93,11 @@ def test_one_changed_port_costs_one_row(cloud: Cloud, hosts: dict[str, Agent]) -
 @SQLITE
 def test_one_changed_port_is_found_by_an_index(cloud: Cloud, hosts: dict[str, Agent]) -> None:
     network = cloud.network("10.0.0.0/20", host="net")
-    cloud.store.create_ports([{"network_id": network.id}] * 500)
+    cloud.store.ports.create([{"network_id": network.id}] * 500)
     port = cloud.port(network, "h1")
     for name in ("net", "h1"):
         hosts[name].poll()
-    cloud.store.update_port(port.id, {"name": "new"})
+    cloud.store.ports.update(port.id, {"name": "new"})
     said: list[tuple[str, object]] = []
     event.listen(
         cloud.store._engine,
@@ -124,7 +128,7 @@ def test_a_deleted_port_is_gone_for_all(cloud: Cloud, hosts: dict[str, Agent]) -
     keep, port = cloud.port(network, "h1"), cloud.port(network, "h1")
     for agent in hosts.values():
         agent.poll()
-    cloud.store.delete_port(port.id)
+    cloud.store.ports.delete(port.id)
     for name in ("net", "h1"):
         assert hosts[name].poll().scopes[network.id].gone_ports == (port.id,)
         assert hosts[name].ports(network) == {keep.id}
@@ -137,7 +141,7 @@ def test_a_port_that_moves_is_gone_for_its_former_host_only(
     keep, port = cloud.port(network, "h1"), cloud.port(network, "h1")
     for agent in hosts.values():
         agent.poll()
-    cloud.store.update_port(port.id, {"binding_host": "h2"})
+    cloud.store.ports.update(port.id, {"binding_host": "h2"})
     for agent in hosts.values():
         agent.poll()
     assert hosts["h1"].ports(network) == {keep.id}
@@ -149,8 +153,8 @@ def test_a_port_that_moved_there_and_back_is_there(cloud: Cloud, hosts: dict[str
     network = cloud.network(host="net")
     port = cloud.port(network, "h1")
     hosts["h1"].poll()
-    cloud.store.update_port(port.id, {"binding_host": "h2"})
-    cloud.store.update_port(port.id, {"binding_host": "h1"})
+    cloud.store.ports.update(port.id, {"binding_host": "h2"})
+    cloud.store.ports.update(port.id, {"binding_host": "h1"})
     assert hosts["h1"].poll().scopes[network.id].gone_ports == ()
     assert hosts["h1"].ports(network) == {port.id}
 
@@ -161,7 +165,7 @@ def test_a_port_that_leaves_the_network_host_stays_in_its_sight(
     network = cloud.network(host="net")
     port = cloud.port(network, "net")
     hosts["net"].poll()
-    cloud.store.update_port(port.id, {"binding_host": "h1"})
+    cloud.store.ports.update(port.id, {"binding_host": "h1"})
     hosts["net"].poll()
     assert hosts["net"].ports(network) == {port.id}
 
@@ -172,7 +176,7 @@ def test_a_host_without_ports_of_a_network_has_left_it(
     network = cloud.network(host="net")
     port = cloud.port(network, "h1")
     hosts["h1"].poll()
-    cloud.store.delete_port(port.id)
+    cloud.store.ports.delete(port.id)
     assert hosts["h1"].poll().left == (network.id,)
     assert hosts["h1"].view.scopes == {}
 
@@ -180,7 +184,7 @@ def test_a_host_without_ports_of_a_network_has_left_it(
 def test_a_deleted_network_is_left(cloud: Cloud, hosts: dict[str, Agent]) -> None:
     network = cloud.network(host="net")
     hosts["net"].poll()
-    cloud.store.delete_network(network.id)
+    cloud.store.networks.delete(network.id)
     assert hosts["net"].poll().left == (network.id,)
 
 
@@ -189,7 +193,7 @@ def test_subnets_come_change_and_go(cloud: Cloud, hosts: dict[str, Agent]) -> No
     hosts["net"].poll()
     second = cloud.subnet(network, "10.0.1.0/24")
     assert hosts["net"].poll().scopes[network.id].subnets == (second,)
-    cloud.store.delete_subnet(second.id)
+    cloud.store.subnets.delete(second.id)
     assert hosts["net"].poll().scopes[network.id].gone_subnets == (second.id,)
     assert contents(hosts["net"].view) == contents(whole(cloud.store, "net"))
 
@@ -202,7 +206,7 @@ def test_a_new_network_host_gets_the_whole_network(
     ports = {cloud.port(network, "h1").id, cloud.port(network).id}
     for agent in hosts.values():
         agent.poll()
-    cloud.store.update_network(network.id, {"host": heir})
+    cloud.store.networks.update(network.id, {"host": heir})
     for agent in hosts.values():
         agent.poll()
     assert hosts[heir].ports(network) == ports
@@ -215,7 +219,7 @@ def test_a_former_network_host_forgets_the_ports_that_are_not_its_own(
     network = cloud.network(host="net")
     own, _ = cloud.port(network, "net"), cloud.port(network, "h1")
     hosts["net"].poll()
-    cloud.store.update_network(network.id, {"host": "h2"})
+    cloud.store.networks.update(network.id, {"host": "h2"})
     hosts["net"].poll()
     assert hosts["net"].ports(network) == {own.id}
 
@@ -269,7 +273,7 @@ def test_switching_update_dns_entries_sends_multi_host_networks_whole(
 def test_another_epoch_gets_everything_whole(cloud: Cloud, hosts: dict[str, Agent]) -> None:
     network = cloud.network(host="net")
     cursors = {network.id: 1 << 40, "unknown": 3}
-    answer = cloud.store.view("net", ViewRequest(epoch="another", cursors=cursors))
+    answer = views.answer(cloud.store, "net", ViewRequest(epoch="another", cursors=cursors))
     assert answer.scopes[network.id].whole
     assert answer.epoch == cloud.store.epoch
 
@@ -280,7 +284,7 @@ def test_a_cursor_from_the_future_gets_the_whole_scope(
     """A database put back to an older copy of itself has the same epoch."""
     network = cloud.network(host="net")
     asked = ViewRequest(epoch=cloud.store.epoch, cursors={network.id: 1 << 40})
-    assert cloud.store.view("net", asked).scopes[network.id].whole
+    assert views.answer(cloud.store, "net", asked).scopes[network.id].whole
 
 
 def test_a_cursor_older_than_purged_tombstones_gets_the_whole_scope(
@@ -290,9 +294,9 @@ def test_a_cursor_older_than_purged_tombstones_gets_the_whole_scope(
     port = cloud.port(busy)
     agent = hosts["net"]
     agent.poll()
-    cloud.store.delete_port(port.id)
+    cloud.store.ports.delete(port.id)
     cloud.wait(housekeeping.TOMBSTONES_S + 1)
-    cloud.store.update_network(quiet.id, {"name": "new"})
+    cloud.store.networks.update(quiet.id, {"name": "new"})
     scopes = agent.poll().scopes
     assert scopes[busy.id].whole
     assert not scopes[quiet.id].whole
@@ -325,7 +329,7 @@ class AgentsFollow(RuleBasedStateMachine):
             project_network_types=("flat",),
         )
         for name in NAMES:
-            self.cloud.store.create_host(name)
+            self.cloud.store.write(host_rules.create, name)
             self.end(name, 1)
         self.agents = {name: Agent(self.cloud.store, name) for name in NAMES}
         self.blocks = iter(range(1, 250))
@@ -336,11 +340,11 @@ class AgentsFollow(RuleBasedStateMachine):
         self.folder.cleanup()
 
     def _network(self, n: int) -> Network:
-        networks = self.cloud.store.networks()
+        networks = self.cloud.store.networks.find()
         return networks[n % len(networks)]
 
     def _port(self, n: int) -> Port:
-        ports = self.cloud.store.ports()
+        ports = self.cloud.store.ports.find()
         ports.sort(
             key=lambda p: (
                 p.device_owner,
@@ -352,10 +356,10 @@ class AgentsFollow(RuleBasedStateMachine):
         return ports[n % len(ports)]
 
     def has_networks(self) -> bool:
-        return bool(self.cloud.store.networks())
+        return bool(self.cloud.store.networks.find())
 
     def has_ports(self) -> bool:
-        return bool(self.cloud.store.ports())
+        return bool(self.cloud.store.ports.find())
 
     @rule(multi=st.booleans(), shared=st.booleans(), host=st.sampled_from((None, *NAMES)))
     def make_network(self, multi: bool, shared: bool, host: str | None) -> None:
@@ -384,16 +388,14 @@ class AgentsFollow(RuleBasedStateMachine):
             self.cloud.clock.now += 1
             for name in NAMES:
                 if name != dead:
-                    self.cloud.store._beats.hear(name, self.cloud.clock.now)
-            self.cloud.store.watch_hosts()
+                    self.cloud.store.fleet.heartbeats.record(name, self.cloud.clock.now)
+            failover.watch(self.cloud.store)
 
     @precondition(has_networks)
     @rule(n=st.integers(0, 9), name=st.sampled_from(NAMES), there=st.booleans())
     def schedule(self, n: int, name: str, there: bool) -> None:
-        store = self.cloud.store
-        self._try(
-            store.add_dhcp_host if there else store.remove_dhcp_host, self._network(n).id, name
-        )
+        change = placement.add if there else placement.remove
+        self._try(self.cloud.store.write, change, self._network(n).id, name)
 
     @precondition(has_networks)
     @rule(n=st.integers(0, 9), host=st.sampled_from((None, *NAMES)))
@@ -403,32 +405,32 @@ class AgentsFollow(RuleBasedStateMachine):
     @precondition(has_ports)
     @rule(n=st.integers(0, 99), host=st.sampled_from((None, *NAMES)))
     def move_port(self, n: int, host: str | None) -> None:
-        self._try(self.cloud.store.update_port, self._port(n).id, {"binding_host": host})
+        self._try(self.cloud.store.ports.update, self._port(n).id, {"binding_host": host})
 
     @precondition(has_ports)
     @rule(n=st.integers(0, 99), name=st.text("ab", max_size=2))
     def rename_port(self, n: int, name: str) -> None:
-        self._try(self.cloud.store.update_port, self._port(n).id, {"name": name})
+        self._try(self.cloud.store.ports.update, self._port(n).id, {"name": name})
 
     @precondition(has_ports)
     @rule(n=st.integers(0, 99))
     def delete_port(self, n: int) -> None:
-        self._try(self.cloud.store.delete_port, self._port(n).id)
+        self._try(self.cloud.store.ports.delete, self._port(n).id)
 
     @precondition(has_networks)
     @rule(n=st.integers(0, 9), host=st.sampled_from((None, *NAMES)))
     def give_network(self, n: int, host: str | None) -> None:
-        self._try(self.cloud.store.update_network, self._network(n).id, {"host": host})
+        self._try(self.cloud.store.networks.update, self._network(n).id, {"host": host})
 
     @precondition(has_networks)
     @rule(n=st.integers(0, 9), multi=st.booleans())
     def change_kind(self, n: int, multi: bool) -> None:
-        self._try(self.cloud.store.update_network, self._network(n).id, {"multi_host": multi})
+        self._try(self.cloud.store.networks.update, self._network(n).id, {"multi_host": multi})
 
     @precondition(has_networks)
     @rule(n=st.integers(0, 9))
     def delete_network(self, n: int) -> None:
-        self._try(self.cloud.store.delete_network, self._network(n).id)
+        self._try(self.cloud.store.networks.delete, self._network(n).id)
 
     @precondition(has_networks)
     @rule(n=st.integers(0, 9))
@@ -439,10 +441,10 @@ class AgentsFollow(RuleBasedStateMachine):
     @rule(n=st.integers(0, 9), m=st.integers(0, 3))
     def delete_subnet(self, n: int, m: int) -> None:
         network = self._network(n)
-        ids = self.cloud.store.subnet_ids([network.id])[network.id]
-        ids.sort(key=lambda key: self.cloud.store.subnet(key).cidr)
+        ids = self.cloud.store.read(network_rules.subnet_ids, [network.id])[network.id]
+        ids.sort(key=lambda key: self.cloud.store.subnets.get(key).cidr)
         if ids:
-            self._try(self.cloud.store.delete_subnet, ids[m % len(ids)])
+            self._try(self.cloud.store.subnets.delete, ids[m % len(ids)])
 
     @rule(days=st.sampled_from((0.5, 8.0)))
     def wait(self, days: float) -> None:
@@ -457,7 +459,7 @@ class AgentsFollow(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES))
     def confirm(self, name: str) -> None:
-        for network in self.cloud.store.networks():
+        for network in self.cloud.store.networks.find():
             self.cloud.applied(name, network)
 
     def _try(self, function: Callable[..., object], *args: object) -> None:
@@ -468,10 +470,10 @@ class AgentsFollow(RuleBasedStateMachine):
 
     @invariant()
     def no_address_is_lost(self) -> None:
-        ports = self.cloud.store.ports()
+        ports = self.cloud.store.ports.find()
         held = [(p.network_id, f.address) for p in ports for f in p.fixed_ips]
         assert len(held) == len(set(held))
-        rows = self.cloud.store.addresses()
+        rows = self.cloud.store.read(states.find)
         assert sorted(held) == sorted((r.network_id, r.address) for r in rows if r.port_id)
 
 
@@ -488,7 +490,7 @@ def test_a_row_is_always_whole(cloud: Cloud, hosts: dict[str, Agent]) -> None:
     network = cloud.network(host="net")
     port = cloud.port(network, "h1", name="a")
     hosts["net"].poll()
-    after = cloud.store.update_port(port.id, {"name": "b"})
+    after = cloud.store.ports.update(port.id, {"name": "b"})
     assert hosts["net"].poll().scopes[network.id].ports == (after,)
     assert replace(after, name="a", revision=port.revision, updated_at=port.updated_at) == port
-    assert cloud.store.ports(by(ip_address=IPv4Address("10.0.0.2"))) == [after]
+    assert cloud.store.ports.find(by(ip_address=IPv4Address("10.0.0.2"))) == [after]

@@ -18,6 +18,11 @@ from lessor.api.notifier import Notifier
 from lessor.api.rest import problems
 from lessor.errors import Conflict, Invalid, NotFound, Unauthorized
 from lessor.model import MetadataFacts, ViewAnswer, ViewRequest
+from lessor.store import instances as instance_rules
+from lessor.store import tours, views
+from lessor.store.addresses import holdings as holding_rules
+from lessor.store.addresses import leases as lease_rules
+from lessor.store.hosts import reports, tokens
 from lessor.store.store import Store
 
 LONGEST_WAIT_S = 60.0
@@ -35,7 +40,7 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         """Let nobody in without a host's token; nothing of the body is read before."""
         scheme, _space, token = request.headers.get("authorization", "").partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else ""
-        host = await asyncio.to_thread(store.authenticate, bearer) if bearer else None
+        host = await asyncio.to_thread(tokens.host_of, store, bearer) if bearer else None
         if host is None:
             raise _stranger()
         request.state.host, request.state.token = host, bearer
@@ -56,7 +61,7 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
     )
     def report(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Take a heartbeat with all that changed."""
-        store.report(request.state.host, agent_bodies.report(body))
+        reports.receive(store, request.state.host, agent_bodies.report(body))
         return _json({})
 
     @post(
@@ -67,7 +72,7 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
     )
     def tour(request: AnyRequest, key: FromPath[str], body: RawBody) -> None:
         """Take what a host says of a network."""
-        store.answer_tour(request.state.host, key, agent_bodies.pieces(body))
+        store.write(tours.answer, request.state.host, key, agent_bodies.pieces(body))
 
     @get("/agent/v1/metadata", sync_to_thread=True)
     def metadata(
@@ -89,7 +94,7 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         """Keep the password of a guest of this host: once."""
         posted = agent_bodies.password(body)
         host = request.state.host
-        if not store.set_password(host, posted.instance_id, posted.password):
+        if not store.write(instance_rules.set_password, host, posted.instance_id, posted.password):
             raise Conflict(f"instance {posted.instance_id} has a password already")
 
     @get("/agent/v1/ping", sync_to_thread=True)
@@ -127,7 +132,7 @@ def _holdings(store: Store) -> BaseRouteHandler:
     )
     def holdings(request: AnyRequest, body: RawBody) -> Response[bytes]:
         """Take what is in use on a host that meets a new epoch."""
-        taken = store.hold(request.state.host, agent_bodies.holdings(body))
+        taken = store.write(holding_rules.report, request.state.host, agent_bodies.holdings(body))
         return _json({"taken": taken})
 
     return holdings
@@ -141,7 +146,7 @@ def _leases(store: Store) -> list[BaseRouteHandler]:
         """Take lease events; the answer says up to which one they are in the store."""
 
         def apply() -> int:
-            return store.apply_leases(request.state.host, agent_bodies.leases(body))
+            return store.write(lease_rules.apply, request.state.host, agent_bodies.leases(body))
 
         last = await asyncio.to_thread(apply)
         return _json({"last_seq": last})
@@ -149,7 +154,9 @@ def _leases(store: Store) -> list[BaseRouteHandler]:
     @get("/agent/v1/leases")
     async def known_leases(request: AnyRequest, network: FromQuery[str]) -> Response[bytes]:
         """Tell the live leases of a network: a DHCP server that is new to it begins with them."""
-        return _json(await asyncio.to_thread(store.live_leases, request.state.host, network))
+        return _json(
+            await asyncio.to_thread(store.read, lease_rules.live, request.state.host, network)
+        )
 
     return [leases, known_leases]
 
@@ -197,9 +204,9 @@ def _look(
     """Return what there is for a host; its token may have ended while it waited."""
     host, token = who
     wanted = agent_bodies.view(asked) if isinstance(asked, bytes) else asked
-    if store.authenticate(token) != host:
+    if tokens.host_of(store, token) != host:
         raise _stranger()
-    answer = store.view(host, wanted)
+    answer = views.answer(store, host, wanted)
     return wanted, answer, wire.encode(answer)
 
 
@@ -212,7 +219,7 @@ def _facts(store: Store, host: str, networks: list[str], address: str) -> Metada
         wanted = IPv4Address(address)
     except ValueError as error:
         raise Invalid(f"address={address}: {error}") from error
-    found = store.metadata_facts(host, networks, wanted)
+    found = store.read(instance_rules.metadata_facts, host, networks, wanted)
     if found is None:
         raise NotFound(f"no port on this host's networks {', '.join(networks)} has {address}")
     return found

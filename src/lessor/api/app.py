@@ -42,8 +42,9 @@ from lessor.api.resources import (
 from lessor.api.rest import nul, problems
 from lessor.api.rest.apipage import ApiPage
 from lessor.settings import ServerSettings
+from lessor.store.collection import Collection
 from lessor.store.query import Query
-from lessor.store.store import Store
+from lessor.store.store import NOUNS, Store
 
 OPENAPI = OpenAPIConfig(
     title="Lessor",
@@ -64,9 +65,9 @@ def users_app(store: Store, settings: ServerSettings) -> ASGIApp:
     rules, authenticate = authentication(settings)
 
     named: dict[str, Callable[[Query], Sequence[Any]]] = {
-        "network_id": store.networks,
-        "subnetpool_id": store.subnetpools,
-        "address_scope_id": store.address_scopes,
+        f"{noun.name}_id": Collection(store, noun).find
+        for noun in NOUNS.values()
+        if noun.shareable is not None
     }
 
     def access(caller: Caller) -> Access:
@@ -114,7 +115,7 @@ def _health(store: Store, metrics: Metrics) -> list[HTTPRouteHandler]:
     @get("/healthz", sync_to_thread=True, opt=extensions.ANYBODY)
     def healthz() -> dict[str, str]:
         """Say whether the store answers."""
-        store.networks(Query(limit=1))
+        store.networks.find(Query(limit=1))
         return {"status": "ok"}
 
     @get("/metrics", sync_to_thread=True, media_type=CONTENT_TYPE, opt={"rule": "get_metrics"})

@@ -15,6 +15,7 @@ import structlog
 
 from lessor.errors import Unavailable
 from lessor.settings import NovaSettings
+from lessor.store.ports import novaevents
 from lessor.store.ports.novaevents import PLUGGED, NovaEvent
 from lessor.store.store import Store
 
@@ -114,7 +115,7 @@ class NovaNotifier:
     def look(self) -> float:
         """Send what waits; return after how many seconds to look again."""
         try:
-            while not self._stopping.is_set() and (events := self._store.nova_events()):
+            while not self._stopping.is_set() and (events := novaevents.due(self._store)):
                 self._tell(events)
                 self._retry_s = LEAST_RETRY_S
         except Exception as error:  # noqa: BLE001 - it is tried again; the server goes on
@@ -130,7 +131,7 @@ class NovaNotifier:
             log.error("compute API was not told in time", events=late, most_age_s=MOST_AGE_S)
         if fresh:
             self._send(fresh)
-        self._store.drop_nova_events([event.id for event in events])
+        self._store.write(novaevents.drop, [event.id for event in events])
 
     def _send(self, events: Sequence[NovaEvent]) -> None:
         """Send events; return when it needn't be done again.

@@ -28,6 +28,7 @@ from lessor.api.novanotifier import NovaNotifier
 from lessor.api.protocol import BoundedProtocol, Limits
 from lessor.errors import ConfigError
 from lessor.settings import ServerSettings, Tls
+from lessor.store.hosts import failover
 from lessor.store.store import Store
 
 HOUSEKEEPING_S = 10.0
@@ -185,7 +186,9 @@ async def run(
                 tasks.create_task(listener.serve(sockets=[bound]))
             keepers = [
                 tasks.create_task(_every(HOUSEKEEPING_S, "housekeeping", store.housekeep)),
-                tasks.create_task(_every(WATCH_S, "watch of hosts", store.watch_hosts)),
+                tasks.create_task(
+                    _every(WATCH_S, "watch of hosts", partial(failover.watch, store))
+                ),
             ]
             log.info("listening", api=_shown(users), agents=_shown(agents))
             ready()

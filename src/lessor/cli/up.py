@@ -105,23 +105,24 @@ def ensure_token(server: ServerSettings, agent: AgentSettings) -> Path:
         Conflict: the store knows this host, but not by the token in the file.
         Unavailable: the file can't be written; the host is not known then.
     """
-    from lessor.store.store import Store  # noqa: PLC0415 - only here does the CLI need it
+    from lessor.store.hosts import rules, tokens  # noqa: PLC0415 - only here does the CLI need it
+    from lessor.store.store import Store  # noqa: PLC0415 - as above
 
     store = Store.open(server)
     try:
         for file in token_files(server, agent):
-            if file.is_file() and store.authenticate(file.read_text().strip()) == agent.host:
+            if file.is_file() and tokens.host_of(store, file.read_text().strip()) == agent.host:
                 return file
-        if any(known.name == agent.host for known in store.hosts()):
+        if any(known.name == agent.host for known in store.hosts.find()):
             raise Conflict(
                 f"{file} has no token of host {agent.host}, which the store knows: put the right "
                 f"one there, or run `lessor server` and `lessor host delete {agent.host}`"
             )
-        _, token = store.create_host(agent.host)
+        _, token = store.write(rules.create, agent.host)
         try:
             write_secret(file, token + "\n")
         except Unavailable:
-            store.delete_host(agent.host)
+            store.write(rules.remove, agent.host)
             raise
         return file
     finally:

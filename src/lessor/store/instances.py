@@ -8,47 +8,64 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, or_, select, update
 
 from lessor.errors import Conflict, Invalid, NotFound
 from lessor.model import Instance, MetadataFacts, Port
-from lessor.settings import ServerSettings
-from lessor.store.engine.writer import Tx
+from lessor.store.columns import decoder, packed
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.listing import Listing
 from lessor.store.networks import subnets as subnet_rows
+from lessor.store.networks.rows import NETWORK, network_of
+from lessor.store.noun import Noun
 from lessor.store.ports import names as guestnames
 from lessor.store.ports import rows as portrows
 from lessor.store.ports import rules as port_rows
 from lessor.store.ports import serving
 from lessor.store.query import Query
-from lessor.store.rows import INSTANCE, NETWORK, instance_of, network_of, packed
-from lessor.store.sharing import visible
 from lessor.store.tables import addresses, instances, networks, ports
 from lessor.store.values import InstanceValues
 
+_MAP = decoder(dict[str, str])
+INSTANCE = tuple(instances.c)
+
+
+def instance_of(row: Row[Any]) -> Instance:
+    """Read a row of `INSTANCE`."""
+    values: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - as above
+    maps = {name: _MAP(values[name]) for name in ("public_keys", "metadata")}
+    return Instance(**values | maps)
+
+
 _ONE = select(*INSTANCE).where(instances.c.id == bindparam("key"))
+
+
+def _visible(project_id: str) -> ColumnElement[bool]:
+    return instances.c.project_id == project_id
+
+
 LISTING = Listing(
     "instance",
     select(*INSTANCE),
     instances.c.id,
     {c.name: c for c in INSTANCE if c.name not in {"public_keys", "metadata", "password"}},
     nullable={"user_data": ""},
-    visible=visible.instance,
+    visible=_visible,
 )
 _MAPS = ("public_keys", "metadata")
 
 
-def get(conn: Connection, instance_id: str) -> Instance:
+def get(tx: ReadTx, instance_id: str) -> Instance:
     """Return an instance, or raise NotFound."""
-    row = conn.execute(_ONE, {"key": instance_id}).first()
+    row = tx.conn.execute(_ONE, {"key": instance_id}).first()
     if row is None:
         raise NotFound(f"there is no instance {instance_id}", type_="InstanceNotFound")
     return instance_of(row)
 
 
-def find(conn: Connection, query: Query) -> list[Instance]:
+def find(tx: ReadTx, query: Query) -> list[Instance]:
     """Return the instances that a query asks for."""
-    return [instance_of(row) for row in LISTING.rows(conn, query)]
+    return [instance_of(row) for row in LISTING.rows(tx, query)]
 
 
 def create_many(tx: Tx, many: Sequence[InstanceValues]) -> list[Instance]:
@@ -80,7 +97,7 @@ def update_one(tx: Tx, instance_id: str, values: InstanceValues) -> Instance:
         NotFound: there is none.
         Invalid: its id is to change.
     """
-    before = get(tx.conn, instance_id)
+    before = get(tx, instance_id)
     if values.get("id", instance_id) != instance_id:
         raise Invalid(f"the id of instance {instance_id} can't be changed")
     given: Any = values
@@ -103,7 +120,7 @@ def _columns(instance: Instance) -> dict[str, Any]:
 
 def delete_one(tx: Tx, instance_id: str) -> None:
     """Delete an instance; its ports stay. Raises NotFound if there is none."""
-    before = get(tx.conn, instance_id)
+    before = get(tx, instance_id)
     tx.conn.execute(delete(instances).where(instances.c.id == instance_id))
     _name_ports(tx, before, None)
 
@@ -120,7 +137,7 @@ def set_password(tx: Tx, host: str, instance_id: str, password: str) -> bool:
     Raises:
         NotFound: there is no such instance, or the host has and serves no port of it.
     """
-    found = get(tx.conn, instance_id)
+    found = get(tx, instance_id)
     asked = {"device": instance_id, "host_name": host}
     projects = {row.project_id for row in tx.conn.execute(_PROJECTS, asked)}
     if not any(guestnames.is_of(found, project, tx.settings) for project in projects):
@@ -164,35 +181,48 @@ _SIBLINGS = (
 
 
 def metadata_facts(
-    conn: Connection,
-    host: str,
-    network_ids: Sequence[str],
-    address: IPv4Address,
-    settings: ServerSettings,
+    tx: ReadTx, host: str, network_ids: Sequence[str], address: IPv4Address
 ) -> MetadataFacts | None:
     """Return what is known of the VM that has an address on one of the networks; None: nobody has."""
     if not network_ids:
         return None
     asked = {"network_ids": list(network_ids), "client": int(address), "host_name": host}
-    row = conn.execute(_ASKING, asked).first()
+    row = tx.conn.execute(_ASKING, asked).first()
     if row is None:
         return None
-    port = portrows.read(conn, [row])[0]
-    found = _of_vm(conn, port)
+    port = portrows.read(tx, [row])[0]
+    found = _of_vm(tx, port)
     ids = {each.network_id for each in found}
-    rows = conn.execute(select(*NETWORK).where(networks.c.id.in_(ids)))
-    instance = guestnames.instance_of_port(conn, port, settings)
+    rows = tx.conn.execute(select(*NETWORK).where(networks.c.id.in_(ids)))
+    instance = _instance_of(tx, port)
     return MetadataFacts(
         port=port,
         instance=instance,
         ports=tuple(found),
         networks={net.id: net for net in map(network_of, rows)},
-        subnets=subnet_rows.facts(conn, ids),
+        subnets=subnet_rows.facts(tx, ids),
     )
 
 
-def _of_vm(conn: Connection, port: Port) -> list[Port]:
+def _instance_of(tx: ReadTx, port: Port) -> Instance | None:
+    row = tx.conn.execute(_ONE, {"key": port.device_id}).first() if port.device_id else None
+    return guestnames.unless_anothers(None if row is None else instance_of(row), port, tx.settings)
+
+
+def _of_vm(tx: ReadTx, port: Port) -> list[Port]:
     if not port.device_id:
         return [port]
     key = {"device": port.device_id, "project": port.project_id}
-    return portrows.read(conn, conn.execute(_SIBLINGS, key).all())
+    return portrows.read(tx, tx.conn.execute(_SIBLINGS, key).all())
+
+
+NOUN = Noun(
+    name="instance",
+    table=instances,
+    get=get,
+    find=find,
+    create=create_many,
+    update=update_one,
+    delete=delete_one,
+    visible=_visible,
+)

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Connection,
     Integer,
     Row,
     Select,
@@ -21,6 +20,7 @@ from sqlalchemy import (
 
 from lessor.errors import Invalid, NotFound
 from lessor.store import tagrows
+from lessor.store.engine.tx import ReadTx
 from lessor.store.query import Query
 
 Condition = Callable[[tuple[Any, ...]], ColumnElement[bool]]
@@ -48,7 +48,7 @@ class Listing:
     nullable: Mapping[str, Any] = field(default_factory=dict)
     visible: Callable[[str], ColumnElement[bool]] | None = None
 
-    def rows(self, conn: Connection, query: Query) -> list[Row[Any]]:
+    def rows(self, tx: ReadTx, query: Query) -> list[Row[Any]]:
         """Return the rows of a list in its order.
 
         Raises:
@@ -61,11 +61,11 @@ class Listing:
         if query.page_reverse:
             order = [(column, not descending) for column, descending in order]
         if query.marker is not None:
-            statement = statement.where(self._after(conn, base, query.marker, order))
+            statement = statement.where(self._after(tx, base, query.marker, order))
         statement = statement.order_by(*(c.desc() if down else c.asc() for c, down in order))
         if query.limit is not None:
             statement = statement.limit(query.limit)
-        rows = list(conn.execute(statement).all())
+        rows = list(tx.conn.execute(statement).all())
         return rows[::-1] if query.page_reverse else rows
 
     def _seen_by(self, project_id: str | None) -> Select[Any]:
@@ -99,14 +99,14 @@ class Listing:
 
     def _after(
         self,
-        conn: Connection,
+        tx: ReadTx,
         base: Select[Any],
         marker: str,
         order: list[tuple[ColumnElement[Any], bool]],
     ) -> ColumnElement[bool]:
         """Return the condition for rows that come after the marker in this order."""
         columns = [column for column, _ in order]
-        at = conn.execute(base.with_only_columns(*columns).where(self.key == marker)).first()
+        at = tx.conn.execute(base.with_only_columns(*columns).where(self.key == marker)).first()
         if at is None:
             raise NotFound(
                 f"there is no {self.noun} {marker} to go on from; its id may have been deleted",

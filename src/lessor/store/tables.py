@@ -1,7 +1,7 @@
 """The tables. Whatever must be unique is a constraint here, not a check in Python.
 
-Addresses are integers (BIGINT), times seconds since 1970, lists and maps JSON text (`rows` reads
-them). `revision` is given at the end of the transaction that writes a row (`writer`). A change
+Addresses are integers (BIGINT), times seconds since 1970, lists and maps JSON text (`columns`
+reads them). `revision` is given at the end of the transaction that writes a row (`writer`). A change
 here needs a migration; `tests/store/engine/test_database.py` compares the two.
 """
 

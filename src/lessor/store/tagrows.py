@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, bindparam, delete, func, select
 
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.tables import ports, subnets, tags
 
 AT_ONCE = 5000  # ids in one statement
@@ -25,14 +25,14 @@ _OF = (
 _FORGET = delete(tags).where(tags.c.resource_id == bindparam("key"))
 
 
-def of(conn: Connection, row_ids: Sequence[str]) -> dict[str, list[str]]:
+def of(tx: ReadTx, row_ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the tags of rows, sorted; a row without any is left out."""
     found: dict[str, list[str]] = {}
-    if not row_ids or conn.execute(_ANY).first() is None:
+    if not row_ids or tx.conn.execute(_ANY).first() is None:
         return found
     for start in range(0, len(row_ids), AT_ONCE):
         keys = list(row_ids[start : start + AT_ONCE])
-        for row_id, tag in conn.execute(_OF, {"keys": keys}):
+        for row_id, tag in tx.conn.execute(_OF, {"keys": keys}):
             found.setdefault(row_id, []).append(tag)
     return found
 
@@ -75,7 +75,7 @@ def condition(name: str, key: ColumnElement[Any], values: Sequence[object]) -> C
     return ~found if name.startswith("not-") else found
 
 
-def parted(many: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Collection[str]]]:
+def parted(many: Sequence[Mapping[str, object]]) -> tuple[list[Any], list[Collection[str]]]:
     """Return the values of rows to be made without their tags, and the tags of each."""
     plain = [{k: v for k, v in values.items() if k != "tags"} for values in many]
-    return plain, [values.get("tags", ()) for values in many]
+    return plain, [cast(Collection[str], values.get("tags", ())) for values in many]

@@ -1,6 +1,6 @@
 """Tags: words that users hang on rows, for all kinds of rows in one table.
 
-A kind is the name of a table whose rows have an `id`, a `revision` and `updated_at`.
+A kind is a noun's name ("port"); its rows have a `revision` and `updated_at`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ from collections.abc import Collection
 from sqlalchemy import insert, select, update
 
 from lessor.errors import Invalid, NotFound
-from lessor.store.engine.writer import Tx
-from lessor.store.networks.ground import ground, hosts_taking_part
-from lessor.store.ports.rows import concerned
-from lessor.store.tables import metadata, ports, tags
+from lessor.store.engine.tx import Tx
+from lessor.store.tables import tags
 from lessor.store.tagrows import forget, of
 
 MOST = 50  # of one row, and of characters: Neutron's limits
@@ -66,25 +64,20 @@ def missing(row_id: str, word: str) -> NotFound:
 
 
 def _present(tx: Tx, kind: str, row_id: str) -> set[str]:
-    table = metadata.tables[kind]
+    table = tx.nouns[kind].table
     if tx.conn.execute(select(table.c.id).where(table.c.id == row_id)).first() is None:
-        raise NotFound(f"{kind} has no {row_id} to have tags", type_="TagResourceNotFound")
-    return set(of(tx.conn, [row_id]).get(row_id, ()))
+        raise NotFound(f"there is no {kind} {row_id} to have tags", type_="TagResourceNotFound")
+    return set(of(tx, [row_id]).get(row_id, ()))
 
 
 def _changed(tx: Tx, kind: str, row_id: str) -> None:
     """Give the row a new revision: it is another row to clients that look at revisions."""
-    table = metadata.tables[kind]
-    tx.conn.execute(update(table).where(table.c.id == row_id).values(updated_at=tx.now))
-    tx.touch(kind, row_id)
-    if kind == "ports":
-        port = select(ports.c.network_id, ports.c.binding_host).where(ports.c.id == row_id)
-        network_id, host = tx.conn.execute(port).one()
-        tx.concerns(concerned(tx, ground(tx.conn, network_id), [host]))
-    elif kind in {"networks", "subnets"}:
-        name = table.c.id if kind == "networks" else table.c.network_id
-        network_id = tx.conn.execute(select(name).where(table.c.id == row_id)).scalar_one()
-        tx.concerns(hosts_taking_part(tx.conn, network_id))
+    noun = tx.nouns[kind]
+    changed = update(noun.table).where(noun.table.c.id == row_id)
+    tx.conn.execute(changed.values(updated_at=tx.now))
+    tx.touch(noun.table.name, row_id)
+    if noun.shown_on is not None:
+        tx.concerns(noun.shown_on(tx, row_id))
 
 
 def _checked(words: Collection[str]) -> list[str]:

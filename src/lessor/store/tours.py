@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from lessor.errors import NotFound
 from lessor.model import HostTour, Piece
-from lessor.store.engine.writer import Tx
-from lessor.store.hosts.dhcphosts import serving_hosts
-from lessor.store.networks.ground import hosts_taking_part
-from lessor.store.rows import packed
+from lessor.store.columns import packed
+from lessor.store.engine.tx import ReadTx, Tx
+from lessor.store.hosts import capacity
+from lessor.store.hosts.placement import serving_hosts
+from lessor.store.networks.addressing import hosts_taking_part
 from lessor.store.tables import tours
 
 STALE_S = 300.0
@@ -41,15 +42,15 @@ class Asked:
     hosts: tuple[str, ...]
 
 
-def ask(tx: Tx, network_id: str, alive: Collection[str]) -> Asked:
+def ask(tx: Tx, network_id: str) -> Asked:
     """Ask the hosts that take part in a network, as far as they are alive.
 
     Raises:
         NotFound: there is no such network.
     """
-    hosts = {*serving_hosts(tx.conn, network_id), *hosts_taking_part(tx.conn, network_id)}
+    hosts = {*serving_hosts(tx, network_id), *hosts_taking_part(tx, network_id)}
     asked = Asked(str(uuid.uuid4()), tuple(sorted(hosts)))
-    living = sorted(hosts & set(alive))
+    living = sorted(hosts & capacity.alive(tx))
     common = {"id": asked.id, "network_id": network_id, "asked_at": tx.now}
     tx.conn.execute(delete(tours).where(tours.c.asked_at < tx.now - STALE_S))
     if living:
@@ -58,9 +59,9 @@ def ask(tx: Tx, network_id: str, alive: Collection[str]) -> Asked:
     return asked
 
 
-def open_for(conn: Connection, host: str) -> dict[str, str]:
+def open_for(tx: ReadTx, host: str) -> dict[str, str]:
     """Return the questions that a host has not answered: networks by the tour's id."""
-    return {row[0]: row[1] for row in conn.execute(_OPEN, {"host_name": host})}
+    return {row[0]: row[1] for row in tx.conn.execute(_OPEN, {"host_name": host})}
 
 
 def answer(tx: Tx, host: str, tour_id: str, pieces: Collection[Piece]) -> None:
@@ -75,9 +76,9 @@ def answer(tx: Tx, host: str, tour_id: str, pieces: Collection[Piece]) -> None:
         raise NotFound(f"nobody waits for tour {tour_id} of host {host} any more")
 
 
-def answers(conn: Connection, tour_id: str) -> dict[str, HostTour]:
+def answers(tx: ReadTx, tour_id: str) -> dict[str, HostTour]:
     """Return what hosts have said so far, by name."""
-    rows: Any = conn.execute(_ANSWERS, {"tour": tour_id})
+    rows: Any = tx.conn.execute(_ANSWERS, {"tour": tour_id})
     return {host: HostTour(host=host, pieces=_PIECES.decode(text)) for host, text in rows}
 
 

@@ -14,16 +14,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, literal, or_, select, union
+import structlog
+from sqlalchemy import bindparam, exists, literal, or_, select, union
 
 from lessor.model import Network, Port, ScopeChange, Subnet, ViewAnswer, ViewRequest
 from lessor.store import tours
-from lessor.store.engine.history import Now
+from lessor.store.engine import database, history, notes
+from lessor.store.engine.access import Database
+from lessor.store.engine.fellows import EVERYONE
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.networks import overlay
 from lessor.store.networks import subnets as subnet_rows
+from lessor.store.networks.rows import NETWORK, SUBNET, network_of
 from lessor.store.ports import rows as portrows
-from lessor.store.rows import NETWORK, SUBNET, network_of
 from lessor.store.tables import bindings, networks, ports, subnets, tombstones
+
+log = structlog.get_logger("lessor.store")
 
 _HOST: Any = bindparam("host_name")
 _AFTER: Any = bindparam("cursor")
@@ -93,37 +99,66 @@ class _Found:
         )
 
 
-def view(
-    conn: Connection, host: str, request: ViewRequest, at: Now, *, all_names: bool
-) -> ViewAnswer:
+def answer(db: Database, host: str, request: ViewRequest) -> ViewAnswer:
+    """Return at once what concerns a host and is newer than what it has.
+
+    A host that has seen what this database lost gets a new epoch: see `history`.
+    """
+    found = db.read(view, host, request)
+    if found is None:
+        _begin_epoch(db, host, request.epoch)
+        found = db.read(view, host, request)
+        assert found is not None, "the request is of another epoch by now"
+    db.epoch = found.epoch
+    return found
+
+
+def _begin_epoch(db: Database, host: str, before: str) -> None:
+    """Give the database a new epoch, unless another server has done so meanwhile."""
+    if db.write(_new_epoch, before):
+        log.error(
+            "the database went back: an older copy was put in its place",
+            host=host,
+            was=before,
+            then="hosts take whole views, and no address is given out before they reported",
+        )
+
+
+def _new_epoch(tx: Tx, before: str) -> bool:
+    if history.now(tx.conn).epoch != before:
+        return False
+    database.new_epoch(tx.conn)
+    tx.concerns(EVERYONE)
+    return True
+
+
+def view(tx: ReadTx, host: str, request: ViewRequest) -> ViewAnswer | None:
     """Return all that concerns a host and is newer than what it has.
 
-    Args:
-        conn: a connection that sees one state of the database.
-        host: its name.
-        request: what it has.
-        at: how far the database is; cursors of another epoch mean nothing.
-        all_names: `update_dns_entries`.
+    None: the host has seen what this database lost.
     """
+    at = history.now(tx.conn)
+    if request.epoch == at.epoch and history.is_lost(tx.conn, at, request.position):
+        return None
     revision = at.revision
-    rows = conn.execute(_PART, {"host_name": host}).all()
+    rows = tx.conn.execute(_PART, {"host_name": host}).all()
     moving = ("", "") in rows
     part = list({network_id for network_id, _ in rows if network_id})
     here = {port_id for _, port_id in rows if port_id}
     cursors = request.cursors if request.epoch == at.epoch else {}
-    forms = conn.execute(_FORMS, {"ids": part}).all() if part else []
+    forms = tx.conn.execute(_FORMS, {"ids": part}).all() if part else []
     scopes: dict[str, ScopeChange] = {}
-    for (cursor, every), ids in _alike(forms, host, cursors, revision, all_names).items():
+    for (cursor, every), ids in _alike(tx, forms, host, cursors, revision).items():
         whole = cursor < 0
         for network_id, found in _read(
-            conn, host, ids, cursor, here, every=every, moving=moving
+            tx, host, ids, cursor, here, every=every, moving=moving
         ).items():
             change = found.change(whole=whole)
             if change is not None:
                 scopes[network_id] = change
     left = tuple(sorted(request.cursors.keys() - set(part)))
-    _add_peers(conn, scopes, {row.id for row in forms if row.network_type == overlay.VXLAN})
-    asked = tours.open_for(conn, host)
+    _add_peers(tx, scopes, {row.id for row in forms if row.network_type == overlay.VXLAN})
+    asked = tours.open_for(tx, host)
     fresh = {key: asked[key] for key in sorted(asked.keys() - set(request.tours))}
     return ViewAnswer(
         epoch=at.epoch,
@@ -135,18 +170,14 @@ def view(
     )
 
 
-def _add_peers(conn: Connection, scopes: dict[str, ScopeChange], tunnelled: set[str]) -> None:
-    ends = overlay.peers(conn, sorted(scopes.keys() & tunnelled))
+def _add_peers(tx: ReadTx, scopes: dict[str, ScopeChange], tunnelled: set[str]) -> None:
+    ends = overlay.peers(tx, sorted(scopes.keys() & tunnelled))
     for network_id, peers in ends.items():
         scopes[network_id] = replace(scopes[network_id], peers=peers)
 
 
 def _alike(
-    forms: Collection[Any],
-    host: str,
-    cursors: Mapping[str, int],
-    revision: int,
-    all_names: bool,
+    tx: ReadTx, forms: Collection[Any], host: str, cursors: Mapping[str, int], revision: int
 ) -> dict[tuple[int, bool], list[str]]:
     """Group networks that are read alike: by cursor (-1: whole) and form (True: all ports)."""
     groups: dict[tuple[int, bool], list[str]] = {}
@@ -154,14 +185,16 @@ def _alike(
         cursor = cursors.get(network_id, -1)
         if not max(formed, floor) <= cursor <= revision:
             cursor = -1
-        every = kind == overlay.VXLAN or (all_names if multi_host else owner == host)
+        every = kind == overlay.VXLAN or (
+            tx.settings.update_dns_entries if multi_host else owner == host
+        )
         if cursor < revision:
             groups.setdefault((cursor, every), []).append(network_id)
     return groups
 
 
 def _read(
-    conn: Connection,
+    tx: ReadTx,
     host: str,
     ids: list[str],
     cursor: int,
@@ -172,19 +205,32 @@ def _read(
 ) -> dict[str, _Found]:
     found = {network_id: _Found() for network_id in ids}
     key: dict[str, Any] = {"ids": ids, "cursor": cursor}
-    for row in conn.execute(_NETWORKS, key):
+    for row in tx.conn.execute(_NETWORKS, key):
         found[row.id].network = network_of(row)
-    for subnet in subnet_rows.read(conn, conn.execute(_SUBNETS, key).all()):
+    for subnet in subnet_rows.read(tx, tx.conn.execute(_SUBNETS, key).all()):
         found[subnet.network_id].subnets.append(subnet)
     own = key | {"host_name": host}
-    rows = conn.execute(_PORTS, key).all() if every else conn.execute(_OWN_PORTS, own).all()
+    rows = tx.conn.execute(_PORTS, key).all() if every else tx.conn.execute(_OWN_PORTS, own).all()
     if here and not every:
-        rows = [*rows, *conn.execute(_PREPARED_PORTS, own | {"prepared": sorted(here)})]
-    prepared = portrows.prepared(conn, ids) if moving and rows else {}
-    for port in portrows.read(conn, rows):
+        rows = [*rows, *tx.conn.execute(_PREPARED_PORTS, own | {"prepared": sorted(here)})]
+    prepared = portrows.prepared(tx, ids) if moving and rows else {}
+    for port in portrows.read(tx, rows):
         others = prepared.get(port.id)
         found[port.network_id].ports.append(replace(port, prepared_for=others) if others else port)
     if cursor >= 0:
-        for network_id, kind, row_id in conn.execute(_GRAVES, own):
+        for network_id, kind, row_id in tx.conn.execute(_GRAVES, own):
             found[network_id].gone[kind].append(row_id)
     return found
+
+
+_MULTI_HOST = select(networks.c.id).where(networks.c.multi_host)
+
+
+def note_form(tx: Tx) -> None:
+    """When update_dns_entries was switched, multi-host scopes have other ports than before."""
+    form = str(tx.settings.update_dns_entries)
+    if notes.remembered(tx.conn, "update_dns_entries") == form:
+        return
+    notes.remember(tx.conn, "update_dns_entries", form)
+    for (network_id,) in tx.conn.execute(_MULTI_HOST).all():
+        tx.touch("form", network_id)

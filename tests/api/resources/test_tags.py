@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from lessor.store import tagrows
+
 Server = Any  # tests/api/conftest.py
 NO_ID = "00000000-0000-0000-0000-000000000000"
 NOUNS = ("network", "subnet", "port")
@@ -82,14 +84,14 @@ def test_what_is_made_anew_has_no_old_tags(server: Server, noun: str) -> None:
     row = things(server, tags=["x"])
     for one in ("port", "subnet", "network"):
         server.api.delete(path(one, row[one]))
-    assert server.store.tags([row[noun]["id"]]) == {}
+    assert server.store.read(tagrows.of, [row[noun]["id"]]) == {}
 
 
 def test_a_network_takes_the_tags_of_its_subnets_along(server: Server) -> None:
     row = things(server, tags=["x"])
     server.api.delete(path("port", row["port"]))
     server.api.delete(path("network", row["network"]))
-    assert server.store.tags([one["id"] for one in row.values()]) == {}
+    assert server.store.read(tagrows.of, [one["id"] for one in row.values()]) == {}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from lessor.model import AddressState, Holding, Holdings, LeaseBatch, LeaseEvent, Network
+from lessor.store.addresses import holdings
+from lessor.store.addresses import leases as lease_rules
 from lessor.store.engine import upkeep
+from lessor.store.hosts import rules as host_rules
 from tests.store.engine.test_recovery import Copies, started_again
 from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
@@ -32,11 +35,11 @@ def event(cloud: Cloud, network_id: str, address: str = "10.0.0.2", **values: An
 
 def say(cloud: Cloud, host: str, *events: LeaseEvent, epoch: str = "spool") -> int:
     numbered = tuple(replace(one, seq=n) for n, one in enumerate(events, 1))
-    return cloud.store.apply_leases(host, LeaseBatch(epoch=epoch, events=numbered))
+    return cloud.store.write(lease_rules.apply, host, LeaseBatch(epoch=epoch, events=numbered))
 
 
 def leases(cloud: Cloud) -> list[tuple[str, str]]:
-    return [(one.host, str(one.address)) for one in cloud.store.leases()]
+    return [(one.host, str(one.address)) for one in cloud.store.leases.find()]
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def test_no_host_fills_the_pool_of_a_network_that_it_does_not_serve(
 ) -> None:
     every = [event(cloud, net.id, f"10.0.0.{n}", expires_at=None) for n in range(2, 255)]
     assert say(cloud, "h2", *every) == 253
-    assert cloud.store.leases() == []
+    assert cloud.store.leases.find() == []
     assert ips_of(cloud.port(net)) == ["10.0.0.2"]
     (line,) = [row for row in capsys.readouterr().out.splitlines() if "passed over" in row]
     for words in ("count=253", "host=h2", net.id, "neither serves the network nor hands it over"):
@@ -65,7 +68,7 @@ def test_no_host_fills_the_pool_of_a_network_that_it_does_not_serve(
 @pytest.mark.parametrize("kind", ["network host", "multi-host", "vxlan"])
 def test_who_serves_a_network_speaks_for_it(cloud: Cloud, kind: str) -> None:
     for number, name in enumerate(("h1", "h2"), 1):
-        cloud.store.create_host(name)
+        cloud.store.write(host_rules.create, name)
         end = IPv4Address(f"192.0.2.{number}")
         cloud.report(name, local_ip=end, network_host=name == "h1")
     values: dict[str, dict[str, Any]] = {
@@ -81,7 +84,7 @@ def test_who_serves_a_network_speaks_for_it(cloud: Cloud, kind: str) -> None:
 
 def test_the_former_network_host_speaks_until_it_has_let_go(cloud: Cloud, net: Network) -> None:
     port = cloud.port(net)
-    cloud.store.update_network(net.id, {"host": "h2"})
+    cloud.store.networks.update(net.id, {"host": "h2"})
     late = event(cloud, net.id, str(ip_of(port)), mac_address=port.mac_address)
     say(cloud, "h1", late)
     assert leases(cloud) == [("h1", str(ip_of(port)))]
@@ -93,16 +96,16 @@ def test_the_former_network_host_speaks_until_it_has_let_go(cloud: Cloud, net: N
 def test_a_host_ends_its_own_lease_of_a_network_that_left_it(cloud: Cloud, net: Network) -> None:
     port = cloud.port(net)
     cloud.lease("h1", "add", port)
-    cloud.store.update_network(net.id, {"host": "h2"})
+    cloud.store.networks.update(net.id, {"host": "h2"})
     cloud.applied("h1", net)
     cloud.lease("h1", "del", port)
-    assert cloud.store.leases(by(live=True)) == []
+    assert cloud.store.leases.find(by(live=True)) == []
 
 
 def test_late_events_do_not_hold_up_those_that_follow(cloud: Cloud, net: Network) -> None:
     """An honest spool: a network was deleted, a subnet was, a VM has a group's MAC."""
     gone = cloud.network("10.0.0.0/24", host="h1", physical_network="physnet2")
-    cloud.store.delete_network(gone.id)
+    cloud.store.networks.delete(gone.id)
     port = cloud.port(net)
     good = event(cloud, net.id, str(ip_of(port)), mac_address=port.mac_address)
     said = [
@@ -123,11 +126,13 @@ def test_a_snapshot_keeps_the_leases_that_it_names_though_they_are_passed_over(
 ) -> None:
     port = cloud.port(net)
     cloud.lease("h1", "add", port)
-    cloud.store.update_network(net.id, {"host": "h2"})
+    cloud.store.networks.update(net.id, {"host": "h2"})
     cloud.applied("h1", net)
     named = event(cloud, net.id, str(ip_of(port)), mac_address=port.mac_address)
-    cloud.store.apply_leases("h1", LeaseBatch(epoch="new", events=(named,), snapshot=True))
-    assert len(cloud.store.leases(by(live=True))) == 1
+    cloud.store.write(
+        lease_rules.apply, "h1", LeaseBatch(epoch="new", events=(named,), snapshot=True)
+    )
+    assert len(cloud.store.leases.find(by(live=True))) == 1
 
 
 # --- times ----------------------------------------------------------------------------------------
@@ -145,7 +150,7 @@ def test_an_event_is_of_no_impossible_time(
     cloud: Cloud, net: Network, at: float, kept: float | None
 ) -> None:
     say(cloud, "h1", event(cloud, net.id, at=at))
-    (lease,) = cloud.store.leases()
+    (lease,) = cloud.store.leases.find()
     expected = cloud.clock.now + kept if kept else (at if at > 0 else cloud.clock.now)
     assert (lease.started_at, lease.renewed_at) == (expected, expected)
 
@@ -155,7 +160,7 @@ def test_no_lease_is_longer_than_dhcp_lease_time(
     cloud: Cloud, net: Network, end: float | None
 ) -> None:
     say(cloud, "h1", event(cloud, net.id, expires_at=end))
-    assert cloud.store.leases()[0].expires_at == cloud.clock.now + DAY
+    assert cloud.store.leases.find()[0].expires_at == cloud.clock.now + DAY
 
 
 def test_a_lease_from_before_dhcp_lease_time_was_lowered_keeps_its_end(
@@ -171,8 +176,8 @@ def test_a_lease_from_before_dhcp_lease_time_was_lowered_keeps_its_end(
     cloud = make_cloud(dhcp_lease_time=3600)
     again = replace(given, action="old")
     for told, kept in ((again, DAY), (replace(again, expires_at=given.at + 2 * DAY), 3600.0)):
-        cloud.store.apply_leases("h1", LeaseBatch(epoch=f"{kept}", events=(told,)))
-        assert cloud.store.leases()[0].expires_at == given.at + kept
+        cloud.store.write(lease_rules.apply, "h1", LeaseBatch(epoch=f"{kept}", events=(told,)))
+        assert cloud.store.leases.find()[0].expires_at == given.at + kept
 
 
 # --- holdings -------------------------------------------------------------------------------------
@@ -188,8 +193,8 @@ def test_no_host_holds_addresses_of_others_unasked(cloud: Cloud, net: Network) -
         ports=all_of(net),
         leases=(event(cloud, net.id, "10.0.0.3", action="old"),),
     )
-    assert cloud.store.hold("h2", said)
-    assert cloud.store.leases() == []
+    assert cloud.store.write(holdings.report, "h2", said)
+    assert cloud.store.leases.find() == []
     assert ips_of(cloud.port(net)) == ["10.0.0.2"]
 
 
@@ -205,7 +210,9 @@ def test_an_awaited_host_is_believed_once_however_late(cloud: Cloud, net: Networ
         again.wait(again.settings.agent_down_time + 1)
         for address in ("10.0.0.2", "10.0.0.3"):
             told = event(again, net.id, address, action="old")
-            again.store.hold("h2", Holdings(epoch=again.store.epoch, leases=(told,)))
+            again.store.write(
+                holdings.report, "h2", Holdings(epoch=again.store.epoch, leases=(told,))
+            )
             again.applied("h2", net)
         states = [again.state(net, address) for address in ("10.0.0.2", "10.0.0.3")]
         assert states == [AddressState.RELEASING, None]
@@ -216,5 +223,5 @@ def test_addresses_of_ports_are_told_with_macs_that_can_be_a_ports(
 ) -> None:
     for mac in ("x" * 5000, "01:00:5e:00:00:01", ""):
         held = (Holding(net.id, IPv4Address("10.0.0.2"), mac),)
-        cloud.store.hold("h1", Holdings(epoch=cloud.store.epoch, ports=held))
+        cloud.store.write(holdings.report, "h1", Holdings(epoch=cloud.store.epoch, ports=held))
     assert ips_of(cloud.port(net)) == ["10.0.0.2"]

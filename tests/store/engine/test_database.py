@@ -41,7 +41,7 @@ def test_what_was_written_is_there_again_under_the_same_epoch(cloud: Cloud) -> N
     network = cloud.network(None, name="blue")
     cloud.store.close()
     again = Store.open(cloud.settings, Clock())
-    assert again.network(network.id) == network
+    assert again.networks.get(network.id) == network
     assert again.epoch == cloud.store.epoch
     again.close()
 
@@ -150,6 +150,6 @@ def test_tunnel_ends_of_an_older_database_are_kept(tmp_path: Path) -> None:
         )
     engine.dispose()
     store = Store.open(settings_in(tmp_path))
-    ends = {host.name: str(host.local_ip) for host in store.hosts()}
+    ends = {host.name: str(host.local_ip) for host in store.hosts.find()}
     assert ends == {"h": "192.0.2.7", "g": "None"}
     store.close()

@@ -32,7 +32,7 @@ def used(tmp_path: Path) -> ServerSettings:
     cloud.host("h1", network_host=True)
     network = cloud.network("10.0.0.0/16", host="h1")
     for _ in range(4):
-        cloud.store.create_ports([{"network_id": network.id} for _ in range(500)])
+        cloud.store.ports.create([{"network_id": network.id} for _ in range(500)])
     cloud.store.close()
     return cloud.settings
 
@@ -119,14 +119,14 @@ def test_a_lost_database_is_not_begun_again_without_a_word(
     assert how in finding.words
     assert upkeep.new(used)
     store = Store.open(used)
-    assert store.ports() == []
+    assert store.ports.find() == []
     store.close()
 
 
 def test_no_new_database_is_made_over_one(used: ServerSettings) -> None:
     with pytest.raises(Conflict, match="move it away first"):
         upkeep.new(used)
-    assert len(Store.open(used).ports()) == 2000
+    assert len(Store.open(used).ports.find()) == 2000
 
 
 def test_a_first_database_needs_no_word(tmp_path: Path) -> None:
@@ -188,13 +188,13 @@ def test_a_back_up_under_load_sees_one_state(tmp_path: Path) -> None:
 
     def write() -> None:
         while not ended.is_set():
-            cloud.store.create_networks([{"name": "a"}, {"name": "b"}])
+            cloud.store.networks.create([{"name": "a"}, {"name": "b"}])
 
     thread = threading.Thread(target=write)
     thread.start()
     try:
         counts = []
-        while not cloud.store.networks():
+        while not cloud.store.networks.find():
             pass
         for n in range(5):
             upkeep.backup(cloud.settings, tmp_path / f"backup{n}")
@@ -326,7 +326,7 @@ def test_an_upgrade_takes_pools_for_projects_unless_an_administrator_shared_them
     with closing(sqlite3.connect(file_of(settings))) as conn, conn:
         conn.executemany(added, [("own", 0, 0), ("all", 1, 0), ("first", 0, 1)])
     store = Store.open(settings)
-    assert {pool.id for pool in store.subnetpools() if pool.by_project} == {"own"}
+    assert {pool.id for pool in store.subnetpools.find() if pool.by_project} == {"own"}
     store.close()
 
 

@@ -6,20 +6,27 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.model import Report, ViewRequest
 from lessor.settings import NovaSettings, ServerSettings
-from lessor.store.engine import postgres
+from lessor.store import views
+from lessor.store.engine import database, postgres
 from lessor.store.engine.fellows import EVERYONE
 from lessor.store.engine.groupcommit import GroupWriter
 from lessor.store.engine.peers import PostgresPeers
-from lessor.store.hosts import fleet
+from lessor.store.engine.tx import ReadTx
+from lessor.store.hosts import failover, placement, reports
+from lessor.store.hosts import rules as host_rules
+from lessor.store.hosts import tokens as store_tokens
+from lessor.store.hosts.heartbeats import SilenceWatch
+from lessor.store.ports import novaevents
 from lessor.store.store import PURGE_S, Store
 from lessor.store.tables import meta
 from tests.postgres import Cluster
@@ -42,7 +49,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def peers_of(cloud: Cloud) -> PostgresPeers:
-    peers = cloud.store._peers
+    peers = cloud.store.peers
     assert isinstance(peers, PostgresPeers)
     return peers
 
@@ -51,11 +58,13 @@ def peers_of(cloud: Cloud) -> PostgresPeers:
 def pair(make_cloud: Callable[..., Cloud], monkeypatch: pytest.MonkeyPatch) -> tuple[Cloud, Cloud]:
     """Two servers, the first of which keeps house."""
     one = make_cloud()
-    wait_for(lambda: one.store._peers.keeps)
+    wait_for(lambda: one.store.peers.keeps)
     other = make_cloud()
     other.clock = one.clock
+    context = replace(other.store._context, clock=one.clock)
+    monkeypatch.setattr(other.store, "clock", one.clock)
     for holder in (other.store, other.store._writer):
-        monkeypatch.setattr(holder, "_clock", one.clock)
+        monkeypatch.setattr(holder, "_context", context)
     return one, other
 
 
@@ -69,7 +78,7 @@ def test_a_change_on_one_server_wakes_the_hosts_that_wait_at_another(
     other.store.subscribe(heard.append)
     port = one.port(network, "h1")
     wait_for(lambda: frozenset({"h1"}) in heard)
-    answer = other.store.view("h1", ViewRequest())
+    answer = views.answer(other.store, "h1", ViewRequest())
     assert [p.id for p in answer.scopes[network.id].ports] == [port.id]
 
 
@@ -106,9 +115,9 @@ def test_revisions_of_two_servers_are_in_the_order_of_their_commits(
 
 def test_one_server_keeps_house_and_another_takes_over(pair: tuple[Cloud, Cloud]) -> None:
     one, other = pair
-    assert (one.store._peers.keeps, other.store._peers.keeps) == (True, False)
+    assert (one.store.peers.keeps, other.store.peers.keeps) == (True, False)
     one.store.close()
-    wait_for(lambda: other.store._peers.keeps)
+    wait_for(lambda: other.store.peers.keeps)
 
 
 def test_a_server_that_hangs_loses_the_house(
@@ -119,14 +128,14 @@ def test_a_server_that_hangs_loses_the_house(
 
     def hang(*_: object) -> None:
         hung.append(True)
-        wait_for(lambda: other.store._peers.keeps)
+        wait_for(lambda: other.store.peers.keeps)
 
     monkeypatch.setattr(peers_of(one), "_look", hang)
-    wait_for(lambda: other.store._peers.keeps)
+    wait_for(lambda: other.store.peers.keeps)
     assert hung
     monkeypatch.undo()
     wait_for(lambda: len(peers_of(one)._present) == 2)
-    assert not one.store._peers.keeps
+    assert not one.store.peers.keeps
 
 
 def test_a_host_that_talks_to_another_server_is_alive(pair: tuple[Cloud, Cloud]) -> None:
@@ -136,8 +145,8 @@ def test_a_host_that_talks_to_another_server_is_alive(pair: tuple[Cloud, Cloud])
     other.report("h1")
     other.clock.now += 60
     other.report("h1")
-    other.store.watch_hosts()
-    assert one.store.host("h1").alive
+    failover.watch(other.store)
+    assert one.store.hosts.get("h1").alive
 
 
 def test_a_heartbeat_written_late_does_not_hide_a_newer_one(pair: tuple[Cloud, Cloud]) -> None:
@@ -147,21 +156,21 @@ def test_a_heartbeat_written_late_does_not_hide_a_newer_one(pair: tuple[Cloud, C
     one.report("h1")
     one.clock.now += 5
     other.report("h1")
-    other.store.watch_hosts()
-    one.store.watch_hosts()
-    assert other.store.host("h1").heartbeat_at == one.clock.now
+    failover.watch(other.store)
+    failover.watch(one.store)
+    assert other.store.hosts.get("h1").heartbeat_at == one.clock.now
 
 
 def test_what_a_host_says_is_written_although_another_server_heard_otherwise(
     pair: tuple[Cloud, Cloud],
 ) -> None:
     one, other = pair
-    one.store.create_host("h1")
+    one.store.write(host_rules.create, "h1")
     first = Report(run_id="r", started_at=START, version="1")
     second = Report(run_id="r", started_at=START, version="2")
     for cloud, said in ((one, first), (other, second), (one, first)):
-        cloud.store.report("h1", said)
-    assert other.store.host("h1").version == "1"
+        reports.receive(cloud.store, "h1", said)
+    assert other.store.hosts.get("h1").version == "1"
 
 
 def test_two_agents_of_one_name_are_told_apart_by_two_servers(pair: tuple[Cloud, Cloud]) -> None:
@@ -173,14 +182,14 @@ def test_two_agents_of_one_name_are_told_apart_by_two_servers(pair: tuple[Cloud,
 
 def test_a_deleted_hosts_token_ends_on_all_servers(pair: tuple[Cloud, Cloud]) -> None:
     one, other = pair
-    _, token = one.store.create_host("h1")
-    assert other.store.authenticate(token) == "h1"
-    one.store.delete_host("h1")
-    wait_for(lambda: other.store.authenticate(token) is None)
+    _, token = one.store.write(host_rules.create, "h1")
+    assert store_tokens.host_of(other.store, token) == "h1"
+    one.store.write(host_rules.remove, "h1")
+    wait_for(lambda: store_tokens.host_of(other.store, token) is None)
 
 
 def test_silence_means_nothing_while_a_server_may_have_taken_it_along() -> None:
-    watch = fleet.Watch(10)
+    watch = SilenceWatch(10)
     watch.look(0)
     for now in range(1, 11):
         quiet = watch.look(now)
@@ -193,30 +202,30 @@ def test_silence_means_nothing_while_a_server_may_have_taken_it_along() -> None:
 def test_the_servers_that_are_left_notice_one_that_went(pair: tuple[Cloud, Cloud]) -> None:
     one, other = pair
     wait_for(lambda: len(peers_of(one)._present) == 2)
-    one.store._peers.departed()
+    one.store.peers.departed()
     other.store.close()
-    wait_for(one.store._peers.departed)
-    assert not one.store._peers.departed()
+    wait_for(one.store.peers.departed)
+    assert not one.store.peers.departed()
 
 
 def test_a_host_that_died_at_one_server_is_replaced_by_another(pair: tuple[Cloud, Cloud]) -> None:
     one, other = pair
     ends = {"h1": "192.0.2.1", "h2": "192.0.2.2"}
     for name in ends:
-        one.store.create_host(name)
+        one.store.write(host_rules.create, name)
 
     def beat(cloud: Cloud, name: str) -> None:
         cloud.report(name, network_host=True, local_ip=IPv4Address(ends[name]))
 
     beat(other, "h1")
     network = other.network(network_type="vxlan")
-    assert [h.name for h in one.store.dhcp_hosts(network.id)] == ["h1"]
+    assert [h.name for h in one.store.read(placement.hosts_serving, network.id)] == ["h1"]
     for _ in range(25):
         one.clock.now += 1
         beat(other, "h2")
-        other.store.watch_hosts()
-        one.store.watch_hosts()
-    assert [h.name for h in other.store.dhcp_hosts(network.id)] == ["h2"]
+        failover.watch(other.store)
+        failover.watch(one.store)
+    assert [h.name for h in other.store.read(placement.hosts_serving, network.id)] == ["h2"]
 
 
 def test_a_database_that_was_away_is_followed_again(
@@ -230,9 +239,9 @@ def test_a_database_that_was_away_is_followed_again(
     )
     postgres.execute("postgres", end)
     assert cloud.network(name="after").name == "after"
-    assert [n.name for n in cloud.store.networks()] == ["after"]
+    assert [n.name for n in cloud.store.networks.find()] == ["after"]
     wait_for(lambda: EVERYONE in heard)
-    wait_for(lambda: cloud.store._peers.keeps)
+    wait_for(lambda: cloud.store.peers.keeps)
     cloud.store.close()
 
 
@@ -241,14 +250,14 @@ def test_a_read_whose_connection_breaks_is_refused_with_a_sentence(
 ) -> None:
     store = pair[0].store
 
-    def break_off(conn: Connection) -> None:
-        pid = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    def break_off(tx: ReadTx) -> None:
+        pid = tx.conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         postgres.execute("postgres", f"SELECT pg_terminate_backend({pid})".encode())
-        conn.exec_driver_sql("SELECT 1")
+        tx.conn.exec_driver_sql("SELECT 1")
 
     with pytest.raises(Unavailable, match="can't be read now"):
-        store._read(break_off)
-    assert store.networks() == []
+        store.read(break_off)
+    assert store.networks.find() == []
 
 
 def test_two_servers_that_start_together_make_the_tables_once(
@@ -296,7 +305,7 @@ def test_tokens_of_servers_that_are_long_gone_are_forgotten(pair: tuple[Cloud, C
     rows = [{"name": name, "value": value} for name, value in tokens.items()]
     one.store._writer.run(lambda tx: tx.conn.execute(meta.insert(), rows))
     one.wait(PURGE_S)
-    with one.store._reading() as conn:
+    with database.reading(one.store._engine) as conn:
         left = set(conn.execute(select(meta.c.name).where(meta.c.name.like("writer %"))).scalars())
     assert left == {
         "writer just-gone", f"writer {one.store.id}", f"writer {other.store.id}"
@@ -322,7 +331,7 @@ def test_the_server_that_keeps_house_tells_the_compute_api_what_any_did(
     nova = NovaSettings(endpoint_override="http://127.0.0.1:1/v2.1")
     one, other = make_cloud(nova=nova), make_cloud(nova=nova)
     vm = {"device_id": str(uuid.uuid4()), "device_owner": "compute:nova"}
-    other.store.delete_port(other.port(other.network(), **vm).id)
-    assert (len(one.store.nova_events()), other.store.nova_events()) == (1, [])
+    other.store.ports.delete(other.port(other.network(), **vm).id)
+    assert (len(novaevents.due(one.store)), novaevents.due(other.store)) == (1, [])
     one.store.close()
-    wait_for(other.store.nova_events)
+    wait_for(lambda: novaevents.due(other.store))

@@ -24,7 +24,12 @@ from lessor.model import (
     View,
     ViewRequest,
 )
+from lessor.store import views
+from lessor.store.addresses import holdings as store_holdings
+from lessor.store.addresses import leases as lease_rules
 from lessor.store.engine import database, history, place, upkeep
+from lessor.store.hosts import failover, placement
+from lessor.store.hosts import rules as host_rules
 from lessor.store.store import Store
 from lessor.store.tables import metadata
 from tests.store.store_cloud import SQLITE, Cloud, by, ip_of, ips_of
@@ -42,11 +47,11 @@ class HostAgent:
 
     def look(self, cloud: Cloud, *, tell: bool = True) -> bool:
         """Ask for news; return whether the store has another epoch than the view."""
-        answer = cloud.store.view(self.name, request(self.view, 0.0))
+        answer = views.answer(cloud.store, self.name, request(self.view, 0.0))
         other = answer.epoch != self.view.epoch
         if other and tell:
             self.tell(cloud, answer.epoch)
-            answer = cloud.store.view(self.name, request(self.view, 0.0))
+            answer = views.answer(cloud.store, self.name, request(self.view, 0.0))
         self.view = merge(self.view, answer)
         return other
 
@@ -54,7 +59,7 @@ class HostAgent:
         said = Holdings(
             epoch=epoch, ports=holdings(self.view, self.name), leases=tuple(self.leases)
         )
-        return cloud.store.hold(self.name, said)
+        return cloud.store.write(store_holdings.report, self.name, said)
 
     def lease(self, cloud: Cloud, port: Port, lasts_s: float = 600) -> None:
         """Give a port's VM its lease, as this host's DHCP server does."""
@@ -69,7 +74,7 @@ class Copies:
         self._cloud = cloud
 
     def take(self) -> dict[str, list[dict[str, Any]]]:
-        with self._cloud.store._reading() as conn:
+        with database.reading(self._cloud.store._engine) as conn:
             return {
                 table.name: [dict(row._mapping) for row in conn.execute(select(table))]
                 for table in metadata.sorted_tables
@@ -206,7 +211,7 @@ def test_a_host_can_not_claim_a_position_that_never_was(
     cloud: Cloud, agent: HostAgent, network: Network
 ) -> None:
     """Its token is worth that host alone: it must not make all others take whole views."""
-    with cloud.store._reading() as conn:
+    with database.reading(cloud.store._engine) as conn:
         at = history.now(conn)
     run, revision, signed = agent.view.position.split(":")
     for position in (
@@ -220,7 +225,7 @@ def test_a_host_can_not_claim_a_position_that_never_was(
         f"{run}:{'9' * 5000}:{signed}",
     ):
         asked = ViewRequest(epoch=at.epoch, cursors={network.id: ALL}, position=position)
-        assert cloud.store.view("h1", asked).epoch == at.epoch
+        assert views.answer(cloud.store, "h1", asked).epoch == at.epoch
 
 
 def test_a_position_of_an_earlier_epoch_does_not_count(
@@ -234,7 +239,7 @@ def test_a_position_of_an_earlier_epoch_does_not_count(
     with started_again(cloud) as again:
         epoch = again.store.epoch
         asked = replace(request(old, 0.0), epoch=epoch)
-        assert again.store.view("h1", asked).epoch == epoch
+        assert views.answer(again.store, "h1", asked).epoch == epoch
 
 
 # --- the addresses --------------------------------------------------------------------------------
@@ -288,7 +293,7 @@ def test_a_lost_ports_address_waits_for_its_lease_though_its_dhcp_server_dropped
     agent.look(cloud)
     cloud.lease("h1", "del", port)
     cloud.applied("h1", network, agent.view.scopes[network.id].revision)
-    assert cloud.store.leases(by(live=True)) == []
+    assert cloud.store.leases.find(by(live=True)) == []
     assert cloud.state(network, ip_of(port)) == "releasing"
     cloud.wait(500)
     assert cloud.state(network, ip_of(port)) == "releasing"
@@ -301,9 +306,9 @@ def test_an_operator_frees_a_lost_ports_address_sooner(
 ) -> None:
     cloud, port = lost
     agent.look(cloud)
-    [lease] = cloud.store.leases()
+    [lease] = cloud.store.leases.find()
     cloud.applied("h1", network, agent.view.scopes[network.id].revision)
-    cloud.store.release_lease(lease.id)
+    cloud.store.write(lease_rules.release, lease.id)
     assert cloud.state(network, ip_of(port)) == "free"
 
 
@@ -379,7 +384,7 @@ def test_an_address_that_is_another_ports_meanwhile_is_said(
     cloud.wait(cloud.settings.agent_down_time + 1)
     new = cloud.port(network, "h1", address=str(ip_of(port)))
     agent.look(cloud)
-    assert cloud.store.port(new.id).fixed_ips == new.fixed_ips
+    assert cloud.store.ports.get(new.id).fixed_ips == new.fixed_ips
     said = "".join(capsys.readouterr())
     assert "an address is in use by two" in said
     assert port.mac_address in said
@@ -389,9 +394,9 @@ def test_leases_that_the_copy_did_not_have_are_there_again(
     lost: tuple[Cloud, Port], agent: HostAgent
 ) -> None:
     cloud, port = lost
-    assert cloud.store.leases() == []
+    assert cloud.store.leases.find() == []
     agent.look(cloud)
-    [lease] = cloud.store.leases()
+    [lease] = cloud.store.leases.find()
     assert (lease.address, lease.mac_address) == (ip_of(port), port.mac_address)
     assert upkeep.check(cloud.settings) == []
 
@@ -401,7 +406,7 @@ def test_dhcp_servers_of_overlay_networks_wait_too(
 ) -> None:
     """They need addresses; a report must not fail for it."""
     cloud = make_cloud()
-    cloud.store.create_host("h1")
+    cloud.store.write(host_rules.create, "h1")
     cloud.report("h1")
     network = cloud.network(network_type="vxlan")
     cloud.store.housekeep()
@@ -410,11 +415,13 @@ def test_dhcp_servers_of_overlay_networks_wait_too(
     with started_again(cloud) as again:
         end: Any = "192.0.2.1"
         again.report("h1", network_host=True, local_ip=end)
-        again.store.watch_hosts()
-        assert again.store.dhcp_hosts(network.id) == []
+        failover.watch(again.store)
+        assert again.store.read(placement.hosts_serving, network.id) == []
         HostAgent("h1").look(again)
-        again.store.watch_hosts()
-        assert [host.name for host in again.store.dhcp_hosts(network.id)] == ["h1"]
+        failover.watch(again.store)
+        assert [host.name for host in again.store.read(placement.hosts_serving, network.id)] == [
+            "h1"
+        ]
 
 
 @SQLITE
@@ -490,7 +497,7 @@ def test_a_lost_wal_is_refused_with_the_way_out(cloud: Cloud, tmp_path: Path) ->
         dead.settings.state_dir / f"{database.FILE}-wal",
     )
     with started_again(dead) as again:
-        assert len(again.store.networks()) == 1
+        assert len(again.store.networks.find()) == 1
         assert again.store.epoch == cloud.store.epoch
 
 
@@ -509,7 +516,7 @@ def test_an_operator_goes_on_without_a_lost_wal(cloud: Cloud, tmp_path: Path) ->
     dead = without_wal(cloud, tmp_path / "killed")
     epoch = upkeep.restored(dead.settings)
     with started_again(dead) as again:
-        assert again.store.networks() == []
+        assert again.store.networks.find() == []
         assert again.store.epoch == epoch != cloud.store.epoch
 
 
@@ -535,5 +542,5 @@ def test_a_lost_wal_whose_last_minute_was_moved_to_the_file_is_noticed(
         conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     cloud.network()
     with started_again(without_wal(cloud, tmp_path / "killed")) as again:
-        assert again.store.networks() == []
+        assert again.store.networks.find() == []
         assert again.store.epoch != cloud.store.epoch

@@ -18,8 +18,12 @@ from sqlalchemy import Connection, delete, insert, select, update
 from lessor.errors import Conflict
 from lessor.model import Report, ViewRequest
 from lessor.settings import NovaSettings
+from lessor.store import views
 from lessor.store.engine import database, integrity, postgres, sqlite, upkeep
-from lessor.store.engine.writer import UNSTAMPED
+from lessor.store.engine.tx import UNSTAMPED
+from lessor.store.hosts import reports
+from lessor.store.hosts import rules as host_rules
+from lessor.store.ports import novaevents
 from lessor.store.store import Store
 from lessor.store.tables import (
     addresses,
@@ -69,9 +73,9 @@ def busy(cloud: Cloud) -> Cloud:
     gone = cloud.port(network, "h1")
     cloud.lease("h1", "add", port, expires_at=9e9)
     cloud.lease("h1", "add", gone, expires_at=9e9)
-    cloud.store.delete_port(gone.id)
+    cloud.store.ports.delete(gone.id)
     cloud.port(network, address="10.0.0.77")
-    cloud.store.create_instances([{"id": "i1", "name": "vm"}])
+    cloud.store.instances.create([{"id": "i1", "name": "vm"}])
     return cloud
 
 
@@ -103,7 +107,7 @@ LEASED = addresses.c.address == int(IPv4Address("10.0.0.2"))
 )
 def test_what_is_wrong_is_found(busy: Cloud, rule: str, statement: Any) -> None:
     damage(busy, statement)
-    with busy.store._reading() as conn:
+    with database.reading(busy.store._engine) as conn:
         found = integrity.check(conn, busy.clock.now)
     assert rule in {finding.rule for finding in found}
     assert all(finding.words and finding.id for finding in found)
@@ -111,8 +115,8 @@ def test_what_is_wrong_is_found(busy: Cloud, rule: str, statement: Any) -> None:
 
 def lease_to(cloud: Cloud, mac_address: str, **values: Any) -> None:
     """Note a lease of the VM's address to another MAC, which no host is believed."""
-    [port] = cloud.store.ports(by(name="vm"))
-    with cloud.store._reading() as conn:
+    [port] = cloud.store.ports.find(by(name="vm"))
+    with database.reading(cloud.store._engine) as conn:
         vms = leases.c.mac_address == port.mac_address
         row = dict(conn.execute(select(leases).where(vms)).one()._mapping)
     rival = {"id": "rival", "mac_address": mac_address}
@@ -121,9 +125,9 @@ def lease_to(cloud: Cloud, mac_address: str, **values: Any) -> None:
 
 def test_two_live_leases_of_one_address_are_found(busy: Cloud) -> None:
     """It was given to two MACs: whoever is served second is a duplicate."""
-    [port] = busy.store.ports(by(name="vm"))
+    [port] = busy.store.ports.find(by(name="vm"))
     lease_to(busy, "fa:16:3e:99:99:99", expires_at=9e9)
-    with busy.store._reading() as conn:
+    with database.reading(busy.store._engine) as conn:
         [finding] = integrity.check(conn, busy.clock.now)
     assert (finding.rule, str(ip_of(port)) in finding.id) == ("leased-to-two", True)
     assert port.mac_address in finding.words
@@ -137,7 +141,7 @@ def test_a_lease_that_is_over_makes_no_second_one(busy: Cloud, rival: str, over:
     lease_to(busy, rival, expires_at=busy.clock.now + 60, ended_at=ended)
 
     def found(at: float) -> list[str]:
-        with busy.store._reading() as conn:
+        with database.reading(busy.store._engine) as conn:
             return [one.rule for one in integrity.check(conn, at)]
 
     assert found(busy.clock.now + 59) == (["leased-to-two"] if over == "expired" else [])
@@ -145,7 +149,7 @@ def test_a_lease_that_is_over_makes_no_second_one(busy: Cloud, rival: str, over:
 
 
 def test_overlapping_subnets_and_pools_are_found(busy: Cloud) -> None:
-    with busy.store._reading() as conn:
+    with database.reading(busy.store._engine) as conn:
         subnet = dict(conn.execute(select(subnets)).one()._mapping)
         pool = dict(conn.execute(select(pools).limit(1)).one()._mapping)
     damage(busy, insert(subnets).values(**subnet | {"id": "other"}))
@@ -174,7 +178,7 @@ def test_a_restored_database_has_another_epoch(busy: Cloud) -> None:
 @SQLITE
 def test_a_file_that_was_put_in_place_of_another_is_noticed(busy: Cloud) -> None:
     before = busy.store.epoch
-    cursors = dict.fromkeys(busy.store.view("h1", ViewRequest()).scopes, 1)
+    cursors = dict.fromkeys(views.answer(busy.store, "h1", ViewRequest()).scopes, 1)
     busy.store.close()
     file = busy.settings.state_dir / database.FILE
     backup = file.with_suffix(".backup")
@@ -183,7 +187,7 @@ def test_a_file_that_was_put_in_place_of_another_is_noticed(busy: Cloud) -> None
     shutil.copy(backup, file)
     again = Store.open(busy.settings, Clock())
     assert again.epoch != before
-    answer = again.view("h1", ViewRequest(epoch=before, cursors=cursors))
+    answer = views.answer(again, "h1", ViewRequest(epoch=before, cursors=cursors))
     assert all(scope.whole for scope in answer.scopes.values())
     again.close()
 
@@ -208,7 +212,7 @@ def test_a_copy_of_a_postgresql_database_is_noticed(
 
 
 def rows_of(cloud: Cloud) -> dict[str, list[tuple[Any, ...]]]:
-    with cloud.store._reading() as conn:
+    with database.reading(cloud.store._engine) as conn:
         return {
             table.name: sorted((tuple(row) for row in conn.execute(select(table))), key=repr)
             for table in metadata.sorted_tables
@@ -231,14 +235,14 @@ def test_a_copy_on_postgresql_has_all_rows_and_goes_on(
     assert rows_of(new) == before
     assert new.store.epoch == busy.store.epoch
     assert upkeep.check(target) == []
-    port = new.store.ports()[0]
-    network = new.store.network(port.network_id)
+    port = new.store.ports.find()[0]
+    network = new.store.networks.get(port.network_id)
     assert new.port(network).revision > max(row[0] for row in before["counter"])
-    new.store.delete_port(port.id)
+    new.store.ports.delete(port.id)
     of_vm = new.port(network, device_id=VM, device_owner="compute:nova")
     assert ip_of(of_vm) != ip_of(port)
-    new.store.delete_port(of_vm.id)
-    assert len(new.store.nova_events()) == 2
+    new.store.ports.delete(of_vm.id)
+    assert len(novaevents.due(new.store)) == 2
     new.store.close()
 
 
@@ -249,7 +253,7 @@ def test_nothing_is_copied_over_what_is_there(
     with postgres.database() as name:
         target = settings_in(tmp_path / "new", connection=postgres.url(name))
         store = Store.open(target)
-        store.create_host("mine")
+        store.write(host_rules.create, "mine")
         store.close()
         with pytest.raises(Conflict, match="hosts already"):
             upkeep.copy(busy.settings, target)
@@ -322,14 +326,14 @@ def test_a_database_of_an_older_version_goes_on_with_its_rows(
     made.dispose()
     settings = settings_in(tmp_path, connection=blank)
     store = Store.open(settings)
-    assert [host.name for host in store.hosts()] == ["h1"]
-    assert store.port("p1").fixed_ips[0].address == IPv4Address("10.0.0.2")
-    assert store.lease("l1").port_id == "p1"
-    port = store.create_ports([{"network_id": "n1", "binding_host": "h1"}])[0]
+    assert [host.name for host in store.hosts.find()] == ["h1"]
+    assert store.ports.get("p1").fixed_ips[0].address == IPv4Address("10.0.0.2")
+    assert store.leases.get("l1").port_id == "p1"
+    port = store.ports.create([{"network_id": "n1", "binding_host": "h1"}])[0]
     assert (ip_of(port), port.revision) == (IPv4Address("10.0.0.3"), 8)
-    store.report("h1", Report(run_id="r", started_at=1.0))
-    assert "n1" in store.view("h1", ViewRequest()).scopes
-    store.delete_port("p1")
+    reports.receive(store, "h1", Report(run_id="r", started_at=1.0))
+    assert "n1" in views.answer(store, "h1", ViewRequest()).scopes
+    store.ports.delete("p1")
     store.close()
     assert upkeep.check(settings) == []
 
@@ -354,6 +358,6 @@ def test_a_backup_of_a_running_store_is_whole(busy: Cloud, tmp_path: Path) -> No
     settings = settings_in(copied)
     assert upkeep.check(settings) == []
     again = Store.open(settings, busy.clock)
-    assert [port.id for port in again.ports()] == [port.id for port in busy.store.ports()]
+    assert [port.id for port in again.ports.find()] == [port.id for port in busy.store.ports.find()]
     assert again.epoch != busy.store.epoch
     again.close()

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import update
 
 from lessor.errors import Conflict, Invalid, Unavailable
-from lessor.store.engine import writer
+from lessor.store.engine import tx as transaction
 from lessor.store.engine.groupcommit import GroupWriter
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import Tx
+from lessor.store.hosts import rules as host_rules
 from lessor.store.tables import counter, hosts
 from tests.store.store_cloud import SQLITE, Cloud, by
 
@@ -68,7 +69,7 @@ def test_a_failing_job_takes_nothing_from_its_neighbours(cloud: Cloud) -> None:
     a, b, c = together(cloud, [add_host("a"), broken("b"), add_host("c")])
     assert (a.value, c.value) == ("a", "c")
     assert isinstance(b, Invalid)
-    assert [host.name for host in cloud.store.hosts()] == ["a", "c"]
+    assert [host.name for host in cloud.store.hosts.find()] == ["a", "c"]
 
 
 def test_jobs_that_wait_together_share_a_commit_and_a_revision(cloud: Cloud) -> None:
@@ -92,10 +93,10 @@ def test_a_failed_commit_is_told_to_every_job(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "_NEXT", update(counter).values(id=2))
+        patch.setattr(transaction, "_NEXT", update(counter).values(id=2))
         results = together(cloud, [add_host("a"), add_host("b")])
     assert all(isinstance(result, Conflict | Unavailable) for result in results)
-    assert cloud.store.hosts() == []
+    assert cloud.store.hosts.find() == []
 
 
 @SQLITE
@@ -108,11 +109,11 @@ def test_a_full_disk_is_unavailable_and_mends(cloud: Cloud) -> None:
     cloud.store._writer.run(limit(1))
     many: list[Any] = [{"name": "x" * 200}] * 999
     with pytest.raises(Unavailable, match="full"):
-        cloud.store.create_instances(many)
-    assert cloud.store.instances() == []
+        cloud.store.instances.create(many)
+    assert cloud.store.instances.find() == []
     cloud.store._writer.run(limit(1 << 20))
-    cloud.store.create_host("after")
-    assert cloud.store.host("after")
+    cloud.store.write(host_rules.create, "after")
+    assert cloud.store.hosts.get("after")
 
 
 @SQLITE
@@ -121,9 +122,9 @@ def test_a_busy_database_is_unavailable(cloud: Cloud, monkeypatch: pytest.Monkey
         cloud.store._writer.run(lambda tx: tx.conn.exec_driver_sql("PRAGMA busy_timeout=1").close())
         other.exec_driver_sql("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable, match="locked"):
-            cloud.store.create_host("h")
+            cloud.store.write(host_rules.create, "h")
         other.exec_driver_sql("ROLLBACK")
-    cloud.store.create_host("h")
+    cloud.store.write(host_rules.create, "h")
 
 
 def test_subscribers_hear_which_hosts_a_change_concerns(cloud: Cloud) -> None:
@@ -134,7 +135,7 @@ def test_subscribers_hear_which_hosts_a_change_concerns(cloud: Cloud) -> None:
     cloud.told()
     cloud.store.subscribe(heard.append)
     port = cloud.port(network, "h2")
-    cloud.store.delete_port(port.id)
+    cloud.store.ports.delete(port.id)
     cloud.told()
     assert heard == [frozenset({"h1", "h2"})] * 2
 
@@ -148,10 +149,10 @@ def test_a_subscriber_that_fails_stops_nobody(cloud: Cloud) -> None:
     cloud.store.subscribe(fail)
     cloud.port(network)
     cloud.port(network)
-    assert len(cloud.store.ports(by(network_id=network.id))) == 2
+    assert len(cloud.store.ports.find(by(network_id=network.id))) == 2
 
 
 def test_a_closed_store_refuses(cloud: Cloud) -> None:
     cloud.store.close()
     with pytest.raises(Unavailable, match="closed"):
-        cloud.store.create_host("h")
+        cloud.store.write(host_rules.create, "h")

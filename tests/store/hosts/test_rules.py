@@ -6,7 +6,11 @@ from ipaddress import IPv4Address
 import pytest
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
-from lessor.model import DHCP_OWNER, AddressState, PortReport, Problem, ViewRequest
+from lessor.model import DHCP_OWNER, AddressState, MetadataFacts, PortReport, Problem, ViewRequest
+from lessor.store import instances as instance_rules
+from lessor.store import views
+from lessor.store.hosts import rules as host_rules
+from lessor.store.hosts import tokens
 from lessor.store.store import Store
 from lessor.store.values import NetworkValues
 from tests.store.store_cloud import SQLITE, Cloud, by, ip_of, ips_of
@@ -16,37 +20,37 @@ MISSING = Problem(text="tap1: missing", since=1, seen=2)
 
 @SQLITE
 def test_a_token_names_its_host_and_is_not_kept(cloud: Cloud) -> None:
-    host, token = cloud.store.create_host("h1")
-    assert cloud.store.authenticate(token) == cloud.store.authenticate(token) == host.name
-    assert cloud.store.authenticate("wrong") is None
-    assert cloud.store.authenticate("") is None
+    host, token = cloud.store.write(host_rules.create, "h1")
+    assert tokens.host_of(cloud.store, token) == tokens.host_of(cloud.store, token) == host.name
+    assert tokens.host_of(cloud.store, "wrong") is None
+    assert tokens.host_of(cloud.store, "") is None
     for file in cloud.settings.state_dir.iterdir():
         assert token.encode() not in file.read_bytes()
 
 
 def test_a_host_added_after_a_refusal_is_known(cloud: Cloud) -> None:
-    assert cloud.store.authenticate("anything") is None
-    _, token = cloud.store.create_host("h1")
-    assert cloud.store.authenticate(token) == "h1"
+    assert tokens.host_of(cloud.store, "anything") is None
+    _, token = cloud.store.write(host_rules.create, "h1")
+    assert tokens.host_of(cloud.store, token) == "h1"
 
 
 def test_a_deleted_hosts_token_ends(cloud: Cloud) -> None:
-    _, token = cloud.store.create_host("h1")
-    assert cloud.store.authenticate(token) == "h1"
-    cloud.store.delete_host("h1")
-    assert cloud.store.authenticate(token) is None
+    _, token = cloud.store.write(host_rules.create, "h1")
+    assert tokens.host_of(cloud.store, token) == "h1"
+    cloud.store.write(host_rules.remove, "h1")
+    assert tokens.host_of(cloud.store, token) is None
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "-a", "a\n", "x" * 300])
 def test_a_name_that_is_no_hosts_is_refused(cloud: Cloud, name: str) -> None:
     with pytest.raises(Invalid):
-        cloud.store.create_host(name)
+        cloud.store.write(host_rules.create, name)
 
 
 def test_a_host_can_be_added_once(cloud: Cloud) -> None:
-    cloud.store.create_host("h1")
+    cloud.store.write(host_rules.create, "h1")
     with pytest.raises(Conflict, match="already"):
-        cloud.store.create_host("h1")
+        cloud.store.write(host_rules.create, "h1")
 
 
 def test_a_host_in_use_stays(cloud: Cloud) -> None:
@@ -54,40 +58,43 @@ def test_a_host_in_use_stays(cloud: Cloud) -> None:
     network = cloud.network(host="h1")
     cloud.port(network, "h1")
     with pytest.raises(InUse, match="1 network and 1 port;"):
-        cloud.store.delete_host("h1")
+        cloud.store.write(host_rules.remove, "h1")
     with pytest.raises(NotFound):
-        cloud.store.delete_host("h2")
+        cloud.store.write(host_rules.remove, "h2")
 
 
 def test_a_host_is_alive_for_a_while_after_a_heartbeat(cloud: Cloud) -> None:
-    cloud.store.create_host("h1")
-    assert (cloud.store.host("h1").alive, cloud.store.host("h1").heartbeat_at) == (False, None)
+    cloud.store.write(host_rules.create, "h1")
+    assert (cloud.store.hosts.get("h1").alive, cloud.store.hosts.get("h1").heartbeat_at) == (
+        False,
+        None,
+    )
     cloud.report("h1", version="1", problems=(MISSING,), counts={"ports": 3})
-    host = cloud.store.host("h1")
+    host = cloud.store.hosts.get("h1")
     assert (host.alive, host.version, host.problems) == (True, "1", (MISSING,))
     assert host.counts == {"ports": 3}
     cloud.clock.now += cloud.settings.agent_down_time + 1
-    assert not cloud.store.host("h1").alive
-    assert cloud.store.hosts(by(alive=True)) == []
+    assert not cloud.store.hosts.get("h1").alive
+    assert cloud.store.hosts.find(by(alive=True)) == []
 
 
 def test_problems_stay_until_others_are_reported(cloud: Cloud) -> None:
-    cloud.store.create_host("h1")
+    cloud.store.write(host_rules.create, "h1")
     cloud.report("h1", problems=(MISSING,))
     cloud.report("h1")
-    assert cloud.store.host("h1").problems == (MISSING,)
+    assert cloud.store.hosts.get("h1").problems == (MISSING,)
     cloud.report("h1", problems=())
-    assert cloud.store.host("h1").problems == ()
+    assert cloud.store.hosts.get("h1").problems == ()
 
 
 def test_a_bare_heartbeat_waits_for_the_next_batch(cloud: Cloud) -> None:
     cloud.host("h1")
     cloud.clock.now += 10
     cloud.report("h1")
-    assert cloud.store.host("h1").heartbeat_at == cloud.clock.now
+    assert cloud.store.hosts.get("h1").heartbeat_at == cloud.clock.now
     cloud.store.close()
     again = Store.open(cloud.settings, cloud.clock)
-    assert again.host("h1").heartbeat_at == cloud.clock.now
+    assert again.hosts.get("h1").heartbeat_at == cloud.clock.now
     again.close()
 
 
@@ -132,7 +139,7 @@ def test_a_report_may_have_more_ports_than_a_statement(cloud: Cloud) -> None:
     others = {f"no-port-{n}": PortReport(wired=True) for n in range(300_000)}
     said = PortReport(revision=port.revision, wired=True, served=True)
     cloud.report("h1", ports=others | {port.id: said})
-    assert cloud.store.port(port.id).status == "ACTIVE"
+    assert cloud.store.ports.get(port.id).status == "ACTIVE"
 
 
 def test_a_report_of_nobody_is_refused(cloud: Cloud) -> None:
@@ -144,7 +151,7 @@ def test_a_report_of_nobody_is_refused(cloud: Cloud) -> None:
 
 
 def servers(cloud: Cloud) -> dict[str | None, list[str]]:
-    return {p.binding_host: ips_of(p) for p in cloud.store.ports(by(device_owner=DHCP_OWNER))}
+    return {p.binding_host: ips_of(p) for p in cloud.store.ports.find(by(device_owner=DHCP_OWNER))}
 
 
 def test_each_host_with_ports_has_its_own_server_address(cloud: Cloud) -> None:
@@ -164,10 +171,10 @@ def test_a_server_address_goes_with_its_hosts_last_port(cloud: Cloud) -> None:
     cloud.host("h1")
     network = cloud.network(multi_host=True)
     ports = [cloud.port(network, "h1") for _ in range(2)]
-    own = cloud.store.ports(by(device_owner=DHCP_OWNER))[0]
-    cloud.store.delete_port(ports[0].id)
+    own = cloud.store.ports.find(by(device_owner=DHCP_OWNER))[0]
+    cloud.store.ports.delete(ports[0].id)
     assert servers(cloud)
-    cloud.store.delete_port(ports[1].id)
+    cloud.store.ports.delete(ports[1].id)
     assert servers(cloud) == {}
     assert cloud.state(network, ip_of(own)) is AddressState.RELEASING
     cloud.applied("h1", network)
@@ -179,9 +186,9 @@ def test_a_server_address_follows_a_port_from_host_to_host(cloud: Cloud) -> None
         cloud.host(name)
     network = cloud.network(multi_host=True)
     port = cloud.port(network, "h1")
-    cloud.store.update_port(port.id, {"binding_host": "h2"})
+    cloud.store.ports.update(port.id, {"binding_host": "h2"})
     assert set(servers(cloud)) == {"h2"}
-    cloud.store.update_port(port.id, {"binding_host": None})
+    cloud.store.ports.update(port.id, {"binding_host": None})
     assert servers(cloud) == {}
 
 
@@ -193,7 +200,7 @@ def test_single_host_and_shared_networks_need_no_server_addresses(
 ) -> None:
     cloud.host("h1")
     network = cloud.network()
-    cloud.store.update_network(network.id, values)
+    cloud.store.networks.update(network.id, values)
     cloud.port(network, "h1")
     assert servers(cloud) == {}
 
@@ -207,9 +214,9 @@ def test_server_addresses_follow_the_subnets(cloud: Cloud) -> None:
     cloud.clock.now += 1
     second = cloud.subnet(network, "10.0.1.0/24")
     assert servers(cloud) == {"h1": ["10.0.0.2", "10.0.1.2"]}
-    cloud.store.update_subnet(first.id, {"enable_dhcp": False})
+    cloud.store.subnets.update(first.id, {"enable_dhcp": False})
     assert servers(cloud) == {"h1": ["10.0.1.2"]}
-    cloud.store.delete_subnet(second.id)
+    cloud.store.subnets.delete(second.id)
     assert servers(cloud) == {"h1": []}
 
 
@@ -217,57 +224,59 @@ def test_a_server_port_is_nobodys_to_delete_or_move(cloud: Cloud) -> None:
     cloud.host("h1")
     network = cloud.network(multi_host=True)
     cloud.port(network, "h1")
-    own = cloud.store.ports(by(device_owner=DHCP_OWNER))[0]
+    own = cloud.store.ports.find(by(device_owner=DHCP_OWNER))[0]
     with pytest.raises(InUse, match="goes with the last port"):
-        cloud.store.delete_port(own.id)
+        cloud.store.ports.delete(own.id)
     with pytest.raises(InUse):
-        cloud.store.update_port(own.id, {"binding_host": None})
-    assert cloud.store.update_port(own.id, {"name": "gw"}).name == "gw"
+        cloud.store.ports.update(own.id, {"binding_host": None})
+    assert cloud.store.ports.update(own.id, {"name": "gw"}).name == "gw"
 
 
 def test_a_multi_host_network_with_only_servers_can_be_deleted(cloud: Cloud) -> None:
     cloud.host("h1")
     network = cloud.network(multi_host=True)
     port = cloud.port(network, "h1")
-    cloud.store.delete_port(port.id)
-    cloud.store.delete_network(network.id)
-    assert cloud.store.view("h1", ViewRequest(cursors={network.id: 1})).left == (network.id,)
+    cloud.store.ports.delete(port.id)
+    cloud.store.networks.delete(network.id)
+    assert views.answer(cloud.store, "h1", ViewRequest(cursors={network.id: 1})).left == (
+        network.id,
+    )
 
 
 # --- instances and metadata -----------------------------------------------------------------------
 
 
 def test_an_instance_reads_back_changes_and_goes(cloud: Cloud) -> None:
-    made = cloud.store.create_instances(
+    made = cloud.store.instances.create(
         [{"id": "i1", "name": "vm", "public_keys": {"k": "ssh-rsa A"}, "metadata": {"a": "b"}}]
     )[0]
-    assert cloud.store.instance("i1") == made
-    after = cloud.store.update_instance("i1", {"metadata": {}})
+    assert cloud.store.instances.get("i1") == made
+    after = cloud.store.instances.update("i1", {"metadata": {}})
     assert (after.metadata, after.public_keys) == ({}, {"k": "ssh-rsa A"})
     assert after.revision > made.revision
     with pytest.raises(Conflict):
-        cloud.store.create_instances([{"id": "i1"}])
+        cloud.store.instances.create([{"id": "i1"}])
     with pytest.raises(Invalid):
-        cloud.store.update_instance("i1", {"id": "i2"})
-    cloud.store.delete_instance("i1")
+        cloud.store.instances.update("i1", {"id": "i2"})
+    cloud.store.instances.delete("i1")
     with pytest.raises(NotFound):
-        cloud.store.delete_instance("i1")
+        cloud.store.instances.delete("i1")
 
 
 def test_a_number_too_large_is_refused(cloud: Cloud) -> None:
     with pytest.raises(Invalid, match="larger than"):
-        cloud.store.create_instances([{"id": "i1", "launch_index": 1 << 99}])
+        cloud.store.instances.create([{"id": "i1", "launch_index": 1 << 99}])
 
 
 def test_a_password_is_set_once(cloud: Cloud) -> None:
     cloud.host("h1")
-    cloud.store.create_instances([{"id": "i1"}])
+    cloud.store.instances.create([{"id": "i1"}])
     cloud.port(cloud.network(host="h1"), device_id="i1")
-    assert cloud.store.set_password("h1", "i1", "secret")
-    assert not cloud.store.set_password("h1", "i1", "other")
-    assert cloud.store.instance("i1").password == "secret"
+    assert cloud.store.write(instance_rules.set_password, "h1", "i1", "secret")
+    assert not cloud.store.write(instance_rules.set_password, "h1", "i1", "other")
+    assert cloud.store.instances.get("i1").password == "secret"
     with pytest.raises(NotFound):
-        cloud.store.set_password("h1", "i2", "x")
+        cloud.store.write(instance_rules.set_password, "h1", "i2", "x")
 
 
 def test_a_password_comes_from_a_host_that_has_or_serves_a_port_of_the_vm(cloud: Cloud) -> None:
@@ -275,15 +284,15 @@ def test_a_password_comes_from_a_host_that_has_or_serves_a_port_of_the_vm(cloud:
         cloud.host(name)
     network = cloud.network(host="h1")
     for key, host in (("i1", "h1"), ("i2", "h2")):
-        cloud.store.create_instances([{"id": key, "project_id": "mine"}])
+        cloud.store.instances.create([{"id": key, "project_id": "mine"}])
         cloud.port(network, "h2", device_id=key, project_id="mine")
         with pytest.raises(NotFound, match="host h3 has no port of instance"):
-            cloud.store.set_password("h3", key, "attacker's")
-        assert cloud.store.set_password(host, key, "guest's")
-    cloud.store.create_instances([{"id": "i3", "project_id": "another's"}])
+            cloud.store.write(instance_rules.set_password, "h3", key, "attacker's")
+        assert cloud.store.write(instance_rules.set_password, host, key, "guest's")
+    cloud.store.instances.create([{"id": "i3", "project_id": "another's"}])
     cloud.port(network, "h2", device_id="i3", project_id="mine")
     with pytest.raises(NotFound):
-        cloud.store.set_password("h2", "i3", "attacker's")
+        cloud.store.write(instance_rules.set_password, "h2", "i3", "attacker's")
 
 
 @pytest.mark.parametrize(
@@ -296,14 +305,14 @@ def test_an_instance_without_a_project_is_of_ports_without_one(
     cloud = make_cloud(auth_strategy=strategy)
     cloud.host("h1")
     network = cloud.network(host="h1")
-    cloud.store.create_instances([{"id": "i1", "user_data": "c2VjcmV0"}])
+    cloud.store.instances.create([{"id": "i1", "user_data": "c2VjcmV0"}])
     port = cloud.port(network, device_id="i1", project_id=project)
-    facts = cloud.store.metadata_facts("h1", [network.id], ip_of(port))
+    facts = cloud.store.read(instance_rules.metadata_facts, "h1", [network.id], ip_of(port))
     assert facts is not None
     assert (facts.instance is not None) is told
     if not told:
         with pytest.raises(NotFound):
-            cloud.store.set_password("h1", "i1", "attacker's")
+            cloud.store.write(instance_rules.set_password, "h1", "i1", "attacker's")
 
 
 def test_metadata_of_an_address_is_its_vms(cloud: Cloud) -> None:
@@ -311,12 +320,12 @@ def test_metadata_of_an_address_is_its_vms(cloud: Cloud) -> None:
         cloud.host(name)
     one = cloud.network(host="h1")
     other = cloud.network("10.1.0.0/24", host="h1")
-    cloud.store.create_instances([{"id": "i1", "name": "vm"}])
+    cloud.store.instances.create([{"id": "i1", "name": "vm"}])
     port = cloud.port(one, "h2", device_id="i1", project_id="p")
     cloud.clock.now += 1
     second = cloud.port(other, "h2", device_id="i1", project_id="p")
     cloud.port(other, "h2", device_id="i1", project_id="a stranger's")
-    facts = cloud.store.metadata_facts("h1", [one.id], ip_of(port))
+    facts = cloud.store.read(instance_rules.metadata_facts, "h1", [one.id], ip_of(port))
     assert facts is not None
     assert facts.instance is not None
     assert (facts.port, facts.ports, facts.instance.name) == (port, (port, second), "vm")
@@ -327,10 +336,13 @@ def test_metadata_of_an_address_is_its_vms(cloud: Cloud) -> None:
 def test_a_port_with_the_id_of_anothers_vm_does_not_read_its_user_data(cloud: Cloud) -> None:
     cloud.host("h1")
     network = cloud.network(host="h1")
-    cloud.store.create_instances([{"id": "i1", "project_id": "mine", "user_data": "secret"}])
+    cloud.store.instances.create([{"id": "i1", "project_id": "mine", "user_data": "secret"}])
     own = cloud.port(network, device_id="i1", project_id="mine")
     posing = cloud.port(network, device_id="i1", project_id="a stranger's")
-    told = [cloud.store.metadata_facts("h1", [network.id], ip_of(port)) for port in (own, posing)]
+    told = [
+        cloud.store.read(instance_rules.metadata_facts, "h1", [network.id], ip_of(port))
+        for port in (own, posing)
+    ]
     assert [facts is not None and facts.instance is not None for facts in told] == [True, False]
     assert told[1] is not None
     assert told[1].ports == (posing,)
@@ -341,7 +353,10 @@ def test_metadata_is_told_only_to_hosts_concerned(cloud: Cloud) -> None:
         cloud.host(name)
     network = cloud.network(host="h1")
     port = cloud.port(network, "h2")
-    ask = cloud.store.metadata_facts
+
+    def ask(host: str, networks: list[str], address: IPv4Address) -> MetadataFacts | None:
+        return cloud.store.read(instance_rules.metadata_facts, host, networks, address)
+
     assert [ask(host, [network.id], ip_of(port)) is None for host in ("h1", "h2", "h3")] == [
         False, False, True,
     ]  # fmt: skip
@@ -354,6 +369,6 @@ def test_a_vm_without_device_id_has_only_its_own_port(cloud: Cloud) -> None:
     cloud.host("h1")
     network = cloud.network(host="h1")
     port, _ = cloud.port(network), cloud.port(network)
-    facts = cloud.store.metadata_facts("h1", [network.id], ip_of(port))
+    facts = cloud.store.read(instance_rules.metadata_facts, "h1", [network.id], ip_of(port))
     assert facts is not None
     assert (facts.ports, facts.instance) == ((port,), None)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lessor.model import Network, Port, Problem
-from tests.store.hosts.test_dhcphosts import Fleet
+from lessor.store.hosts import failover, placement, troubles
+from tests.store.hosts.test_placement import Fleet
 from tests.store.store_cloud import Cloud
 
 WHY = "dnsmasq does not answer"
@@ -29,11 +30,11 @@ def passes(fleet: Fleet, seconds: int, *alive: str) -> None:
         fleet.cloud.clock.now += 1
         for host in alive:
             fleet.beat(host, **WIRE)
-        fleet.cloud.store.watch_hosts()
+        failover.watch(fleet.cloud.store)
 
 
 def of(fleet: Fleet, network: Network, port: Port | None = None) -> str:
-    found = fleet.cloud.store.troubles()
+    found = troubles.recent(fleet.cloud.store)
     return found.of_port(port) if port else found.of_network(network.id)
 
 
@@ -55,7 +56,7 @@ def test_a_flat_network_of_a_silent_host_says_so_with_the_command_that_moves_it(
     assert of(fleet, network, port) == of(fleet, network)
     passes(fleet, 75, "n2", "c3")
     assert "n1 is down, silent for 87 s" in of(fleet, network)
-    fleet.cloud.store.update_network(network.id, {"host": "n2"})
+    fleet.cloud.store.networks.update(network.id, {"host": "n2"})
     assert of(fleet, network, port) == ""
 
 
@@ -100,7 +101,7 @@ def test_a_vxlan_network_that_no_other_host_can_take_says_so(fleet: Fleet) -> No
 def test_a_network_with_one_more_dhcp_host_that_serves_is_served(fleet: Fleet) -> None:
     network = fleet.network()
     for host in {"n1", "n2"} - {str(one) for one in fleet.on(network)}:
-        fleet.cloud.store.add_dhcp_host(network.id, host)
+        fleet.cloud.store.write(placement.add, network.id, host)
     fleet.beat("n1", **WIRE, unserved={network.id: WHY})
     assert of(fleet, network) == ""
     fleet.beat("n2", **WIRE, unserved={network.id: WHY})
@@ -121,7 +122,7 @@ def test_a_move_is_told_at_the_network(fleet: Fleet) -> None:
     passes(fleet, 20, "n1", "n2", "c3")
     [host] = fleet.on(network)
     passes(fleet, 12, *{"n1", "n2", "c3"} - {str(host)})
-    [move] = fleet.cloud.store.troubles().moves[network.id]
+    [move] = troubles.recent(fleet.cloud.store).moves[network.id]
     assert (move.source, move.reason) == (host, "silent")
     assert of(fleet, network) == ""
 
@@ -135,7 +136,7 @@ def test_names_are_shown_in_a_hosts_problems(fleet: Fleet) -> None:
         Problem(text=f"{network.id} is narrow", networks=(network.id,)),
     )
     fleet.beat("c3", problems=problems)
-    said = [one.text for one in fleet.cloud.store.host("c3").problems]
+    said = [one.text for one in fleet.cloud.store.hosts.get("c3").problems]
     assert said == ["port o2 answers DHCP", "port o2: tap1 is not ready", "office is narrow"]
 
 
@@ -151,9 +152,9 @@ def test_a_tap_on_another_host_than_its_port_is_said_at_both(fleet: Fleet) -> No
         f"tap{port.id[:11]} is on c3, the port is bound to n2; if the VM runs on c3: "
         "lessor port set o1 --host c3"
     )
-    assert fleet.cloud.store.troubles().ports == {port.id: words}
-    assert [one.text for one in fleet.cloud.store.host("c3").problems] == [words]
-    fleet.cloud.store.update_port(port.id, {"binding_host": "c3"})
-    assert fleet.cloud.store.host("c3").problems == ()
+    assert troubles.recent(fleet.cloud.store).ports == {port.id: words}
+    assert [one.text for one in fleet.cloud.store.hosts.get("c3").problems] == [words]
+    fleet.cloud.store.ports.update(port.id, {"binding_host": "c3"})
+    assert fleet.cloud.store.hosts.get("c3").problems == ()
     fleet.cloud.clock.now += 1
-    assert fleet.cloud.store.troubles().ports == {}
+    assert troubles.recent(fleet.cloud.store).ports == {}

@@ -8,9 +8,9 @@ import pytest
 
 from lessor.model import Network
 from lessor.store.addresses import housekeeping
-from lessor.store.hosts import unserved
+from lessor.store.hosts import failover, unserved
 from lessor.store.hosts.unserved import RECENT_S
-from tests.store.hosts.test_dhcphosts import DOWN_S, Fleet
+from tests.store.hosts.test_placement import DOWN_S, Fleet
 from tests.store.store_cloud import Cloud
 
 WHY = "ovs-vswitchd is not running"
@@ -22,8 +22,7 @@ def fleet(cloud: Cloud) -> Fleet:
 
 
 def moves(fleet: Fleet) -> list[tuple[str, str, str, bool]]:
-    with fleet.cloud.store._reading() as conn:
-        found = unserved.moves(conn, fleet.cloud.clock.now)
+    found = fleet.cloud.store.read(unserved.moves)
     return [(one.source, one.target, one.reason, one.unable) for one in found]
 
 
@@ -148,6 +147,6 @@ def test_a_host_taken_down_is_the_reason_of_its_moves(fleet: Fleet) -> None:
     fleet.add("n1", "n2")
     network = fleet.network()
     fleet.run(30)
-    fleet.cloud.store.update_host("n1", {"admin_state_up": False})
+    failover.update_host(fleet.cloud.store, "n1", {"admin_state_up": False})
     assert fleet.on(network) == ["n2"]
     assert moves(fleet) == [("n1", "n2", "taken down", False)]

@@ -11,6 +11,8 @@ import pytest
 from lessor.core.plan.view import merge, request
 from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.model import AddressState, Network, Port, Subnet, View
+from lessor.store import views
+from lessor.store.hosts import rules as host_rules
 from tests.store.store_cloud import Cloud, by, ips_of
 
 ENDS = {name: IPv4Address(f"192.0.2.{n}") for n, name in enumerate(("net", "h1", "h2"), 1)}
@@ -26,7 +28,7 @@ def tunnel(cloud: Cloud, host: str, **values: Any) -> None:
 def fleet(cloud: Cloud) -> Cloud:
     """Three hosts with tunnel ends; `net` serves DHCP."""
     for name in ENDS:
-        cloud.store.create_host(name)
+        cloud.store.write(host_rules.create, name)
         tunnel(cloud, name)
     return cloud
 
@@ -36,7 +38,7 @@ def vxlan(cloud: Cloud, cidr: str | None = "10.0.0.0/24", **values: Any) -> Netw
 
 
 def dhcp_ports(cloud: Cloud, network: Network) -> list[Port]:
-    return cloud.store.ports(by(network_id=network.id, device_owner="network:dhcp"))
+    return cloud.store.ports.find(by(network_id=network.id, device_owner="network:dhcp"))
 
 
 # --- types ----------------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ def test_a_vxlan_network_has_nothing_of_a_flat_one(fleet: Cloud, values: dict[st
         vxlan(fleet, **values)
     network = vxlan(fleet)
     with pytest.raises(Invalid):
-        fleet.store.update_network(network.id, values)  # type: ignore[arg-type]
+        fleet.store.networks.update(network.id, values)  # type: ignore[arg-type]
 
 
 def test_settings_for_flat_networks_do_not_touch_a_vxlan_one(
@@ -111,7 +113,7 @@ def test_settings_for_flat_networks_do_not_touch_a_vxlan_one(
 def test_nobody_claims_a_vxlan_network(fleet: Cloud) -> None:
     network = vxlan(fleet)
     tunnel(fleet, "net", physical_networks=("physnet1",), in_sync=True)
-    assert fleet.store.network(network.id).host is None
+    assert fleet.store.networks.get(network.id).host is None
 
 
 # --- VNIs -----------------------------------------------------------------------------------------
@@ -125,7 +127,7 @@ def test_the_lowest_free_vni_is_chosen(make_cloud: Callable[..., Cloud]) -> None
         vxlan(cloud, None)
     assert caught.value.type == "NoNetworkAvailable"
     for n in (2, 1):
-        cloud.store.delete_network(made[n].id)
+        cloud.store.networks.delete(made[n].id)
     assert [vxlan(cloud, None).segmentation_id for _ in range(2)] == [3, 5]
 
 
@@ -150,7 +152,7 @@ def test_a_vni_out_of_range_is_refused(make_cloud: Callable[..., Cloud], vni: in
 def test_a_vni_stays(cloud: Cloud) -> None:
     network = vxlan(cloud, None)
     with pytest.raises(Invalid, match="can't be changed"):
-        cloud.store.update_network(network.id, {"segmentation_id": 99})
+        cloud.store.networks.update(network.id, {"segmentation_id": 99})
 
 
 # --- MTU ------------------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ def test_an_mtu_that_the_underlay_cannot_carry_is_refused(cloud: Cloud, mtu: int
     with pytest.raises(Invalid, match="is more than 1450"):
         vxlan(cloud, None, mtu=mtu)
     with pytest.raises(Invalid, match="is more than 1450"):
-        cloud.store.update_network(network.id, {"mtu": mtu})
+        cloud.store.networks.update(network.id, {"mtu": mtu})
 
 
 # --- subnets and ports ----------------------------------------------------------------------------
@@ -192,7 +194,7 @@ def test_no_address_of_a_vxlan_subnet_is_kept_for_a_dhcp_server(cloud: Cloud) ->
     subnet = cloud.subnet(network, "10.0.0.0/24", gateway_ip=None)
     assert subnet.dhcp_server is None
     assert cloud.state(network, "10.0.0.1") is None
-    changed = cloud.store.update_subnet(subnet.id, {"name": "new"})
+    changed = cloud.store.subnets.update(subnet.id, {"name": "new"})
     assert (changed.dhcp_server, changed.pools) == (None, subnet.pools)
 
 
@@ -208,28 +210,28 @@ def test_a_dhcp_port_cannot_be_made_by_hand(fleet: Cloud) -> None:
         fleet.port(network, "h1", device_owner="network:dhcp")
     port = fleet.port(network, "h1")
     with pytest.raises(Invalid, match="dhcp-networks"):
-        fleet.store.update_port(port.id, {"device_owner": "network:dhcp"})
+        fleet.store.ports.update(port.id, {"device_owner": "network:dhcp"})
 
 
 # --- ends of tunnels ------------------------------------------------------------------------------
 
 
 def test_a_host_says_where_its_tunnels_end(fleet: Cloud) -> None:
-    assert fleet.store.host("h1").local_ip == ENDS["h1"]
+    assert fleet.store.hosts.get("h1").local_ip == ENDS["h1"]
     tunnel(fleet, "h1", local_ip=None)
-    assert fleet.store.host("h1").local_ip is None
+    assert fleet.store.hosts.get("h1").local_ip is None
 
 
 def test_two_hosts_with_one_tunnel_end_are_refused_by_name(fleet: Cloud) -> None:
     with pytest.raises(Conflict, match=r"host h2 reports local_ip 192\.0\.2\.2, which is host h1"):
         tunnel(fleet, "h2", local_ip=ENDS["h1"])
-    assert fleet.store.host("h2").local_ip == ENDS["h2"]
+    assert fleet.store.hosts.get("h2").local_ip == ENDS["h2"]
 
 
 def test_a_tunnel_end_of_a_deleted_host_can_be_had(fleet: Cloud) -> None:
-    fleet.store.delete_host("h1")
+    fleet.store.write(host_rules.remove, "h1")
     tunnel(fleet, "h2", local_ip=ENDS["h1"])
-    assert fleet.store.host("h2").local_ip == ENDS["h1"]
+    assert fleet.store.hosts.get("h2").local_ip == ENDS["h1"]
 
 
 # --- views ----------------------------------------------------------------------------------------
@@ -247,7 +249,7 @@ class Agent:
     def poll(self) -> View:
         self.cloud.told()
         self.woken.clear()
-        self.view = merge(self.view, self.store.view(self.host, request(self.view, 0)))
+        self.view = merge(self.view, views.answer(self.store, self.host, request(self.view, 0)))
         return self.view
 
 
@@ -286,9 +288,9 @@ def test_peers_follow_the_ports(fleet: Cloud, way: str) -> None:
     if way == "create":
         fleet.port(network, "h2")
     elif way == "delete":
-        fleet.store.delete_port(other.id)
+        fleet.store.ports.delete(other.id)
     else:
-        fleet.store.update_port(other.id, {"binding_host": "h1"})
+        fleet.store.ports.update(other.id, {"binding_host": "h1"})
     fleet.told()
     assert {"net", "h1", "h2"} <= agent.woken
     peers = agent.poll().scopes[network.id].peers
@@ -305,7 +307,7 @@ def test_a_changed_tunnel_end_is_told_to_all_who_take_part(fleet: Cloud) -> None
     tunnel(fleet, "h1", local_ip=IPv4Address("198.51.100.7"))
     fleet.told()
     assert agent.woken == {"net", "h1", "h2"}
-    change = fleet.store.view("h2", request(agent.view, 0)).scopes[network.id]
+    change = views.answer(fleet.store, "h2", request(agent.view, 0)).scopes[network.id]
     assert (change.whole, change.ports) == (False, ())
     assert agent.poll().scopes[network.id].peers["h1"] == IPv4Address("198.51.100.7")
 
@@ -329,8 +331,8 @@ def test_a_dhcp_port_has_an_address_of_each_dhcp_subnet(fleet: Cloud) -> None:
     [port] = dhcp_ports(fleet, network)
     assert ips_of(port) == ["10.0.0.2", "10.0.1.2"]
     assert fleet.state(network, "10.0.0.2") is AddressState.SERVER
-    fleet.store.delete_subnet(second.id)
-    fleet.store.update_subnet(third.id, {"enable_dhcp": True})
+    fleet.store.subnets.delete(second.id)
+    fleet.store.subnets.update(third.id, {"enable_dhcp": True})
     [after] = dhcp_ports(fleet, network)
     assert (after.id, ips_of(after)) == (port.id, ["10.0.0.2", "10.0.2.2"])
 
@@ -340,11 +342,11 @@ def test_without_dhcp_subnets_there_is_no_dhcp_port(fleet: Cloud) -> None:
     assert dhcp_ports(fleet, network) == []
     subnet: Subnet = fleet.subnet(network, "10.0.0.0/24", enable_dhcp=False)
     assert dhcp_ports(fleet, network) == []
-    fleet.store.update_subnet(subnet.id, {"enable_dhcp": True})
+    fleet.store.subnets.update(subnet.id, {"enable_dhcp": True})
     assert len(dhcp_ports(fleet, network)) == 1
     agent = Agent(fleet, "net")
     agent.poll()
-    fleet.store.delete_subnet(subnet.id)
+    fleet.store.subnets.delete(subnet.id)
     assert dhcp_ports(fleet, network) == []
     assert agent.poll().scopes == {}
 
@@ -353,8 +355,8 @@ def test_a_deleted_network_takes_its_dhcp_ports_along(fleet: Cloud) -> None:
     network = vxlan(fleet)
     agent = Agent(fleet, "net")
     agent.poll()
-    fleet.store.delete_network(network.id)
-    assert fleet.store.ports() == []
+    fleet.store.networks.delete(network.id)
+    assert fleet.store.ports.find() == []
     assert agent.poll().scopes == {}
 
 
@@ -365,10 +367,10 @@ def test_an_ipv6_tunnel_end_is_kept_told_to_peers_and_one_hosts_only(fleet: Clou
     ends = {name: ip_address(f"2001:db8::{n}") for n, name in enumerate(ENDS, 1)}
     for name, end in ends.items():
         tunnel(fleet, name, local_ip=end)
-    assert fleet.store.host("h1").local_ip == ends["h1"]
+    assert fleet.store.hosts.get("h1").local_ip == ends["h1"]
     network = vxlan(fleet)
     fleet.port(network, "h1")
-    view = merge(View(), fleet.store.view("h1", request(View(), 0)))
+    view = merge(View(), views.answer(fleet.store, "h1", request(View(), 0)))
     assert view.scopes[network.id].peers == {name: ends[name] for name in ("net", "h1")}
     with pytest.raises(Conflict, match="host h2 reports local_ip 2001:db8::2"):
         tunnel(fleet, "h2", local_ip=ends["h1"])

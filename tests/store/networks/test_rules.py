@@ -8,13 +8,15 @@ import pytest
 
 from lessor.errors import Conflict, InUse, Invalid, LessorError, NotFound
 from lessor.model import DHCP_OWNER, AddressState, HostRoute, Pool
+from lessor.store.addresses import states
+from lessor.store.hosts import rules as host_rules
 from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 
 def test_a_new_network_has_its_ends_and_gateway_reserved(cloud: Cloud) -> None:
     """D3.1: rows .0, .1, .255 reserved; the first address handed out is .2."""
     network = cloud.network("10.0.0.0/24", name="blue")
-    reserved = [str(info.address) for info in cloud.store.addresses(by(state="reserved"))]
+    reserved = [str(info.address) for info in cloud.store.read(states.find, by(state="reserved"))]
     assert reserved == ["10.0.0.0", "10.0.0.1", "10.0.0.255"]
     assert ips_of(cloud.port(network)) == ["10.0.0.2"]
 
@@ -23,7 +25,7 @@ def test_without_a_bridge_no_flat_network_is_made(make_cloud: Callable[..., Clou
     cloud = make_cloud(flat_mappings=())
     with pytest.raises(Invalid, match=r"bridge required: flat_network_bridge .* no default"):
         cloud.network()
-    assert cloud.store.networks() == []
+    assert cloud.store.networks.find() == []
 
 
 def test_a_physical_network_without_a_bridge_is_refused(cloud: Cloud) -> None:
@@ -50,34 +52,34 @@ def test_defaults_come_from_the_settings(make_cloud: Callable[..., Cloud]) -> No
 def test_what_a_flat_network_cannot_be_is_refused(cloud: Cloud, values: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         cloud.network(**values)
-    assert cloud.store.networks() == []
+    assert cloud.store.networks.find() == []
 
 
 def test_bulk_creation_is_all_or_nothing(cloud: Cloud) -> None:
     with pytest.raises(Invalid):
-        cloud.store.create_networks([{"name": "good"}, {"mtu": 65535}])
-    assert cloud.store.networks() == []
+        cloud.store.networks.create([{"name": "good"}, {"mtu": 65535}])
+    assert cloud.store.networks.find() == []
 
 
 def test_a_network_in_use_stays(cloud: Cloud) -> None:
     network = cloud.network()
     ports = [cloud.port(network) for _ in range(3)]
     with pytest.raises(InUse, match=r"still has 3 ports.*lessor port list --network") as caught:
-        cloud.store.delete_network(network.id)
+        cloud.store.networks.delete(network.id)
     assert caught.value.type == "NetworkInUse"
     for port in ports:
-        cloud.store.delete_port(port.id)
-    cloud.store.delete_network(network.id)
+        cloud.store.ports.delete(port.id)
+    cloud.store.networks.delete(network.id)
     with pytest.raises(NotFound):
-        cloud.store.network(network.id)
-    assert cloud.store.subnets() == []
+        cloud.store.networks.get(network.id)
+    assert cloud.store.subnets.find() == []
 
 
 def test_deleting_a_network_takes_dhcp_ports_with_it(cloud: Cloud) -> None:
     network = cloud.network()
     cloud.port(network, device_owner=DHCP_OWNER)
-    cloud.store.delete_network(network.id)
-    assert cloud.store.ports() == []
+    cloud.store.networks.delete(network.id)
+    assert cloud.store.ports.find() == []
 
 
 # --- who owns it ----------------------------------------------------------------------------------
@@ -86,7 +88,7 @@ def test_deleting_a_network_takes_dhcp_ports_with_it(cloud: Cloud) -> None:
 def test_the_configured_network_host_owns_new_networks(make_cloud: Callable[..., Cloud]) -> None:
     cloud = make_cloud(network_host="gw")
     cloud.host("other", network_host=True)
-    cloud.store.create_host("gw")
+    cloud.store.write(host_rules.create, "gw")
     assert cloud.network().host == "gw"
 
 
@@ -109,13 +111,13 @@ def test_a_network_without_host_is_claimed_by_the_next_heartbeat(cloud: Cloud) -
     cloud.clock.now += cloud.settings.agent_down_time + 1
     network = cloud.network()
     cloud.report("h1", network_host=True)
-    assert cloud.store.network(network.id).host == "h1"
+    assert cloud.store.networks.get(network.id).host == "h1"
 
 
 def test_a_host_that_may_not_own_networks_claims_none(cloud: Cloud) -> None:
     network = cloud.network()
     cloud.host("h1", network_host=False)
-    assert cloud.store.network(network.id).host is None
+    assert cloud.store.networks.get(network.id).host is None
 
 
 def test_a_multi_host_network_has_no_host(cloud: Cloud) -> None:
@@ -124,23 +126,23 @@ def test_a_multi_host_network_has_no_host(cloud: Cloud) -> None:
     with pytest.raises(Invalid, match="not owned by one host"):
         cloud.network("10.1.0.0/24", multi_host=True, host="h1")
     with pytest.raises(Invalid, match="not owned by one host"):
-        cloud.store.update_network(cloud.store.networks()[0].id, {"host": "h1"})
-    assert cloud.store.networks()[0].host is None
+        cloud.store.networks.update(cloud.store.networks.find()[0].id, {"host": "h1"})
+    assert cloud.store.networks.find()[0].host is None
 
 
 def test_multi_host_can_only_change_without_ports(cloud: Cloud) -> None:
     network = cloud.network()
     port = cloud.port(network)
     with pytest.raises(InUse):
-        cloud.store.update_network(network.id, {"multi_host": True})
-    cloud.store.delete_port(port.id)
-    assert cloud.store.update_network(network.id, {"multi_host": True}).multi_host
+        cloud.store.networks.update(network.id, {"multi_host": True})
+    cloud.store.ports.delete(port.id)
+    assert cloud.store.networks.update(network.id, {"multi_host": True}).multi_host
 
 
 def test_an_update_without_change_keeps_the_revision(cloud: Cloud) -> None:
     network = cloud.network(None, name="blue")
-    assert cloud.store.update_network(network.id, {"name": "blue"}).revision == network.revision
-    assert cloud.store.update_network(network.id, {"name": "red"}).revision > network.revision
+    assert cloud.store.networks.update(network.id, {"name": "blue"}).revision == network.revision
+    assert cloud.store.networks.update(network.id, {"name": "red"}).revision > network.revision
 
 
 # --- subnets --------------------------------------------------------------------------------------
@@ -208,8 +210,8 @@ def test_a_subnet_that_contradicts_itself_is_refused(
     with pytest.raises(LessorError) as caught:
         cloud.subnet(network, "10.0.0.0/24", **values)
     assert caught.value.type == name
-    assert cloud.store.subnets() == []
-    assert cloud.store.addresses() == []
+    assert cloud.store.subnets.find() == []
+    assert cloud.store.read(states.find) == []
 
 
 @pytest.mark.parametrize("cidr", ["224.0.0.0/24", "127.0.0.0/8", "0.0.0.0/0"])
@@ -227,15 +229,15 @@ def test_a_subnet_reads_back_as_it_was_made(cloud: Cloud) -> None:
         dns_nameservers=[IPv4Address("8.8.8.8"), IPv4Address("1.1.1.1")],
         host_routes=[HostRoute(IPv4Network("10.9.0.0/16"), IPv4Address("10.0.0.9"))],
     )
-    assert cloud.store.subnet(made.id) == made
-    assert cloud.store.subnets(by(cidr=IPv4Network("10.0.0.0/24"))) == [made]
-    assert cloud.store.subnets(by(cidr=IPv4Network("10.0.0.0/25"))) == []
+    assert cloud.store.subnets.get(made.id) == made
+    assert cloud.store.subnets.find(by(cidr=IPv4Network("10.0.0.0/24"))) == [made]
+    assert cloud.store.subnets.find(by(cidr=IPv4Network("10.0.0.0/25"))) == []
 
 
 def test_a_new_gateway_frees_the_old_one(cloud: Cloud) -> None:
     network = cloud.network("10.0.0.0/29")
     subnet = cloud.subnet_of(network)
-    after = cloud.store.update_subnet(subnet.id, {"gateway_ip": IPv4Address("10.0.0.6")})
+    after = cloud.store.subnets.update(subnet.id, {"gateway_ip": IPv4Address("10.0.0.6")})
     assert [(str(p.first), str(p.last)) for p in after.pools] == [("10.0.0.1", "10.0.0.5")]
     assert cloud.state(network, "10.0.0.6") is AddressState.RESERVED
     assert ips_of(cloud.port(network)) == ["10.0.0.1"]
@@ -246,17 +248,17 @@ def test_an_address_in_use_cannot_become_the_gateway(cloud: Cloud) -> None:
     port = cloud.port(network)
     subnet = cloud.subnet_of(network)
     with pytest.raises(Conflict) as caught:
-        cloud.store.update_subnet(subnet.id, {"gateway_ip": ip_of(port)})
+        cloud.store.subnets.update(subnet.id, {"gateway_ip": ip_of(port)})
     assert caught.value.type == "GatewayIpInUse"
-    assert cloud.store.subnet(subnet.id) == subnet
+    assert cloud.store.subnets.get(subnet.id) == subnet
 
 
 def test_new_pools_are_obeyed_at_once(cloud: Cloud) -> None:
     network = cloud.network()
     old = cloud.port(network)
-    cloud.store.delete_port(old.id)
+    cloud.store.ports.delete(old.id)
     pools = [Pool(IPv4Address("10.0.0.50"), IPv4Address("10.0.0.51"))]
-    cloud.store.update_subnet(cloud.subnet_of(network).id, {"pools": pools})
+    cloud.store.subnets.update(cloud.subnet_of(network).id, {"pools": pools})
     assert [ips_of(cloud.port(network))[0] for _ in range(2)] == ["10.0.0.50", "10.0.0.51"]
     with pytest.raises(Conflict, match="2 of 2 in use"):
         cloud.port(network)
@@ -266,11 +268,11 @@ def test_a_subnet_with_addresses_in_use_stays(cloud: Cloud) -> None:
     network = cloud.network()
     port, subnet = cloud.port(network), cloud.subnet_of(network)
     with pytest.raises(InUse, match="1 port") as caught:
-        cloud.store.delete_subnet(subnet.id)
+        cloud.store.subnets.delete(subnet.id)
     assert caught.value.type == "SubnetInUse"
-    cloud.store.delete_port(port.id)
-    cloud.store.delete_subnet(subnet.id)
-    assert cloud.store.subnets() == []
+    cloud.store.ports.delete(port.id)
+    cloud.store.subnets.delete(subnet.id)
+    assert cloud.store.subnets.find() == []
 
 
 @pytest.mark.parametrize(
@@ -279,7 +281,7 @@ def test_a_subnet_with_addresses_in_use_stays(cloud: Cloud) -> None:
 def test_network_and_cidr_of_a_subnet_are_for_ever(cloud: Cloud, values: Any) -> None:
     subnet = cloud.subnet_of(cloud.network())
     with pytest.raises(Invalid, match="can't be changed"):
-        cloud.store.update_subnet(subnet.id, values)
+        cloud.store.subnets.update(subnet.id, values)
 
 
 # --- the first networks ---------------------------------------------------------------------------
@@ -290,13 +292,13 @@ def test_fixed_range_makes_networks_at_the_first_start_only(
 ) -> None:
     wanted = {"fixed_range": IPv4Network("10.0.0.0/8"), "num_networks": 2, "network_size": 64}
     cloud = make_cloud(**wanted)
-    assert [n.name for n in cloud.store.networks()] and {
-        (s.name, str(s.cidr), str(s.dns_nameservers[0])) for s in cloud.store.subnets()
+    assert [n.name for n in cloud.store.networks.find()] and {
+        (s.name, str(s.cidr), str(s.dns_nameservers[0])) for s in cloud.store.subnets.find()
     } == {("nova_0", "10.0.0.0/26", "8.8.4.4"), ("nova_1", "10.0.0.64/26", "8.8.4.4")}
     cloud.store.close()
-    assert len(make_cloud(**wanted).store.networks()) == 2
+    assert len(make_cloud(**wanted).store.networks.find()) == 2
 
 
 def test_a_single_first_network_is_called_nova(make_cloud: Callable[..., Cloud]) -> None:
     cloud = make_cloud(fixed_range=IPv4Network("10.0.0.0/24"))
-    assert [network.name for network in cloud.store.networks()] == ["nova"]
+    assert [network.name for network in cloud.store.networks.find()] == ["nova"]

@@ -9,6 +9,7 @@ import pytest
 
 from lessor.errors import Conflict, InUse, Invalid, LessorError, NotFound
 from lessor.model import AddressScope, Network, Subnet, SubnetPool
+from lessor.store.pools import addressscopes, subnetpools
 from tests.store.store_cloud import Cloud, by, shared_with
 
 
@@ -18,18 +19,18 @@ def nets(*blocks: str) -> tuple[IPv4Network, ...]:
 
 def pool_of(cloud: Cloud, *blocks: str, **values: Any) -> SubnetPool:
     values |= {"prefixes": nets(*blocks)}
-    return cloud.store.create_subnetpools([cast(Any, values)])[0]
+    return cloud.store.subnetpools.create([cast(Any, values)])[0]
 
 
 def scope_of(cloud: Cloud, **values: Any) -> AddressScope:
-    return cloud.store.create_address_scopes([cast(Any, values)])[0]
+    return cloud.store.address_scopes.create([cast(Any, values)])[0]
 
 
 def cut(cloud: Cloud, network: Network, pool: SubnetPool | None = None, **values: Any) -> Subnet:
     values |= {"network_id": network.id}
     if pool is not None:
         values["subnetpool_id"] = pool.id
-    return cloud.store.create_subnets([cast(Any, values)])[0]
+    return cloud.store.subnets.create([cast(Any, values)])[0]
 
 
 def bare(cloud: Cloud, **values: Any) -> Network:
@@ -44,7 +45,7 @@ def test_a_subnet_is_cut_from_a_pool_with_its_default_length(cloud: Cloud) -> No
     assert (first.cidr, first.subnetpool_id) == (IPv4Network("10.0.0.0/24"), pool.id)
     assert first.gateway_ip == IPv4Address("10.0.0.1")
     assert second.cidr == IPv4Network("10.0.1.0/28")
-    found = cloud.store.subnets(by(subnetpool_id=pool.id))
+    found = cloud.store.subnets.find(by(subnetpool_id=pool.id))
     assert sorted(found, key=lambda subnet: subnet.cidr) == [first, second]
 
 
@@ -54,9 +55,9 @@ def test_a_pool_that_is_shared_no_more_gives_the_project_nothing(cloud: Cloud) -
     policy = shared_with(cloud, "subnetpool", pool.id, "p2")
     network = bare(cloud, project_id="p2")
     theirs = {"project_id": "p2", "acts_for": "p2"}
-    cloud.store.delete_subnet(cut(cloud, network, pool, **theirs).id)
+    cloud.store.subnets.delete(cut(cloud, network, pool, **theirs).id)
 
-    cloud.store.delete_rbac_policy(policy.id)
+    cloud.store.rbac_policies.delete(policy.id)
 
     with pytest.raises(NotFound, match=f"no subnet pool {pool.id}"):
         cut(cloud, network, pool, **theirs)
@@ -69,7 +70,7 @@ def test_a_block_of_a_deleted_subnet_is_cut_again(cloud: Cloud) -> None:
     with pytest.raises(Conflict, match="no free block of length /24") as caught:
         cut(cloud, bare(cloud), pool)
     assert caught.value.type == "SubnetAllocationError"
-    cloud.store.delete_subnet(first.id)
+    cloud.store.subnets.delete(first.id)
     assert cut(cloud, bare(cloud), pool).cidr == first.cidr
 
 
@@ -118,7 +119,7 @@ def test_what_a_pool_refuses(
     with pytest.raises(LessorError, match=words) as caught:
         cut(cloud, bare(cloud), made, **subnet)
     assert caught.value.type == type_
-    assert cloud.store.subnets() == []
+    assert cloud.store.subnets.find() == []
 
 
 def test_a_quota_counts_addresses_of_each_project(cloud: Cloud) -> None:
@@ -145,37 +146,37 @@ def test_a_pool_that_contradicts_itself_is_refused(
     cloud: Cloud, values: dict[str, Any], type_: str
 ) -> None:
     with pytest.raises(Invalid) as caught:
-        cloud.store.create_subnetpools([cast(Any, {"prefixes": nets("10.0.0.0/8")} | values)])
+        cloud.store.subnetpools.create([cast(Any, {"prefixes": nets("10.0.0.0/8")} | values)])
     assert caught.value.type == type_
     pool = pool_of(cloud, "10.0.0.0/8")
     with pytest.raises(Invalid):
-        cloud.store.update_subnetpool(pool.id, cast(Any, values))
-    assert cloud.store.subnetpool(pool.id) == pool
+        cloud.store.subnetpools.update(pool.id, cast(Any, values))
+    assert cloud.store.subnetpools.get(pool.id) == pool
 
 
 def test_prefixes_are_compacted_and_only_grow(cloud: Cloud) -> None:
     pool = pool_of(cloud, "10.0.1.0/24", "10.0.0.0/24", "10.0.0.0/28")
     assert pool.prefixes == nets("10.0.0.0/23")
-    grown = cloud.store.update_subnetpool(pool.id, {"prefixes": nets("10.0.0.0/22")})
+    grown = cloud.store.subnetpools.update(pool.id, {"prefixes": nets("10.0.0.0/22")})
     assert (grown.prefixes, grown.revision > pool.revision) == (nets("10.0.0.0/22"), True)
     with pytest.raises(Invalid, match=r"10\.0\.2\.0 to 10\.0\.3\.255") as caught:
-        cloud.store.update_subnetpool(pool.id, {"prefixes": nets("10.0.0.0/23")})
+        cloud.store.subnetpools.update(pool.id, {"prefixes": nets("10.0.0.0/23")})
     assert caught.value.type == "IllegalSubnetPoolPrefixUpdate"
 
 
 def test_unused_prefixes_can_be_taken_away(cloud: Cloud) -> None:
     pool = pool_of(cloud, "10.0.0.0/22", default_prefixlen=24)
     cut(cloud, bare(cloud), pool)
-    assert cloud.store.add_prefixes(pool.id, nets("10.9.0.0/24")).prefixes == nets(
-        "10.0.0.0/22", "10.9.0.0/24"
-    )
-    left = cloud.store.remove_prefixes(pool.id, nets("10.0.2.0/23"))
+    assert cloud.store.write(
+        subnetpools.add_prefixes, pool.id, nets("10.9.0.0/24")
+    ).prefixes == nets("10.0.0.0/22", "10.9.0.0/24")
+    left = cloud.store.write(subnetpools.remove_prefixes, pool.id, nets("10.0.2.0/23"))
     assert left.prefixes == nets("10.0.0.0/23", "10.9.0.0/24")
     for block in ("10.0.0.0/25", "10.0.0.0/23", "10.0.2.0/24"):
         with pytest.raises(Invalid) as caught:
-            cloud.store.remove_prefixes(pool.id, nets(block))
+            cloud.store.write(subnetpools.remove_prefixes, pool.id, nets(block))
         assert caught.value.type == "IllegalSubnetPoolPrefixUpdate"
-    assert cloud.store.subnetpool(pool.id) == left
+    assert cloud.store.subnetpools.get(pool.id) == left
 
 
 def test_pools_of_a_scope_have_no_address_in_common(cloud: Cloud) -> None:
@@ -185,11 +186,11 @@ def test_pools_of_a_scope_have_no_address_in_common(cloud: Cloud) -> None:
     with pytest.raises(Conflict) as made:
         pool_of(cloud, "10.0.0.0/24", address_scope_id=scope.id)
     with pytest.raises(Conflict) as moved:
-        cloud.store.update_subnetpool(outside.id, {"address_scope_id": scope.id})
+        cloud.store.subnetpools.update(outside.id, {"address_scope_id": scope.id})
     assert {made.value.type, moved.value.type} == {"AddressScopePrefixConflict"}
     other = pool_of(cloud, "10.1.0.0/16", address_scope_id=scope.id)
     with pytest.raises(Conflict):
-        cloud.store.add_prefixes(other.id, nets("10.0.9.0/24"))
+        cloud.store.write(subnetpools.add_prefixes, other.id, nets("10.0.9.0/24"))
 
 
 def test_what_is_in_use_stays(cloud: Cloud) -> None:
@@ -197,28 +198,28 @@ def test_what_is_in_use_stays(cloud: Cloud) -> None:
     pool = pool_of(cloud, "10.0.0.0/16", address_scope_id=scope.id, default_prefixlen=24)
     subnet = cut(cloud, bare(cloud), pool)
     with pytest.raises(InUse) as used:
-        cloud.store.delete_address_scope(scope.id)
+        cloud.store.address_scopes.delete(scope.id)
     assert used.value.type == "AddressScopeInUse"
     with pytest.raises(Invalid) as cut_from:
-        cloud.store.delete_subnetpool(pool.id)
+        cloud.store.subnetpools.delete(pool.id)
     assert cut_from.value.type == "SubnetPoolDeleteError"
 
-    cloud.store.delete_subnet(subnet.id)
-    cloud.store.delete_subnetpool(pool.id)
-    cloud.store.delete_address_scope(scope.id)
+    cloud.store.subnets.delete(subnet.id)
+    cloud.store.subnetpools.delete(pool.id)
+    cloud.store.address_scopes.delete(scope.id)
     with pytest.raises(NotFound):
-        cloud.store.subnetpool(pool.id)
-    assert cloud.store.address_scopes() == []
+        cloud.store.subnetpools.get(pool.id)
+    assert cloud.store.address_scopes.find() == []
 
 
 def test_a_shared_scope_stays_shared_and_a_shared_pool_needs_one(cloud: Cloud) -> None:
     scope = scope_of(cloud)
     with pytest.raises(Invalid, match="share the scope first"):
         pool_of(cloud, "10.0.0.0/16", shared=True, address_scope_id=scope.id)
-    cloud.store.update_address_scope(scope.id, {"shared": True})
+    cloud.store.address_scopes.update(scope.id, {"shared": True})
     pool_of(cloud, "10.0.0.0/16", shared=True, address_scope_id=scope.id)
     with pytest.raises(Invalid) as caught:
-        cloud.store.update_address_scope(scope.id, {"shared": False})
+        cloud.store.address_scopes.update(scope.id, {"shared": False})
     assert caught.value.type == "AddressScopeUpdateError"
 
 
@@ -232,7 +233,9 @@ def test_a_network_keeps_to_one_pool_or_one_scope(cloud: Cloud) -> None:
     cut(cloud, network, one)
     cut(cloud, network, two)
     cut(cloud, unscoped, plain)
-    assert cloud.store.scopes_of_networks([network.id, unscoped.id]) == {network.id: scope.id}
+    assert cloud.store.read(addressscopes.of_networks, [network.id, unscoped.id]) == {
+        network.id: scope.id
+    }
 
     for net, pool, type_ in (
         (network, far, "NetworkAddressScopeAffinityError"),
@@ -247,7 +250,7 @@ def test_a_network_keeps_to_one_pool_or_one_scope(cloud: Cloud) -> None:
         cloud.subnet(unscoped, "10.8.0.0/24")
     assert caught.value.type == "NetworkSubnetPoolAffinityError"
     with pytest.raises(Invalid, match="also has subnets of other pools"):
-        cloud.store.update_subnetpool(one.id, {"address_scope_id": None})
+        cloud.store.subnetpools.update(one.id, {"address_scope_id": None})
 
 
 def test_blocks_cut_at_the_same_time_never_overlap(cloud: Cloud) -> None:
@@ -272,8 +275,8 @@ def test_a_bulk_of_subnets_is_cut_whole_or_not_at_all(cloud: Cloud) -> None:
     network = bare(cloud)
     wish: Any = {"network_id": network.id, "subnetpool_id": pool.id}
     with pytest.raises(Conflict):
-        cloud.store.create_subnets([wish, wish, wish])
-    assert cloud.store.subnets() == []
-    assert [s.cidr for s in cloud.store.create_subnets([wish, wish])] == list(
+        cloud.store.subnets.create([wish, wish, wish])
+    assert cloud.store.subnets.find() == []
+    assert [s.cidr for s in cloud.store.subnets.create([wish, wish])] == list(
         nets("10.0.0.0/25", "10.0.0.128/25")
     )

@@ -12,11 +12,11 @@ from tests.store.store_cloud import Cloud
 
 def instance(cloud: Cloud, **values: Any) -> None:
     known = {"id": "vm-1", "hostname": "web"} | values
-    cloud.store.create_instances([cast(Any, known)])
+    cloud.store.instances.create([cast(Any, known)])
 
 
 def name_of(cloud: Cloud, port: Port) -> str:
-    return cloud.store.port(port.id).dns_name
+    return cloud.store.ports.get(port.id).dns_name
 
 
 def test_a_port_made_after_its_instance_has_its_name(cloud: Cloud) -> None:
@@ -29,28 +29,28 @@ def test_a_port_made_before_its_instance_gets_its_name_and_hosts_hear_of_it(clou
     port = cloud.port(cloud.network(), "h1", device_id="vm-1")
     instance(cloud)
     assert name_of(cloud, port) == "web"
-    assert cloud.store.port(port.id).revision > port.revision
+    assert cloud.store.ports.get(port.id).revision > port.revision
 
 
 def test_a_name_follows_its_instance(cloud: Cloud) -> None:
     port = cloud.port(cloud.network(), device_id="vm-1")
     instance(cloud)
-    cloud.store.update_instance("vm-1", {"hostname": "db"})
+    cloud.store.instances.update("vm-1", {"hostname": "db"})
     assert name_of(cloud, port) == "db"
-    cloud.store.update_instance("vm-1", {"hostname": "", "name": "My VM"})
+    cloud.store.instances.update("vm-1", {"hostname": "", "name": "My VM"})
     assert name_of(cloud, port) == "my-vm"
-    cloud.store.delete_instance("vm-1")
+    cloud.store.instances.delete("vm-1")
     assert name_of(cloud, port) == ""
 
 
 def test_a_name_of_its_own_stays(cloud: Cloud) -> None:
     port = cloud.port(cloud.network(), device_id="vm-1", dns_name="own")
     instance(cloud)
-    cloud.store.update_instance("vm-1", {"hostname": "db"})
+    cloud.store.instances.update("vm-1", {"hostname": "db"})
     assert name_of(cloud, port) == "own"
-    cloud.store.update_port(port.id, {"device_id": "vm-2"})
+    cloud.store.ports.update(port.id, {"device_id": "vm-2"})
     assert name_of(cloud, port) == "own"
-    cloud.store.update_port(port.id, {"device_id": "vm-1", "dns_name": ""})
+    cloud.store.ports.update(port.id, {"device_id": "vm-1", "dns_name": ""})
     assert name_of(cloud, port) == "db"
 
 
@@ -61,7 +61,7 @@ def test_a_port_that_changes_its_instance_changes_its_name(
     instance(cloud)
     instance(cloud, id="vm-2", hostname="db")
     port = cloud.port(cloud.network(), device_id="vm-1")
-    assert cloud.store.update_port(port.id, {"device_id": device}).dns_name == name
+    assert cloud.store.ports.update(port.id, {"device_id": device}).dns_name == name
 
 
 def test_another_projects_instance_gives_no_name(cloud: Cloud) -> None:
@@ -70,6 +70,6 @@ def test_another_projects_instance_gives_no_name(cloud: Cloud) -> None:
     instance(cloud, project_id="p2")
     assert name_of(cloud, port) == ""
     assert cloud.port(network, device_id="vm-1", project_id="p1").dns_name == ""
-    cloud.store.update_instance("vm-1", {"hostname": "db"})
+    cloud.store.instances.update("vm-1", {"hostname": "db"})
     assert name_of(cloud, port) == ""
     assert cloud.port(network, device_id="vm-1", project_id="p2").dns_name == "db"

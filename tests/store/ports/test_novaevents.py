@@ -10,6 +10,9 @@ import pytest
 from lessor.errors import Conflict
 from lessor.model import Port
 from lessor.settings import NovaSettings
+from lessor.store import census
+from lessor.store.ports import bindings as portbindings
+from lessor.store.ports import novaevents
 from lessor.store.values import FixedIpRequest
 from tests.store.store_cloud import Cloud
 
@@ -31,8 +34,8 @@ def vm_port(cloud: Cloud, **values: Any) -> Port:
 
 def told(cloud: Cloud) -> list[str]:
     """Take what waits, as the one who sends."""
-    events = cloud.store.nova_events()
-    cloud.store.drop_nova_events([event.id for event in events])
+    events = novaevents.due(cloud.store)
+    cloud.store.write(novaevents.drop, [event.id for event in events])
     return [event.name for event in events]
 
 
@@ -46,7 +49,7 @@ def test_a_port_that_becomes_active_is_plugged_once(cloud: Cloud) -> None:
     cloud.wire("h1", port, wired=True)
     assert told(cloud) == []
     ready(cloud, port)
-    (event,) = cloud.store.nova_events()
+    (event,) = novaevents.due(cloud.store)
     assert (event.name, event.server_uuid, event.port_id) == ("network-vif-plugged", VM, port.id)
     ready(cloud, port)
     assert told(cloud) == ["network-vif-plugged"]
@@ -59,20 +62,20 @@ def test_a_tap_on_a_host_that_is_prepared_is_plugged_once(cloud: Cloud) -> None:
     told(cloud)
     cloud.wire("h2", port, wired=True)
     assert told(cloud) == [], "h2 is not prepared"
-    before = cloud.store.port(port.id)
-    cloud.store.create_port_binding(port.id, {"host": "h2"})
+    before = cloud.store.ports.get(port.id)
+    cloud.store.write(portbindings.create, port.id, {"host": "h2"})
     cloud.wire("h2", port, revision=before.revision, wired=True)
     assert told(cloud) == [], "it was said of the port as it was before"
     cloud.wire("h2", port, wired=False, pending="tap missing")
     assert told(cloud) == []
     for _ in range(2):
         cloud.wire("h2", port, wired=True)
-    (event,) = cloud.store.nova_events()
+    (event,) = novaevents.due(cloud.store)
     assert (event.name, event.server_uuid, event.port_id) == ("network-vif-plugged", VM, port.id)
     told(cloud)
-    assert cloud.store.port(port.id).status == "ACTIVE"
+    assert cloud.store.ports.get(port.id).status == "ACTIVE"
 
-    cloud.store.activate_port_binding(port.id, "h2")
+    cloud.store.write(portbindings.activate, port.id, "h2")
     cloud.wire("h1", port, wired=True, served=True)
     assert told(cloud) == ["network-vif-unplugged"], "nobody waits for the host that it left"
     cloud.wire("h2", port, wired=True)
@@ -84,10 +87,10 @@ def test_a_host_that_is_prepared_anew_is_told_of_anew(cloud: Cloud) -> None:
     ready(cloud, port)
     told(cloud)
     for _ in range(2):
-        cloud.store.create_port_binding(port.id, {"host": "h2"})
+        cloud.store.write(portbindings.create, port.id, {"host": "h2"})
         cloud.wire("h2", port, wired=True)
         assert told(cloud) == ["network-vif-plugged"]
-        cloud.store.delete_port_binding(port.id, "h2")
+        cloud.store.write(portbindings.remove, port.id, "h2")
 
 
 def test_a_tap_that_is_gone_is_unplugged_and_plugged_again(cloud: Cloud) -> None:
@@ -111,14 +114,14 @@ def test_a_dhcp_server_that_is_away_unplugs_nobody(cloud: Cloud) -> None:
 def test_a_port_that_moves_or_goes_down_is_unplugged(cloud: Cloud, values: Any) -> None:
     port = vm_port(cloud)
     ready(cloud, port)
-    cloud.store.update_port(port.id, values)
+    cloud.store.ports.update(port.id, values)
     assert told(cloud) == ["network-vif-plugged", "network-vif-unplugged"]
 
 
 def test_a_port_that_moved_is_plugged_when_its_new_host_has_it(cloud: Cloud) -> None:
     port = vm_port(cloud)
     ready(cloud, port)
-    cloud.store.update_port(port.id, {"binding_host": "h2"})
+    cloud.store.ports.update(port.id, {"binding_host": "h2"})
     told(cloud)
     cloud.wire("h1", port, served=True)
     assert told(cloud) == []
@@ -129,17 +132,17 @@ def test_a_port_that_moved_is_plugged_when_its_new_host_has_it(cloud: Cloud) -> 
 def test_new_addresses_change_the_network_of_a_vm_and_unplug_nothing(cloud: Cloud) -> None:
     port = vm_port(cloud)
     ready(cloud, port)
-    cloud.store.update_port(
+    cloud.store.ports.update(
         port.id, {"fixed_ips": (FixedIpRequest(None, IPv4Address("10.0.0.77")),)}
     )
     ready(cloud, port)
-    cloud.store.update_port(port.id, {"name": "other"})
+    cloud.store.ports.update(port.id, {"name": "other"})
     assert told(cloud) == ["network-vif-plugged", "network-changed"]
 
 
 def test_a_deleted_port_is_said_to_be_deleted(cloud: Cloud) -> None:
-    cloud.store.delete_port(vm_port(cloud).id)
-    assert cloud.store.census().nova_events == 1
+    cloud.store.ports.delete(vm_port(cloud).id)
+    assert cloud.store.read(census.take).nova_events == 1
     assert told(cloud) == ["network-vif-deleted"]
 
 
@@ -155,7 +158,7 @@ def test_a_deleted_port_is_said_to_be_deleted(cloud: Cloud) -> None:
 def test_only_ports_of_vms_concern_nova(cloud: Cloud, values: Any) -> None:
     port = vm_port(cloud, **values)
     ready(cloud, port)
-    cloud.store.delete_port(port.id)
+    cloud.store.ports.delete(port.id)
     assert told(cloud) == []
 
 
@@ -164,8 +167,8 @@ def test_what_is_not_wanted_is_not_noted(make_cloud: Callable[..., Cloud]) -> No
     cloud.host("h1")
     port = vm_port(cloud)
     ready(cloud, port)
-    cloud.store.delete_port(port.id)
-    assert cloud.store.nova_events() == []
+    cloud.store.ports.delete(port.id)
+    assert novaevents.due(cloud.store) == []
 
 
 def test_a_failed_change_tells_nothing(cloud: Cloud) -> None:
@@ -174,5 +177,5 @@ def test_a_failed_change_tells_nothing(cloud: Cloud) -> None:
     taken = cloud.port(network).fixed_ips[0].address
     wish = FixedIpRequest(None, taken)
     with pytest.raises(Conflict):
-        cloud.store.update_port(port.id, {"fixed_ips": (wish,), "admin_state_up": False})
+        cloud.store.ports.update(port.id, {"fixed_ips": (wish,), "admin_state_up": False})
     assert told(cloud) == []

@@ -10,6 +10,7 @@ import pytest
 
 from lessor.errors import Conflict, Exhausted, Forbidden, InUse, LessorError
 from lessor.model import DHCP_OWNER, AddressPair, HostBlock, Network, Pool, Port
+from lessor.store.addresses import states
 from lessor.store.tables import address_pairs, addresses
 from lessor.store.values import FixedIpRequest
 from tests.store.store_cloud import Cloud, ips_of
@@ -50,7 +51,7 @@ def his(cloud: Cloud, network: Network, **values: Any) -> Port:
 
 def changed(cloud: Cloud, port: Port, acts_for: str | None = HER, **values: Any) -> Port:
     told = {} if acts_for is None else {"acts_for": acts_for}
-    return cloud.store.update_port(port.id, cast(Any, values | told))
+    return cloud.store.ports.update(port.id, cast(Any, values | told))
 
 
 # --- what a project may not give ------------------------------------------------------------------
@@ -79,24 +80,24 @@ def test_a_project_gives_pairs_of_its_own_flat_subnets_alone(
     network = flat(cloud)
     flat(cloud, "10.1.0.0/24", project_id=HIS)
     his(cloud, network, address="10.0.0.5")
-    cloud.store.reserve_address(network.id, IPv4Address("10.0.0.77"))
+    cloud.store.write(states.reserve, network.id, IPv4Address("10.0.0.77"))
 
     def give(**told: Any) -> Port:
         values = {"allowed_address_pairs": (given,), **told}
         if created:
             return cloud.port(network, project_id=HER, mac_address="fa:16:3e:00:00:0a", **values)
         port = cloud.port(network, project_id=HER, mac_address="fa:16:3e:00:00:0a")
-        return cloud.store.update_port(port.id, cast(Any, values))
+        return cloud.store.ports.update(port.id, cast(Any, values))
 
     if error is None:
         assert give(acts_for=HER).allowed_address_pairs == (given,)
         return
     with pytest.raises(error, match=why):
         give(acts_for=HER)
-    for port in cloud.store.ports():
+    for port in cloud.store.ports.find():
         assert port.allowed_address_pairs == ()
         if port.mac_address == "fa:16:3e:00:00:0a":
-            cloud.store.delete_port(port.id)
+            cloud.store.ports.delete(port.id)
     assert give().allowed_address_pairs == (given,)  # an administrator
 
 
@@ -162,7 +163,7 @@ def test_on_its_own_vxlan_network_a_project_gives_what_is_nobody_elses(
     cloud: Cloud, given: str, why: str
 ) -> None:
     network = vxlan(cloud)
-    server = next(p for p in cloud.store.ports() if p.device_owner == DHCP_OWNER)
+    server = next(p for p in cloud.store.ports.find() if p.device_owner == DHCP_OWNER)
     block, _, mac = given.format(server=ips_of(server)[0], mac=server.mac_address).partition(" ")
     if not why:
         hers(cloud, network, allowed_address_pairs=(pair(block, mac or None),))
@@ -219,7 +220,7 @@ def test_no_port_of_another_project_gets_an_address_of_a_pair(cloud: Cloud) -> N
             cloud.port(network, project_id=HIS, address=address)
     found = [*ips_of(his(cloud, network)), *ips_of(his(cloud, network))]
     assert found == ["10.0.0.2", "10.0.0.6"]
-    several = cloud.store.create_ports(
+    several = cloud.store.ports.create(
         [{"network_id": network.id, "project_id": HIS, "acts_for": HIS}] * 4
     )
     assert [ips_of(port) for port in several] == [
@@ -235,12 +236,12 @@ def test_an_address_that_was_used_before_is_kept_for_a_pair_as_well(cloud: Cloud
     network = flat(cloud, "10.0.0.0/29")
     used = [his(cloud, network) for _ in range(5)]
     for port in used[:2]:
-        cloud.store.delete_port(port.id)
+        cloud.store.ports.delete(port.id)
     holder = hers(cloud, network, "10.0.0.2/32", fixed_ips=())
     assert ips_of(his(cloud, network)) == ["10.0.0.3"]
     with pytest.raises(Exhausted, match="pairs of other projects"):
         his(cloud, network)
-    cloud.store.delete_port(holder.id)
+    cloud.store.ports.delete(holder.id)
     assert ips_of(his(cloud, network)) == ["10.0.0.2"]
 
 
@@ -259,7 +260,7 @@ def test_the_row_of_a_pair_goes_with_it_and_with_its_port(cloud: Cloud) -> None:
     assert rows(cloud) == ["10.0.0.50", "10.0.0.51", "10.0.0.52"]
     changed(cloud, port, None, allowed_address_pairs=(pair("10.0.0.51"), pair("10.0.0.9")))
     assert rows(cloud) == ["10.0.0.51"]  # an administrator gave the other one
-    cloud.store.delete_port(port.id)
+    cloud.store.ports.delete(port.id)
     assert rows(cloud) == []
 
 
@@ -275,8 +276,8 @@ def test_no_gateway_or_dhcp_server_is_put_on_a_pair(cloud: Cloud) -> None:
     subnet = cloud.subnet_of(network)
     for name in ("gateway_ip", "dhcp_server"):
         with pytest.raises(Conflict, match=port.id):
-            cloud.store.update_subnet(subnet.id, cast(Any, {name: IPv4Address("10.0.0.50")}))
-    cloud.store.update_subnet(subnet.id, {"gateway_ip": IPv4Address("10.0.0.51")})
+            cloud.store.subnets.update(subnet.id, cast(Any, {name: IPv4Address("10.0.0.50")}))
+    cloud.store.subnets.update(subnet.id, {"gateway_ip": IPv4Address("10.0.0.51")})
 
 
 def test_a_flat_subnet_stays_as_long_as_pairs_lie_in_it(cloud: Cloud) -> None:
@@ -284,9 +285,9 @@ def test_a_flat_subnet_stays_as_long_as_pairs_lie_in_it(cloud: Cloud) -> None:
     subnet = cloud.subnet(network, "10.0.0.0/24")
     port = hers(cloud, network, "10.0.0.50", address="10.1.0.9")
     with pytest.raises(InUse, match="pairs of 1 port;"):
-        cloud.store.delete_subnet(subnet.id)
+        cloud.store.subnets.delete(subnet.id)
     changed(cloud, port, allowed_address_pairs=())
-    cloud.store.delete_subnet(subnet.id)
+    cloud.store.subnets.delete(subnet.id)
 
 
 # --- what else a project's port may not be --------------------------------------------------------
@@ -312,12 +313,12 @@ def test_new_ports_of_a_projects_flat_network_have_a_guard(cloud: Cloud) -> None
     off: Any = {"port_security_enabled": False}
     made: Any = {"network_type": "flat", "project_id": HER, "acts_for": HER, **off}
     with pytest.raises(Forbidden):
-        cloud.store.create_networks([made])
+        cloud.store.networks.create([made])
     wire, overlay = flat(cloud), vxlan(cloud)
     with pytest.raises(Forbidden):
-        cloud.store.update_network(wire.id, off | {"acts_for": HER})
-    cloud.store.update_network(overlay.id, off | {"acts_for": HER})
-    cloud.store.update_network(wire.id, off)
+        cloud.store.networks.update(wire.id, off | {"acts_for": HER})
+    cloud.store.networks.update(overlay.id, off | {"acts_for": HER})
+    cloud.store.networks.update(wire.id, off)
     assert not his(cloud, wire).port_security_enabled  # as an administrator said
 
 

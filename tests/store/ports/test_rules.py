@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from lessor.errors import Conflict, Exhausted, Invalid, LessorError, NotFound, Unavailable
 from lessor.model import AddressPair, AddressState, DhcpOption
+from lessor.store.addresses import states
 from lessor.store.query import Query
 from lessor.store.values import FixedIpRequest
 from tests.store.store_cloud import SQLITE, Cloud, by, ip_of, ips_of, shared_with
@@ -36,7 +37,7 @@ def test_a_port_reads_back_as_it_was_made(cloud: Cloud) -> None:
         extra_dhcp_opts=(DhcpOption("mtu", "1400"),),
         dns_name="vm1",
     )
-    assert cloud.store.port(made.id) == made
+    assert cloud.store.ports.get(made.id) == made
     assert made.mac_address == "fa:16:3e:00:00:0a"
     assert made.allowed_address_pairs[0].mac == "fa:16:3e:00:00:0b"
 
@@ -52,13 +53,13 @@ def test_a_device_s_ports_are_found_by_an_index(cloud: Cloud) -> None:
         "before_cursor_execute",
         lambda _conn, _cursor, text, values, *_: said.append((text, values)),
     )
-    assert cloud.store.ports(Query(filters={"device_id": ("vm-1",)})) == [made]
+    assert cloud.store.ports.find(Query(filters={"device_id": ("vm-1",)})) == [made]
     text, values = next(one for one in said if "mac_address" in one[0])
     with cloud.store._engine.connect() as conn:
         plan = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
     assert any("ix_ports_device_id" in step[3] for step in plan), plan
-    assert cloud.store.ports(Query(filters={"device_id": ("",)})) == [none]
-    both = cloud.store.ports(Query(filters={"device_id": ("", "vm-1")}))
+    assert cloud.store.ports.find(Query(filters={"device_id": ("",)})) == [none]
+    both = cloud.store.ports.find(Query(filters={"device_id": ("", "vm-1")}))
     assert {port.id for port in both} == {made.id, none.id}
 
 
@@ -84,9 +85,9 @@ def test_a_network_that_is_shared_no_more_gets_no_port_of_the_project(cloud: Clo
     network = cloud.network(project_id="p1")
     policy = shared_with(cloud, "network", network.id, "p2")
     theirs = {"project_id": "p2", "acts_for": "p2"}
-    cloud.store.delete_port(cloud.port(network, **theirs).id)
+    cloud.store.ports.delete(cloud.port(network, **theirs).id)
 
-    cloud.store.delete_rbac_policy(policy.id)
+    cloud.store.rbac_policies.delete(policy.id)
 
     with pytest.raises(NotFound, match=f"no network {network.id}"):
         cloud.port(network, **theirs)
@@ -139,12 +140,12 @@ def test_a_bad_port_is_refused_and_leaves_nothing(
 ) -> None:
     network = cloud.network("10.0.0.0/28")
     cloud.port(network)
-    cloud.store.reserve_address(network.id, IPv4Address("10.0.0.9"))
-    before = cloud.store.ports(), cloud.store.addresses()
+    cloud.store.write(states.reserve, network.id, IPv4Address("10.0.0.9"))
+    before = cloud.store.ports.find(), cloud.store.read(states.find)
     with pytest.raises(LessorError, match=words) as caught:
         cloud.port(network, **values)
     assert caught.value.type == name
-    assert (cloud.store.ports(), cloud.store.addresses()) == before
+    assert (cloud.store.ports.find(), cloud.store.read(states.find)) == before
 
 
 def test_an_address_outside_the_named_subnet_is_refused(cloud: Cloud) -> None:
@@ -157,23 +158,23 @@ def test_an_address_outside_the_named_subnet_is_refused(cloud: Cloud) -> None:
 
 def test_a_port_on_no_network_is_refused(cloud: Cloud) -> None:
     with pytest.raises(NotFound) as caught:
-        cloud.store.create_ports([{"network_id": "nosuch"}])
+        cloud.store.ports.create([{"network_id": "nosuch"}])
     assert caught.value.type == "NetworkNotFound"
 
 
 def test_bulk_creation_is_all_or_nothing(cloud: Cloud) -> None:
     network = cloud.network("10.0.0.0/29")
     with pytest.raises(Exhausted, match=r"subnet 10\.0\.0\.0/29 has no free address: 5 of 5"):
-        cloud.store.create_ports([{"network_id": network.id}] * 6)
-    assert cloud.store.ports() == []
-    assert len(cloud.store.create_ports([{"network_id": network.id}] * 5)) == 5
+        cloud.store.ports.create([{"network_id": network.id}] * 6)
+    assert cloud.store.ports.find() == []
+    assert len(cloud.store.ports.create([{"network_id": network.id}] * 5)) == 5
 
 
 def test_ports_made_together_are_in_the_order_given(cloud: Cloud) -> None:
     network = cloud.network()
     wanted = [{"network_id": network.id, "name": f"{n}"} for n in range(9)]
-    cloud.store.create_ports(cast(Any, wanted))
-    found = cloud.store.ports(Query(sort=(("created_at", False),)))
+    cloud.store.ports.create(cast(Any, wanted))
+    found = cloud.store.ports.find(Query(sort=(("created_at", False),)))
     assert [port.name for port in found] == [f"{n}" for n in range(9)]
 
 
@@ -187,7 +188,7 @@ def test_the_quota_of_a_project_is_kept(make_cloud: Callable[..., Cloud]) -> Non
             cloud.port(network, project_id="p")
         assert caught.value.type == "OverQuota"
     assert cloud.port(network, project_id="other")
-    cloud.store.delete_port(port.id)
+    cloud.store.ports.delete(port.id)
     assert cloud.port(network, project_id="p")
 
 
@@ -207,7 +208,7 @@ def test_a_port_may_have_no_address_or_several(cloud: Cloud) -> None:
     assert cloud.port(network, fixed_ips=()).fixed_ips == ()
     assert cloud.port(cloud.network(None)).fixed_ips == ()
     several = cloud.port(network, fixed_ips=(at("10.0.0.9"), ANY))
-    assert ips_of(cloud.store.port(several.id)) == ["10.0.0.9", "10.0.0.2"]
+    assert ips_of(cloud.store.ports.get(several.id)) == ["10.0.0.9", "10.0.0.2"]
 
 
 @pytest.mark.parametrize("cidr", ["10.0.0.0/28", "10.0.0.0/8"])
@@ -216,10 +217,10 @@ def test_freed_addresses_come_again_in_the_order_they_were_freed(cloud: Cloud, c
     network = cloud.network(cidr)
     subnet = cloud.subnet_of(network)
     pool = [subnet.pools[0].__class__(IPv4Address("10.0.0.2"), IPv4Address("10.0.0.7"))]
-    cloud.store.update_subnet(subnet.id, {"pools": pool})
+    cloud.store.subnets.update(subnet.id, {"pools": pool})
     ports = [cloud.port(network) for _ in range(4)]
     for n in (2, 0, 3):
-        cloud.store.delete_port(ports[n].id)
+        cloud.store.ports.delete(ports[n].id)
     found = [ips_of(cloud.port(network))[0] for _ in range(5)]
     assert found == [f"10.0.0.{n}" for n in (6, 7, 4, 2, 5)]
 
@@ -228,7 +229,7 @@ def test_a_slash_8_costs_a_row_for_each_address_used(cloud: Cloud) -> None:
     network = cloud.network("10.0.0.0/8")
     cloud.port(network)
     cloud.port(network, address="10.200.0.1")
-    assert len(cloud.store.addresses()) == 3 + 2
+    assert len(cloud.store.read(states.find)) == 3 + 2
 
 
 def test_choice_steps_over_a_run_of_requested_addresses(cloud: Cloud) -> None:
@@ -254,7 +255,7 @@ def test_eight_threads_fill_a_subnet_without_a_double_or_a_gap(cloud: Cloud) -> 
         thread.start()
     for thread in threads:
         thread.join(30)
-    found = sorted(ip_of(port) for port in cloud.store.ports())
+    found = sorted(ip_of(port) for port in cloud.store.ports.find())
     assert found == list(IPv4Network("10.0.0.0/26").hosts())[1:]
     assert {error.type for error in refused} == {"IpAddressGenerationFailure"}
 
@@ -281,7 +282,7 @@ def test_churn_in_eight_threads_loses_no_address(cloud: Cloud) -> None:
 
     def churn() -> None:
         for _ in range(25):
-            cloud.store.delete_port(cloud.port(network).id)
+            cloud.store.ports.delete(cloud.port(network).id)
 
     threads = [threading.Thread(target=churn) for _ in range(8)]
     for thread in threads:
@@ -299,9 +300,9 @@ def test_an_update_keeps_the_addresses_that_stay(cloud: Cloud) -> None:
     subnet = cloud.subnet_of(network)
     port = cloud.port(network, fixed_ips=(at("10.0.0.9"), at("10.0.0.10")))
     wanted = (FixedIpRequest(subnet.id), at("10.0.0.10"), at("10.0.0.20"))
-    after = cloud.store.update_port(port.id, {"fixed_ips": wanted})
+    after = cloud.store.ports.update(port.id, {"fixed_ips": wanted})
     assert ips_of(after) == ["10.0.0.9", "10.0.0.10", "10.0.0.20"]
-    after = cloud.store.update_port(port.id, {"fixed_ips": (at("10.0.0.20"),)})
+    after = cloud.store.ports.update(port.id, {"fixed_ips": (at("10.0.0.20"),)})
     assert ips_of(after) == ["10.0.0.20"]
     assert cloud.state(network, "10.0.0.9") is AddressState.FREE
 
@@ -311,14 +312,14 @@ def test_a_refused_update_changes_nothing(cloud: Cloud) -> None:
     port, other = cloud.port(network), cloud.port(network)
     wanted = (FixedIpRequest(address=ip_of(other)),)
     with pytest.raises(Conflict):
-        cloud.store.update_port(port.id, {"name": "new", "fixed_ips": wanted})
-    assert cloud.store.port(port.id) == port
+        cloud.store.ports.update(port.id, {"name": "new", "fixed_ips": wanted})
+    assert cloud.store.ports.get(port.id) == port
 
 
 def test_an_update_to_the_same_is_none(cloud: Cloud) -> None:
     port = cloud.port(cloud.network(), name="a")
     wanted = (FixedIpRequest(address=ip_of(port)),)
-    assert cloud.store.update_port(port.id, {"name": "a", "fixed_ips": wanted}) == port
+    assert cloud.store.ports.update(port.id, {"name": "a", "fixed_ips": wanted}) == port
 
 
 @pytest.mark.parametrize(
@@ -333,16 +334,16 @@ def test_an_update_to_the_same_is_none(cloud: Cloud) -> None:
 def test_bad_updates_are_refused(cloud: Cloud, values: Any, name: str) -> None:
     port = cloud.port(cloud.network())
     with pytest.raises(LessorError) as caught:
-        cloud.store.update_port(port.id, values)
+        cloud.store.ports.update(port.id, values)
     assert caught.value.type == name
-    assert cloud.store.port(port.id) == port
+    assert cloud.store.ports.get(port.id) == port
 
 
 def test_a_mac_in_use_is_refused_in_an_update(cloud: Cloud) -> None:
     network = cloud.network()
     port, other = cloud.port(network), cloud.port(network)
     with pytest.raises(Conflict) as caught:
-        cloud.store.update_port(port.id, {"mac_address": other.mac_address})
+        cloud.store.ports.update(port.id, {"mac_address": other.mac_address})
     assert caught.value.type == "MacAddressInUse"
 
 
@@ -351,7 +352,7 @@ def test_an_active_port_keeps_its_mac(cloud: Cloud) -> None:
     port = cloud.port(cloud.network(host="h1"), "h1")
     cloud.wire("h1", port, wired=True, served=True)
     with pytest.raises(Conflict, match="ACTIVE"):
-        cloud.store.update_port(port.id, {"mac_address": "fa:16:3e:00:00:01"})
+        cloud.store.ports.update(port.id, {"mac_address": "fa:16:3e:00:00:01"})
 
 
 # --- status ---------------------------------------------------------------------------------------
@@ -363,13 +364,13 @@ def test_a_port_is_active_when_all_have_said_so(cloud: Cloud) -> None:
     port = cloud.port(cloud.network(host="net"), "h1")
     assert port.status == "DOWN"
     cloud.wire("h1", port, wired=True)
-    assert cloud.store.port(port.id).status == "BUILD"
+    assert cloud.store.ports.get(port.id).status == "BUILD"
     cloud.wire("net", port, served=False, pending="dnsmasq is starting")
-    assert cloud.store.port(port.id).pending == "dnsmasq is starting"
+    assert cloud.store.ports.get(port.id).pending == "dnsmasq is starting"
     cloud.wire("net", port, served=True)
-    ready = cloud.store.port(port.id)
+    ready = cloud.store.ports.get(port.id)
     assert (ready.status, ready.pending, ready.revision) == ("ACTIVE", "", port.revision)
-    assert cloud.store.ports(by(status="ACTIVE")) == [ready]
+    assert cloud.store.ports.find(by(status="ACTIVE")) == [ready]
 
 
 def test_without_dhcp_wired_is_enough(cloud: Cloud) -> None:
@@ -378,7 +379,7 @@ def test_without_dhcp_wired_is_enough(cloud: Cloud) -> None:
     cloud.subnet(network, "10.0.0.0/24", enable_dhcp=False)
     port = cloud.port(network, "h1")
     cloud.wire("h1", port, wired=True)
-    assert cloud.store.port(port.id).status == "ACTIVE"
+    assert cloud.store.ports.get(port.id).status == "ACTIVE"
 
 
 @pytest.mark.parametrize(
@@ -395,7 +396,7 @@ def test_what_changes_a_port_takes_its_status_back(cloud: Cloud, values: Any) ->
     cloud.host("h2")
     port = cloud.port(cloud.network(host="h1"), "h1")
     cloud.wire("h1", port, wired=True, served=True)
-    assert cloud.store.update_port(port.id, values).status == "DOWN"
+    assert cloud.store.ports.update(port.id, values).status == "DOWN"
 
 
 def test_a_new_network_host_has_to_say_that_it_serves(cloud: Cloud) -> None:
@@ -404,18 +405,18 @@ def test_a_new_network_host_has_to_say_that_it_serves(cloud: Cloud) -> None:
     network = cloud.network(host="h1")
     port = cloud.port(network, "h1")
     cloud.wire("h1", port, wired=True, served=True)
-    cloud.store.update_network(network.id, {"host": "h2"})
-    assert cloud.store.port(port.id).status == "BUILD"
+    cloud.store.networks.update(network.id, {"host": "h2"})
+    assert cloud.store.ports.get(port.id).status == "BUILD"
     cloud.wire("h2", port, served=True)
-    assert cloud.store.port(port.id).status == "ACTIVE"
+    assert cloud.store.ports.get(port.id).status == "ACTIVE"
 
 
 def test_what_was_said_of_an_older_row_does_not_count(cloud: Cloud) -> None:
     cloud.host("h1")
     port = cloud.port(cloud.network(host="h1"), "h1")
-    cloud.store.update_port(port.id, {"fixed_ips": (at("10.0.0.77"),)})
+    cloud.store.ports.update(port.id, {"fixed_ips": (at("10.0.0.77"),)})
     cloud.wire("h1", port, revision=port.revision, wired=True, served=True)
-    assert cloud.store.port(port.id).status == "DOWN"
+    assert cloud.store.ports.get(port.id).status == "DOWN"
 
 
 def test_only_the_hosts_concerned_can_say_it(cloud: Cloud) -> None:
@@ -424,7 +425,7 @@ def test_only_the_hosts_concerned_can_say_it(cloud: Cloud) -> None:
     port = cloud.port(cloud.network(host="net"), "h1")
     cloud.wire("h2", port, wired=True, served=True)
     cloud.wire("h1", port, wired=True, served=True)
-    assert cloud.store.port(port.id).status == "BUILD"
+    assert cloud.store.ports.get(port.id).status == "BUILD"
 
 
 # --- lists ----------------------------------------------------------------------------------------
@@ -435,7 +436,7 @@ def test_ports_are_found_by_their_fields_and_addresses(cloud: Cloud) -> None:
     a = cloud.port(network, name="a", address="10.0.0.77")
     b = cloud.port(network, name="b", device_id="i1", address="10.0.0.8")
     subnet = cloud.subnet_of(network)
-    find = cloud.store.ports
+    find = cloud.store.ports.find
     assert find(by(name="a")) == [a]
     assert find(Query(filters={"name": ("a", "b")}, sort=(("name", True),))) == [b, a]
     assert find(by(device_id="i1")) == [b]
@@ -457,29 +458,29 @@ def test_pages_joined_are_the_whole_list(cloud: Cloud, sort: tuple[tuple[str, bo
     network = cloud.network()
     for n in range(10):
         cloud.port(network, "h1" if n % 3 else None, name=f"{n % 4}")
-    whole = [port.id for port in cloud.store.ports(Query(sort=sort))]
+    whole = [port.id for port in cloud.store.ports.find(Query(sort=sort))]
     pages, marker = list[str](), None
-    while page := cloud.store.ports(Query(sort=sort, limit=3, marker=marker)):
+    while page := cloud.store.ports.find(Query(sort=sort, limit=3, marker=marker)):
         pages += [port.id for port in page]
         marker = page[-1].id
     assert pages == whole
-    back = cloud.store.ports(Query(sort=sort, limit=3, marker=whole[7], page_reverse=True))
+    back = cloud.store.ports.find(Query(sort=sort, limit=3, marker=whole[7], page_reverse=True))
     assert [port.id for port in back] == whole[4:7]
 
 
 def test_a_marker_that_is_gone_is_said(cloud: Cloud) -> None:
     with pytest.raises(NotFound, match="to go on from"):
-        cloud.store.ports(Query(limit=3, marker="nosuch"))
+        cloud.store.ports.find(Query(limit=3, marker="nosuch"))
 
 
 def test_a_list_of_a_thousand_ports_is_two_statements(cloud: Cloud) -> None:
     network = cloud.network("10.0.0.0/20")
-    cloud.store.create_ports([{"network_id": network.id}] * 1000)
+    cloud.store.ports.create([{"network_id": network.id}] * 1000)
     said: list[str] = []
     event.listen(
         cloud.store._engine, "before_cursor_execute", lambda *args: said.append(str(args[2]))
     )
-    assert len(cloud.store.ports()) == 1000
+    assert len(cloud.store.ports.find()) == 1000
     assert len([text for text in said if text.startswith("SELECT")]) == 2
 
 
@@ -493,9 +494,9 @@ def test_a_port_more_in_a_request_is_two_statements_more(cloud: Cloud) -> None:
 
     def statements(ports: int) -> int:
         said.clear()
-        cloud.store.create_ports([{"network_id": network.id}] * ports)
+        cloud.store.ports.create([{"network_id": network.id}] * ports)
         return len([text for text in said if text.startswith(("INSERT", "UPDATE", "SELECT"))])
 
     assert statements(60) - statements(50) == 20
-    fresh = [ip_of(port) for port in cloud.store.ports(by(network_id=network.id))]
+    fresh = [ip_of(port) for port in cloud.store.ports.find(by(network_id=network.id))]
     assert ip_of(cloud.port(network)) == max(fresh) + 1

@@ -40,12 +40,8 @@ def _stored(values: Values) -> Values:
 
 def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of address scopes."""
-    calls = Calls(
-        rows=store.address_scopes,
-        row=store.address_scope,
-        create=store.create_address_scopes,
-        update=store.update_address_scope,
-        delete=store.delete_address_scope,
+    calls = Calls.of(
+        store.address_scopes,
         complete=_stored,
     )
     return routes(RESOURCE, calls, path="address-scopes")

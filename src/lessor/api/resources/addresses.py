@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -25,6 +26,7 @@ from lessor.api.rest.fields import (
 )
 from lessor.errors import NotFound
 from lessor.model import AddressInfo, AddressState
+from lessor.store.addresses import states
 from lessor.store.store import Store
 
 
@@ -64,12 +66,12 @@ def _marker(row: AddressInfo) -> str:
 
 def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of addresses: the list, POST reserves, DELETE unreserves."""
-    calls = Calls(rows=store.addresses, marker=_marker)
+    calls = Calls(rows=partial(store.read, states.find), marker=_marker)
     listed = routes(RESOURCE, calls)
 
     def reserve(data: Struct, request: AnyRequest) -> dict[str, Any]:
         values = bodies.values(RESOURCE, getattr(data, RESOURCE.singular))
-        row = store.reserve_address(values["network_id"], values["address"])
+        row = store.write(states.reserve, values["network_id"], values["address"])
         return one(RESOURCE, calls, row, access(request))
 
     body = json_body(bodies.single_body(RESOURCE))
@@ -81,7 +83,7 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     )
 
     def unreserve(network_id: str, key: str) -> None:
-        store.unreserve_address(network_id, _known(key))
+        store.write(states.unreserve, network_id, _known(key))
 
     typed(
         "unreserve_address",

@@ -12,6 +12,8 @@ from lessor.api.resources.routes import Calls, routes
 from lessor.api.rest.fields import Field, LongText, Resource, constant, flag, text, utc
 from lessor.errors import NotFound
 from lessor.model import Host
+from lessor.store.hosts import failover
+from lessor.store.hosts import rules as host_rules
 from lessor.store.query import Query
 from lessor.store.store import Store
 from lessor.store.values import HostValues
@@ -86,7 +88,7 @@ RESOURCE = Resource(
 
 def agent(store: Store, key: str) -> Host:
     """Return the host whose agent has an id, or raise NotFound."""
-    found: Sequence[Host] = store.hosts(Query(filters={"id": (key,)}))
+    found: Sequence[Host] = store.hosts.find(Query(filters={"id": (key,)}))
     if not found:
         raise NotFound(f"there is no agent {key}", type_="AgentNotFound")
     return found[0]
@@ -96,13 +98,13 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of agents; DELETE is that of the host."""
 
     def update(key: str, values: HostValues) -> Host:
-        return store.update_host(agent(store, key).name, values)
+        return failover.update_host(store, agent(store, key).name, values)
 
     def delete(key: str) -> None:
-        store.delete_host(agent(store, key).name)
+        store.write(host_rules.remove, agent(store, key).name)
 
     calls = Calls(
-        rows=store.hosts,
+        rows=store.hosts.find,
         row=partial(agent, store),
         update=update,
         delete=delete,

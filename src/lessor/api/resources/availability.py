@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from lessor.api.resources.routes import Calls, routes
 from lessor.api.rest.fields import Field, Resource, text
 from lessor.model import Network
+from lessor.store.addresses import availability
 from lessor.store.addresses.availability import Room
 from lessor.store.store import Store
 
@@ -58,8 +59,8 @@ RESOURCE = Resource(
 def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes."""
     calls = Calls(
-        rows=store.networks,
-        row=store.network,
-        facts=lambda rows: store.ip_availability([row.id for row in rows]),
+        rows=store.networks.find,
+        row=store.networks.get,
+        facts=lambda rows: store.read(availability.of_networks, [row.id for row in rows]),
     )
     return routes(RESOURCE, calls, path="network-ip-availabilities")

@@ -14,6 +14,8 @@ from lessor.api.resources.routes import AnyRequest, Calls, json_body, one, route
 from lessor.api.rest import bodies
 from lessor.api.rest.fields import Field, Resource, as_text, as_time, flag, iso_time, text
 from lessor.model import Host, Problem
+from lessor.store.hosts import rules as host_rules
+from lessor.store.hosts import tokens
 from lessor.store.store import Store
 
 
@@ -89,12 +91,17 @@ def _by_name(row: Host) -> str:
 
 def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of hosts."""
-    calls = Calls(rows=store.hosts, row=store.host, delete=store.delete_host, marker=_by_name)
+    calls = Calls(
+        rows=store.hosts.find,
+        row=store.hosts.get,
+        delete=lambda name: store.write(host_rules.remove, name),
+        marker=_by_name,
+    )
 
     def create(data: Struct, request: AnyRequest) -> dict[str, Any]:
         values = bodies.values(RESOURCE, getattr(data, RESOURCE.singular))
-        row, token = store.create_host(values["name"])
-        return one(MADE, Calls(rows=store.hosts, facts=lambda _: token), row, access(request))
+        row, token = store.write(host_rules.create, values["name"])
+        return one(MADE, Calls(rows=store.hosts.find, facts=lambda _: token), row, access(request))
 
     body = json_body(bodies.single_body(RESOURCE))
     typed(
@@ -105,9 +112,9 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     )
 
     def renew(key: str, request: AnyRequest) -> dict[str, Any]:
-        token = store.renew_token(key)
-        made = Calls(rows=store.hosts, facts=lambda _: token)
-        return one(MADE, made, store.host(key), access(request))
+        token = store.write(tokens.renew, key)
+        made = Calls(rows=store.hosts.find, facts=lambda _: token)
+        return one(MADE, made, store.hosts.get(key), access(request))
 
     typed(
         "renew_host_token",

@@ -19,6 +19,7 @@ from lessor.api.resources.extensions import ANYBODY
 from lessor.api.resources.routes import AnyRequest, route, typed
 from lessor.api.rest.fields import Field, Resource
 from lessor.errors import NotFound
+from lessor.store.sharing import projects
 from lessor.store.store import Store
 
 VERSION = "v3.0"
@@ -79,7 +80,7 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
         return ProjectOne(Project(key, key))
 
     def many(name: str | None = None) -> ProjectMany:
-        found = store.projects() if name is None else [name]
+        found = store.read(projects.known) if name is None else [name]
         return ProjectMany([Project(key, key) for key in found])
 
     typed(

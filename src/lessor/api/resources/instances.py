@@ -56,11 +56,7 @@ RESOURCE = Resource(
 
 def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of instances."""
-    calls = Calls(
-        rows=store.instances,
-        row=store.instance,
-        create=store.create_instances,
-        update=store.update_instance,
-        delete=store.delete_instance,
+    calls = Calls.of(
+        store.instances,
     )
     return routes(RESOURCE, calls)

@@ -20,6 +20,7 @@ from lessor.api.rest.fields import (
     time,
 )
 from lessor.model import Lease
+from lessor.store.addresses import leases as lease_rules
 from lessor.store.store import Store
 
 
@@ -54,9 +55,9 @@ RESOURCE = Resource(
 def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of leases; DELETE releases one."""
     calls = Calls(
-        rows=store.leases,
-        row=store.lease,
-        delete=store.release_lease,
+        rows=store.leases.find,
+        row=store.leases.get,
+        delete=lambda key: store.write(lease_rules.release, key),
         facts=lambda _: clock.time(),
     )
     return routes(RESOURCE, calls)

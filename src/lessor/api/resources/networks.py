@@ -35,7 +35,12 @@ from lessor.api.rest.names import domain
 from lessor.errors import Invalid
 from lessor.model import DhcpMove, Network
 from lessor.settings import FlatMapping, ServerSettings
+from lessor.store import tagrows
+from lessor.store.hosts import troubles
 from lessor.store.hosts.troubles import Troubles
+from lessor.store.networks import rules as network_rules
+from lessor.store.networks import zones as zone_rules
+from lessor.store.pools import addressscopes
 from lessor.store.store import Store
 
 NO_ROUTERS = (
@@ -172,27 +177,23 @@ RESOURCE = Resource(
 
 def facts(store: Store, settings: ServerSettings, rows: Sequence[Network]) -> Facts:
     """Return what these networks are shown with."""
-    found = store.subnet_ids([row.id for row in rows])
+    found = store.read(network_rules.subnet_ids, [row.id for row in rows])
     return Facts(
         {row.id: found.get(row.id, []) for row in rows},
-        store.scopes_of_networks([row.id for row in rows]),
-        store.zones_of([row.id for row in rows]),
+        store.read(addressscopes.of_networks, [row.id for row in rows]),
+        store.read(zone_rules.of_networks, [row.id for row in rows]),
         {mapping.physical_network: mapping for mapping in settings.flat_mappings},
-        store.troubles(),
+        troubles.recent(store),
     )
 
 
 def calls(store: Store, settings: ServerSettings) -> Calls:
     """Return what the routes of networks call."""
-    return Calls(
-        rows=store.networks,
-        row=store.network,
-        create=store.create_networks,
-        update=store.update_network,
-        delete=store.delete_network,
+    return Calls.of(
+        store.networks,
         facts=partial(facts, store, settings),
         complete=partial(_on_bridge, mappings=settings.flat_mappings),
-        tags=store.tags,
+        tags=lambda ids: store.read(tagrows.of, ids),
     )
 
 

@@ -18,6 +18,8 @@ from lessor.api.rest import bodies
 from lessor.api.rest.fields import Field, Name, Resource, text
 from lessor.api.rest.queries import asked
 from lessor.settings import ServerSettings
+from lessor.store.hosts import binding
+from lessor.store.ports import bindings as portbindings
 from lessor.store.ports.bindings import Binding
 from lessor.store.store import Store
 
@@ -64,9 +66,9 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
 
     def rendered(key: str, rows: Sequence[Binding]) -> list[Answer]:
         """Show bindings as the port's own would be shown, were it bound there."""
-        port = store.port(key)
+        port = store.ports.get(key)
         others = [row.host for row in rows if not row.active]
-        failing = store.failing_hosts(port.network_id, others) if others else set()
+        failing = store.read(binding.failing, port.network_id, others) if others else set()
         bound = [
             port
             if row.active
@@ -82,28 +84,28 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
         filters, only = wanted.query.filters.items(), wanted.only
         found = [
             row
-            for row in rendered(key, store.port_bindings(key))
+            for row in rendered(key, store.read(portbindings.of_port, key))
             if all(row[name] in values for name, values in filters)
         ]
         return {"bindings": [_cut(row, only) for row in found]}
 
     def of_host(key: str, host: str) -> Answer:
-        return {"binding": rendered(key, [store.port_binding(key, host)])[0]}
+        return {"binding": rendered(key, [store.read(portbindings.of_host, key, host)])[0]}
 
     def create(key: str, data: Struct) -> Answer:
         values = bodies.values(RESOURCE, getattr(data, RESOURCE.singular))
-        return {"binding": rendered(key, [store.create_port_binding(key, values)])[0]}
+        return {"binding": rendered(key, [store.write(portbindings.create, key, values)])[0]}
 
     def update(key: str, host: str, data: Struct) -> Answer:
         values = bodies.values(RESOURCE, getattr(data, RESOURCE.singular))
-        return {"binding": rendered(key, [store.update_port_binding(key, host, values)])[0]}
+        return {"binding": rendered(key, [store.write(portbindings.change, key, host, values)])[0]}
 
     def activate(key: str, host: str) -> Answer:
-        store.activate_port_binding(key, host)
+        store.write(portbindings.activate, key, host)
         return of_host(key, host)
 
     def remove(key: str, host: str) -> None:
-        store.delete_port_binding(key, host)
+        store.write(portbindings.remove, key, host)
 
     this: dict[str, Any] = {"key": FromPath[str]}
     that = this | {"host": FromPath[str]}

@@ -47,9 +47,12 @@ from lessor.errors import Invalid, NotFound
 from lessor.model import Network, Port
 from lessor.net.guest_name import hostname
 from lessor.settings import ServerSettings
+from lessor.store import tagrows
+from lessor.store.columns import packed
+from lessor.store.hosts import rules as host_rules
+from lessor.store.hosts import troubles
 from lessor.store.hosts.troubles import Troubles
 from lessor.store.query import Query
-from lessor.store.rows import packed
 from lessor.store.store import Store
 from lessor.store.values import PortValues
 
@@ -279,10 +282,10 @@ RESOURCE = Resource(
 def _networks(store: Store, ids: set[str]) -> list[Network]:
     """Return networks by id; one that was deleted meanwhile is left out."""
     if len(ids) > 1:
-        return store.networks(Query(filters={"id": tuple(ids)}))
+        return store.networks.find(Query(filters={"id": tuple(ids)}))
     found: list[Network] = []
     with suppress(NotFound):  # one by its id costs a third of a list
-        found += [store.network(id_) for id_ in ids]
+        found += [store.networks.get(id_) for id_ in ids]
     return found
 
 
@@ -312,28 +315,26 @@ def calls(store: Store, settings: ServerSettings) -> Calls:
             settings.dhcp_domain,
             settings.integration_bridge,
             settings.datapath_type or "system",
-            store.datapath_types(_switched(rows, networks)),
-            store.troubles(),
+            store.read(host_rules.datapath_types, _switched(rows, networks)),
+            troubles.recent(store),
         )
 
     def create(many: Sequence[PortValues]) -> list[Port]:
         for values in many:
             if "extra_dhcp_opts" in values:
                 values["extra_dhcp_opts"] = merged((), values["extra_dhcp_opts"])
-        return store.create_ports(many)
+        return store.ports.create(many)
 
     def update(key: str, values: PortValues, expected: int | None = None) -> Port:
         if "extra_dhcp_opts" in values:
-            present = store.port(key).extra_dhcp_opts
+            present = store.ports.get(key).extra_dhcp_opts
             values["extra_dhcp_opts"] = merged(present, values["extra_dhcp_opts"])
-        return store.update_port(key, values, expected)
+        return store.ports.update(key, values, expected)
 
-    return Calls(
-        rows=store.ports,
-        row=store.port,
+    return Calls.of(
+        store.ports,
         create=create,
         update=update,
-        delete=store.delete_port,
         facts=facts,
-        tags=store.tags,
+        tags=lambda ids: store.read(tagrows.of, ids),
     )

@@ -14,10 +14,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from lessor.api.auth.access import access
 from lessor.api.resources.routes import Answer, AnyRequest, json_body, route, typed
 from lessor.api.rest.fields import Field, Resource
-from lessor.store.sharing.quotas import RESOURCES
-from lessor.store.store import Store
+from lessor.store.sharing import quotas
+from lessor.store.store import NOUNS, Store
 
 Switch = bool | Literal[0, 1]  # numbers are read as Neutron reads them
+RESOURCES = tuple(noun.name for noun in NOUNS.values() if noun.quota is not None)
 Most = Annotated[int, Meta(ge=-1, le=(1 << 31) - 1)]
 
 RESOURCE = Resource(
@@ -62,19 +63,21 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     one = f"{many}/{{project:str}}"
 
     def list_all() -> Answer:
-        return {"quotas": [_shown(name, found) for name, found in store.all_quotas().items()]}
+        return {
+            "quotas": [_shown(name, found) for name, found in store.read(quotas.projects).items()]
+        }
 
     def show(project: str, request: AnyRequest) -> Answer:
         access(request).require("get_quota", {"project_id": project})
-        return {"quota": _shown(project, store.quotas(project))}
+        return {"quota": _shown(project, store.read(quotas.limits, project))}
 
     def default(project: str, request: AnyRequest) -> Answer:
         access(request).require("get_quota", {"project_id": project})
-        return {"quota": _shown(project, store.default_quotas())}
+        return {"quota": _shown(project, store.read(quotas.defaults))}
 
     def details(project: str, request: AnyRequest) -> Answer:
         access(request).require("get_quota", {"project_id": project})
-        used, limits = store.quota_usage(project), store.quotas(project)
+        used, limits = store.read(quotas.usage, project), store.read(quotas.limits, project)
         found = {n: {"limit": limits[n], "used": used[n], "reserved": 0} for n in RESOURCES}
         return {"quota": found}
 
@@ -85,10 +88,12 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
         given: Any = getattr(data, "quota")  # noqa: B009 - the type is made at run time
         values = {n: most for n in RESOURCES if (most := getattr(given, n)) is not UNSET}
         check = given.check_limit and not given.force
-        return {"quota": _shown(project, store.set_quotas(project, values, check=check))}
+        return {
+            "quota": _shown(project, store.write(quotas.set_limits, project, values, check=check))
+        }
 
     def reset(project: str) -> None:
-        store.reset_quotas(project)
+        store.write(quotas.reset, project)
 
     made = msgspec.defstruct("QuotaOne", [("quota", RESOURCE.show_struct)])
     listed: Any = msgspec.defstruct("QuotaMany", [("quotas", list[RESOURCE.show_struct])])  # type: ignore[name-defined]  # as above

@@ -37,11 +37,7 @@ RESOURCE = Resource(
 
 def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of RBAC policies."""
-    calls = Calls(
-        rows=store.rbac_policies,
-        row=store.rbac_policy,
-        create=store.create_rbac_policies,
-        update=store.update_rbac_policy,
-        delete=store.delete_rbac_policy,
+    calls = Calls.of(
+        store.rbac_policies,
     )
     return routes(RESOURCE, calls, path="rbac-policies")

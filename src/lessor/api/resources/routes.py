@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from litestar import Request, delete, get, post, put
 from litestar.enums import RequestEncodingType
@@ -21,6 +21,7 @@ from lessor.api.rest.fields import Resource
 from lessor.api.rest.openapi import PROBLEMS, listing
 from lessor.api.rest.queries import Asked, asked, links
 from lessor.errors import Invalid
+from lessor.store import collection
 from lessor.store.query import Query
 
 AnyRequest = Request[Any, Any, Any]
@@ -63,6 +64,18 @@ class Calls:
     complete: Callable[[bodies.Values], bodies.Values] = _as_given
     marker: Callable[[Any], str] = _id
     tags: Callable[[Sequence[str]], Tagged] | None = None
+
+    @classmethod
+    def of(cls, noun: collection.Collection[Any, Any], **more: Any) -> Self:
+        """Return the calls of a noun of the store, and `more`, which go before them."""
+        own: dict[str, Any] = {
+            "rows": noun.find,
+            "row": noun.get,
+            "create": noun.create,
+            "update": noun.update,
+            "delete": noun.delete,
+        }
+        return cls(**own | more)
 
 
 def routes(resource: Resource, calls: Calls, path: str = "") -> list[HTTPRouteHandler]:

@@ -42,6 +42,8 @@ from lessor.api.rest.fields import (
 )
 from lessor.errors import Invalid
 from lessor.model import SubnetPool
+from lessor.store import tagrows
+from lessor.store.pools import subnetpools
 from lessor.store.store import Store
 
 Quota = Annotated[int, Meta(ge=0)]
@@ -117,29 +119,32 @@ class PrefixesBody(Struct, forbid_unknown_fields=True):
 
 def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of subnet pools."""
-    calls = Calls(
-        rows=store.subnetpools,
-        row=store.subnetpool,
-        create=store.create_subnetpools,
-        update=store.update_subnetpool,
-        delete=store.delete_subnetpool,
-        tags=store.tags,
+    calls = Calls.of(
+        store.subnetpools,
+        tags=lambda ids: store.read(tagrows.of, ids),
     )
     return [
         *routes(RESOURCE, calls),
         *tags.routes(RESOURCE, calls, store),
-        _prefix_route("add_prefixes", "Add blocks to a subnet pool.", calls, store.add_prefixes),
+        _prefix_route(
+            "add_prefixes",
+            "Add blocks to a subnet pool.",
+            calls,
+            store,
+            subnetpools.add_prefixes,
+        ),
         _prefix_route(
             "remove_prefixes",
             "Take unused blocks from a subnet pool.",
             calls,
-            store.remove_prefixes,
+            store,
+            subnetpools.remove_prefixes,
         ),
     ]
 
 
 def _prefix_route(
-    name: str, doc: str, calls: Calls, call: Callable[..., SubnetPool]
+    name: str, doc: str, calls: Calls, store: Store, change: Callable[..., SubnetPool]
 ) -> HTTPRouteHandler:
     def handler(key: str, data: PrefixesBody, request: AnyRequest) -> Answer:
         try:
@@ -148,7 +153,7 @@ def _prefix_route(
             raise Invalid(f"invalid input for prefixes: {error}") from error
         may = access(request)
         may.rewriting(RESOURCE, visible(may, RESOURCE, calls, key))
-        changed = call(key, blocks, **may.signature(RESOURCE))
+        changed = store.write(change, key, blocks, **may.signature(RESOURCE))
         return {"prefixes": _show_prefixes(changed, None)}
 
     return route(

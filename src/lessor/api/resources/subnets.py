@@ -34,6 +34,7 @@ from lessor.api.rest.fields import (
 )
 from lessor.errors import Invalid
 from lessor.model import HostRoute, Pool, Subnet
+from lessor.store import tagrows
 from lessor.store.store import Store
 
 PrefixLength = Annotated[int, Meta(ge=0, le=32)]
@@ -219,13 +220,9 @@ def _stored(values: Values) -> Values:
 
 def handlers(store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of subnets."""
-    calls = Calls(
-        rows=store.subnets,
-        row=store.subnet,
-        create=store.create_subnets,
-        update=store.update_subnet,
-        delete=store.delete_subnet,
+    calls = Calls.of(
+        store.subnets,
         complete=_stored,
-        tags=store.tags,
+        tags=lambda ids: store.read(tagrows.of, ids),
     )
     return [*routes(RESOURCE, calls), *tags.routes(RESOURCE, calls, store)]

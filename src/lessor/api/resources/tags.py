@@ -14,6 +14,8 @@ from lessor.api.auth.access import access
 from lessor.api.resources.routes import Answer, AnyRequest, Calls, json_body, route, typed, visible
 from lessor.api.rest.fields import Resource, Tags
 from lessor.errors import NotFound
+from lessor.store import tagrows
+from lessor.store import tags as tag_rules
 from lessor.store.store import Store
 from lessor.store.tags import missing
 
@@ -27,36 +29,36 @@ class TagList(Struct, forbid_unknown_fields=True):
 def routes(resource: Resource, calls: Calls, store: Store) -> list[HTTPRouteHandler]:
     """Return the routes of a resource's tags. Its table has the name that the collection has."""
     assert calls.row is not None
-    kind = resource.plural.replace("-", "_")
+    kind = resource.singular
     many = f"/v2.0/{resource.plural}/{{key:str}}/tags"
     one = f"{many}/{{tag:str}}"
     check = _checked(resource, calls)
 
     def found(key: str, request: AnyRequest) -> Answer:
         check(key, request)
-        return {"tags": store.tags([key]).get(key, [])}
+        return {"tags": store.read(tagrows.of, [key]).get(key, [])}
 
     def replace(key: str, data: TagList, request: AnyRequest) -> Answer:
         check(key, request, change=True)
-        store.set_tags(kind, key, data.tags)
+        store.write(tag_rules.replace_all, kind, key, data.tags)
         return found(key, request)
 
     def extend(key: str, data: TagList, request: AnyRequest) -> Answer:
         check(key, request, change=True)
-        store.add_tags(kind, key, data.tags)
+        store.write(tag_rules.add, kind, key, data.tags)
         return found(key, request)
 
     def add(key: str, tag: str, request: AnyRequest) -> None:
         check(key, request, change=True)
-        store.add_tags(kind, key, [tag])
+        store.write(tag_rules.add, kind, key, [tag])
 
     def remove(key: str, tag: str, request: AnyRequest) -> None:
         check(key, request, change=True)
-        store.remove_tag(kind, key, tag)
+        store.write(tag_rules.remove, kind, key, tag)
 
     def clear(key: str, request: AnyRequest) -> None:
         check(key, request, change=True)
-        store.set_tags(kind, key, ())
+        store.write(tag_rules.replace_all, kind, key, ())
 
     def has(key: str, tag: str, request: AnyRequest) -> None:
         if tag not in found(key, request)["tags"]:

@@ -15,6 +15,8 @@ from lessor.api.resources.hosts import ProblemBody, problem_body
 from lessor.api.resources.routes import route, typed
 from lessor.api.rest.fields import iso_time
 from lessor.model import Host, HostTour, Piece, Problem
+from lessor.store import tours
+from lessor.store.hosts import placement, troubles
 from lessor.store.store import Store
 
 ANSWER_S = 10.0  # after which a host counts as silent
@@ -77,24 +79,24 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
 
 
 def _tour(store: Store, network_id: str) -> TourBody:
-    asked = store.ask_tour(network_id)
-    known = {host.name: host for host in store.hosts()}
+    asked = store.write(tours.ask, network_id)
+    known = {host.name: host for host in store.hosts.find()}
     alive = {name for name, host in known.items() if host.alive}
     wanted = alive & set(asked.hosts)
     until = time.monotonic() + ANSWER_S
     try:
-        said = store.tour_answers(asked.id)
+        said = store.read(tours.answers, asked.id)
         while wanted - said.keys() and time.monotonic() < until:
             time.sleep(LOOK_S)
-            said = store.tour_answers(asked.id)
+            said = store.read(tours.answers, asked.id)
     finally:
-        store.end_tour(asked.id)
+        store.write(tours.end, asked.id)
     hosts = [said.get(name) or _silent(name, name in alive) for name in asked.hosts]
-    serving = [host.name for host in store.dhcp_hosts(network_id)]
+    serving = [host.name for host in store.read(placement.hosts_serving, network_id)]
     problems = [] if asked.hosts else ["no host takes part in it"]
     if asked.hosts and not serving:
         problems.append("no host serves DHCP on it")
-    if trouble := store.troubles().of_network(network_id):
+    if trouble := troubles.recent(store).of_network(network_id):
         problems.append(trouble)
     bodies = [_host(known.get(host.host), host, network_id) for host in hosts]
     return TourBody(

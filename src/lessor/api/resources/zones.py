@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from lessor.api.resources.routes import Calls, routes
 from lessor.api.rest.fields import Field, Resource, constant, text
+from lessor.store.networks import zones
 from lessor.store.query import Query
 from lessor.store.store import Store
 
@@ -39,6 +40,6 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
 
     def rows(query: Query) -> Sequence[Zone]:
         wanted = query.filters.get("name")
-        return [Zone(name) for name in store.zones() if wanted is None or name in wanted]
+        return [Zone(name) for name in store.read(zones.known) if wanted is None or name in wanted]
 
     return routes(RESOURCE, Calls(rows=rows, marker=lambda row: str(row.name)))

@@ -20,8 +20,8 @@ from lessor.errors import Conflict, Exhausted, Invalid
 from lessor.model import LATEST, FixedIp
 from lessor.store.engine import recovery
 from lessor.store.engine.dialect import insert
-from lessor.store.engine.writer import UNSTAMPED, Tx
-from lessor.store.networks.ground import Ground, Plot, Span
+from lessor.store.engine.tx import UNSTAMPED, Tx
+from lessor.store.networks.addressing import Ground, Plot, Span
 from lessor.store.ports import pairs
 from lessor.store.ports.keepers import Keepers
 from lessor.store.sharing import visible
@@ -272,7 +272,7 @@ def _refusal(tx: Tx, ground: Ground, address: IPv4Address, acts_for: str | None)
     if row.port_id is None:
         seen = acts_for in (None, ground.project_id)
     else:
-        seen = visible.sees(tx.conn, "port", row.port_id, acts_for)
+        seen = visible.sees(tx, "port", row.port_id, acts_for)
     if not seen and row.reserved_as is None:
         why = "is in use, or its lease may be alive"
     elif row.reserved_as is not None:

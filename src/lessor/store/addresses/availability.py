@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select
+from sqlalchemy import bindparam, func, or_, select
 
+from lessor.store.engine.tx import ReadTx
 from lessor.store.tables import addresses, pools, subnets
 
 
@@ -47,15 +48,15 @@ _USED = (
 )
 
 
-def of_networks(conn: Connection, network_ids: Sequence[str]) -> dict[str, list[Room]]:
+def of_networks(tx: ReadTx, network_ids: Sequence[str]) -> dict[str, list[Room]]:
     """Return the subnets of each of these networks, oldest first."""
     found: dict[str, list[Room]] = {network_id: [] for network_id in network_ids}
     if not network_ids:
         return found
-    rows = conn.execute(_SUBNETS, {"keys": list(network_ids)}).all()
+    rows = tx.conn.execute(_SUBNETS, {"keys": list(network_ids)}).all()
     keys = {"keys": [row.id for row in rows]}
-    totals = {key: int(count) for key, count in conn.execute(_TOTAL, keys)} if rows else {}
-    used = {key: int(count) for key, count in conn.execute(_USED, keys)} if rows else {}
+    totals = {key: int(count) for key, count in tx.conn.execute(_TOTAL, keys)} if rows else {}
+    used = {key: int(count) for key, count in tx.conn.execute(_USED, keys)} if rows else {}
     for row in rows:
         cidr = IPv4Network((row.first, row.prefix))
         room = Room(row.id, row.name, cidr, totals.get(row.id, 0), used.get(row.id, 0))

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 
 from lessor.errors import Invalid
 from lessor.model import Holding, Holdings, LeaseEvent
@@ -23,7 +23,7 @@ from lessor.store.addresses.allocation import hold
 from lessor.store.addresses.trust import Trust, latest_end
 from lessor.store.engine import notes, recovery
 from lessor.store.engine.history import EPOCH
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.tables import addresses, ports
 
 AT_ONCE = 500  # addresses in one statement
@@ -120,7 +120,7 @@ def _keep(
 ) -> tuple[int, list[tuple[Holding, str]]]:
     """Keep those that no port owns; return how many, and those that another's port owns."""
     kept, taken = 0, list[tuple[Holding, str]]()
-    for one, row in _with_rows(tx.conn, network_id, held):
+    for one, row in _with_rows(tx, network_id, held):
         if row is None or (row.port_id is None and row.reserved_as is None):
             known = (row and row.not_before) or 0.0
             leased = max(known, until.get((network_id, one.address), 0.0))
@@ -131,13 +131,13 @@ def _keep(
 
 
 def _with_rows(
-    conn: Connection, network_id: str, held: Mapping[IPv4Address, Holding]
+    tx: ReadTx, network_id: str, held: Mapping[IPv4Address, Holding]
 ) -> Iterator[tuple[Holding, Any]]:
     every = [*held.values()]
     for start in range(0, len(every), AT_ONCE):
         some = every[start : start + AT_ONCE]
         numbers = [int(one.address) for one in some]
-        rows = conn.execute(_ROWS, {"network": network_id, "some": numbers}).all()
+        rows = tx.conn.execute(_ROWS, {"network": network_id, "some": numbers}).all()
         known = {row.address: row for row in rows}
         yield from ((one, known.get(int(one.address))) for one in some)
 

@@ -10,7 +10,7 @@ from sqlalchemy import and_, bindparam, case, delete, func, or_, select, update
 from lessor.settings import ServerSettings
 from lessor.store.addresses.allocation import free
 from lessor.store.addresses.trust import LEAST_LEASE_S
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import Tx
 from lessor.store.hosts import unknown as unknownhosts
 from lessor.store.hosts import unserved
 from lessor.store.tables import addresses, holds, leases, networks, tombstones

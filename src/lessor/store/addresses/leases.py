@@ -9,20 +9,39 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, func, or_, select, update
 
 from lessor.errors import NotFound
-from lessor.model import Lease, LeaseBatch, LeaseEvent
+from lessor.model import LATEST, Lease, LeaseBatch, LeaseEvent
 from lessor.store.addresses.allocation import free
 from lessor.store.addresses.trust import ENDS, Trust, latest_end, sift
 from lessor.store.engine.dialect import insert
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.listing import Listing
-from lessor.store.networks.ground import hosts_taking_part
+from lessor.store.networks.addressing import hosts_taking_part
 from lessor.store.query import Query
-from lessor.store.rows import LEASE, lease_of
 from lessor.store.sharing import visible
 from lessor.store.tables import addresses, hosts, leases, ports, subnets
+
+LEASE = tuple(
+    leases.c[name]
+    for name in (
+        "id", "network_id", "host", "address", "mac_address", "port_id", "hostname", "client_id",
+        "started_at", "expires_at", "renewed_at", "ended_at", "end_reason",
+    )
+)  # fmt: skip
+
+
+def lease_of(row: Row[Any]) -> Lease:
+    """Read a row of `LEASE`; a DHCP server that begins with it takes no end beyond `LATEST`."""
+    values: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    end = values["expires_at"]
+    known = {
+        "address": IPv4Address(values["address"]),
+        "expires_at": None if end is None else min(end, LATEST),
+    }
+    return Lease(**values | known)
+
 
 _ALIVE = leases.c.ended_at.is_(None)
 
@@ -40,6 +59,13 @@ def alive_at(now: float) -> ColumnElement[bool]:
     return and_(_ALIVE, or_(leases.c.expires_at.is_(None), leases.c.expires_at > now))
 
 
+def _visible(project_id: str) -> ColumnElement[bool]:
+    """Those of its ports, and those on its networks."""
+    own = select(ports.c.id).where(ports.c.project_id == project_id)
+    theirs = visible.on_own_network(leases.c.network_id, project_id)
+    return or_(leases.c.port_id.in_(own), theirs)
+
+
 def _listing(now: float) -> Listing:
     alive = alive_at(now)
     return Listing(
@@ -52,24 +78,24 @@ def _listing(now: float) -> Listing:
             "live": lambda values: or_(*(alive if value else ~alive for value in values)),
         },
         nullable={"port_id": "", "expires_at": 1e18, "ended_at": 1e18},
-        visible=visible.lease,
+        visible=_visible,
     )
 
 
-def get(conn: Connection, lease_id: str) -> Lease:
+def get(tx: ReadTx, lease_id: str) -> Lease:
     """Return a lease, or raise NotFound."""
-    row = conn.execute(select(*LEASE).where(leases.c.id == lease_id)).first()
+    row = tx.conn.execute(select(*LEASE).where(leases.c.id == lease_id)).first()
     if row is None:
         raise NotFound(f"there is no lease {lease_id}", type_="LeaseNotFound")
     return lease_of(row)
 
 
-def find(conn: Connection, query: Query, now: float) -> list[Lease]:
+def find(tx: ReadTx, query: Query) -> list[Lease]:
     """Return the leases that a query asks for, those that ended as well."""
-    return [lease_of(row) for row in _listing(now).rows(conn, query)]
+    return [lease_of(row) for row in _listing(tx.now).rows(tx, query)]
 
 
-def live(conn: Connection, host: str, network_id: str, now: float) -> list[Lease]:
+def live(tx: ReadTx, host: str, network_id: str) -> list[Lease]:
     """Return the live leases of a network that a host takes part in: one for each address.
 
     Several hosts may have given the same lease, or one address to two MACs in turn: the last word
@@ -78,12 +104,12 @@ def live(conn: Connection, host: str, network_id: str, now: float) -> list[Lease
     Raises:
         NotFound: there is no such network, or the host takes no part in it.
     """
-    if host not in hosts_taking_part(conn, network_id):
+    if host not in hosts_taking_part(tx, network_id):
         raise NotFound(
             f"host {host} takes no part in a network {network_id}", type_="NetworkNotFound"
         )
     query = Query({"network_id": (network_id,), "live": (True,)}, (("renewed_at", False),))
-    return list({lease.address: lease for lease in find(conn, query, now)}.values())
+    return list({lease.address: lease for lease in find(tx, query)}.values())
 
 
 # --- what DHCP servers say ------------------------------------------------------------------------
@@ -355,7 +381,7 @@ def release(tx: Tx, lease_id: str) -> None:
     Raises:
         NotFound: there is no such lease.
     """
-    lease = get(tx.conn, lease_id)
+    lease = get(tx, lease_id)
     if lease.ended_at is None:
         _end(tx, lease.id, tx.now, "operator")
     here = addresses.c.network_id == lease.network_id, addresses.c.address == int(lease.address)

@@ -6,19 +6,20 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, Text, case, cast, delete, func, select, update
+from sqlalchemy import ColumnElement, Text, case, cast, delete, func, or_, select, update
 
 from lessor.errors import Conflict, NotFound
 from lessor.model import AddressInfo, AddressState
 from lessor.store.addresses.allocation import free
 from lessor.store.engine.dialect import insert
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.listing import Listing
-from lessor.store.networks.ground import ground
+from lessor.store.networks.addressing import ground
 from lessor.store.query import Query
 from lessor.store.sharing import visible
 from lessor.store.tables import addresses, leases, ports
 
+ALL = Query()
 _HERE = (
     leases.c.network_id == addresses.c.network_id,
     leases.c.address == addresses.c.address,
@@ -74,6 +75,13 @@ def _marked(query: Query) -> Query:
     return replace(query, marker=f"{network_id}/{number}")
 
 
+def _visible(project_id: str) -> ColumnElement[bool]:
+    """Those of its ports, and those of its networks."""
+    own = select(ports.c.id).where(ports.c.project_id == project_id)
+    theirs = visible.on_own_network(addresses.c.network_id, project_id)
+    return or_(addresses.c.port_id.in_(own), theirs)
+
+
 LISTING = Listing(
     "address",
     _SELECT,
@@ -90,11 +98,11 @@ LISTING = Listing(
         "updated_at": addresses.c.updated_at,
     },
     nullable={"port_id": "", "mac_address": "", "host": "", "leased_until": 0.0},
-    visible=visible.address,
+    visible=_visible,
 )
 
 
-def find(conn: Connection, query: Query) -> list[AddressInfo]:
+def find(tx: ReadTx, query: Query = ALL) -> list[AddressInfo]:
     """Return the addresses that a query asks for; those never used have no row.
 
     Without another order: by network, then by address. A marker is "network id/address".
@@ -102,7 +110,7 @@ def find(conn: Connection, query: Query) -> list[AddressInfo]:
     if query.marker is not None:
         query = _marked(query)
     sort = query.sort or (("network_id", False), ("address", False))
-    return [_info(row) for row in LISTING.rows(conn, replace(query, sort=sort))]
+    return [_info(row) for row in LISTING.rows(tx, replace(query, sort=sort))]
 
 
 def _info(row: Any) -> AddressInfo:
@@ -137,7 +145,7 @@ def reserve(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo:
         Invalid: the address lies in no subnet of it.
         Conflict: it is in use, or its lease may still be alive.
     """
-    plot = ground(tx.conn, network_id).plot_of(address)
+    plot = ground(tx, network_id).plot_of(address)
     tx.conn.execute(
         delete(addresses).where(*_this(network_id, address), addresses.c.freed_seq.is_not(None))
     )
@@ -168,7 +176,7 @@ def unreserve(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo:
         Invalid: the address lies in no subnet of it.
         Conflict: the subnet itself needs it: it is its gateway's, for example.
     """
-    plot = ground(tx.conn, network_id).plot_of(address)
+    plot = ground(tx, network_id).plot_of(address)
     this = _this(network_id, address)
     reason = tx.conn.execute(select(addresses.c.reserved_as).where(*this)).scalar()
     if reason == "operator":

@@ -18,7 +18,7 @@ from lessor.errors import Invalid
 from lessor.model import LeaseEvent
 from lessor.net.macs import parsed_mac
 from lessor.settings import ServerSettings
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import Tx
 from lessor.store.tables import holds, networks, ports, subnets
 
 SKEW_S = 86400.0  # by so much a host's clock may be fast

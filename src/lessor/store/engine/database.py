@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
@@ -20,6 +20,7 @@ from lessor.store.engine import files, history, notes, place, postgres, recovery
 from lessor.store.engine.dialect import is_postgres
 from lessor.store.engine.fellows import Alone, Peers
 from lessor.store.engine.groupcommit import GroupWriter
+from lessor.store.engine.tx import Context
 from lessor.store.engine.writer import Told, Writer, said
 from lessor.store.tables import counter
 
@@ -92,13 +93,11 @@ def is_file(settings: ServerSettings) -> bool:
     return not settings.connection or settings.connection.startswith("sqlite")
 
 
-def writer_of(
-    engine: Engine, clock: Callable[[], float], settings: ServerSettings, told: Told, sender: str
-) -> Writer:
+def writer_of(engine: Engine, context: Context, told: Told, sender: str) -> Writer:
     """Return what runs write jobs on a database; `sender` names this server to the others."""
     if is_postgres(engine):
-        return GroupWriter(postgres.PostgresTransactions(engine, sender), clock, settings, told)
-    return GroupWriter(sqlite.SqliteTransactions(engine), clock, settings, told)
+        return GroupWriter(postgres.PostgresTransactions(engine, sender), context, told)
+    return GroupWriter(sqlite.SqliteTransactions(engine), context, told)
 
 
 def peers_of(engine: Engine, sender: str, told: Told) -> Peers:

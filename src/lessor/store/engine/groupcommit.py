@@ -17,8 +17,8 @@ import structlog
 from sqlalchemy import Connection
 
 from lessor.errors import Unavailable
-from lessor.settings import ServerSettings
-from lessor.store.engine.writer import Told, Tx, Written, as_ours
+from lessor.store.engine.tx import Context, Tx
+from lessor.store.engine.writer import Told, Written, as_ours
 
 T = TypeVar("T")
 MOST_JOBS = 128  # in one transaction
@@ -87,16 +87,9 @@ class _Waiting:
 class GroupWriter:
     """A `Writer`: see the top."""
 
-    def __init__(
-        self,
-        transactions: Transactions,
-        clock: Callable[[], float],
-        settings: ServerSettings,
-        told: Told,
-    ) -> None:
+    def __init__(self, transactions: Transactions, context: Context, told: Told) -> None:
         self._transactions = transactions
-        self._settings = settings
-        self._clock = clock
+        self._context = context
         self._told = told
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._closed = False
@@ -171,6 +164,8 @@ class GroupWriter:
                 self._refuse(batch, error)
             break
         for waiting in batch:
+            if waiting.tx is not None and waiting.error is None:
+                waiting.tx.committed()
             waiting.done.release()
         if whole is not None and whole.hosts:
             self._tell(frozenset(whole.hosts))
@@ -184,7 +179,7 @@ class GroupWriter:
             waiting.forget()
         try:
             conn = self._transactions.begin()
-            whole = Tx(conn, self._clock(), self._settings)
+            whole = Tx(conn, self._context)
             for waiting in batch:
                 self._job(conn, whole, waiting, guarded=guarded)
             whole.finish()
@@ -200,7 +195,7 @@ class GroupWriter:
 
     def _job(self, conn: Connection, whole: Tx, waiting: _Waiting, *, guarded: bool) -> None:
         """Run one job. Its own failure is its caller's alone, as long as the transaction lives."""
-        tx = Tx(conn, self._clock(), self._settings)
+        tx = Tx(conn, self._context)
         tx.earlier = whole.ids
         if guarded:
             conn.exec_driver_sql("SAVEPOINT job")

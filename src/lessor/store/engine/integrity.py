@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select, Table, and_, case, exists, func, or_,
 from lessor.store.engine import notes
 from lessor.store.engine.dialect import is_postgres
 from lessor.store.engine.history import EPOCH
-from lessor.store.engine.writer import UNSTAMPED
+from lessor.store.engine.tx import UNSTAMPED
 from lessor.store.tables import (
     addresses,
     counter,

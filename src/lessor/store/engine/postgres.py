@@ -18,7 +18,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from lessor.errors import ConfigError, Unavailable
-from lessor.store.engine.writer import Tx, said
+from lessor.store.engine.tx import Tx
+from lessor.store.engine.writer import said
 
 READERS = 10  # connections of one process; each costs the database some megabytes
 READER_WAIT_S = 10.0

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, select, update
 
 from lessor.errors import Unavailable
 from lessor.store.engine import notes
-from lessor.store.engine.writer import Tx
-from lessor.store.networks.ground import RECOVERY, Ground
+from lessor.store.engine.tx import Tx
+from lessor.store.networks.addressing import RECOVERY, Ground
 from lessor.store.tables import hosts
 
 SHOWN = 5  # hosts that a refusal names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Table, select
 
 from lessor.errors import Outdated
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import Tx
 
 
 def expect(tx: Tx, table: Table, row_id: str, expected: int | None) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.pool import QueuePool
 
 from lessor.errors import Unavailable
 from lessor.store.engine import files, place
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import Tx
 
 READERS = 64
 BUSY_S = 10

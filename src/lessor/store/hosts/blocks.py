@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import HostBlock, Network
 from lessor.net.blocks import described, in_the_way, special, unfit
 from lessor.net.prefixes import Claim, Extent, blocks_of, clash, extent
 from lessor.settings import ServerSettings
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.networks.vnis import VXLAN
 from lessor.store.tables import host_blocks
 
@@ -108,7 +108,7 @@ def check_parts(tx: Tx, wire: str | None, parts: Sequence[Extent]) -> None:
     taken = [*special(tx.settings.reserved_cidrs)]
     if wire is not None:
         span = {"wire": None, "first_address": parts[0][0], "last_address": parts[-1][1]}
-        near = [block for _, block in [*_near(tx.conn, span), *_own(tx.settings)]]
+        near = [block for _, block in [*_near(tx, span), *_own(tx.settings)]]
         taken += [block.cidr for block in near]
     claims = [Claim(*extent(block), "host") for block in taken]
     found = clash([*claims, *(Claim(first, last, "part") for first, last in parts)])
@@ -155,15 +155,15 @@ def _in_the_way(
     """Return a block that stands in the way, and where it is."""
     first, last = extent(cidr)
     span = {"wire": wire, "first_address": first, "last_address": last}
-    known = [*_near(tx.conn, span), *_own(tx.settings)]
+    known = [*_near(tx, span), *_own(tx.settings)]
     blocks = [one for _, one in known]
     allowed = tx.settings.allowed_host_cidrs
     found = in_the_way(cidr, blocks, wire, allowed=allowed, by_project=by_project)
     return next((pair for pair in known if pair[1] is found), None)
 
 
-def _near(conn: Connection, span: Mapping[str, Any]) -> list[tuple[str, HostBlock]]:
-    return [(f"host {row.host}", _block(row)) for row in conn.execute(_NEAR, span)]
+def _near(tx: ReadTx, span: Mapping[str, Any]) -> list[tuple[str, HostBlock]]:
+    return [(f"host {row.host}", _block(row)) for row in tx.conn.execute(_NEAR, span)]
 
 
 def _block(row: Any) -> HostBlock:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import bindparam, select
 
 from lessor.model import Host, Problem
+from lessor.store.engine.tx import ReadTx
 from lessor.store.tables import bindings, networks, ports
 
 STRAY = "stray "  # begins the key of a problem with a tap that no port of its host has
@@ -31,26 +32,26 @@ _PREPARED = select(bindings.c.port_id).where(
 )
 
 
-def named(conn: Connection, found: Sequence[Host]) -> list[Host]:
+def named(tx: ReadTx, found: Sequence[Host]) -> list[Host]:
     """Return hosts whose problems say names instead of ids; what was deleted keeps its id."""
-    found = [_joined(conn, host) for host in found]
+    found = [_joined(tx, host) for host in found]
     problems = [problem for host in found for problem in host.problems]
     if not problems:
         return [*found]
-    names = dict(_names(conn, problems))
+    names = dict(_names(tx, problems))
     return [
         replace(host, problems=tuple(_named(one, names) for one in host.problems)) for host in found
     ]
 
 
-def strays(conn: Connection, host: Host) -> dict[str, Problem]:
+def strays(tx: ReadTx, host: Host) -> dict[str, Problem]:
     """Return the problems of taps on a host whose ports are bound elsewhere, by port id."""
     found = {}
     for problem in host.problems:
         tap = problem.key.removeprefix(STRAY)
-        if tap == problem.key or not (row := _port_of(conn, tap)) or row.host == host.name:
+        if tap == problem.key or not (row := _port_of(tx, tap)) or row.host == host.name:
             continue
-        if conn.execute(_PREPARED, {"port": row.id, "host_name": host.name}).first():
+        if tx.conn.execute(_PREPARED, {"port": row.id, "host_name": host.name}).first():
             continue  # a VM that moves has a tap on both hosts
         bound = f"the port is bound to {row.host or 'no host'}"
         mend = f"lessor port set {shlex.quote(row.name or row.id)} --host {host.name}"
@@ -60,32 +61,32 @@ def strays(conn: Connection, host: Host) -> dict[str, Problem]:
     return found
 
 
-def _port_of(conn: Connection, tap: str) -> Any:
+def _port_of(tx: ReadTx, tap: str) -> Any:
     """Return the port that a tap is named after; None: it is none of ours.
 
     Both limits have the form of an id, so that every collation orders them alike.
     """
     start = tap.removeprefix("tap")
     limits = {"first": f"{start}{_LOWEST}", "last": f"{start}{_LOWEST.replace('0', 'f')}"}
-    return conn.execute(_BY_TAP, limits).first()
+    return tx.conn.execute(_BY_TAP, limits).first()
 
 
-def _joined(conn: Connection, host: Host) -> Host:
+def _joined(tx: ReadTx, host: Host) -> Host:
     """Return a host with its stray taps by their ports; taps of no port of ours are left out."""
     if not any(one.key.startswith(STRAY) for one in host.problems):
         return host
     others = [one for one in host.problems if not one.key.startswith(STRAY)]
-    return replace(host, problems=(*others, *strays(conn, host).values()))
+    return replace(host, problems=(*others, *strays(tx, host).values()))
 
 
-def _names(conn: Connection, problems: Iterable[Problem]) -> Iterator[tuple[str, str]]:
+def _names(tx: ReadTx, problems: Iterable[Problem]) -> Iterator[tuple[str, str]]:
     wanted: tuple[set[str], set[str]] = set(), set()
     for problem in problems:
         wanted[0].update(problem.networks)
         wanted[1].update(problem.ports)
     for query, ids in zip((_NETWORKS, _PORTS), map(sorted, wanted), strict=True):
         for start in range(0, len(ids), AT_ONCE):
-            for row in conn.execute(query, {"keys": ids[start : start + AT_ONCE]}):
+            for row in tx.conn.execute(query, {"keys": ids[start : start + AT_ONCE]}):
                 yield row.id, row.name
 
 

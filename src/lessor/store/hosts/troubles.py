@@ -6,15 +6,19 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, exists, func, select
+from sqlalchemy import bindparam, exists, func, select
 
 from lessor.model import DhcpMove, Host, Port
+from lessor.store.engine.access import Database
+from lessor.store.engine.tx import ReadTx
 from lessor.store.hosts import problems as hostproblems
 from lessor.store.hosts import unserved
+from lessor.store.hosts.rules import HOST, host_of
 from lessor.store.hosts.unserved import Pair
 from lessor.store.networks.overlay import VXLAN
-from lessor.store.rows import HOST, host_of
 from lessor.store.tables import hosts, networks, ports, subnets
+
+RECENT_S = 1.0
 
 _HAS_DHCP = exists(select(1).where(subnets.c.network_id == networks.c.id, subnets.c.enable_dhcp))
 _FIELDS = (networks.c.id, networks.c.name)
@@ -100,42 +104,40 @@ class _Look:
                 yield host
 
 
-def find(
-    conn: Connection, beats: Mapping[str, float], alive_since: float, now: float, wait_s: float
-) -> Troubles:
-    """Return the present troubles.
+def recent(db: Database) -> Troubles:
+    """Return the troubles as of at most `RECENT_S` ago."""
+    now, cached = db.clock(), db.fleet.troubles
+    if cached is None or not 0 <= now - cached[0] < RECENT_S:
+        cached = db.fleet.troubles = now, db.read(find)
+    return cached[1]
 
-    Args:
-        conn: reads.
-        beats: heartbeats that are not written yet, by host name.
-        alive_since: whose last heartbeat is older is down.
-        now: when it is.
-        wait_s: after which a DHCP server of an overlay network is moved.
-    """
-    known = {row.name: host_of(row, beats, alive_since, now) for row in conn.execute(_HOSTS)}
-    look = _Look(known, unserved.reasons(conn, now), wait_s)
+
+def find(tx: ReadTx) -> Troubles:
+    """Return the present troubles."""
+    known = {row.name: host_of(tx, row) for row in tx.conn.execute(_HOSTS)}
+    look = _Look(known, unserved.reasons(tx, tx.now), tx.settings.dhcp_down_time)
     moves: dict[str, list[DhcpMove]] = {}
-    for move in unserved.moves(conn, now):
+    for move in unserved.moves(tx):
         moves.setdefault(move.network_id, []).append(move)
     ill = {name for name, host in known.items() if host.state != "up"}
     ill |= {host for host, _ in look.reasons}
     strays = {
         key: problem.text
         for host in known.values()
-        for key, problem in hostproblems.strays(conn, host).items()
+        for key, problem in hostproblems.strays(tx, host).items()
         if host.state == "up"
     }
     if not ill:
         return Troubles(moves=moves, ports=strays)
-    whole = {**dict(_flats(conn, look, ill)), **dict(_overlays(conn, look, ill))}
-    return Troubles(whole, dict(_each(conn, look, ill)), moves, strays)
+    whole = {**dict(_flats(tx, look, ill)), **dict(_overlays(tx, look, ill))}
+    return Troubles(whole, dict(_each(tx, look, ill)), moves, strays)
 
 
 _HOSTS = select(*HOST).where(hosts.c.added).order_by(hosts.c.name)
 
 
-def _flats(conn: Connection, look: _Look, ill: Collection[str]) -> Iterator[tuple[str, str]]:
-    for row in conn.execute(_FLAT, {"hosts": sorted(ill)}).all():
+def _flats(tx: ReadTx, look: _Look, ill: Collection[str]) -> Iterator[tuple[str, str]]:
+    for row in tx.conn.execute(_FLAT, {"hosts": sorted(ill)}).all():
         why = look.words(row.host, row.id)
         if not why:
             continue
@@ -145,7 +147,7 @@ def _flats(conn: Connection, look: _Look, ill: Collection[str]) -> Iterator[tupl
             if row.physical_network in host.physical_networks
         ]
         if others:
-            key = shlex.quote(_key(conn, row.id, row.name))
+            key = shlex.quote(_key(tx, row.id, row.name))
             mend = f"move it: lessor network set {key} --host {others[0]}"
         else:
             mend = f"no other network host with {row.physical_network} is up to move it to"
@@ -158,10 +160,10 @@ def _flats(conn: Connection, look: _Look, ill: Collection[str]) -> Iterator[tupl
         )
 
 
-def _overlays(conn: Connection, look: _Look, ill: Collection[str]) -> Iterator[tuple[str, str]]:
+def _overlays(tx: ReadTx, look: _Look, ill: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield the overlay networks of which all DHCP hosts fail."""
     servers: dict[str, dict[str, str]] = {}
-    for row in conn.execute(_SERVERS, {"hosts": sorted(ill)}).all():
+    for row in tx.conn.execute(_SERVERS, {"hosts": sorted(ill)}).all():
         servers.setdefault(row.id, {})[row.server_of] = look.words(row.server_of, row.id)
     for network_id, words in servers.items():
         if not all(words.values()):
@@ -176,17 +178,17 @@ def _overlays(conn: Connection, look: _Look, ill: Collection[str]) -> Iterator[t
         yield network_id, f"{hosts_} {', '.join(words.values())}; its VMs get no address; {mend}"
 
 
-def _each(conn: Connection, look: _Look, ill: Collection[str]) -> Iterator[tuple[Pair, str]]:
+def _each(tx: ReadTx, look: _Look, ill: Collection[str]) -> Iterator[tuple[Pair, str]]:
     """Yield the hosts of multi-host networks that don't serve their own ports."""
-    for row in conn.execute(_EACH, {"hosts": sorted(ill)}).all():
+    for row in tx.conn.execute(_EACH, {"hosts": sorted(ill)}).all():
         why = look.words(row.binding_host, row.id)
         if why:
             text = f"its DHCP server and gateway on its host {why}; VMs there get no address"
             yield (row.binding_host, row.id), text
 
 
-def _key(conn: Connection, network_id: str, name: str) -> str:
+def _key(tx: ReadTx, network_id: str, name: str) -> str:
     """Return what a command finds a network by: its name, if no other network has it."""
-    if name and conn.execute(_SAME_NAME, {"name": name}).scalar() == 1:
+    if name and tx.conn.execute(_SAME_NAME, {"name": name}).scalar() == 1:
         return name
     return network_id

@@ -12,11 +12,11 @@ import secrets
 import uuid
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select
+from sqlalchemy import bindparam, delete, exists, insert, select
 
 from lessor.errors import Invalid
-from lessor.store.engine.writer import Tx
-from lessor.store.networks import rules as networks
+from lessor.store.engine.tx import ReadTx, Tx
+from lessor.store.networks.addressing import no_host
 from lessor.store.tables import bindings, hosts, ports
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\Z")
@@ -41,13 +41,13 @@ def ensure(tx: Tx, names: Collection[str | None], known: Mapping[str, bool] | No
     """
     wanted = {name for name in names if name is not None}
     if known is None:
-        known = _known(tx.conn, wanted) if wanted else {}
+        known = _known(tx, wanted) if wanted else {}
     allowed = tx.settings.bind_unknown_hosts
     there = {name for name, added in known.items() if added or allowed}
     for name in sorted(wanted - there):
         check_name(name)
         if not allowed:
-            raise networks.no_host(name)
+            raise no_host(name)
         row = {
             "name": name,
             "id": str(uuid.uuid4()),
@@ -63,11 +63,11 @@ _ONE = _THERE.where(hosts.c.name == bindparam("name"))
 _SEVERAL = _THERE.where(hosts.c.name.in_(bindparam("names", expanding=True)))
 
 
-def _known(conn: Connection, names: Collection[str]) -> dict[str, bool]:
+def _known(tx: ReadTx, names: Collection[str]) -> dict[str, bool]:
     if len(names) == 1:  # as a rule; what has no list to expand costs half as much
-        rows = conn.execute(_ONE, {"name": next(iter(names))})
+        rows = tx.conn.execute(_ONE, {"name": next(iter(names))})
     else:
-        rows = conn.execute(_SEVERAL, {"names": list(names)})
+        rows = tx.conn.execute(_SEVERAL, {"names": list(names)})
     return {name: bool(added) for name, added in rows}
 
 

@@ -1,6 +1,6 @@
 """Networks that DHCP hosts report they can't serve, and the moves of DHCP servers.
 
-A host that reports so for `dhcp_down_time` is treated as dead for that network (`fleet`). It gets no
+A host that reports so for `dhcp_down_time` is treated as dead for that network (`capacity`). It gets no
 DHCP server of the network again for `RECENT_S`, so that two hosts which both fail don't pass it to and fro.
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import bindparam, delete, select
 
 from lessor.model import DhcpMove
 from lessor.store.engine.dialect import insert
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.tables import dhcp_moves, unserved
 
 RECENT_S = 600.0
@@ -59,10 +59,12 @@ def said(tx: Tx, host: str, reasons: Mapping[str, str]) -> None:
         tx.conn.execute(_PUT, rows)
 
 
-def reasons(conn: Connection, until: float) -> dict[Pair, str]:
+def reasons(tx: ReadTx, until: float) -> dict[Pair, str]:
     """Return why hosts can't serve networks, as far as they have reported it since `until`."""
     return {
-        (row.host, row.network_id): row.reason for row in conn.execute(_ALL) if row.since <= until
+        (row.host, row.network_id): row.reason
+        for row in tx.conn.execute(_ALL)
+        if row.since <= until
     }
 
 
@@ -81,9 +83,10 @@ def moved(tx: Tx, move: DhcpMove) -> None:
     )
 
 
-def moves(conn: Connection, now: float) -> list[DhcpMove]:
+def moves(tx: ReadTx) -> list[DhcpMove]:
     """Return the moves of the last `RECENT_S`, oldest first."""
-    found = [DhcpMove(**row._mapping) for row in conn.execute(_RECENT, {"since": now - RECENT_S})]  # noqa: SLF001 - SQLAlchemy's public name
+    rows = tx.conn.execute(_RECENT, {"since": tx.now - RECENT_S})
+    found = [DhcpMove(**row._asdict()) for row in rows]
     return sorted(found, key=lambda move: (move.moved_at, move.network_id))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from lessor.errors import ConfigError
 from lessor.settings import ServerSettings
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import Tx
 from lessor.store.networks import rules as networks
 from lessor.store.networks import subnets
 from lessor.store.tables import networks as table
@@ -31,7 +31,7 @@ def make(tx: Tx) -> None:
     blocks = cut(tx.settings, tx.settings.fixed_range)
     for n, block in enumerate(blocks):
         name = f"{LABEL}_{n}" if len(blocks) > 1 else LABEL
-        network = networks.create(tx, {"name": name, "shared": True, "network_type": "flat"}, ())
+        network = networks.create(tx, {"name": name, "shared": True, "network_type": "flat"})
         subnets.create(
             tx,
             {

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, select
+from sqlalchemy import and_, bindparam, select
 
 from lessor.errors import Conflict, Forbidden, Invalid
 from lessor.model import DHCP_OWNER, TunnelEnd
 from lessor.settings import ServerSettings
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.networks import vnis
-from lessor.store.networks.ground import Ground, takes_part
+from lessor.store.networks.addressing import Ground, takes_part
 from lessor.store.tables import hosts, networks
 from lessor.store.values import NetworkValues
 
@@ -70,13 +70,13 @@ def _type(tx: Tx, values: NetworkValues) -> str:
         return VXLAN
     types = tx.settings.project_network_types or (OF_PROJECTS if "acts_for" in values else ())
     if not types:
-        return VXLAN if _any_end(tx.conn) else FLAT
+        return VXLAN if _any_end(tx) else FLAT
     return next((kind for kind in types if _can_make(tx, kind, values)), types[0])
 
 
-def _any_end(conn: Connection) -> bool:
+def _any_end(tx: ReadTx) -> bool:
     ends = select(hosts.c.name).where(hosts.c.local_ip.is_not(None)).limit(1)
-    return conn.execute(ends).first() is not None
+    return tx.conn.execute(ends).first() is not None
 
 
 def _can_make(tx: Tx, kind: str, values: NetworkValues) -> bool:
@@ -126,7 +126,7 @@ def mtu(tx: Tx, asked: int | None) -> int:
     Raises:
         Invalid: the underlay can't carry as much.
     """
-    most = tx.settings.global_physnet_mtu - (takes := overhead(tx.conn))
+    most = tx.settings.global_physnet_mtu - (takes := overhead(tx))
     if (asked or most) > most:
         raise Invalid(
             f"mtu {asked} is more than {most}, which global_physnet_mtu="
@@ -138,9 +138,9 @@ def mtu(tx: Tx, asked: int | None) -> int:
 _END6 = select(1).where(hosts.c.local_ip.like("%:%")).limit(1)
 
 
-def overhead(conn: Connection) -> int:
+def overhead(tx: ReadTx) -> int:
     """Return how many bytes of a packet on the underlay are not a VM's."""
-    return OVERHEAD[6 if conn.execute(_END6).first() else 4]
+    return OVERHEAD[6 if tx.conn.execute(_END6).first() else 4]
 
 
 # --- ports ----------------------------------------------------------------------------------------
@@ -180,15 +180,15 @@ _OF_HOST = (
 )
 
 
-def peers(conn: Connection, ids: list[str]) -> dict[str, dict[str, TunnelEnd]]:
+def peers(tx: ReadTx, ids: list[str]) -> dict[str, dict[str, TunnelEnd]]:
     """Return for each network the tunnel ends of the hosts that have a port of it, or are to."""
     found: dict[str, dict[str, TunnelEnd]] = {network_id: {} for network_id in ids}
-    for network_id, host, end in conn.execute(_PEERS, {"ids": ids}) if ids else ():
+    for network_id, host, end in tx.conn.execute(_PEERS, {"ids": ids}) if ids else ():
         found[network_id][host] = ip_address(end)
     return found
 
 
-def check_end(conn: Connection, host: str, end: TunnelEnd | None) -> None:
+def check_end(tx: ReadTx, host: str, end: TunnelEnd | None) -> None:
     """Refuse a tunnel end that another host has: their packets would come to one of them.
 
     Raises:
@@ -196,7 +196,7 @@ def check_end(conn: Connection, host: str, end: TunnelEnd | None) -> None:
     """
     if end is None:
         return
-    other = conn.execute(_ENDS, {"end": str(end), "host_name": host}).scalar()
+    other = tx.conn.execute(_ENDS, {"end": str(end), "host_name": host}).scalar()
     if other is not None:
         raise Conflict(
             f"host {host} reports local_ip {end}, which is host {other}'s: two hosts can't have "
@@ -206,6 +206,6 @@ def check_end(conn: Connection, host: str, end: TunnelEnd | None) -> None:
         )
 
 
-def networks_of(conn: Connection, host: str) -> list[str]:
+def networks_of(tx: ReadTx, host: str) -> list[str]:
     """Return the overlay networks that a host takes part in."""
-    return [row[0] for row in conn.execute(_OF_HOST, {"host_name": host})]
+    return [row[0] for row in tx.conn.execute(_OF_HOST, {"host_name": host})]

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from lessor.errors import Forbidden
 from lessor.model import Network
 from lessor.net.prefixes import inside
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import Tx
 from lessor.store.networks import overlay
 from lessor.store.pools import subnetpools
 from lessor.store.values import SubnetValues
@@ -35,7 +35,7 @@ def check_blocks(
         return
     ours = tx.settings.project_cidrs
     beyond = [block for block in blocks if not inside(block, ours)]
-    if not beyond or (pool_id is not None and not subnetpools.get(tx.conn, pool_id).by_project):
+    if not beyond or (pool_id is not None and not subnetpools.get(tx, pool_id).by_project):
         return
     raise Forbidden(
         f"{beyond[0]} of flat network {network.id}: all VMs and the host of its gateway would reach "

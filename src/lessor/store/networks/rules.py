@@ -6,22 +6,27 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, Forbidden, InUse, Invalid
 from lessor.model import DHCP_OWNER, Network
 from lessor.settings import ServerSettings
 from lessor.store.addresses.allocation import hold
+from lessor.store.columns import address_of, packed
 from lessor.store.engine.dialect import attempt
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
+from lessor.store.hosts import capacity
 from lessor.store.listing import Listing
 from lessor.store.networks import overlay, vnis, zones
-from lessor.store.networks.ground import hosts_taking_part, network_not_found
+from lessor.store.networks.addressing import check_host, hosts_taking_part, network_not_found
+from lessor.store.networks.rows import NETWORK, network_of
+from lessor.store.noun import Noun
 from lessor.store.ports import guests
 from lessor.store.query import Query
-from lessor.store.rows import NETWORK, address_of, network_of, packed
 from lessor.store.sharing import rbac, visible
+from lessor.store.sharing.quotas import quota
+from lessor.store.sharing.shareable import Shareable
 from lessor.store.tables import addresses, holds, hosts, networks, pools, ports, subnets, tombstones
 from lessor.store.tagrows import forget_network
 from lessor.store.values import NetworkValues
@@ -29,13 +34,19 @@ from lessor.store.values import NetworkValues
 LEAST_MTU = 68  # of a network with IPv4 subnets: RFC 791 section 3.2
 
 _SELECT = select(*NETWORK)
+
+
+def _visible(project_id: str) -> ColumnElement[bool]:
+    return visible.own_or_shared(visible.NETWORK, networks, project_id)
+
+
 LISTING = Listing(
     "network",
     _SELECT,
     networks.c.id,
     {column.name: column for column in NETWORK},
     nullable={"physical_network": "", "segmentation_id": 0, "host": ""},
-    visible=visible.network,
+    visible=_visible,
 )
 _ONE = _SELECT.where(networks.c.id == bindparam("key"))
 _SUBNET_IDS = (
@@ -45,39 +56,34 @@ _SUBNET_IDS = (
 )
 
 
-def get(conn: Connection, network_id: str) -> Network:
+def get(tx: ReadTx, network_id: str) -> Network:
     """Return a network, or raise NotFound."""
-    row = conn.execute(_ONE, {"key": network_id}).first()
+    row = tx.conn.execute(_ONE, {"key": network_id}).first()
     if row is None:
         raise network_not_found(network_id)
     return network_of(row)
 
 
-def find(conn: Connection, query: Query) -> list[Network]:
+def find(tx: ReadTx, query: Query) -> list[Network]:
     """Return the networks that a query asks for; what is shared with who asks is `shared`."""
     project_id = query.visible_to
     if project_id is None:
-        return [network_of(row) for row in LISTING.rows(conn, query)]
-    listing = rbac.listing_for(LISTING, visible.NETWORK, project_id)
-    found = [network_of(row) for row in listing.rows(conn, query)]
-    return rbac.as_seen(conn, visible.NETWORK, found, project_id)
+        return [network_of(row) for row in LISTING.rows(tx, query)]
+    listing = rbac.listing_for(LISTING, visible.NETWORK, networks, project_id)
+    found = [network_of(row) for row in listing.rows(tx, query)]
+    return rbac.as_seen(tx, visible.NETWORK, found, project_id)
 
 
-def subnet_ids(conn: Connection, network_ids: Collection[str]) -> dict[str, list[str]]:
+def subnet_ids(tx: ReadTx, network_ids: Collection[str]) -> dict[str, list[str]]:
     """Return the subnets of each network, oldest first."""
     found: dict[str, list[str]] = {network_id: [] for network_id in network_ids}
-    for network_id, subnet_id in conn.execute(_SUBNET_IDS, {"keys": list(network_ids)}):
+    for network_id, subnet_id in tx.conn.execute(_SUBNET_IDS, {"keys": list(network_ids)}):
         found[network_id].append(subnet_id)
     return found
 
 
-def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
+def create(tx: Tx, values: NetworkValues) -> Network:
     """Make a network.
-
-    Args:
-        tx: the transaction.
-        values: what is asked for.
-        alive: hosts that can own it.
 
     Raises:
         NotFound: a zone that is asked for has no host.
@@ -89,10 +95,10 @@ def create(tx: Tx, values: NetworkValues, alive: Collection[str]) -> Network:
         Unavailable: no VNI is free.
     """
     kind = overlay.type_of(tx, values)
-    zones.check(tx.conn, values.get("availability_zone_hints", ()))
+    zones.check(tx, values.get("availability_zone_hints", ()))
     if kind == overlay.FLAT and "acts_for" in values:
         _check_shared_wire("a flat network", cast(dict[str, Any], values))
-    own = overlay.shape(tx, values) if kind == overlay.VXLAN else _flat(tx, values, alive)
+    own = overlay.shape(tx, values) if kind == overlay.VXLAN else _flat(tx, values)
     network = Network(
         **cast(Any, _plain(values))
         | own
@@ -130,7 +136,7 @@ def _plain(values: NetworkValues) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names}
 
 
-def _flat(tx: Tx, values: NetworkValues, alive: Collection[str]) -> dict[str, Any]:
+def _flat(tx: Tx, values: NetworkValues) -> dict[str, Any]:
     """Return what a new flat network has of its own kind."""
     if values.get("segmentation_id") is not None:
         raise Invalid("a flat network has no segmentation id; leave it out")
@@ -141,7 +147,7 @@ def _flat(tx: Tx, values: NetworkValues, alive: Collection[str]) -> dict[str, An
         "mtu": _mtu(settings, values.get("mtu")),
         "multi_host": multi_host,
         "share_address": values.get("share_address", settings.share_dhcp_address),
-        "host": _owner(tx, values, alive, multi_host=multi_host),
+        "host": _owner(tx, values, multi_host=multi_host),
     }
 
 
@@ -190,32 +196,17 @@ def check_mtu(network_id: str, mtu: int) -> None:
 # --- who owns it (semantics.md A12.4) -------------------------------------------------------------
 
 
-def _owner(
-    tx: Tx, values: NetworkValues, alive: Collection[str], *, multi_host: bool
-) -> str | None:
+def _owner(tx: Tx, values: NetworkValues, *, multi_host: bool) -> str | None:
     asked = values.get("host")
     if asked is not None:
-        check_host(tx.conn, asked)
+        check_host(tx, asked)
         if multi_host:
             raise Invalid(f"a multi_host network is not owned by one host; leave out {asked!r}")
         return asked
-    return None if multi_host else choose_owner(tx, alive)
+    return None if multi_host else choose_owner(tx)
 
 
-def check_host(conn: Connection, name: str) -> None:
-    """Raise Invalid unless a host of this name was added."""
-    if not conn.execute(select(hosts.c.name).where(hosts.c.name == name, hosts.c.added)).first():
-        raise no_host(name)
-
-
-def no_host(name: str) -> Invalid:
-    """Return the error that says so of a host that a request names."""
-    return Invalid(
-        f"there is no host {name!r}; add it first (lessor host add {name})", type_="HostNotFound"
-    )
-
-
-def choose_owner(tx: Tx, alive: Collection[str]) -> str | None:
+def choose_owner(tx: Tx) -> str | None:
     """Return the host for a network that has none: the configured one, or the least loaded.
 
     None: there is no such host yet; the next one that reports takes it.
@@ -225,7 +216,7 @@ def choose_owner(tx: Tx, alive: Collection[str]) -> str | None:
     if not tx.conn.execute(
         select(hosts.c.name).where(hosts.c.name.in_(names), hosts.c.added)
     ).first():
-        names = set(alive)
+        names = capacity.owners(tx)
     load = (
         select(func.count()).where(networks.c.host == hosts.c.name).correlate(hosts)
     ).scalar_subquery()
@@ -244,24 +235,26 @@ _UNOWNED = (
 )
 
 
-def unowned(conn: Connection) -> bool:
+def unowned(tx: ReadTx) -> bool:
     """Tell whether a single-host network has no host."""
-    return conn.execute(_UNOWNED.limit(1)).first() is not None
+    return tx.conn.execute(_UNOWNED.limit(1)).first() is not None
 
 
-def claim_unowned(tx: Tx, alive: Collection[str]) -> None:
+def claim_unowned(tx: Tx) -> None:
     """Give every network that has no host one, as far as there are any."""
     for (network_id,) in tx.conn.execute(_UNOWNED).all():
-        host = choose_owner(tx, alive)
+        host = choose_owner(tx)
         if host is None:
             return
         _write(tx, network_id, {"host": host})
         tx.touch("form", network_id)
-        tx.concerns([host, *hosts_taking_part(tx.conn, network_id)])
+        tx.concerns([host, *hosts_taking_part(tx, network_id)])
 
 
 # --- changes --------------------------------------------------------------------------------------
 
+# What of a network says who serves it, and what it is called there.
+_SERVED_BY = frozenset({"name", "host", "multi_host"})
 _FORM = frozenset({"host", "multi_host", "share_address"})
 
 
@@ -275,7 +268,7 @@ def update_one(tx: Tx, network_id: str, values: NetworkValues) -> Network:
         InUse: multi_host or share_address is to change while there are ports.
         Conflict: the MTU is to be too small for its subnets.
     """
-    before = get(tx.conn, network_id)
+    before = get(tx, network_id)
     asked = {k: v for k, v in values.items() if k != "acts_for"}
     if "mtu" in asked:
         asked["mtu"] = _new_mtu(tx, before, values["mtu"])
@@ -283,32 +276,34 @@ def update_one(tx: Tx, network_id: str, values: NetworkValues) -> Network:
     _check_fixed(before, changes)
     _check_type(before, changes, by_project="acts_for" in values)
     if changes.keys() & {"multi_host", "share_address"}:
-        _check_empty(tx.conn, network_id, "multi_host and share_address can only change without")
+        _check_empty(tx, network_id, "multi_host and share_address can only change without")
         if changes.get("multi_host"):
             changes["host"] = None
     if changes.get("host"):
-        check_host(tx.conn, cast(str, changes["host"]))
+        check_host(tx, cast(str, changes["host"]))
         if changes.get("multi_host", before.multi_host):
             raise Invalid(f"multi_host network {network_id} is not owned by one host")
     if not changes:
         return before
-    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    tx.concerns(hosts_taking_part(tx, network_id))
     _write(tx, network_id, changes | {"updated_at": tx.now})
     if "host" in changes and before.host is not None:
         _hold_all(tx, network_id, before.host)
         unserved = update(ports).where(ports.c.network_id == network_id).values(served=None)
         tx.conn.execute(unserved)
     if before.multi_host and changes.get("multi_host") is False and "host" not in changes:
-        claim_unowned(tx, ())
+        claim_unowned(tx)
     tx.touch("form" if changes.keys() & _FORM else "networks", network_id)
-    tx.concerns(hosts_taking_part(tx.conn, network_id))
-    return get(tx.conn, network_id)
+    tx.concerns(hosts_taking_part(tx, network_id))
+    if changes.keys() & _SERVED_BY:
+        tx.after_commit(tx.fleet.forget_troubles)
+    return get(tx, network_id)
 
 
 def _new_mtu(tx: Tx, before: Network, asked: int) -> int:
     tunnelled = before.network_type == overlay.VXLAN
     found = overlay.mtu(tx, asked) if tunnelled else _mtu(tx.settings, asked)
-    if subnet_ids(tx.conn, [before.id])[before.id]:
+    if subnet_ids(tx, [before.id])[before.id]:
         check_mtu(before.id, found)
     return found
 
@@ -363,8 +358,8 @@ def _others(network_id: str) -> Any:
     return ports.c.network_id == network_id, ports.c.device_owner != DHCP_OWNER
 
 
-def _check_empty(conn: Connection, network_id: str, words: str) -> None:
-    count = conn.execute(select(func.count()).where(*_others(network_id))).scalar_one()
+def _check_empty(tx: ReadTx, network_id: str, words: str) -> None:
+    count = tx.conn.execute(select(func.count()).where(*_others(network_id))).scalar_one()
     if count:
         raise InUse(
             f"{words} ports, and network {network_id} has {count}; delete them first "
@@ -380,7 +375,7 @@ def delete_one(tx: Tx, network_id: str) -> None:
         NotFound: there is none.
         InUse: it has ports.
     """
-    get(tx.conn, network_id)
+    get(tx, network_id)
     count = tx.conn.execute(select(func.count()).where(*_others(network_id))).scalar_one()
     if count:
         raise InUse(
@@ -388,7 +383,7 @@ def delete_one(tx: Tx, network_id: str) -> None:
             f"(lessor port list --network {network_id})",
             type_="NetworkInUse",
         )
-    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    tx.concerns(hosts_taking_part(tx, network_id))
     forget_network(tx, network_id)
     for table in (addresses, ports, holds, tombstones):
         tx.conn.execute(delete(table).where(table.c.network_id == network_id))
@@ -399,6 +394,27 @@ def delete_one(tx: Tx, network_id: str) -> None:
     tx.conn.execute(delete(networks).where(networks.c.id == network_id))
 
 
-def create_many(tx: Tx, many: Sequence[NetworkValues], alive: Collection[str]) -> list[Network]:
+def create_many(tx: Tx, many: Sequence[NetworkValues]) -> list[Network]:
     """Make networks, all or none."""
-    return [create(tx, values, alive) for values in many]
+    return [create(tx, values) for values in many]
+
+
+def _users(network_id: str) -> Select[Any]:
+    """Ask for the projects that have ports of a network."""
+    theirs = ports.c.server_of.is_(None), ports.c.device_owner.not_like("network:%")
+    return select(ports.c.project_id).where(ports.c.network_id == network_id, *theirs).distinct()
+
+
+NOUN = Noun(
+    name=visible.NETWORK,
+    table=networks,
+    get=get,
+    find=find,
+    create=create_many,
+    update=update_one,
+    delete=delete_one,
+    visible=_visible,
+    quota=quota(networks, 100),
+    shareable=Shareable(networks, "network", "ports", _users),
+    shown_on=hosts_taking_part,
+)

@@ -8,18 +8,20 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import Network, Pool, Subnet
 from lessor.net.prefixes import Extent, blocks_of, gaps
+from lessor.store.columns import address_of, number_of, packed
 from lessor.store.engine.dialect import insert as insert_unless
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import blocks as hostblocks
+from lessor.store.hosts import placement
 from lessor.store.listing import Listing
 from lessor.store.networks import overlay, projectsubnets
 from lessor.store.networks import rules as network_rows
-from lessor.store.networks.ground import ground, hosts_taking_part
+from lessor.store.networks.addressing import ground, hosts_taking_part
 from lessor.store.networks.pools import (
     check_number,
     checked_pools,
@@ -27,11 +29,13 @@ from lessor.store.networks.pools import (
     first_host,
     reserved_addresses,
 )
+from lessor.store.networks.rows import SUBNET, subnet_of
+from lessor.store.noun import Noun
 from lessor.store.pools import delegation
 from lessor.store.ports import pairs, servers
 from lessor.store.query import Query
-from lessor.store.rows import SUBNET, address_of, number_of, packed, subnet_of
 from lessor.store.sharing import visible
+from lessor.store.sharing.quotas import quota
 from lessor.store.tables import addresses, holds, leases, networks, pools, ports, subnets
 from lessor.store.tagrows import forget as forget_tags
 from lessor.store.values import SubnetValues
@@ -52,6 +56,15 @@ def _by_cidr(values: tuple[Any, ...]) -> Any:
     )
 
 
+def _visible(project_id: str) -> ColumnElement[bool]:
+    """Its own, and those of networks that it sees."""
+    return or_(
+        subnets.c.project_id == project_id,
+        visible.on_own_network(subnets.c.network_id, project_id),
+        visible.shared_with(visible.NETWORK, subnets.c.network_id, project_id),
+    )
+
+
 LISTING = Listing(
     "subnet",
     _SELECT,
@@ -60,7 +73,7 @@ LISTING = Listing(
     | {"cidr": subnets.c.first},
     {"cidr": _by_cidr},
     nullable={"gateway_ip": 0, "dhcp_server": 0, "subnetpool_id": ""},
-    visible=visible.subnet,
+    visible=_visible,
 )
 
 
@@ -79,33 +92,35 @@ _POOLS = (
 )
 
 
-def get(conn: Connection, subnet_id: str) -> Subnet:
+def get(tx: ReadTx, subnet_id: str) -> Subnet:
     """Return a subnet, or raise NotFound."""
-    row = conn.execute(_ONE, {"key": subnet_id}).first()
+    row = tx.conn.execute(_ONE, {"key": subnet_id}).first()
     if row is None:
         raise NotFound(f"there is no subnet {subnet_id}", type_="SubnetNotFound")
-    return read(conn, [row])[0]
+    return read(tx, [row])[0]
 
 
-def find(conn: Connection, query: Query) -> list[Subnet]:
+def find(tx: ReadTx, query: Query) -> list[Subnet]:
     """Return the subnets that a query asks for."""
     listing = _listing_for(query.visible_to or visible.EVERYBODY)
-    return read(conn, listing.rows(conn, query))
+    return read(tx, listing.rows(tx, query))
 
 
-def read(conn: Connection, rows: Collection[Any]) -> list[Subnet]:
+def read(tx: ReadTx, rows: Collection[Any]) -> list[Subnet]:
     """Return the subnets of rows of `SUBNET`."""
     if not rows:
         return []
     found: dict[str, list[Pool]] = {}
-    for subnet_id, first, last in conn.execute(_POOLS, {"keys": [row.id for row in rows]}):
+    for subnet_id, first, last in tx.conn.execute(_POOLS, {"keys": [row.id for row in rows]}):
         found.setdefault(subnet_id, []).append(Pool(IPv4Address(first), IPv4Address(last)))
     return [subnet_of(row, tuple(found.get(row.id, ()))) for row in rows]
 
 
 def create_many(tx: Tx, many: Sequence[SubnetValues]) -> list[Subnet]:
-    """Make subnets, all or none."""
-    return [create(tx, values) for values in many]
+    """Make subnets, all or none; see `create`. Overlay networks get their DHCP servers with them."""
+    made = [create(tx, values) for values in many]
+    placement.settle(tx, [subnet.network_id for subnet in made])
+    return made
 
 
 def create(tx: Tx, values: SubnetValues) -> Subnet:
@@ -119,14 +134,14 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
             what hosts have and reach, the subnet pool has no room, or IPv4 packets have none in the
             network's MTU.
     """
-    network = network_rows.get(tx.conn, _network_id(values))
+    network = network_rows.get(tx, _network_id(values))
     network_rows.check_mtu(network.id, network.mtu)
     cidr, subnetpool_id = delegation.block_for(tx, network, values)
     hostblocks.check(tx, network, cidr, by_project="acts_for" in values)
     if "acts_for" in values:
         projectsubnets.check_blocks(tx, network, [cidr], subnetpool_id)
         projectsubnets.check_name_servers(tx, network, (), values)
-    _check_overlap(tx.conn, network, cidr, values.get("acts_for"))
+    _check_overlap(tx, network, cidr, values.get("acts_for"))
     gateway = values["gateway_ip"] if "gateway_ip" in values else first_host(cidr)
     enable_dhcp = values.get("enable_dhcp", True)
     server = None
@@ -161,7 +176,7 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
     tx.touch("subnets", subnet.id)
     tx.touch("networks", network.id)  # which shows its subnets
     servers.align(tx, network.id)
-    tx.concerns(hosts_taking_part(tx.conn, network.id))
+    tx.concerns(hosts_taking_part(tx, network.id))
     return subnet
 
 
@@ -196,16 +211,14 @@ _OVERLAPPING = (
 )
 
 
-def _check_overlap(
-    conn: Connection, network: Network, cidr: IPv4Network, acts_for: str | None
-) -> None:
+def _check_overlap(tx: ReadTx, network: Network, cidr: IPv4Network, acts_for: str | None) -> None:
     """Refuse a block of which another subnet on the same wire has addresses.
 
     Within a network it is Neutron's InvalidInput (400); between two flat networks of one physical
     network, which Neutron lets pass, it is ours: CidrConflict (409), as nova-network's. Clients look
     for Neutron's words "overlaps with another subnet", and try the next block then (Tempest).
     """
-    row = conn.execute(
+    row = tx.conn.execute(
         _OVERLAPPING,
         {
             "network": network.id,
@@ -221,7 +234,7 @@ def _check_overlap(
         raise Invalid(
             f"cidr {cidr} overlaps with another subnet of the same network, {other}; choose another"
         )
-    if not visible.sees(conn, "subnet", row.id, acts_for):
+    if not visible.sees(tx, "subnet", row.id, acts_for):
         words = "on the same physical network; choose another"
     else:
         words = (
@@ -378,17 +391,18 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
         Conflict: the new gateway or DHCP server lies in a pool, or its address is in use; or a
             project asks for addresses that a host has or reaches.
     """
-    before = get(tx.conn, subnet_id)
+    before = get(tx, subnet_id)
     for name in ("id", "network_id", "cidr", "subnetpool_id"):
         if name in values and values[name] != getattr(before, name):
             raise Invalid(f"{name} of subnet {subnet_id} can't be changed; make another subnet")
-    network = network_rows.get(tx.conn, before.network_id)
+    network = network_rows.get(tx, before.network_id)
     own_servers = network.network_type == overlay.VXLAN
     if own_servers:
         _check_own_servers(values)
     changed = _changed(before, values, own_servers=own_servers)
     after = replace(changed, updated_at=before.updated_at)
     if after == before:
+        placement.settle(tx, [before.network_id])
         return before
     if "acts_for" in values:
         _check_new_parts(tx, network, before, after)
@@ -402,7 +416,8 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
     tx.touch("subnets", subnet_id)
     tx.touch("networks", after.network_id)
     servers.align(tx, after.network_id)
-    tx.concerns(hosts_taking_part(tx.conn, after.network_id))
+    tx.concerns(hosts_taking_part(tx, after.network_id))
+    placement.settle(tx, [after.network_id])
     return after
 
 
@@ -425,7 +440,7 @@ def _check_pairs(tx: Tx, before: Subnet, after: Subnet) -> None:
         ("DHCP server", before.dhcp_server, after.dhcp_server),
     ):
         if now is not None and now != was:
-            pairs.check_end(tx, ground(tx.conn, after.network_id), now, what)
+            pairs.check_end(tx, ground(tx, after.network_id), now, what)
 
 
 def _parts(subnet: Subnet) -> list[Extent]:
@@ -495,7 +510,7 @@ def delete_one(tx: Tx, subnet_id: str) -> None:
         NotFound: there is none.
         InUse: ports have addresses of it, or pairs on a flat network.
     """
-    subnet = get(tx.conn, subnet_id)
+    subnet = get(tx, subnet_id)
     users = (
         select(func.count(func.distinct(addresses.c.port_id)))
         .select_from(addresses.join(ports, ports.c.id == addresses.c.port_id))
@@ -509,8 +524,8 @@ def delete_one(tx: Tx, subnet_id: str) -> None:
             f"(lessor port list --network {subnet.network_id})",
             type_="SubnetInUse",
         )
-    pairs.check_none_inside(tx, ground(tx.conn, subnet.network_id), subnet)
-    tx.concerns(hosts_taking_part(tx.conn, subnet.network_id))
+    pairs.check_none_inside(tx, ground(tx, subnet.network_id), subnet)
+    tx.concerns(hosts_taking_part(tx, subnet.network_id))
     servers.leave(tx, subnet.network_id, subnet_id)
     tx.conn.execute(delete(addresses).where(addresses.c.subnet_id == subnet_id))
     tx.conn.execute(delete(subnets).where(subnets.c.id == subnet_id))
@@ -520,7 +535,28 @@ def delete_one(tx: Tx, subnet_id: str) -> None:
     servers.align(tx, subnet.network_id)
 
 
-def facts(conn: Connection, network_ids: Iterable[str]) -> dict[str, Subnet]:
+def facts(tx: ReadTx, network_ids: Iterable[str]) -> dict[str, Subnet]:
     """Return all subnets of some networks, by id."""
-    rows = conn.execute(_SELECT.where(subnets.c.network_id.in_(list(network_ids)))).all()
-    return {subnet.id: subnet for subnet in read(conn, rows)}
+    rows = tx.conn.execute(_SELECT.where(subnets.c.network_id.in_(list(network_ids)))).all()
+    return {subnet.id: subnet for subnet in read(tx, rows)}
+
+
+_NETWORK_OF = select(subnets.c.network_id).where(subnets.c.id == bindparam("key"))
+
+
+def _shown_on(tx: Tx, subnet_id: str) -> set[str]:
+    return hosts_taking_part(tx, tx.conn.execute(_NETWORK_OF, {"key": subnet_id}).scalar_one())
+
+
+NOUN = Noun(
+    name="subnet",
+    table=subnets,
+    get=get,
+    find=find,
+    create=create_many,
+    update=update_one,
+    delete=delete_one,
+    visible=_visible,
+    quota=quota(subnets, 100),
+    shown_on=_shown_on,
+)

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.settings import ServerSettings
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import Tx
 from lessor.store.sharing import visible
 from lessor.store.tables import networks
 
@@ -86,7 +86,7 @@ def in_use(tx: Tx, number: int | None, error: IntegrityError, acts_for: str | No
     holder = tx.conn.execute(_HOLDER, {"vni": number}).first()
     if holder is None:
         return error
-    seen = visible.sees(tx.conn, "network", holder.id, acts_for)
+    seen = visible.sees(tx, "network", holder.id, acts_for)
     by = f" by network {holder.id} ({holder.name or 'unnamed'})" if seen else ""
     return Conflict(
         f"segmentation_id {number} is in use{by}; give another, or none to have one chosen",

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, union
+from sqlalchemy import bindparam, select, union
 
 from lessor.errors import NotFound
-from lessor.store.rows import listed
+from lessor.store.columns import listed
+from lessor.store.engine.tx import ReadTx
 from lessor.store.tables import hosts, networks, ports
 
 _KNOWN = select(hosts.c.availability_zone).where(hosts.c.run_id != "").distinct()
@@ -25,18 +26,18 @@ _OF_NETWORKS = union(
 )
 
 
-def known(conn: Connection) -> list[str]:
+def known(tx: ReadTx) -> list[str]:
     """Return the zones that hosts are in, by name."""
-    return sorted(row[0] for row in conn.execute(_KNOWN))
+    return sorted(row[0] for row in tx.conn.execute(_KNOWN))
 
 
-def check(conn: Connection, hints: Collection[str]) -> None:
+def check(tx: ReadTx, hints: Collection[str]) -> None:
     """Refuse zones that no host is in.
 
     Raises:
         NotFound: no agent has reported one of them.
     """
-    there = known(conn) if hints else []
+    there = known(tx) if hints else []
     if missing := [zone for zone in hints if zone not in there]:
         raise NotFound(
             f"availability zone {missing[0]!r} has no host: the agents are in "
@@ -46,14 +47,17 @@ def check(conn: Connection, hints: Collection[str]) -> None:
         )
 
 
-def hints(conn: Connection, network_id: str) -> tuple[str, ...]:
+def hints(tx: ReadTx, network_id: str) -> tuple[str, ...]:
     """Return the zones that a network's DHCP servers shall be in; none: any."""
-    return listed(conn.execute(_HINTS, {"network": network_id}).scalar() or "[]")
+    found: tuple[str, ...] = listed(
+        tx.conn.execute(_HINTS, {"network": network_id}).scalar() or "[]"
+    )
+    return found
 
 
-def of_networks(conn: Connection, ids: Collection[str]) -> dict[str, list[str]]:
+def of_networks(tx: ReadTx, ids: Collection[str]) -> dict[str, list[str]]:
     """Return for each network the zones in which hosts serve DHCP on it, by name."""
     found: dict[str, set[str]] = defaultdict(set)
-    for network_id, zone in conn.execute(_OF_NETWORKS, {"ids": list(ids)}) if ids else ():
+    for network_id, zone in tx.conn.execute(_OF_NETWORKS, {"ids": list(ids)}) if ids else ():
         found[network_id].add(zone)
     return {network_id: sorted(zones) for network_id, zones in found.items()}

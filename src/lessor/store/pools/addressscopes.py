@@ -5,35 +5,43 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select, union, update
 
 from lessor.errors import InUse, Invalid, NotFound
 from lessor.model import AddressScope
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.listing import Listing
+from lessor.store.noun import Noun
 from lessor.store.query import Query
 from lessor.store.sharing import rbac, visible
-from lessor.store.tables import address_scopes, subnetpools, subnets
+from lessor.store.sharing.shareable import Shareable
+from lessor.store.tables import address_scopes, rbac_policies, subnetpools, subnets
 from lessor.store.values import AddressScopeValues
 
 KIND = visible.ADDRESS_SCOPE
 _COLUMNS = tuple(address_scopes.c)
 _SELECT = select(*_COLUMNS)
+
+
+def _visible(project_id: str) -> ColumnElement[bool]:
+    return visible.own_or_shared(KIND, address_scopes, project_id)
+
+
 LISTING = Listing(
     "address scope",
     _SELECT,
     address_scopes.c.id,
     {column.name: column for column in _COLUMNS},
-    visible=visible.address_scope,
+    visible=_visible,
 )
 _ONE = _SELECT.where(address_scopes.c.id == bindparam("key"))
 
 
-def get(conn: Connection, scope_id: str) -> AddressScope:
+def get(tx: ReadTx, scope_id: str) -> AddressScope:
     """Return an address scope, or raise NotFound."""
-    row = conn.execute(_ONE, {"key": scope_id}).first()
+    row = tx.conn.execute(_ONE, {"key": scope_id}).first()
     if row is None:
         raise _not_found(scope_id)
     return AddressScope(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
@@ -43,12 +51,16 @@ def _not_found(scope_id: str) -> NotFound:
     return NotFound(f"there is no address scope {scope_id}", type_="AddressScopeNotFound")
 
 
-def find(conn: Connection, query: Query) -> list[AddressScope]:
+def find(tx: ReadTx, query: Query) -> list[AddressScope]:
     """Return the address scopes that a query asks for; shared with who asks is `shared`."""
     project_id = query.visible_to
-    listing = LISTING if project_id is None else rbac.listing_for(LISTING, KIND, project_id)
-    found = [AddressScope(**row._mapping) for row in listing.rows(conn, query)]  # noqa: SLF001 - as above
-    return rbac.as_seen(conn, KIND, found, project_id)
+    listing = (
+        LISTING
+        if project_id is None
+        else rbac.listing_for(LISTING, KIND, address_scopes, project_id)
+    )
+    found = [AddressScope(**row._mapping) for row in listing.rows(tx, query)]  # noqa: SLF001 - as above
+    return rbac.as_seen(tx, KIND, found, project_id)
 
 
 def lock(tx: Tx, scope_id: str) -> AddressScope:
@@ -146,7 +158,30 @@ _OF_NETWORKS = (
 )
 
 
-def of_networks(conn: Connection, network_ids: Collection[str]) -> dict[str, str]:
+def of_networks(tx: ReadTx, network_ids: Collection[str]) -> dict[str, str]:
     """Return the address scopes of those networks that are in one: that of their subnets' pools."""
-    rows = conn.execute(_OF_NETWORKS, {"keys": list(network_ids)}).all()
+    rows = tx.conn.execute(_OF_NETWORKS, {"keys": list(network_ids)}).all()
     return {network_id: cast(str, scope) for network_id, scope in rows}
+
+
+def _users(scope_id: str) -> Any:
+    """Ask for the projects that have pools in a scope, and with whom these pools are shared."""
+    inside = subnetpools.c.address_scope_id == scope_id
+    guests = select(rbac_policies.c.target_project).where(
+        rbac_policies.c.object_type == visible.SUBNETPOOL,
+        rbac_policies.c.object_id.in_(select(subnetpools.c.id).where(inside)),
+    )
+    return union(select(subnetpools.c.project_id).where(inside), guests)
+
+
+NOUN = Noun(
+    name=KIND,
+    table=address_scopes,
+    get=get,
+    find=find,
+    create=create_many,
+    update=update_one,
+    delete=delete_one,
+    visible=_visible,
+    shareable=Shareable(address_scopes, "address scope", "subnet pools", _users),
+)

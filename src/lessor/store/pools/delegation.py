@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import Network, SubnetPool
 from lessor.net.prefixes import Extent, cut, extent, inside
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.pools import subnetpools
 from lessor.store.sharing import visible
 from lessor.store.tables import networks, subnets
@@ -30,7 +30,7 @@ def block_for(tx: Tx, network: Network, values: SubnetValues) -> tuple[IPv4Netwo
         NotFound: there is no such pool that the caller may see.
         Conflict: the pool has no room, or the project has had its share of it.
     """
-    pool_id = _pool_of(tx.conn, values)
+    pool_id = _pool_of(tx, values)
     if pool_id is None:
         if "cidr" not in values:
             raise Invalid("a subnet needs a cidr, or a subnetpool_id to cut one from", type_=BAD)
@@ -38,20 +38,20 @@ def block_for(tx: Tx, network: Network, values: SubnetValues) -> tuple[IPv4Netwo
             raise Invalid(
                 "prefixlen is the length of a block from a pool; give a subnetpool_id", type_=BAD
             )
-        _check_affinity(tx.conn, network, None)
+        _check_affinity(tx, network, None)
         return values["cidr"], None
     pool = subnetpools.lock(tx, pool_id)
     if values.get("subnetpool_id") and not visible.sees(
-        tx.conn, "subnetpool", pool_id, values.get("acts_for")
+        tx, "subnetpool", pool_id, values.get("acts_for")
     ):  # it may have been shared when the request came, and be no more
         raise subnetpools.not_found(pool_id)
-    _check_affinity(tx.conn, network, pool)
-    block = _wanted(tx.conn, network, pool, values)
-    _check_quota(tx.conn, pool, values.get("project_id", network.project_id), block)
+    _check_affinity(tx, network, pool)
+    block = _wanted(tx, network, pool, values)
+    _check_quota(tx, pool, values.get("project_id", network.project_id), block)
     return block, pool_id
 
 
-def _pool_of(conn: Connection, values: SubnetValues) -> str | None:
+def _pool_of(tx: ReadTx, values: SubnetValues) -> str | None:
     pool_id = values.get("subnetpool_id")
     if not values.get("use_default_subnetpool"):
         return pool_id
@@ -59,7 +59,7 @@ def _pool_of(conn: Connection, values: SubnetValues) -> str | None:
         raise Invalid(
             "subnetpool_id and use_default_subnetpool are both given; give one", type_=BAD
         )
-    default = subnetpools.default_id(conn)
+    default = subnetpools.default_id(tx)
     if default is None:
         raise Invalid(
             "there is no default subnet pool; make one (is_default), or name a pool", type_=BAD
@@ -67,21 +67,19 @@ def _pool_of(conn: Connection, values: SubnetValues) -> str | None:
     return default
 
 
-def _wanted(
-    conn: Connection, network: Network, pool: SubnetPool, values: SubnetValues
-) -> IPv4Network:
+def _wanted(tx: ReadTx, network: Network, pool: SubnetPool, values: SubnetValues) -> IPv4Network:
     if "cidr" in values:
         if "prefixlen" in values:
             raise Invalid("cidr and prefixlen are both given; give one", type_=BAD)
         _check_length(pool, values["cidr"].prefixlen)
-        return _this(conn, pool, values["cidr"])
+        return _this(tx, pool, values["cidr"])
     if values.get("pools"):
         raise Invalid(
             "allocation pools need a cidr: the block is not known before it is cut", type_=BAD
         )
     length = values.get("prefixlen", pool.default_prefixlen)
     _check_length(pool, length)
-    taken = [*subnetpools.cut_from(conn, pool.id), *_on_the_wire(conn, network)]
+    taken = [*subnetpools.cut_from(tx, pool.id), *_on_the_wire(tx, network)]
     found = cut([extent(block) for block in pool.prefixes], taken, length)
     if found is None:
         raise Conflict(
@@ -92,7 +90,7 @@ def _wanted(
     return found
 
 
-def _this(conn: Connection, pool: SubnetPool, block: IPv4Network) -> IPv4Network:
+def _this(tx: ReadTx, pool: SubnetPool, block: IPv4Network) -> IPv4Network:
     first, last = extent(block)
     if not inside(block, pool.prefixes):
         raise Conflict(
@@ -100,7 +98,7 @@ def _this(conn: Connection, pool: SubnetPool, block: IPv4Network) -> IPv4Network
             + ", ".join(str(prefix) for prefix in pool.prefixes),
             type_="SubnetAllocationError",
         )
-    if any(low <= last and high >= first for low, high in subnetpools.cut_from(conn, pool.id)):
+    if any(low <= last and high >= first for low, high in subnetpools.cut_from(tx, pool.id)):
         raise Conflict(
             f"{block} overlaps a subnet that was cut from subnet pool {pool.id} before; ask for "
             "another, or for a prefixlen alone",
@@ -135,10 +133,10 @@ _WIRE = (
 )
 
 
-def _on_the_wire(conn: Connection, network: Network) -> list[Extent]:
+def _on_the_wire(tx: ReadTx, network: Network) -> list[Extent]:
     """Return the blocks that a subnet of the network can't have, from a pool or not."""
     key = {"network": network.id, "physical": network.physical_network}
-    return [(first, last) for first, last in conn.execute(_WIRE, key)]
+    return [(first, last) for first, last in tx.conn.execute(_WIRE, key)]
 
 
 _USED = select(func.coalesce(func.sum(subnets.c.last - subnets.c.first + 1), 0)).where(
@@ -146,11 +144,11 @@ _USED = select(func.coalesce(func.sum(subnets.c.last - subnets.c.first + 1), 0))
 )
 
 
-def _check_quota(conn: Connection, pool: SubnetPool, project: str, block: IPv4Network) -> None:
+def _check_quota(tx: ReadTx, pool: SubnetPool, project: str, block: IPv4Network) -> None:
     """Hold a project to the pool's default_quota, which counts addresses."""
     if pool.default_quota is None:
         return
-    used = int(conn.execute(_USED, {"key": pool.id, "project": project}).scalar_one())
+    used = int(tx.conn.execute(_USED, {"key": pool.id, "project": project}).scalar_one())
     if used + block.num_addresses > pool.default_quota:
         raise Conflict(
             f"{block.num_addresses} more addresses of subnet pool {pool.id} for project "
@@ -167,13 +165,13 @@ _POOLS = (
 )
 
 
-def _check_affinity(conn: Connection, network: Network, pool: SubnetPool | None) -> None:
+def _check_affinity(tx: ReadTx, network: Network, pool: SubnetPool | None) -> None:
     """All subnets of a network are from one pool, or from pools of one address scope, or from none.
 
     Source: Neutron's NetworkSubnetPoolAffinityError and NetworkAddressScopeAffinityError.
     """
     scope = pool.address_scope_id if pool else None
-    for other, other_scope in conn.execute(_POOLS, {"network": network.id}):
+    for other, other_scope in tx.conn.execute(_POOLS, {"network": network.id}):
         if other == (pool.id if pool else None):
             continue
         if scope is not None and other_scope is not None and other_scope == scope:

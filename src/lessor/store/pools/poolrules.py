@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from ipaddress import IPv4Network
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import bindparam, select
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import SubnetPool
 from lessor.net.prefixes import Claim, blocks_of, clash
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.pools import addressscopes
 from lessor.store.sharing import rbac, visible
 from lessor.store.tables import prefixes, subnetpools, subnets
@@ -39,7 +39,7 @@ def check(tx: Tx, pool: SubnetPool, acts_for: str | None) -> None:
     if pool.is_default:
         other = tx.conn.execute(DEFAULT.where(subnetpools.c.id != pool.id)).scalar()
         if other:
-            seen = visible.sees(tx.conn, "subnetpool", other, acts_for)
+            seen = visible.sees(tx, "subnetpool", other, acts_for)
             which = f"subnet pool {other}" if seen else "another subnet pool"
             raise Invalid(f"{which} is the default already; there can be one only")
     if pool.address_scope_id is not None:
@@ -78,9 +78,9 @@ def _check_lengths(pool: SubnetPool) -> None:
 
 def _check_guests(tx: Tx, pool: SubnetPool, scope_id: str) -> None:
     addressscopes.lock(tx, scope_id)
-    guests = rbac.targets_of(tx.conn, visible.SUBNETPOOL, pool.id)
+    guests = rbac.targets_of(tx, visible.SUBNETPOOL, pool.id)
     guests |= {visible.EVERYBODY} if pool.shared else set()
-    if lacking := rbac.without_access(tx.conn, scope_id, guests):
+    if lacking := rbac.without_access(tx, scope_id, guests):
         raise Invalid(
             f"subnet pool {pool.id} is shared with {', '.join(sorted(lacking))} and address scope "
             f"{scope_id} is not; share the scope first",
@@ -118,16 +118,14 @@ def check_scopes(tx: Tx, pools: Collection[SubnetPool], acts_for: str | None) ->
     for scope_id, claims in inside.items():
         if (found := clash(claims)) is not None:
             raise _overlap(
-                tx.conn, scope_id, sorted(found, key=lambda one: one.owner not in ours), acts_for
+                tx, scope_id, sorted(found, key=lambda one: one.owner not in ours), acts_for
             )
 
 
-def _overlap(
-    conn: Connection, scope_id: str, claims: Sequence[Claim], acts_for: str | None
-) -> Conflict:
+def _overlap(tx: ReadTx, scope_id: str, claims: Sequence[Claim], acts_for: str | None) -> Conflict:
     own, other = claims
     shown = f"{_block(other)} of subnet pool {other.owner}"
-    seen = visible.sees(conn, "subnetpool", other.owner, acts_for)
+    seen = visible.sees(tx, "subnetpool", other.owner, acts_for)
     return Conflict(
         f"prefix {_block(own)} overlaps {shown if seen else 'one of another subnet pool'} in the "
         f"same address scope {scope_id}",
@@ -139,7 +137,7 @@ def _block(claim: Claim) -> IPv4Network:
     return next(iter(blocks_of((claim.first, claim.last))))
 
 
-def check_scope_owner(conn: Connection, pool: SubnetPool, acts_for: str | None) -> None:
+def check_scope_owner(tx: ReadTx, pool: SubnetPool, acts_for: str | None) -> None:
     """Refuse that a project changes the prefixes of its pool in another's address scope.
 
     The owner of the scope decides what is in it (Neutron's rule).
@@ -148,7 +146,7 @@ def check_scope_owner(conn: Connection, pool: SubnetPool, acts_for: str | None) 
         Invalid: it would.
     """
     scope_id = pool.address_scope_id
-    if scope_id is None or acts_for in (None, addressscopes.get(conn, scope_id).project_id):
+    if scope_id is None or acts_for in (None, addressscopes.get(tx, scope_id).project_id):
         return
     raise Invalid(
         f"prefixes of subnet pool {pool.id} can't be changed by its project: address scope "
@@ -173,7 +171,7 @@ def check_networks(tx: Tx, pool_id: str, acts_for: str | None) -> None:
     """A network with subnets of several pools stays in one address scope."""
     network = tx.conn.execute(_MIXED, {"key": pool_id}).scalar()
     if network is not None:
-        seen = visible.sees(tx.conn, "network", network, acts_for)
+        seen = visible.sees(tx, "network", network, acts_for)
         raise Invalid(
             f"the address scope of subnet pool {pool_id} can't change: "
             f"{f'network {network}' if seen else 'a network'} also has subnets of other pools of "

@@ -9,13 +9,14 @@ from ipaddress import IPv4Network
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, delete, func, insert, select, update
 
 from lessor.errors import Invalid, NotFound
 from lessor.model import SubnetPool
 from lessor.net.prefixes import Claim, Extent, blocks_of, clash, compacted, extent, gaps
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.listing import Listing
+from lessor.store.noun import Noun
 from lessor.store.pools.poolrules import (
     DEFAULT,
     MOST_PREFIXES,
@@ -28,6 +29,8 @@ from lessor.store.pools.poolrules import (
 )
 from lessor.store.query import Query
 from lessor.store.sharing import rbac, visible
+from lessor.store.sharing.quotas import UNLIMITED, quota
+from lessor.store.sharing.shareable import Shareable
 from lessor.store.tables import prefixes, subnetpools, subnets
 from lessor.store.tagrows import forget
 from lessor.store.values import SubnetPoolValues
@@ -38,13 +41,19 @@ KIND = visible.SUBNETPOOL
 _COLUMNS = tuple(subnetpools.c)
 _PLAIN = tuple(column.name for column in _COLUMNS)
 _SELECT = select(*_COLUMNS)
+
+
+def _visible(project_id: str) -> ColumnElement[bool]:
+    return visible.own_or_shared(KIND, subnetpools, project_id)
+
+
 LISTING = Listing(
     "subnet pool",
     _SELECT,
     subnetpools.c.id,
     {column.name: column for column in _COLUMNS},
     nullable={"address_scope_id": "", "default_quota": -1},
-    visible=visible.subnetpool,
+    visible=_visible,
 )
 _ONE = _SELECT.where(subnetpools.c.id == bindparam("key"))
 _PREFIXES = (
@@ -55,9 +64,9 @@ _PREFIXES = (
 _CUT = select(subnets.c.first, subnets.c.last).where(subnets.c.subnetpool_id == bindparam("key"))
 
 
-def get(conn: Connection, pool_id: str) -> SubnetPool:
+def get(tx: ReadTx, pool_id: str) -> SubnetPool:
     """Return a subnet pool, or raise NotFound."""
-    return _read(conn, _found(conn.execute(_ONE, {"key": pool_id}).all(), pool_id))[0]
+    return _read(tx, _found(tx.conn.execute(_ONE, {"key": pool_id}).all(), pool_id))[0]
 
 
 def lock(tx: Tx, pool_id: str) -> SubnetPool:
@@ -67,7 +76,7 @@ def lock(tx: Tx, pool_id: str) -> SubnetPool:
         NotFound: there is none.
     """
     rows = tx.conn.execute(_ONE.with_for_update(), {"key": pool_id}).all()
-    return _read(tx.conn, _found(rows, pool_id))[0]
+    return _read(tx, _found(rows, pool_id))[0]
 
 
 def _found(rows: Sequence[Row[Any]], pool_id: str) -> Sequence[Row[Any]]:
@@ -81,21 +90,23 @@ def not_found(pool_id: str) -> NotFound:
     return NotFound(f"there is no subnet pool {pool_id}", type_="SubnetPoolNotFound")
 
 
-def find(conn: Connection, query: Query) -> list[SubnetPool]:
+def find(tx: ReadTx, query: Query) -> list[SubnetPool]:
     """Return the subnet pools that a query asks for; what is shared with who asks is `shared`."""
     project_id = query.visible_to
-    listing = LISTING if project_id is None else rbac.listing_for(LISTING, KIND, project_id)
-    return rbac.as_seen(conn, KIND, _read(conn, listing.rows(conn, query)), project_id)
+    listing = (
+        LISTING if project_id is None else rbac.listing_for(LISTING, KIND, subnetpools, project_id)
+    )
+    return rbac.as_seen(tx, KIND, _read(tx, listing.rows(tx, query)), project_id)
 
 
-def default_id(conn: Connection) -> str | None:
+def default_id(tx: ReadTx) -> str | None:
     """Return the default pool."""
-    return conn.execute(DEFAULT).scalar()
+    return tx.conn.execute(DEFAULT).scalar()
 
 
-def _read(conn: Connection, rows: Sequence[Row[Any]]) -> list[SubnetPool]:
+def _read(tx: ReadTx, rows: Sequence[Row[Any]]) -> list[SubnetPool]:
     found: dict[str, list[IPv4Network]] = {row.id: [] for row in rows}
-    for pool_id, first, length in conn.execute(_PREFIXES, {"keys": list(found)}):
+    for pool_id, first, length in tx.conn.execute(_PREFIXES, {"keys": list(found)}):
         found[pool_id].append(IPv4Network((first, length)))
     return [
         SubnetPool(**row._mapping, prefixes=tuple(found[row.id]))  # noqa: SLF001 - SQLAlchemy's public name for it
@@ -103,9 +114,9 @@ def _read(conn: Connection, rows: Sequence[Row[Any]]) -> list[SubnetPool]:
     ]
 
 
-def cut_from(conn: Connection, pool_id: str) -> list[Extent]:
+def cut_from(tx: ReadTx, pool_id: str) -> list[Extent]:
     """Return the blocks of the subnets that were cut from a pool."""
-    return [(first, last) for first, last in conn.execute(_CUT, {"key": pool_id})]
+    return [(first, last) for first, last in tx.conn.execute(_CUT, {"key": pool_id})]
 
 
 # --- creation -------------------------------------------------------------------------------------
@@ -205,7 +216,7 @@ def update_one(tx: Tx, pool_id: str, values: SubnetPoolValues) -> SubnetPool:
     after = replace(before, **plain)
     if "prefixes" in values:
         check_number(len(values["prefixes"]), len(before.prefixes))
-        check_scope_owner(tx.conn, before, values.get("acts_for"))
+        check_scope_owner(tx, before, values.get("acts_for"))
         after = replace(after, prefixes=_given(values["prefixes"]))
         _check_growth(before, after)
     after = replace(after, by_project=_by_project(before, values))
@@ -257,7 +268,7 @@ def _written(tx: Tx, before: SubnetPool, after: SubnetPool, acts_for: str | None
 
 
 def add_prefixes(
-    tx: Tx, pool_id: str, blocks: Sequence[IPv4Network], acts_for: str | None
+    tx: Tx, pool_id: str, blocks: Sequence[IPv4Network], acts_for: str | None = None
 ) -> SubnetPool:
     """Add blocks to a pool.
 
@@ -268,7 +279,7 @@ def add_prefixes(
     """
     check_number(len(blocks))
     before = lock(tx, pool_id)
-    check_scope_owner(tx.conn, before, acts_for)
+    check_scope_owner(tx, before, acts_for)
     after = replace(
         before,
         prefixes=_given([*before.prefixes, *blocks]),
@@ -278,7 +289,7 @@ def add_prefixes(
 
 
 def remove_prefixes(
-    tx: Tx, pool_id: str, blocks: Sequence[IPv4Network], acts_for: str | None
+    tx: Tx, pool_id: str, blocks: Sequence[IPv4Network], acts_for: str | None = None
 ) -> SubnetPool:
     """Take blocks from a pool.
 
@@ -289,12 +300,12 @@ def remove_prefixes(
     """
     check_number(len(blocks))
     before = lock(tx, pool_id)
-    check_scope_owner(tx.conn, before, acts_for)
+    check_scope_owner(tx, before, acts_for)
     have = [extent(block) for block in before.prefixes]
     gone = [extent(block) for block in compacted(blocks)]
     for first, _ in gaps(gone, have):
         raise _refused(pool_id, f"{_with(blocks, first)} is not in it")
-    used = [Claim(first, last, "subnet") for first, last in cut_from(tx.conn, pool_id)]
+    used = [Claim(first, last, "subnet") for first, last in cut_from(tx, pool_id)]
     if found := clash([*used, *(Claim(first, last, "") for first, last in gone)]):
         block = _with(blocks, max(one.first for one in found))
         raise _refused(pool_id, f"subnets were cut from {block}; delete them first")
@@ -335,3 +346,22 @@ def delete_one(tx: Tx, pool_id: str) -> None:
     tx.conn.execute(delete(subnetpools).where(subnetpools.c.id == pool_id))
     rbac.forget(tx, pool_id)
     forget(tx, pool_id)
+
+
+def _users(pool_id: str) -> Select[Any]:
+    """Ask for the projects that have subnets of a pool."""
+    return select(subnets.c.project_id).where(subnets.c.subnetpool_id == pool_id).distinct()
+
+
+NOUN = Noun(
+    name=KIND,
+    table=subnetpools,
+    get=get,
+    find=find,
+    create=create_many,
+    update=update_one,
+    delete=delete_one,
+    visible=_visible,
+    quota=quota(subnetpools, UNLIMITED),
+    shareable=Shareable(subnetpools, "subnet pool", "subnets", _users),
+)

@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import and_, delete, select, update
 
 from lessor.errors import Conflict, InUse, NotFound
 from lessor.model import Port
+from lessor.store.columns import packed
 from lessor.store.engine.dialect import insert
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import unknown as unknownhosts
-from lessor.store.networks.ground import ground
+from lessor.store.networks.addressing import ground
 from lessor.store.ports import rows as portrows
-from lessor.store.rows import packed
+from lessor.store.ports import rules as ports
 from lessor.store.tables import bindings
 from lessor.store.values import PortValues
 
@@ -36,10 +37,10 @@ class Binding:
     profile: dict[str, Any] = field(default_factory=dict)
 
 
-def of_port(conn: Connection, port_id: str) -> list[Binding]:
+def of_port(tx: ReadTx, port_id: str) -> list[Binding]:
     """Return a port's bindings, the active one first; raise NotFound: there is no such port."""
-    port = portrows.get(conn, port_id)
-    rows = conn.execute(
+    port = portrows.get(tx, port_id)
+    rows = tx.conn.execute(
         select(bindings).where(bindings.c.port_id == port_id).order_by(bindings.c.host)
     )
     return [*_active(port), *(_inactive(row) for row in rows)]
@@ -57,13 +58,13 @@ def _inactive(row: Any) -> Binding:
     return Binding(host=row.host, active=False, vnic_type=row.vnic_type, profile=profile)
 
 
-def of_host(conn: Connection, port_id: str, host: str) -> Binding:
+def of_host(tx: ReadTx, port_id: str, host: str) -> Binding:
     """Return a port's binding to a host.
 
     Raises:
         NotFound: there is no such port, or it has no such binding.
     """
-    found = next((one for one in of_port(conn, port_id) if one.host == host), None)
+    found = next((one for one in of_port(tx, port_id) if one.host == host), None)
     if found is None:
         raise NotFound(f"port {port_id} has no binding to host {host}", type_="PortBindingNotFound")
     return found
@@ -77,7 +78,7 @@ def create(tx: Tx, port_id: str, values: Mapping[str, Any]) -> Binding:
         Invalid: there is no such host, and bind_unknown_hosts is off.
         Conflict: the port has a binding to it already.
     """
-    port, host = portrows.get(tx.conn, port_id), values["host"]
+    port, host = portrows.get(tx, port_id), values["host"]
     unknownhosts.ensure(tx, {host})
     made = Binding(active=False, **values)
     added = insert(bindings).values(_row(port_id, made)).on_conflict_do_nothing()
@@ -94,7 +95,7 @@ def create(tx: Tx, port_id: str, values: Mapping[str, Any]) -> Binding:
 def _tell(tx: Tx, port: Port, host: str) -> None:
     """Have agents hear of a binding to a host: on an overlay network all have a way to it."""
     hosts = [port.binding_host, host]
-    tx.concerns(portrows.concerned(tx, ground(tx.conn, port.network_id), hosts))
+    tx.concerns(portrows.concerned(tx, ground(tx, port.network_id), hosts))
     tx.gone("port", port.id, port.network_id, host=host)  # unless it is sent again
 
 
@@ -120,8 +121,8 @@ def change(tx: Tx, port_id: str, host: str, values: Mapping[str, Any]) -> Bindin
     if columns:
         tx.conn.execute(update(bindings).where(_this(port_id, host)).values(**columns))
         tx.touch("ports", port_id)
-        _tell(tx, portrows.get(tx.conn, port_id), host)
-    return of_host(tx.conn, port_id, host)
+        _tell(tx, portrows.get(tx, port_id), host)
+    return of_host(tx, port_id, host)
 
 
 def remove(tx: Tx, port_id: str, host: str) -> None:
@@ -129,11 +130,11 @@ def remove(tx: Tx, port_id: str, host: str) -> None:
     _inactive_one(tx, port_id, host)
     tx.conn.execute(delete(bindings).where(_this(port_id, host)))
     tx.touch("ports", port_id)
-    _tell(tx, portrows.get(tx.conn, port_id), host)
+    _tell(tx, portrows.get(tx, port_id), host)
 
 
 def _inactive_one(tx: Tx, port_id: str, host: str) -> Binding:
-    found = of_host(tx.conn, port_id, host)
+    found = of_host(tx, port_id, host)
     if found.active:
         raise InUse(
             f"host {found.host} is the active binding of port {port_id}; activate another one "
@@ -147,25 +148,26 @@ def _this(port_id: str, host: str) -> Any:
     return and_(bindings.c.port_id == port_id, bindings.c.host == host)
 
 
-def swap(tx: Tx, port_id: str, host: str) -> PortValues:
-    """Let an inactive binding and the active one change places; return what the port is to have.
+def activate(tx: Tx, port_id: str, host: str) -> Port:
+    """Bind a port to a host that it was prepared for: both bindings change places.
 
     Raises:
         NotFound: there is no such port or binding.
         Conflict: it is active already.
     """
-    found = of_host(tx.conn, port_id, host)
+    found = of_host(tx, port_id, host)
     if found.active:
         raise Conflict(
             f"the binding of port {port_id} to host {host} is active already",
             type_="PortBindingAlreadyActive",
         )
     tx.conn.execute(delete(bindings).where(_this(port_id, host)))
-    for before in _active(portrows.get(tx.conn, port_id)):
+    for before in _active(portrows.get(tx, port_id)):
         # its VM was plugged there: nobody waits to hear that it is
         tx.conn.execute(insert(bindings).values(_row(port_id, before, told=True)))
-    return {
+    active: PortValues = {
         "binding_host": host,
         "binding_profile": found.profile,
         "vnic_type": found.vnic_type,
     }
+    return ports.update_one(tx, port_id, active)

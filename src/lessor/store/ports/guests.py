@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from lessor.errors import Forbidden
 from lessor.model import Port
 from lessor.net.macs import kept
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import Tx
 from lessor.store.hosts import blocks as hostblocks
-from lessor.store.networks.ground import Ground
+from lessor.store.networks.addressing import Ground
 from lessor.store.values import FixedIpRequest
 
 _DEVICES = "network:"  # device_owner of a network's own devices begins so

@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from sqlalchemy import Connection, bindparam, or_, select
+from sqlalchemy import bindparam, or_, select
 
 from lessor.model import Instance, Port
 from lessor.net.labels import label
 from lessor.settings import ServerSettings
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import Tx
 from lessor.store.ports import rows as portrows
-from lessor.store.rows import INSTANCE, instance_of
 from lessor.store.tables import instances, ports
 
-_ONE = select(*INSTANCE).where(instances.c.id == bindparam("key"))
 _COLUMNS = (instances.c.id, instances.c.hostname, instances.c.name, instances.c.project_id)
 _NAMES = select(*_COLUMNS).where(instances.c.id == bindparam("key"))
 _MANY_NAMES = select(*_COLUMNS).where(instances.c.id.in_(bindparam("keys", expanding=True)))
@@ -46,15 +44,10 @@ def is_of(instance: Instance, project_id: str, settings: ServerSettings) -> bool
     return of_any or instance.project_id == project_id
 
 
-def instance_of_port(conn: Connection, port: Port, settings: ServerSettings) -> Instance | None:
-    """Return the instance of a port, unless it is another project's."""
-    row = conn.execute(_ONE, {"key": port.device_id}).first() if port.device_id else None
-    return _unless_anothers(None if row is None else instance_of(row), port, settings)
-
-
-def _unless_anothers(
+def unless_anothers(
     found: Instance | None, port: Port, settings: ServerSettings
 ) -> Instance | None:
+    """Return an instance, unless it is another project's than a port."""
     return found if found and is_of(found, port.project_id, settings) else None
 
 
@@ -92,7 +85,7 @@ def read(tx: Tx, devices: Iterable[str]) -> Known:
 
 def _instance(tx: Tx, port: Port, known: Known | None = None) -> Instance | None:
     found = read(tx, [port.device_id]) if known is None else known
-    return _unless_anothers(found.get(port.device_id), port, tx.settings)
+    return unless_anothers(found.get(port.device_id), port, tx.settings)
 
 
 def bearers(tx: Tx, before: Instance | None, after: Instance | None) -> list[str]:
@@ -107,5 +100,5 @@ def bearers(tx: Tx, before: Instance | None, after: Instance | None) -> list[str
     if instance is None or name_of(before) == name_of(after):
         return []
     asked = {"device": instance.id, "former": name_of(before)}
-    found = portrows.read(tx.conn, tx.conn.execute(_PORTS, asked).all())
+    found = portrows.read(tx, tx.conn.execute(_PORTS, asked).all())
     return [port.id for port in found if is_of(instance, port.project_id, tx.settings)]

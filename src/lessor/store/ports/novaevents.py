@@ -10,11 +10,12 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from lessor.model import Port
-from lessor.store.engine.writer import Tx
-from lessor.store.rows import STATUS
+from lessor.store.engine.access import Database
+from lessor.store.engine.tx import ReadTx, Tx
+from lessor.store.ports.rows import STATUS
 from lessor.store.tables import bindings, nova_events, ports
 
 PLUGGED, UNPLUGGED = "network-vif-plugged", "network-vif-unplugged"
@@ -132,9 +133,13 @@ def deleted(tx: Tx, port: Port) -> None:
 _NEXT = select(*nova_events.c).order_by(nova_events.c.id).limit(AT_ONCE)
 
 
-def first(conn: Connection) -> list[NovaEvent]:
-    """Return what a compute API is to be told next."""
-    return [NovaEvent(*row) for row in conn.execute(_NEXT)]
+def due(db: Database) -> list[NovaEvent]:
+    """Return what a compute API is to be told next; nothing if another server tells it."""
+    return db.read(_first) if db.peers.keeps else []
+
+
+def _first(tx: ReadTx) -> list[NovaEvent]:
+    return [NovaEvent(*row) for row in tx.conn.execute(_NEXT)]
 
 
 def drop(tx: Tx, ids: Collection[int]) -> None:

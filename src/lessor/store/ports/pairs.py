@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select
+from sqlalchemy import bindparam, delete, exists, func, insert, or_, select
 
 from lessor.errors import Conflict, Forbidden, InUse
 from lessor.model import AddressPair, Port, Subnet
 from lessor.net.prefixes import extent
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import blocks as hostblocks
-from lessor.store.networks.ground import Ground
+from lessor.store.networks.addressing import Ground
 from lessor.store.ports.keepers import Held, Keepers
 from lessor.store.sharing import visible
 from lessor.store.tables import address_pairs, addresses, networks, ports
@@ -136,9 +136,7 @@ _MAC = select(ports.c.id).where(
 def _check_mac(tx: Tx, land: Ground, mac: str, project: str, what: str) -> None:
     values = {"segment": land.segment, "mac": mac, "project": project}
     if (key := tx.conn.execute(_MAC, values).scalar()) is not None:
-        raise Conflict(
-            f"{what}: MAC {mac} is {_whose(tx.conn, key, project)}", type_="MacAddressInUse"
-        )
+        raise Conflict(f"{what}: MAC {mac} is {_whose(tx, key, project)}", type_="MacAddressInUse")
 
 
 _WITHIN = addresses.c.address.between(bindparam("first"), bindparam("last"))
@@ -206,7 +204,7 @@ def _check_ports(tx: Tx, land: Ground, pair: AddressPair, project: str, what: st
     row = tx.conn.execute(_OTHERS, values).first()
     if row is not None:
         raise Conflict(
-            f"{what}: {_shown(row.address)} is {_whose(tx.conn, row.port_id, project)}; give "
+            f"{what}: {_shown(row.address)} is {_whose(tx, row.port_id, project)}; give "
             "another address or a smaller block",
             type_="IpAddressInUse",
         )
@@ -217,8 +215,8 @@ def _ends(pair: AddressPair) -> dict[str, int]:
     return {"first": first, "last": last}
 
 
-def _whose(conn: Connection, port_id: str, project: str | None) -> str:
-    if visible.sees(conn, "port", port_id, project):
+def _whose(tx: ReadTx, port_id: str, project: str | None) -> str:
+    if visible.sees(tx, "port", port_id, project):
         return f"port {port_id}'s"
     return "a port's of another project"
 
@@ -264,7 +262,7 @@ def check_free(
     if found is not None:
         raise Conflict(
             f"address {address} of network {land.id} is in an allowed address pair that is "
-            f"{_whose(tx.conn, found.port_id, acts_for)}; give another, or none to have one chosen",
+            f"{_whose(tx, found.port_id, acts_for)}; give another, or none to have one chosen",
             type_="IpAddressInUse",
         )
 
@@ -294,7 +292,7 @@ def check_mac_free(tx: Tx, land: Ground, port: Port, acts_for: str | None) -> No
     if found is not None:
         raise Conflict(
             f"MAC {port.mac_address} of network {land.id} is in an allowed address pair that is "
-            f"{_whose(tx.conn, found, acts_for)}; give another, or none to have one chosen",
+            f"{_whose(tx, found, acts_for)}; give another, or none to have one chosen",
             type_="MacAddressInUse",
         )
 

@@ -7,21 +7,120 @@ from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, literal_column, select
+from sqlalchemy import Row, bindparam, case, exists, func, literal_column, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, NotFound, Unavailable
-from lessor.model import FixedIp, Port
+from lessor.model import AddressPair, DhcpOption, FixedIp, Port
 from lessor.net.macs import new_mac
+from lessor.store.columns import decoder, listed, mapped, packed
 from lessor.store.engine.dialect import insert
-from lessor.store.engine.writer import Tx
-from lessor.store.networks import rules as networks
-from lessor.store.networks.ground import Ground, hosts_taking_part
-from lessor.store.rows import PORT, packed, port_of
+from lessor.store.engine.tx import ReadTx, Tx
+from lessor.store.networks.addressing import Ground, hosts_taking_part, no_host
 from lessor.store.sharing import visible
-from lessor.store.tables import addresses, bindings, ports
+from lessor.store.tables import addresses, bindings, ports, subnets
 
 AT_ONCE = 5000  # ids in one statement
+
+_PROFILE = decoder(dict[str, Any])
+_PAIRS = decoder(tuple[AddressPair, ...])
+_OPTIONS = decoder(tuple[DhcpOption, ...])
+
+# ACTIVE is said only when all who have a part in it have said so (semantics.md B12, B23).
+# A value, no EXISTS: to answer that for a page of 100 ports PostgreSQL reads all addresses there are.
+_BY_DHCP = (
+    select(addresses.c.address)
+    .select_from(addresses.join(subnets, subnets.c.id == addresses.c.subnet_id))
+    .where(addresses.c.port_id == ports.c.id, subnets.c.enable_dhcp)
+    .limit(1)
+    .correlate(ports)
+    .scalar_subquery()
+)
+_SERVED = (
+    func.coalesce(ports.c.served, False)
+    | _BY_DHCP.is_(None)
+    | func.coalesce(ports.c.server_of > "", False)
+)
+STATUS = case(
+    (or_(ports.c.binding_host.is_(None), ~ports.c.admin_state_up), "DOWN"),
+    (ports.c.wired & _SERVED, "ACTIVE"),
+    (ports.c.wired.is_not(None) | ports.c.served.is_not(None), "BUILD"),
+    else_="DOWN",
+).label("status")
+
+PORT = (
+    *(
+        ports.c[name]
+        for name in (
+            "id", "network_id", "mac_address", "name", "project_id", "description",
+            "admin_state_up", "device_id", "device_owner", "binding_host", "binding_profile",
+            "vnic_type", "port_security_enabled", "allowed_address_pairs", "extra_dhcp_opts",
+            "dns_name", "wired_pending", "served_pending", "revision", "created_at", "updated_at",
+        )
+    ),
+    STATUS,
+    ports.c.binding_failed,
+    ports.c.wired,
+    _SERVED.label("is_served"),
+)  # fmt: skip
+
+
+def awaited(host: str | None, wiring: str | None, serving: str | None) -> str:
+    """Say what a port waits for.
+
+    Args:
+        host: where it is to be; None: nowhere, so it waits for nothing.
+        wiring: what its host says of it, "" if it said nothing; None: it is wired.
+        serving: what DHCP hosts say of it, "" if they said nothing; None: it is served.
+    """
+    if host is None:
+        return ""
+    words = []
+    if wiring is not None:
+        words.append(wiring or f"not wired on host {host} yet")
+    if serving is not None:
+        words.append(serving or "no DHCP server has its reservation yet")
+    return "; ".join(dict.fromkeys(words))
+
+
+def port_of(row: Row[Any], fixed_ips: tuple[FixedIp, ...]) -> Port:
+    """Read a row of `PORT`; its addresses are rows of their own."""
+    (
+        row_id, network_id, mac, name, project_id, description, admin_up, device_id, owner, host,
+        profile, vnic_type, security, pairs, options, dns_name, wired_pending, served_pending,
+        revision, created_at, updated_at, status, failed, wired, served, *_,
+    ) = tuple(row)  # fmt: skip
+    pending = awaited(
+        host if admin_up else None,
+        None if wired else wired_pending,
+        None if served else served_pending,
+    )
+    return Port(
+        id=row_id,
+        network_id=network_id,
+        mac_address=mac,
+        name=name,
+        project_id=project_id,
+        description=description,
+        admin_state_up=admin_up,
+        status=status,
+        fixed_ips=fixed_ips,
+        device_id=device_id,
+        device_owner=owner,
+        binding_host=host,
+        binding_profile=mapped(profile, _PROFILE),
+        binding_failed=failed,
+        vnic_type=vnic_type,
+        port_security_enabled=security,
+        allowed_address_pairs=listed(pairs, _PAIRS),
+        extra_dhcp_opts=listed(options, _OPTIONS),
+        dns_name=dns_name,
+        pending=pending,
+        revision=revision,
+        created_at=created_at,
+        updated_at=updated_at,
+    )
+
 
 SELECT = select(*PORT)
 # In these words: a database takes a partial index only where its condition is a query's, too.
@@ -39,21 +138,21 @@ _BY_MAC = select(ports.c.id, ports.c.network_id).where(
 )
 
 
-def get(conn: Connection, port_id: str) -> Port:
+def get(tx: ReadTx, port_id: str) -> Port:
     """Return a port, or raise NotFound."""
-    row = conn.execute(_ONE, {"key": port_id}).first()
+    row = tx.conn.execute(_ONE, {"key": port_id}).first()
     if row is None:
         raise NotFound(f"there is no port {port_id}", type_="PortNotFound")
-    return read(conn, [row])[0]
+    return read(tx, [row])[0]
 
 
-def read(conn: Connection, rows: Collection[Row[Any]]) -> list[Port]:
+def read(tx: ReadTx, rows: Collection[Row[Any]]) -> list[Port]:
     """Return the ports of rows of `PORT`, in their order."""
     found: dict[str, list[FixedIp]] = {}
     ids = [row[0] for row in rows]
     for start in range(0, len(ids), AT_ONCE):
         some = ids[start : start + AT_ONCE]
-        for port_id, subnet_id, address in conn.execute(_IPS, {"keys": some}).all():
+        for port_id, subnet_id, address in tx.conn.execute(_IPS, {"keys": some}).all():
             found.setdefault(port_id, []).append(FixedIp(subnet_id, IPv4Address(address)))
     return [port_of(row, tuple(found.get(row[0], ()))) for row in rows]
 
@@ -71,15 +170,15 @@ _PREPARED = select(bindings.c.port_id, bindings.c.host, _MANAGED.label("managed"
 )
 
 
-def prepared_hosts(conn: Connection, port_id: str) -> list[str]:
+def prepared_hosts(tx: ReadTx, port_id: str) -> list[str]:
     """Return the hosts that are prepared for a port that is bound elsewhere."""
-    return [row.host for row in conn.execute(_HOSTS, {"key": port_id})]
+    return [row.host for row in tx.conn.execute(_HOSTS, {"key": port_id})]
 
 
-def prepared(conn: Connection, network_ids: Collection[str]) -> dict[str, dict[str, bool]]:
+def prepared(tx: ReadTx, network_ids: Collection[str]) -> dict[str, dict[str, bool]]:
     """Return the hosts that ports of networks are prepared for, by port id; True: they make the tap."""
     found: dict[str, dict[str, bool]] = {}
-    for port_id, host, managed in conn.execute(_PREPARED, {"ids": list(network_ids)}):
+    for port_id, host, managed in tx.conn.execute(_PREPARED, {"ids": list(network_ids)}):
         found.setdefault(port_id, {})[host] = bool(managed)
     return found
 
@@ -159,7 +258,7 @@ def _added(tx: Tx, row: dict[str, Any]) -> bool:
     except IntegrityError as error:  # the transaction can't go on: no question to the database
         if row["binding_host"] is None:
             raise
-        raise networks.no_host(row["binding_host"]) from error
+        raise no_host(row["binding_host"]) from error
     if tx.conn.execute(_BY_ID, {"key": row["id"]}).first():
         raise Conflict(f"there is a port {row['id']} already")
     return False
@@ -168,7 +267,7 @@ def _added(tx: Tx, row: dict[str, Any]) -> bool:
 def mac_in_use(tx: Tx, segment: str, mac: str, acts_for: str | None) -> Conflict:
     """Return the error that says who has a MAC, as far as the caller may know."""
     row = tx.conn.execute(_BY_MAC, {"segment": segment, "mac_address": mac}).one()
-    seen = visible.sees(tx.conn, "port", row.id, acts_for)
+    seen = visible.sees(tx, "port", row.id, acts_for)
     by = f"by port {row.id} of network {row.network_id}, " if seen else ""
     return Conflict(
         f"MAC address {mac} is in use {by}on the same wire; give another, or none to have one made",
@@ -179,5 +278,5 @@ def mac_in_use(tx: Tx, segment: str, mac: str, acts_for: str | None) -> Conflict
 def concerned(tx: Tx, ground: Ground, hosts: Iterable[str | None]) -> set[str | None]:
     """Return the hosts whose view a port of these binding hosts is in."""
     if ground.overlay or (ground.multi_host and tx.settings.update_dns_entries):
-        return {*hosts, *hosts_taking_part(tx.conn, ground.id)}
+        return {*hosts, *hosts_taking_part(tx, ground.id)}
     return {*hosts, ground.host}

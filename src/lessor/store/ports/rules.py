@@ -9,8 +9,9 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import (
-    Connection,
+    ColumnElement,
     Text,
+    bindparam,
     cast,
     delete,
     false,
@@ -28,18 +29,19 @@ from lessor.net.dhcp_rules import check_dns_name, check_options
 from lessor.net.macs import parsed_mac
 from lessor.store.addresses.allocation import Owner, claim, hold, let_go
 from lessor.store.engine.dialect import attempt
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import ReadTx, Tx
+from lessor.store.hosts import binding
 from lessor.store.hosts import unknown as unknownhosts
-from lessor.store.hosts.binding import Judge
 from lessor.store.listing import Listing, one_of
 from lessor.store.networks import overlay
-from lessor.store.networks.ground import Ground, ground, network_not_found
+from lessor.store.networks.addressing import Ground, ground, network_not_found
+from lessor.store.noun import Noun
 from lessor.store.ports import guests, novaevents, pairs, servers, serving
 from lessor.store.ports import names as guestnames
 from lessor.store.ports import rows as portrows
 from lessor.store.query import Query
-from lessor.store.rows import PORT, awaited
 from lessor.store.sharing import visible
+from lessor.store.sharing.quotas import quota
 from lessor.store.tables import addresses, networks, ports
 from lessor.store.tagrows import forget as forget_tags
 from lessor.store.values import FixedIpRequest, PortValues
@@ -97,11 +99,17 @@ def _given(allocation: str) -> Any:
     return known.get(allocation, false())
 
 
+def _visible(project_id: str) -> ColumnElement[bool]:
+    """Its own, and those on its own networks, whoever has them."""
+    theirs = visible.on_own_network(ports.c.network_id, project_id)
+    return or_(ports.c.project_id == project_id, theirs)
+
+
 LISTING = Listing(
     "port",
     portrows.SELECT,
     ports.c.id,
-    {column.name: column for column in PORT},
+    {column.name: column for column in portrows.PORT},
     {
         "ip_address": lambda values: _has(
             addresses.c.address.in_([int(IPv4Address(value)) for value in values])
@@ -113,26 +121,20 @@ LISTING = Listing(
         "ip_allocation": lambda values: or_(false(), *(_given(str(value)) for value in values)),
     },
     nullable={"binding_host": ""},
-    visible=visible.port,
+    visible=_visible,
 )
 
 
-def find(conn: Connection, query: Query) -> list[Port]:
+def find(tx: ReadTx, query: Query) -> list[Port]:
     """Return the ports that a query asks for."""
-    return portrows.read(conn, LISTING.rows(conn, query))
+    return portrows.read(tx, LISTING.rows(tx, query))
 
 
 # --- creation -------------------------------------------------------------------------------------
 
 
-def create_many(tx: Tx, many: Sequence[PortValues], judge: Judge) -> list[Port]:
-    """Make ports, all or none.
-
-    Args:
-        tx: the transaction.
-        many: what is given of each.
-        judge: tells which bindings fail.
-    """
+def create_many(tx: Tx, many: Sequence[PortValues]) -> list[Port]:
+    """Make ports, with addresses, all or none."""
     lands: dict[str, Ground] = {}
     bound: dict[str, set[str | None]] = {}
     for values in many:
@@ -143,7 +145,8 @@ def create_many(tx: Tx, many: Sequence[PortValues], judge: Judge) -> list[Port]:
             lands[key] = _seen_ground(tx, key, values)
         bound.setdefault(key, set()).add(values.get("binding_host") or None)
     failing = {
-        key: judge.take(tx, key, {host for host in hosts if host}) for key, hosts in bound.items()
+        key: binding.admit(tx, key, {host for host in hosts if host})
+        for key, hosts in bound.items()
     }
     instances = guestnames.read(tx, (values.get("device_id", "") for values in many))
     made = []
@@ -158,9 +161,9 @@ def create_many(tx: Tx, many: Sequence[PortValues], judge: Judge) -> list[Port]:
 
 def _seen_ground(tx: Tx, network_id: str, values: PortValues) -> Ground:
     """Read a network that a caller may use: what it saw may have been shared no more since."""
-    land = ground(tx.conn, network_id)
+    land = ground(tx, network_id)
     acts_for = values.get("acts_for")
-    if acts_for != land.project_id and not visible.sees(tx.conn, "network", network_id, acts_for):
+    if acts_for != land.project_id and not visible.sees(tx, "network", network_id, acts_for):
         raise network_not_found(network_id)
     return land
 
@@ -202,7 +205,7 @@ def _create(
     tx.touch("ports", port.id)
     by_dhcp = any(land.plot(one.subnet_id).enable_dhcp for one in fixed)
     host = port.binding_host if port.admin_state_up else None
-    pending = awaited(host, "", "" if by_dhcp else None)
+    pending = portrows.awaited(host, "", "" if by_dhcp else None)
     return replace(port, mac_address=mac, fixed_ips=fixed, pending=pending)
 
 
@@ -308,17 +311,17 @@ def update_one(tx: Tx, port_id: str, values: PortValues) -> Port:
         Invalid: a value can't be meant, or can't change.
         Conflict: its MAC is to change while it is ACTIVE, or the new MAC or an address is in use.
     """
-    before = portrows.get(tx.conn, port_id)
+    before = portrows.get(tx, port_id)
     for name in ("id", "network_id"):
         if name in values and values[name] != getattr(before, name):
             raise Invalid(f"{name} of port {port_id} can't be changed; make another port")
     after = guestnames.named(tx, _changed(before, values, before.updated_at), before)
     _check_pairs(after, values)
-    land = ground(tx.conn, before.network_id)
+    land = ground(tx, before.network_id)
     if "fixed_ips" in values:
         after = replace(after, fixed_ips=_planned(before, _checked(values["fixed_ips"])))
     if after == before and len(after.fixed_ips) == len(values.get("fixed_ips", after.fixed_ips)):
-        return before
+        return _checked_binding(tx, before)
     _check_server(tx, before, after, values)
     acts_for = values.get("acts_for")
     if before.device_owner != after.device_owner:
@@ -334,9 +337,13 @@ def update_one(tx: Tx, port_id: str, values: PortValues) -> Port:
         _move(tx, land, before, after)
     novaevents.changed(tx, before, after)
     tx.touch("ports", port_id)
-    hosts = [before.binding_host, after.binding_host, *portrows.prepared_hosts(tx.conn, port_id)]
+    hosts = [before.binding_host, after.binding_host, *portrows.prepared_hosts(tx, port_id)]
     tx.concerns(portrows.concerned(tx, land, hosts))
-    return portrows.get(tx.conn, port_id)
+    return _checked_binding(tx, portrows.get(tx, port_id))
+
+
+def _checked_binding(tx: Tx, port: Port) -> Port:
+    return binding.check(tx, port) if port.binding_failed else port
 
 
 def _check_server(tx: Tx, before: Port, after: Port, values: PortValues) -> None:
@@ -460,15 +467,15 @@ def delete_one(tx: Tx, port_id: str) -> None:
         NotFound: there is none.
         InUse: it is a DHCP server's own.
     """
-    port = portrows.get(tx.conn, port_id)
+    port = portrows.get(tx, port_id)
     if host := servers.is_server(tx, port_id):
         raise InUse(
             f"port {port_id} is the DHCP server's of host {host} on network {port.network_id}; it "
             "goes with the last port of that host",
             type_="PortInUse",
         )
-    land = ground(tx.conn, port.network_id)
-    hosts = [port.binding_host, *portrows.prepared_hosts(tx.conn, port_id)]
+    land = ground(tx, port.network_id)
+    hosts = [port.binding_host, *portrows.prepared_hosts(tx, port_id)]
     tx.concerns(portrows.concerned(tx, land, hosts))
     let_go(tx, land, Owner(land.id, port_id, port.mac_address, port.binding_host), port.fixed_ips)
     tx.conn.execute(delete(ports).where(ports.c.id == port_id))
@@ -477,3 +484,25 @@ def delete_one(tx: Tx, port_id: str) -> None:
     tx.gone("port", port_id, land.id)
     if port.binding_host is not None and land.own_servers:
         servers.depart(tx, land, port.binding_host)
+
+
+_PLACE = select(ports.c.network_id, ports.c.binding_host).where(ports.c.id == bindparam("key"))
+
+
+def _shown_on(tx: Tx, port_id: str) -> set[str | None]:
+    network_id, host = tx.conn.execute(_PLACE, {"key": port_id}).one()
+    return portrows.concerned(tx, ground(tx, network_id), [host])
+
+
+NOUN = Noun(
+    name="port",
+    table=ports,
+    get=portrows.get,
+    find=find,
+    create=create_many,
+    update=update_one,
+    delete=delete_one,
+    visible=_visible,
+    quota=quota(ports, 500, ports.c.server_of.is_(None)),  # DHCP servers' own are ours
+    shown_on=_shown_on,
+)

@@ -4,7 +4,7 @@ Such a network without a shared address spends one address of each DHCP subnet o
 has ports of it (semantics.md A12.2). It belongs to an ordinary port, so that nobody else gets it;
 the port comes with the host's first port and goes with its last.
 
-The DHCP servers of overlay networks have such ports too; `dhcphosts` says where.
+The DHCP servers of overlay networks have such ports too; `placement` says where.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from sqlalchemy import bindparam, delete, select
 
 from lessor.model import DHCP_OWNER, Port
 from lessor.store.addresses.allocation import Owner, claim, let_go
-from lessor.store.engine.writer import Tx
-from lessor.store.networks.ground import Ground, ground, has_ports, hosts_taking_part
+from lessor.store.engine.tx import Tx
+from lessor.store.networks.addressing import Ground, ground, has_ports, hosts_taking_part
 from lessor.store.ports import rows as portrows
 from lessor.store.tables import ports
 from lessor.store.tagrows import forget as forget_tags
@@ -61,14 +61,14 @@ def make(tx: Tx, land: Ground, host: str, device_id: str) -> None:
 def depart(tx: Tx, land: Ground, host: str) -> None:
     """Take a host's server address back if it has no ports of the network any more."""
     server = of_host(tx, land, host)
-    if server is not None and not has_ports(tx.conn, land.id, host):
+    if server is not None and not has_ports(tx, land.id, host):
         drop(tx, land, server)
 
 
 def drop(tx: Tx, land: Ground, server: Owner) -> None:
     """Delete the port of a DHCP server."""
     tx.concerns(portrows.concerned(tx, land, [server.binding_host]))
-    let_go(tx, land, server, portrows.get(tx.conn, server.port_id).fixed_ips)
+    let_go(tx, land, server, portrows.get(tx, server.port_id).fixed_ips)
     tx.conn.execute(delete(ports).where(ports.c.id == server.port_id))
     forget_tags(tx, server.port_id)
     tx.gone("port", server.port_id, land.id)
@@ -76,14 +76,14 @@ def drop(tx: Tx, land: Ground, server: Owner) -> None:
 
 def align(tx: Tx, network_id: str) -> None:
     """Make servers' addresses fit the network's subnets, after one was made or changed."""
-    land = ground(tx.conn, network_id)
+    land = ground(tx, network_id)
     if land.overlay:
         for server in _all(tx, land):
             _fit(tx, land, server)
     if not land.own_servers:
         return
-    for host in sorted(hosts_taking_part(tx.conn, network_id)):
-        if not has_ports(tx.conn, network_id, host):
+    for host in sorted(hosts_taking_part(tx, network_id)):
+        if not has_ports(tx, network_id, host):
             continue
         present = of_host(tx, land, host)
         if present is None:
@@ -98,7 +98,7 @@ def _fit(tx: Tx, land: Ground, server: Owner) -> None:
     if not wanted and land.overlay:
         drop(tx, land, server)
         return
-    held = portrows.get(tx.conn, server.port_id).fixed_ips
+    held = portrows.get(tx, server.port_id).fixed_ips
     missing = sorted(wanted - {fixed.subnet_id for fixed in held})
     let_go(tx, land, server, [fixed for fixed in held if fixed.subnet_id not in wanted])
     claim(tx, land, server, [FixedIpRequest(key) for key in missing], at=len(held))
@@ -108,14 +108,14 @@ def _fit(tx: Tx, land: Ground, server: Owner) -> None:
 
 def leave(tx: Tx, network_id: str, subnet_id: str) -> None:
     """Take back the servers' addresses of a subnet that is going to be deleted."""
-    land = ground(tx.conn, network_id)
+    land = ground(tx, network_id)
     for server in _all(tx, land):
-        held = portrows.get(tx.conn, server.port_id).fixed_ips
+        held = portrows.get(tx, server.port_id).fixed_ips
         gone = [fixed for fixed in held if fixed.subnet_id == subnet_id]
         let_go(tx, land, server, gone)
         if gone:
             tx.touch("ports", server.port_id)
-    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    tx.concerns(hosts_taking_part(tx, network_id))
 
 
 def _all(tx: Tx, land: Ground) -> list[Owner]:

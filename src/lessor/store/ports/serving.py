@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, nul
 
 from lessor.model import PortReport
 from lessor.store.engine.dialect import insert
-from lessor.store.engine.writer import Tx
+from lessor.store.engine.tx import Tx
 from lessor.store.tables import ports, serving
 
 _PUT = insert(serving)

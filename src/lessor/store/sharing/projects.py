@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, union
+from sqlalchemy import select, union
 
-from lessor.store import tables
-
-_OWNING = (
-    tables.networks,
-    tables.subnets,
-    tables.ports,
-    tables.subnetpools,
-    tables.address_scopes,
-    tables.instances,
-    tables.quotas,
-)
-_ALL = union(*(select(table.c.project_id).where(table.c.project_id != "") for table in _OWNING))
+from lessor.store.engine.tx import ReadTx
+from lessor.store.tables import quotas
 
 
-def known(conn: Connection) -> list[str]:
+def known(tx: ReadTx) -> list[str]:
     """Return the ids of the projects that own something, or that somebody set quotas for."""
-    return sorted(conn.execute(_ALL).scalars())
+    owning = [noun.table for noun in tx.nouns.values()]
+    each = (
+        select(table.c.project_id).where(table.c.project_id != "") for table in (*owning, quotas)
+    )
+    return sorted(tx.conn.execute(union(*each)).scalars())

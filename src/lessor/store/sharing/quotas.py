@@ -8,64 +8,77 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Select, Table, bindparam, delete, func, select
 
 from lessor.errors import Conflict, Invalid
-from lessor.settings import ServerSettings
 from lessor.store.engine.dialect import insert
-from lessor.store.engine.writer import Tx
-from lessor.store.tables import networks, ports, quotas, rbac_policies, subnetpools, subnets
+from lessor.store.engine.tx import ReadTx, Tx
+from lessor.store.tables import networks, quotas
 
 UNLIMITED = -1
-USUAL = {"network": 100, "subnet": 100, "port": 500, "subnetpool": UNLIMITED, "rbac_policy": 10}
 _PROJECT: Any = bindparam("project")
 _SET = select(quotas.c.resource, quotas.c.most).where(quotas.c.project_id == _PROJECT)
-_COUNTS = {
-    "network": select(func.count()).where(networks.c.project_id == _PROJECT),
-    "subnet": select(func.count()).where(subnets.c.project_id == _PROJECT),
-    "port": select(func.count()).where(
-        ports.c.project_id == _PROJECT,
-        ports.c.server_of.is_(None),  # DHCP servers' own are ours
-    ),
-    "subnetpool": select(func.count()).where(subnetpools.c.project_id == _PROJECT),
-    "rbac_policy": select(func.count()).where(rbac_policies.c.project_id == _PROJECT),
-}
-RESOURCES = tuple(_COUNTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many rows of a noun a project may have.
+
+    Attributes:
+        usual: where neither settings nor the project say so; -1: any number.
+        count: asks how many a `project` has.
+    """
+
+    usual: int
+    count: Select[Any]
+
+
+def quota(table: Table, usual: int, *counted: ColumnElement[bool]) -> Quota:
+    """Declare a quota on the rows of a table that have `counted`."""
+    return Quota(usual, select(func.count()).where(table.c.project_id == _PROJECT, *counted))
+
+
 _OWNERS = select(networks.c.id, networks.c.project_id).where(
     networks.c.id.in_(bindparam("keys", expanding=True))
 )
 
 
-def defaults(settings: ServerSettings) -> dict[str, int]:
+def defaults(tx: ReadTx) -> dict[str, int]:
     """Return how many of each thing a project may have that nobody set quotas for."""
-    found: dict[str, int | None] = {name: getattr(settings, f"{name}_quota") for name in RESOURCES}
-    known_to_all = settings.auth_strategy == "noauth"
-    return {
-        name: most if most is not None else UNLIMITED if known_to_all else USUAL[name]
-        for name, most in found.items()
-    }
+    known_to_all = tx.settings.auth_strategy == "noauth"
+    found: dict[str, int] = {}
+    for name, its in _quotas(tx).items():
+        most: int | None = getattr(tx.settings, f"{name}_quota")
+        usual = UNLIMITED if known_to_all else its.usual
+        found[name] = usual if most is None else most
+    return found
 
 
-def limits(conn: Connection, settings: ServerSettings, project_id: str) -> dict[str, int]:
+def _quotas(tx: ReadTx) -> dict[str, Quota]:
+    return {noun.name: noun.quota for noun in tx.nouns.values() if noun.quota is not None}
+
+
+def limits(tx: ReadTx, project_id: str) -> dict[str, int]:
     """Return how many of each thing a project may have; -1: any number."""
-    rows = conn.execute(_SET, {"project": project_id}).all()
-    return defaults(settings) | {row.resource: row.most for row in rows}
+    rows = tx.conn.execute(_SET, {"project": project_id}).all()
+    return defaults(tx) | {row.resource: row.most for row in rows}
 
 
-def usage(conn: Connection, project_id: str) -> dict[str, int]:
+def usage(tx: ReadTx, project_id: str) -> dict[str, int]:
     """Return how many of each thing a project has."""
     key = {"project": project_id}
-    return {name: conn.execute(count, key).scalar_one() for name, count in _COUNTS.items()}
+    return {name: tx.conn.execute(its.count, key).scalar_one() for name, its in _quotas(tx).items()}
 
 
-def projects(conn: Connection, settings: ServerSettings) -> dict[str, dict[str, int]]:
+def projects(tx: ReadTx) -> dict[str, dict[str, int]]:
     """Return the quotas of the projects that somebody set some for."""
     found: dict[str, dict[str, int]] = {}
     rows = select(quotas.c.project_id, quotas.c.resource, quotas.c.most)
-    for project_id, name, most in conn.execute(rows.order_by(quotas.c.project_id)):
-        found.setdefault(project_id, defaults(settings))[name] = most
+    for project_id, name, most in tx.conn.execute(rows.order_by(quotas.c.project_id)):
+        found.setdefault(project_id, defaults(tx))[name] = most
     return found
 
 
@@ -79,7 +92,7 @@ def set_limits(
     Raises:
         Invalid: there are more already.
     """
-    used = usage(tx.conn, project_id) if check else {}
+    used = usage(tx, project_id) if check else {}
     for name, most in values.items():
         if most != UNLIMITED and most < used.get(name, 0):
             raise Invalid(
@@ -90,7 +103,7 @@ def set_limits(
         row = insert(quotas).values(project_id=project_id, resource=name, most=most)
         key = [quotas.c.project_id, quotas.c.resource]
         tx.conn.execute(row.on_conflict_do_update(index_elements=key, set_={"most": most}))
-    return limits(tx.conn, tx.settings, project_id)
+    return limits(tx, project_id)
 
 
 def reset(tx: Tx, project_id: str) -> None:
@@ -98,7 +111,7 @@ def reset(tx: Tx, project_id: str) -> None:
     tx.conn.execute(delete(quotas).where(quotas.c.project_id == project_id))
 
 
-def check(tx: Tx, resource: str, many: Sequence[Mapping[str, Any]]) -> None:
+def check(tx: Tx, resource: str, many: Sequence[Mapping[str, object]]) -> None:
     """Check that projects may have the rows that are about to be made.
 
     Args:
@@ -109,13 +122,14 @@ def check(tx: Tx, resource: str, many: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         Conflict: a project would have more than it may.
     """
-    if resource not in _COUNTS:
+    its = tx.nouns[resource].quota
+    if its is None:
         return
-    for project_id, more in _owners(tx.conn, resource, many).items():
-        most = limits(tx.conn, tx.settings, project_id)[resource]
+    for project_id, more in _owners(tx, resource, many).items():
+        most = limits(tx, project_id)[resource]
         if most == UNLIMITED:
             continue
-        used = tx.conn.execute(_COUNTS[resource], {"project": project_id}).scalar_one()
+        used = tx.conn.execute(its.count, {"project": project_id}).scalar_one()
         if used + more > most:
             raise Conflict(
                 f"quota exceeded for resources: ['{resource}']: project {project_id!r} has "
@@ -124,12 +138,13 @@ def check(tx: Tx, resource: str, many: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def _owners(conn: Connection, resource: str, many: Sequence[Mapping[str, Any]]) -> Counter[str]:
+def _owners(tx: ReadTx, resource: str, many: Sequence[Mapping[str, object]]) -> Counter[str]:
     """Return how many rows each project is to have; a subnet is its network's, if nobody says."""
     owners: dict[str, str] = {}
     if resource == "subnet":
         keys = {str(values.get("network_id")) for values in many if "project_id" not in values}
-        owners = dict(conn.execute(_OWNERS, {"keys": sorted(keys)}).all()) if keys else {}
+        owners = dict(tx.conn.execute(_OWNERS, {"keys": sorted(keys)}).all()) if keys else {}
     return Counter(
-        values.get("project_id", owners.get(values.get("network_id", ""), "")) for values in many
+        str(values.get("project_id", owners.get(str(values.get("network_id", "")), "")))
+        for values in many
     )

@@ -12,8 +12,14 @@ import pytest
 
 from lessor.errors import Conflict, InUse, NotFound
 from lessor.model import AddressState, Network, Port, ViewRequest
-from lessor.store.hosts.dhcphosts import PARKED
-from lessor.store.hosts.fleet import Watch
+from lessor.store import instances as instance_rules
+from lessor.store import views
+from lessor.store.addresses import leases as lease_rules
+from lessor.store.hosts import failover, placement
+from lessor.store.hosts import rules as host_rules
+from lessor.store.hosts.heartbeats import SilenceWatch
+from lessor.store.hosts.placement import PARKED
+from lessor.store.networks import zones as zone_rules
 from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
 DOWN_S = 10  # settings.dhcp_down_time
@@ -33,7 +39,7 @@ class Fleet:
 
     def add(self, *hosts: str) -> None:
         for host in hosts:
-            self.cloud.store.create_host(host)
+            self.cloud.store.write(host_rules.create, host)
             self.alive.add(host)
             self.beat(host)
 
@@ -43,13 +49,13 @@ class Fleet:
             self.cloud.clock.now += 1
             for host in sorted(self.alive):
                 self.beat(host)
-            self.cloud.store.watch_hosts()
+            failover.watch(self.cloud.store)
 
     def network(self, cidr: str | None = "10.0.0.0/24", **values: Any) -> Network:
         return self.cloud.network(cidr, **{"network_type": "vxlan", **values})
 
     def servers(self, network: Network) -> list[Port]:
-        return self.cloud.store.ports(by(network_id=network.id, device_owner="network:dhcp"))
+        return self.cloud.store.ports.find(by(network_id=network.id, device_owner="network:dhcp"))
 
     def on(self, network: Network) -> list[str | None]:
         return sorted((port.binding_host for port in self.servers(network)), key=str)
@@ -119,9 +125,9 @@ def test_the_server_port_is_nobodys_to_change(fleet: Fleet) -> None:
     fleet.add("n1")
     [port] = fleet.servers(fleet.network())
     with pytest.raises(InUse, match="DHCP server's of host n1"):
-        fleet.cloud.store.update_port(port.id, {"binding_host": None})
+        fleet.cloud.store.ports.update(port.id, {"binding_host": None})
     with pytest.raises(InUse, match="DHCP server's of host n1"):
-        fleet.cloud.store.delete_port(port.id)
+        fleet.cloud.store.ports.delete(port.id)
 
 
 # --- fail-over ------------------------------------------------------------------------------------
@@ -152,7 +158,7 @@ def test_all_who_take_part_are_told_of_a_move(fleet: Fleet) -> None:
     network = fleet.network()
     fleet.cloud.port(network, "c3")
     fleet.run(30)
-    cursor = fleet.cloud.store.view("c3", ViewRequest()).revision
+    cursor = views.answer(fleet.cloud.store, "c3", ViewRequest()).revision
     woken: set[str] = set()
     fleet.cloud.told()
     fleet.cloud.store.subscribe(woken.update)
@@ -161,11 +167,11 @@ def test_all_who_take_part_are_told_of_a_move(fleet: Fleet) -> None:
     fleet.cloud.told()
     assert woken == {"n1", "n2", "c3"}
     asked = ViewRequest(epoch=fleet.cloud.store.epoch, cursors={network.id: cursor})
-    change = fleet.cloud.store.view("c3", asked).scopes[network.id]
+    change = views.answer(fleet.cloud.store, "c3", asked).scopes[network.id]
     assert [port.binding_host for port in change.ports] == ["n2"]
     assert change.peers is not None
     assert change.peers.keys() == {"n2", "c3"}
-    assert fleet.cloud.store.view("n1", asked).left == (network.id,)
+    assert views.answer(fleet.cloud.store, "n1", asked).left == (network.id,)
 
 
 def test_a_host_that_returns_gets_nothing_back_by_itself(fleet: Fleet) -> None:
@@ -243,7 +249,7 @@ def test_a_jump_of_the_clock_moves_nothing(fleet: Fleet) -> None:
     fleet.run(20)
     fleet.cloud.clock.now += 3600
     fleet.beat("n2")
-    fleet.cloud.store.watch_hosts()
+    failover.watch(fleet.cloud.store)
     assert fleet.on(network) == ["n1"]
     fleet.run(30)
     assert fleet.on(network) == ["n1"]
@@ -265,7 +271,7 @@ def test_a_server_that_was_away_hears_the_hosts_first(
 
 
 def test_silence_means_nothing_after_a_gap_between_looks() -> None:
-    watch = Watch(10)
+    watch = SilenceWatch(10)
     looks = [watch.look(now) for now in (0, 5, 9, 10, 11, 17, 21, 26, 27, 20, 25, 30)]
     assert looks == [False] * 3 + [True] * 2 + [False] * 3 + [True] + [False] * 2 + [True]
 
@@ -281,13 +287,13 @@ def test_the_successor_has_the_leases(fleet: Fleet) -> None:
     fleet.cloud.lease("n1", "add", port)
     fleet.alive.remove("n1")
     fleet.run(DOWN_S)
-    [lease] = fleet.cloud.store.live_leases("n2", network.id)
+    [lease] = fleet.cloud.store.read(lease_rules.live, "n2", network.id)
     assert (lease.host, lease.address, lease.mac_address) == (
         "n2",
         ip_of(port),
         port.mac_address,
     )
-    assert [one.id for one in fleet.cloud.store.leases(by(live=True))] == [lease.id]
+    assert [one.id for one in fleet.cloud.store.leases.find(by(live=True))] == [lease.id]
 
 
 def test_a_lease_that_both_gave_is_one(two_each: Fleet) -> None:
@@ -297,11 +303,11 @@ def test_a_lease_that_both_gave_is_one(two_each: Fleet) -> None:
     two_each.run(20)
     for host in ("n1", "n2"):
         two_each.cloud.lease(host, "add", port)
-    assert len(two_each.cloud.store.live_leases("n2", network.id)) == 1
+    assert len(two_each.cloud.store.read(lease_rules.live, "n2", network.id)) == 1
     two_each.alive.remove("n1")
     two_each.run(DOWN_S)
     assert two_each.on(network) == ["n2", "n3"]
-    hosts = [lease.host for lease in two_each.cloud.store.leases(by(live=True))]
+    hosts = [lease.host for lease in two_each.cloud.store.leases.find(by(live=True))]
     assert sorted(hosts) == ["n2", "n3"]
 
 
@@ -309,16 +315,16 @@ def test_leases_are_told_only_to_hosts_that_take_part(fleet: Fleet) -> None:
     fleet.add("n1", "c2")
     network = fleet.network()
     with pytest.raises(NotFound, match="takes no part"):
-        fleet.cloud.store.live_leases("c2", network.id)
+        fleet.cloud.store.read(lease_rules.live, "c2", network.id)
     with pytest.raises(NotFound):
-        fleet.cloud.store.live_leases("c2", "unknown")
+        fleet.cloud.store.read(lease_rules.live, "c2", "unknown")
 
 
 def test_a_deleted_ports_address_is_free_when_every_server_has_let_it_go(two_each: Fleet) -> None:
     two_each.add("n1", "n2", "c3")
     network = two_each.network()
     port = two_each.cloud.port(network, "c3")
-    two_each.cloud.store.delete_port(port.id)
+    two_each.cloud.store.ports.delete(port.id)
     for host in ("c3", "n1"):
         two_each.cloud.applied(host, network)
         assert two_each.cloud.state(network, ip_of(port)) is AddressState.RELEASING
@@ -334,7 +340,7 @@ def test_a_former_server_holds_the_addresses_it_served(fleet: Fleet) -> None:
     fleet.run(20)
     fleet.alive.remove("n1")
     fleet.run(DOWN_S)
-    fleet.cloud.store.delete_port(port.id)
+    fleet.cloud.store.ports.delete(port.id)
     for host in ("n2", "c3"):
         fleet.cloud.applied(host, network)
     assert fleet.cloud.state(network, ip_of(port)) is AddressState.RELEASING
@@ -350,9 +356,9 @@ def test_a_host_that_is_settled_holds_nothing_of_the_time_before(fleet: Fleet) -
     fleet.run(20)
     fleet.alive.remove("n1")
     fleet.run(DOWN_S)
-    fleet.cloud.store.delete_port(ports[0].id)
-    view = fleet.cloud.store.view("n1", ViewRequest())
-    fleet.cloud.store.delete_port(ports[1].id)
+    fleet.cloud.store.ports.delete(ports[0].id)
+    view = views.answer(fleet.cloud.store, "n1", ViewRequest())
+    fleet.cloud.store.ports.delete(ports[1].id)
     for host in ("n2", "c3"):
         fleet.cloud.applied(host, network)
     address = ip_of(ports[0])
@@ -372,22 +378,22 @@ def test_a_port_is_active_when_wired_and_served_by_any(two_each: Fleet) -> None:
     cloud = two_each.cloud
     port = cloud.port(two_each.network(), "c3")
     words = "not wired on host c3 yet; no DHCP server has its reservation yet"
-    assert (port.pending, cloud.store.port(port.id)) == (words, port)
+    assert (port.pending, cloud.store.ports.get(port.id)) == (words, port)
     cloud.wire("c3", port, wired=True, served=True)
-    waits = cloud.store.port(port.id)
+    waits = cloud.store.ports.get(port.id)
     assert (waits.status, waits.pending) == ("BUILD", "no DHCP server has its reservation yet")
     cloud.wire("n1", port, served=False, pending="dnsmasq is starting")
-    assert cloud.store.port(port.id).pending == "dnsmasq is starting"
+    assert cloud.store.ports.get(port.id).pending == "dnsmasq is starting"
     cloud.wire("n2", port, served=True)
-    assert cloud.store.port(port.id).status == "ACTIVE"
+    assert cloud.store.ports.get(port.id).status == "ACTIVE"
     cloud.wire("n1", port, served=False, pending="dnsmasq died")
-    assert cloud.store.port(port.id).status == "ACTIVE"
+    assert cloud.store.ports.get(port.id).status == "ACTIVE"
     cloud.wire("n2", port, served=False, pending="dnsmasq died")
-    lost = cloud.store.port(port.id)
+    lost = cloud.store.ports.get(port.id)
     assert (lost.status, lost.pending) == ("BUILD", "dnsmasq died")
     cloud.wire("n2", port, served=True)
     cloud.wire("c3", port, wired=False, pending="tap is gone")
-    assert cloud.store.port(port.id).pending == "tap is gone"
+    assert cloud.store.ports.get(port.id).pending == "tap is gone"
 
 
 def test_what_was_said_of_an_older_port_does_not_count(two_each: Fleet) -> None:
@@ -396,11 +402,11 @@ def test_what_was_said_of_an_older_port_does_not_count(two_each: Fleet) -> None:
     port = cloud.port(two_each.network(), "c3")
     cloud.wire("c3", port, wired=True)
     cloud.wire("n1", port, served=True)
-    cloud.store.update_port(port.id, {"binding_host": "c4"})
-    assert cloud.store.port(port.id).status == "DOWN"
+    cloud.store.ports.update(port.id, {"binding_host": "c4"})
+    assert cloud.store.ports.get(port.id).status == "DOWN"
     cloud.wire("c4", port, wired=True)
     cloud.wire("n2", port, served=False)
-    assert cloud.store.port(port.id).status == "BUILD"
+    assert cloud.store.ports.get(port.id).status == "BUILD"
 
 
 def test_while_its_only_server_moves_a_port_is_not_served(fleet: Fleet) -> None:
@@ -414,16 +420,16 @@ def test_while_its_only_server_moves_a_port_is_not_served(fleet: Fleet) -> None:
     fleet.alive.remove("n1")
     fleet.beat("n1")
     fleet.run(DOWN_S)
-    assert cloud.store.port(port.id).status == "BUILD"
+    assert cloud.store.ports.get(port.id).status == "BUILD"
     cloud.wire("n2", port, served=True)
-    assert cloud.store.port(port.id).status == "ACTIVE"
+    assert cloud.store.ports.get(port.id).status == "ACTIVE"
 
 
 def test_a_dhcp_port_is_active_when_it_is_wired(fleet: Fleet) -> None:
     fleet.add("n1")
     [port] = fleet.servers(fleet.network())
     fleet.cloud.wire("n1", port, wired=True)
-    assert fleet.cloud.store.port(port.id).status == "ACTIVE"
+    assert fleet.cloud.store.ports.get(port.id).status == "ACTIVE"
 
 
 # --- by hand --------------------------------------------------------------------------------------
@@ -432,34 +438,39 @@ def test_a_dhcp_port_is_active_when_it_is_wired(fleet: Fleet) -> None:
 def test_a_server_is_put_where_an_operator_says(fleet: Fleet) -> None:
     fleet.add("n1", "n2")
     network = fleet.network()
-    fleet.cloud.store.add_dhcp_host(network.id, "n2")
+    fleet.cloud.store.write(placement.add, network.id, "n2")
     assert fleet.on(network) == ["n1", "n2"]
-    assert [host.name for host in fleet.cloud.store.dhcp_hosts(network.id)] == ["n1", "n2"]
-    assert fleet.cloud.store.dhcp_networks("n2") == [fleet.cloud.store.network(network.id)]
+    assert [host.name for host in fleet.cloud.store.read(placement.hosts_serving, network.id)] == [
+        "n1",
+        "n2",
+    ]
+    assert fleet.cloud.store.read(placement.networks_served, "n2") == [
+        fleet.cloud.store.networks.get(network.id)
+    ]
     with pytest.raises(Conflict, match="already"):
-        fleet.cloud.store.add_dhcp_host(network.id, "n2")
+        fleet.cloud.store.write(placement.add, network.id, "n2")
 
 
 def test_a_server_taken_away_and_put_elsewhere_keeps_its_address(fleet: Fleet) -> None:
     fleet.add("n1", "n2")
     network = fleet.network()
     [before] = fleet.servers(network)
-    fleet.cloud.store.remove_dhcp_host(network.id, "n1")
+    fleet.cloud.store.write(placement.remove, network.id, "n1")
     [parked] = fleet.servers(network)
     assert (parked.binding_host, parked.device_id) == (None, PARKED)
-    assert fleet.cloud.store.dhcp_hosts(network.id) == []
-    fleet.cloud.store.add_dhcp_host(network.id, "n2")
+    assert fleet.cloud.store.read(placement.hosts_serving, network.id) == []
+    fleet.cloud.store.write(placement.add, network.id, "n2")
     [after] = fleet.servers(network)
     assert (after.id, after.fixed_ips, after.binding_host) == (before.id, before.fixed_ips, "n2")
     with pytest.raises(Conflict, match="doesn't serve"):
-        fleet.cloud.store.remove_dhcp_host(network.id, "n1")
+        fleet.cloud.store.write(placement.remove, network.id, "n1")
 
 
 def test_only_one_server_is_parked(two_each: Fleet) -> None:
     two_each.add("n1", "n2")
     network = two_each.network()
     for host in ("n1", "n2"):
-        two_each.cloud.store.remove_dhcp_host(network.id, host)
+        two_each.cloud.store.write(placement.remove, network.id, host)
     assert two_each.on(network) == [None]
 
 
@@ -468,9 +479,9 @@ def test_a_host_without_tunnels_cannot_be_given_a_server(fleet: Fleet) -> None:
     network = fleet.network()
     for host in ("c2", "nobody"):
         with pytest.raises(NotFound, match="can't serve DHCP"):
-            fleet.cloud.store.add_dhcp_host(network.id, host)
+            fleet.cloud.store.write(placement.add, network.id, host)
     with pytest.raises(NotFound, match="no network"):
-        fleet.cloud.store.add_dhcp_host("nothing", "n1")
+        fleet.cloud.store.write(placement.add, "nothing", "n1")
 
 
 def test_flat_networks_have_the_dhcp_hosts_they_have(fleet: Fleet) -> None:
@@ -479,20 +490,27 @@ def test_flat_networks_have_the_dhcp_hosts_they_have(fleet: Fleet) -> None:
     multi = fleet.cloud.network("10.2.0.0/24", multi_host=True)
     fleet.cloud.port(multi, "n1")
     for network, host in ((single, "c2"), (multi, "n1")):
-        assert [h.name for h in fleet.cloud.store.dhcp_hosts(network.id)] == [host]
-        assert [n.id for n in fleet.cloud.store.dhcp_networks(host)] == [network.id]
+        assert [h.name for h in fleet.cloud.store.read(placement.hosts_serving, network.id)] == [
+            host
+        ]
+        assert [n.id for n in fleet.cloud.store.read(placement.networks_served, host)] == [
+            network.id
+        ]
         with pytest.raises(Conflict, match="is flat"):
-            fleet.cloud.store.add_dhcp_host(network.id, "n1")
+            fleet.cloud.store.write(placement.add, network.id, "n1")
 
 
 def test_a_dhcp_host_may_ask_who_a_vm_of_another_host_is(fleet: Fleet) -> None:
     fleet.add("n1", "n2", "c3")
     network = fleet.network()
     port = fleet.cloud.port(network, "c3", device_id="vm")
-    found = fleet.cloud.store.metadata_facts("n1", [network.id], ip_of(port))
+    found = fleet.cloud.store.read(instance_rules.metadata_facts, "n1", [network.id], ip_of(port))
     assert found is not None
     assert found.port.id == port.id
-    assert fleet.cloud.store.metadata_facts("n2", [network.id], ip_of(port)) is None
+    assert (
+        fleet.cloud.store.read(instance_rules.metadata_facts, "n2", [network.id], ip_of(port))
+        is None
+    )
 
 
 # --- availability zones ---------------------------------------------------------------------------
@@ -509,7 +527,7 @@ def test_servers_are_in_the_zones_that_a_network_asks_for(fleet: Fleet) -> None:
     zoned(fleet, n1="east", n2="west", n3="west")
     made = [fleet.network(availability_zone_hints=("west",)) for _ in range(3)]
     assert [fleet.on(network) for network in made] == [["n2"], ["n3"], ["n2"]]
-    found = fleet.cloud.store.zones_of([network.id for network in made])
+    found = fleet.cloud.store.read(zone_rules.of_networks, [network.id for network in made])
     assert found == {network.id: ["west"] for network in made}
 
 
@@ -536,7 +554,7 @@ def test_a_zone_without_hosts_is_refused(fleet: Fleet) -> None:
     with pytest.raises(NotFound, match="availability zone 'north' has no host.*east") as caught:
         fleet.network(availability_zone_hints=("north",))
     assert caught.value.type == "AvailabilityZoneNotFound"
-    assert fleet.cloud.store.networks() == []
+    assert fleet.cloud.store.networks.find() == []
 
 
 # --- hosts that are administratively down ---------------------------------------------------------
@@ -547,7 +565,7 @@ def test_a_host_taken_down_hands_its_servers_on_with_their_addresses(fleet: Flee
     networks = [fleet.network(f"10.0.{n}.0/24") for n in range(4)]
     before = {n.id: ips_of(fleet.servers(n)[0]) for n in networks}
     assert {host for n in networks for host in fleet.on(n)} == {"n1", "n2"}
-    host = fleet.cloud.store.update_host("n1", {"admin_state_up": False})
+    host = failover.update_host(fleet.cloud.store, "n1", {"admin_state_up": False})
     assert (host.admin_state_up, host.alive) == (False, True)
     assert [fleet.on(n) for n in networks] == [["n2"]] * 4
     assert {n.id: ips_of(fleet.servers(n)[0]) for n in networks} == before
@@ -556,31 +574,31 @@ def test_a_host_taken_down_hands_its_servers_on_with_their_addresses(fleet: Flee
 def test_a_host_that_is_down_is_given_nothing_until_it_is_up_again(fleet: Fleet) -> None:
     fleet.add("n1", "n2")
     store = fleet.cloud.store
-    store.update_host("n1", {"admin_state_up": False})
+    failover.update_host(store, "n1", {"admin_state_up": False})
     network = fleet.network()
     assert fleet.on(network) == ["n2"]
     with pytest.raises(NotFound, match="administratively down") as caught:
-        store.add_dhcp_host(network.id, "n1")
+        store.write(placement.add, network.id, "n1")
     assert caught.value.type == "InvalidDHCPAgent"
-    store.update_host("n2", {"admin_state_up": False})
+    failover.update_host(store, "n2", {"admin_state_up": False})
     assert fleet.on(network) == ["n2"]  # there is no other
     fleet.run(2 * DOWN_S)
     assert fleet.on(network) == ["n2"]
-    store.update_host("n1", {"admin_state_up": True})
+    failover.update_host(store, "n1", {"admin_state_up": True})
     fleet.run(2)
     assert fleet.on(network) == ["n1"]
 
 
 def test_a_host_that_is_down_is_given_no_flat_network(cloud: Cloud) -> None:
     for name in ("n1", "n2"):
-        cloud.store.create_host(name)
+        cloud.store.write(host_rules.create, name)
         cloud.report(name, network_host=True, physical_networks=("physnet1",))
-    cloud.store.update_host("n1", {"admin_state_up": False})
+    failover.update_host(cloud.store, "n1", {"admin_state_up": False})
     hosts = {cloud.network(f"10.1.{n}.0/24", network_type="flat").host for n in range(3)}
     assert hosts == {"n2"}
 
 
 def test_there_must_be_a_host_to_be_taken_down(fleet: Fleet) -> None:
     with pytest.raises(NotFound) as caught:
-        fleet.cloud.store.update_host("n9", {"admin_state_up": False})
+        failover.update_host(fleet.cloud.store, "n9", {"admin_state_up": False})
     assert caught.value.type == "HostNotFound"

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     bindparam,
     case,
     exists,
@@ -21,6 +20,7 @@ from sqlalchemy import (
 from lessor.errors import Invalid, NotFound
 from lessor.model import DHCP_OWNER
 from lessor.net.prefixes import Extent, gaps
+from lessor.store.engine.tx import ReadTx
 from lessor.store.ports.keepers import Held, Keepers
 from lessor.store.tables import (
     address_pairs,
@@ -188,13 +188,13 @@ _GROUND = (
 )
 
 
-def ground(conn: Connection, network_id: str) -> Ground:
+def ground(tx: ReadTx, network_id: str) -> Ground:
     """Read the ground of a network.
 
     Raises:
         NotFound: there is no such network.
     """
-    rows = conn.execute(_GROUND, {"network": network_id}).all()
+    rows = tx.conn.execute(_GROUND, {"network": network_id}).all()
     if not rows:
         raise network_not_found(network_id)
     recovery, pairs, project, kind, physical, host, multi, share, security, *_ = rows[0]
@@ -204,7 +204,7 @@ def ground(conn: Connection, network_id: str) -> Ground:
     made.held = None if pairs else ()
     if kind == "vxlan":
         made.overlay = True
-        made.dhcp_hosts = dhcp_hosts(conn, network_id)
+        made.dhcp_hosts = dhcp_hosts(tx, network_id)
     for row in rows:
         _add(made, row[9:])
     return made
@@ -227,14 +227,27 @@ _SERVERS = (
 )
 
 
-def dhcp_hosts(conn: Connection, network_id: str) -> tuple[str, ...]:
+def dhcp_hosts(tx: ReadTx, network_id: str) -> tuple[str, ...]:
     """Return the hosts that have a DHCP server's port of a network, by name."""
-    return tuple(row[0] for row in conn.execute(_SERVERS, {"network": network_id}))
+    return tuple(row[0] for row in tx.conn.execute(_SERVERS, {"network": network_id}))
 
 
 def network_not_found(network_id: str) -> NotFound:
     """Return the error that says so."""
     return NotFound(f"there is no network {network_id}", type_="NetworkNotFound")
+
+
+def check_host(tx: ReadTx, name: str) -> None:
+    """Raise Invalid unless a host of this name was added."""
+    if not tx.conn.execute(select(hosts.c.name).where(hosts.c.name == name, hosts.c.added)).first():
+        raise no_host(name)
+
+
+def no_host(name: str) -> Invalid:
+    """Return the error that says so of a host that a request names."""
+    return Invalid(
+        f"there is no host {name!r}; add it first (lessor host add {name})", type_="HostNotFound"
+    )
 
 
 def takes_part(host: ColumnElement[str], network: ColumnElement[str]) -> ColumnElement[bool]:
@@ -257,14 +270,14 @@ _OTHERS = select(1).where(
 ).limit(1)  # fmt: skip
 
 
-def hosts_taking_part(conn: Connection, network_id: str) -> set[str]:
+def hosts_taking_part(tx: ReadTx, network_id: str) -> set[str]:
     """Return the hosts whose view has the network."""
-    found = {host for (host,) in conn.execute(_BOUND, {"network": network_id})}
-    owner = conn.execute(_HOST, {"network": network_id}).scalar()
+    found = {host for (host,) in tx.conn.execute(_BOUND, {"network": network_id})}
+    owner = tx.conn.execute(_HOST, {"network": network_id}).scalar()
     return found | ({owner} if owner else set())
 
 
-def has_ports(conn: Connection, network_id: str, host: str) -> bool:
+def has_ports(tx: ReadTx, network_id: str, host: str) -> bool:
     """Tell whether a host has ports of a network, other than DHCP servers' own."""
-    found = conn.execute(_OTHERS, {"network": network_id, "host": host})
+    found = tx.conn.execute(_OTHERS, {"network": network_id, "host": host})
     return found.first() is not None

@@ -11,16 +11,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, bindparam, exists, func, literal, select, union, update
+from sqlalchemy import bindparam, exists, func, literal, select, union, update
 
 from lessor.errors import Conflict, NotFound
-from lessor.model import DhcpMove
+from lessor.model import DhcpMove, Host, Network
 from lessor.store.engine.dialect import insert
-from lessor.store.engine.writer import UNSTAMPED, Tx
-from lessor.store.hosts import unserved
-from lessor.store.hosts.fleet import HOSTS, Fleet
+from lessor.store.engine.tx import UNSTAMPED, ReadTx, Tx
+from lessor.store.hosts import capacity, unserved
+from lessor.store.hosts import rules as host_rows
+from lessor.store.hosts.capacity import HOSTS, Capacity
 from lessor.store.networks import overlay, zones
-from lessor.store.networks.ground import (
+from lessor.store.networks import rules as network_rows
+from lessor.store.networks.addressing import (
     Ground,
     dhcp_hosts,
     ground,
@@ -28,6 +30,7 @@ from lessor.store.networks.ground import (
     network_not_found,
 )
 from lessor.store.ports import servers, serving
+from lessor.store.query import Query
 from lessor.store.tables import addresses, holds, hosts, leases, networks, ports, subnets
 
 PARKED = "reserved_dhcp_port"  # device_id of a server's port without a host; Neutron's word
@@ -49,27 +52,30 @@ _SHORT = (
 )
 
 
-def settle(tx: Tx, network_ids: Iterable[str], found: Fleet) -> None:
+def settle(tx: Tx, network_ids: Iterable[str]) -> None:
     """Place the DHCP servers that networks lack, after a subnet of theirs was made or changed."""
+    found: Capacity | None = None
     for network_id in dict.fromkeys(network_ids):
-        land = ground(tx.conn, network_id)
+        land = ground(tx, network_id)
         if land.overlay and any(plot.enable_dhcp for plot in land.plots):
+            found = found or capacity.read(tx)
             _complete(tx, land, found)
 
 
-def fill(tx: Tx, found: Fleet) -> int:
+def fill(tx: Tx) -> int:
     """Place servers of networks that have too few, as far as there are hosts; return how many."""
+    found = capacity.read(tx)
     wanted = min(tx.settings.dhcp_agents_per_network, len(found.able))
     placed = 0
     for (network_id,) in tx.conn.execute(_SHORT, {"wanted": wanted}).all():
-        placed += _complete(tx, ground(tx.conn, network_id), found)
+        placed += _complete(tx, ground(tx, network_id), found)
         if placed >= AT_ONCE:
             break
     return placed
 
 
-def _complete(tx: Tx, land: Ground, found: Fleet) -> int:
-    here, hints = [*land.dhcp_hosts], zones.hints(tx.conn, land.id)
+def _complete(tx: Tx, land: Ground, found: Capacity) -> int:
+    here, hints = [*land.dhcp_hosts], zones.hints(tx, land.id)
     while len(here) < tx.settings.dhcp_agents_per_network:
         host = found.choose(land.id, here, hints)
         if host is None:
@@ -91,7 +97,7 @@ def _place(tx: Tx, land: Ground, host: str) -> None:
         servers.make(tx, land, host, device_id(host, land.id))
     else:
         _bind(tx, parked, host, device_id(host, land.id))
-    tx.concerns([host, *hosts_taking_part(tx.conn, land.id)])
+    tx.concerns([host, *hosts_taking_part(tx, land.id)])
 
 
 def device_id(host: str, network_id: str) -> str:
@@ -128,32 +134,36 @@ _SERVERS = (
 )
 
 
-def stranded(conn: Connection, found: Fleet) -> bool:
+def stranded(tx: ReadTx) -> bool:
     """Tell whether a lost host has DHCP servers, and another could have them."""
-    rows = conn.execute(_SERVERS, {"hosts": _suspects(found)}).all() if found.able else ()
+    found = capacity.read(tx)
+    rows = tx.conn.execute(_SERVERS, {"hosts": _suspects(found)}).all() if found.able else ()
     return any(
         found.reason(source, network_id) and found.candidates(network_id, [source])
         for _, network_id, source in rows
     )
 
 
-def _suspects(found: Fleet) -> list[str]:
+def _suspects(found: Capacity) -> list[str]:
     """Return the hosts with DHCP servers that they can't serve, all or some."""
     return [host for host in {*found.lost, *(h for h, _ in found.unserved)} if host in found.load]
 
 
-def fail_over(tx: Tx, found: Fleet) -> list[DhcpMove]:
+def fail_over(tx: Tx, only: str | None = None) -> list[DhcpMove]:
     """Move DHCP servers from hosts that can't serve them to able ones, `AT_ONCE` at most.
 
-    One with nowhere to go stays.
+    One with nowhere to go stays. `only`: just those of this host, which was taken down.
     """
+    found = capacity.read(tx)
+    if only is not None:
+        found = found.only(only)
     moves: list[DhcpMove] = []
     for port_id, network_id, source in tx.conn.execute(_SERVERS, {"hosts": _suspects(found)}).all():
         reason = found.reason(source, network_id)
         if reason is None:
             continue
-        others = [host for host in dhcp_hosts(tx.conn, network_id) if host != source]
-        target = found.choose(network_id, [*others, source], zones.hints(tx.conn, network_id))
+        others = [host for host in dhcp_hosts(tx, network_id) if host != source]
+        target = found.choose(network_id, [*others, source], zones.hints(tx, network_id))
         if target is not None:
             unable = source not in found.lost
             move = DhcpMove(
@@ -169,7 +179,7 @@ def fail_over(tx: Tx, found: Fleet) -> list[DhcpMove]:
 
 def _move(tx: Tx, port_id: str, move: DhcpMove) -> None:
     network_id = move.network_id
-    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    tx.concerns(hosts_taking_part(tx, network_id))
     _leave(tx, network_id, move.source)
     _inherit(tx, move)
     _bind(tx, port_id, move.target, device_id(move.target, network_id))
@@ -235,25 +245,33 @@ _SERVED = union(
 )
 
 
-def serving_hosts(conn: Connection, network_id: str) -> tuple[str, ...]:
+def serving_hosts(tx: ReadTx, network_id: str) -> tuple[str, ...]:
     """Return the hosts that serve DHCP on a network, flat or not.
 
     Raises:
         NotFound: there is no such network.
     """
-    row = conn.execute(_NETWORK, {"network": network_id}).first()
+    row = tx.conn.execute(_NETWORK, {"network": network_id}).first()
     if row is None:
         raise network_not_found(network_id)
     if row.network_type == overlay.VXLAN:
-        return dhcp_hosts(conn, network_id)
+        return dhcp_hosts(tx, network_id)
     if row.multi_host:
-        return tuple(sorted(hosts_taking_part(conn, network_id)))
+        return tuple(sorted(hosts_taking_part(tx, network_id)))
     return (row.host,) if row.host else ()
 
 
-def served_networks(conn: Connection, host: str) -> tuple[str, ...]:
+def hosts_serving(tx: ReadTx, network_id: str) -> list[Host]:
+    """Return the hosts that serve DHCP on a network, by name; errors as `serving_hosts`."""
+    names = serving_hosts(tx, network_id)
+    query = Query(filters={"name": names}, sort=(("name", False),))
+    return host_rows.find(tx, query) if names else []
+
+
+def networks_served(tx: ReadTx, host: str) -> list[Network]:
     """Return the networks that a host serves DHCP on, flat ones as well."""
-    return tuple(row[0] for row in conn.execute(_SERVED, {"host_name": host}))
+    ids = tuple(row[0] for row in tx.conn.execute(_SERVED, {"host_name": host}))
+    return network_rows.find(tx, Query(filters={"id": ids})) if ids else []
 
 
 # --- by hand --------------------------------------------------------------------------------------
@@ -301,7 +319,7 @@ def remove(tx: Tx, network_id: str, host: str) -> None:
             f"host {host} doesn't serve DHCP on network {network_id}",
             type_="NetworkNotHostedByDhcpAgent",
         )
-    tx.concerns(hosts_taking_part(tx.conn, network_id))
+    tx.concerns(hosts_taking_part(tx, network_id))
     _leave(tx, network_id, host)
     if tx.conn.execute(_PARKED, {"network": network_id}).first():
         servers.drop(tx, land, server)
@@ -310,7 +328,7 @@ def remove(tx: Tx, network_id: str, host: str) -> None:
 
 
 def _tunnelled(tx: Tx, network_id: str) -> Ground:
-    land = ground(tx.conn, network_id)
+    land = ground(tx, network_id)
     if not land.overlay:
         raise Conflict(
             f"network {network_id} is flat: its network host is its DHCP server (lessor:host), or "
