@@ -140,7 +140,9 @@ def test_pure_layers_never_ask_what_time_it_is() -> None:
     [
         pytest.param("lessor.core.plan.flat", "from lessor.store import query", id="core-store"),
         pytest.param(
-            "lessor.store.ports.rules", "from lessor.core.plan.flat import part", id="store-core"
+            "lessor.store.ports.rules",
+            "from lessor.core.plan.flat import FlatPlanner",
+            id="store-core",
         ),
         pytest.param("lessor.cli.ports", "import lessor.store.store", id="cli-store"),
         pytest.param("lessor.agent.host.run", "from lessor import api", id="agent-api"),

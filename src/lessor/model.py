@@ -26,6 +26,7 @@ else:
     TunnelEnd.register(IPv4Address)
     TunnelEnd.register(IPv6Address)
 
+FLAT, VXLAN = "flat", "vxlan"  # network_type: on a bridge of a physical network, in tunnels
 LATEST = 253402300799.0  # the last time that is a date: the end of the year 9999
 METADATA_ADDRESS = IPv4Address("169.254.169.254")
 DHCP_OWNER = (
@@ -42,7 +43,7 @@ class Network:
     project_id: str = ""
     description: str = ""
     admin_state_up: bool = True
-    network_type: str = "flat"
+    network_type: str = FLAT
     physical_network: str | None = None
     segmentation_id: int | None = None
     mtu: int = 1500
@@ -56,6 +57,11 @@ class Network:
     revision: int = 0
     created_at: float = 0.0
     updated_at: float = 0.0
+
+    @property
+    def is_overlay(self) -> bool:
+        """Return whether its frames go between hosts in tunnels, not on a physical network."""
+        return self.network_type == VXLAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

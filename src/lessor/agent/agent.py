@@ -176,7 +176,7 @@ class Agent:
         found = Found(
             bridges=actual("bridges"),
             taps=actual("taps"),
-            addresses=actual("addresses").keys(),
+            own={*actual("addresses"), *actual("dhcp_devices")},
             servers=actual("dhcp_servers"),
             guarded=rules.get(GUARDS) == desired.state.rulesets.get(GUARDS),
             ovs_ports=actual("ovs_ports"),
@@ -187,7 +187,6 @@ class Agent:
                 actual("ovs_ports"),
                 [problem.key for problem in outcome.of("flows")],
             ),
-            devices=actual("dhcp_devices").keys(),
             problems={problem.key: problem.message for problem in outcome.problems},
             bridge_problems={p.key: p.message for p in outcome.of("bridges")},
         )
@@ -195,7 +194,7 @@ class Agent:
         return Status(
             epoch=view.epoch,
             in_sync=self._follower.in_sync,
-            ports=self._port_reports.of(desired.parts, desired.overlay, found),
+            ports=self._port_reports.of(desired.plans, found),
             applied=networks_done(view, desired, failures),
             settled=kept.revision if is_settled(failures) else 0,
             problems=self._since.stamped(self._problems(desired, outcome), time.time()),

@@ -1,4 +1,4 @@
-"""What both kinds of network ask of a VM's port on its host."""
+"""What every kind of network asks of a VM's port on its host."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PortSecurity:
         sources: (MAC, block) pairs that it may send IPv4 and ARP from.
         dhcp_servers: whose DHCP replies may reach it; (): none.
         local_dhcp: its DHCP stays on this host, never crosses the wire (multi_host).
-        group: of networks that exchange frames; taps of other groups on its bridge get nothing of it.
+        group: of networks that exchange frames: no tap of another group on its bridge gets any.
     """
 
     tap: str
@@ -70,6 +70,11 @@ def hosts_of(port: Port) -> tuple[str, ...]:
     """Return the hosts that wire a port: where it is bound, and where its VM is to come or was."""
     bound = () if port.binding_host is None else (port.binding_host,)
     return (*bound, *port.prepared_for) if port.prepared_for and is_vm(port) else bound
+
+
+def is_wired(port: Port, host: str) -> bool:
+    """Return whether a host has the tap of a VM's port: it runs there, or is to come."""
+    return is_vm(port) and host in hosts_of(port)
 
 
 def tap_of(port: Port, network: Network, bridge: str, host: str) -> Tap:

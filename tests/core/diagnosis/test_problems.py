@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from lessor.core.diagnosis.problems import MAXIMUM, MAXIMUM_TEXT, Concerned, Since
-from lessor.core.openflow.facts import NetworkFacts
 from lessor.core.plan.desired import Desired
-from lessor.core.plan.overlay import OverlayPart
+from lessor.core.plan.network import NetworkPlan
 from lessor.core.state import HostState, Tap
-from lessor.model import Problem
+from lessor.model import Network, Problem
 
 PORT = "0974aaaa-1111-4111-8111-00000000137c"
 NETWORK = "22aaaaaa-1111-4111-8111-000000000000"
@@ -62,9 +61,8 @@ def test_a_long_text_keeps_its_beginning_and_its_end() -> None:
 
 def test_a_problem_is_of_the_port_whose_tap_or_id_it_names() -> None:
     tap = Tap(name="tap0974aaaa-11", port_id=PORT, bridge="", mtu=1450, managed=False)
-    facts = NetworkFacts.__new__(NetworkFacts)
-    part = OverlayPart(network_id=NETWORK, name="red", facts=facts, taps=(tap,))
-    concerned = Concerned(Desired(HostState(), overlay=(part,)))
+    plan = NetworkPlan(network=Network(id=NETWORK), state=HostState(taps={tap.name: tap}))
+    concerned = Concerned(Desired(HostState(), plans=(plan,)))
     by_tap = concerned.named(Problem(text="it is not ready"), tap.name)
     by_text = concerned.named(Problem(text=f"port {PORT} answers DHCP"))
     assert [(one.networks, one.ports) for one in (by_tap, by_text)] == [((NETWORK,), (PORT,))] * 2

@@ -17,14 +17,13 @@ from lessor.core.diagnosis.tour import (
     read_flows,
     read_reservations,
 )
-from lessor.core.diagnosis.tour_overlay import overlay_pieces
+from lessor.core.diagnosis.tour_plan import plan_pieces
 from lessor.core.openflow.flow_text import flow
-from lessor.core.openflow.int_flows import int_flows
-from lessor.core.openflow.tun_flows import tun_flows
 from lessor.core.plan.desired import Planner
-from lessor.core.plan.overlay import OverlayPart
+from lessor.core.plan.network import NetworkPlan
 from lessor.core.state import DhcpServer
 from lessor.model import View
+from tests.core.plan import test_flat as flat
 from tests.core.plan.test_overlay import DHCP, HERE, THERE, scope, settings
 
 ALL = (DHCP, HERE, THERE)
@@ -43,34 +42,36 @@ def printed(lines: tuple[str, ...]) -> str:
     return "\n".join(made)
 
 
-def whole(host: str) -> tuple[OverlayPart, Seen]:
+def whole(host: str) -> tuple[NetworkPlan, Seen]:
     """Return what a host should have, and a host that has it."""
     desired = Planner(settings(host)).desired(View(epoch="e", scopes={"blue": scope(*ALL)}))
-    [part] = desired.overlay
-    device, taps = part.device, {tap.name: Device("", tap.mtu, up=True) for tap in part.taps}
-    inside = {}
-    if device is not None:
-        addresses = tuple(map(str, device.addresses))
-        inside[device.namespace] = {
-            device.name: Device(device.mac, device.mtu, up=True, addresses=addresses)
+    [plan] = desired.plans
+    state = desired.state
+    taps = {tap.name: Device("", tap.mtu, up=True) for tap in state.taps.values()}
+    inside = {
+        device.namespace: {
+            device.name: Device(
+                device.mac, device.mtu, up=True, addresses=tuple(map(str, device.addresses))
+            )
         }
-    ports = {
-        p.name: Port(p.bridge, p.vlan, **_ends(p.options)) for p in desired.state.ovs_ports.values()
+        for device in state.dhcp_devices.values()
     }
-    held = part.server.reservations.values() if part.server else ()
-    return part, Seen(
+    ports = {p.name: Port(p.bridge, p.vlan, **_ends(p.options)) for p in state.ovs_ports.values()}
+    held = plan.reserved.by_port.values()
+    return plan, Seen(
         namespaces=list(inside),
         devices={"": taps, **inside},
-        routers=dict.fromkeys(inside, str(device.gateway) if device else ""),
+        routers={device.namespace: str(device.gateway) for device in state.dhcp_devices.values()},
         listening=dict.fromkeys(inside, (80,)),
-        bridges=list(desired.state.ovs_bridges),
+        bridges=list(state.ovs_bridges),
         ports=ports,
-        flows={
-            "br-int": read_flows(printed(int_flows([part.facts]))),
-            "br-tun": read_flows(printed(tun_flows([part.facts]))),
-        },
+        flows={name: read_flows(printed(flows.lines)) for name, flows in state.flows.items()},
         dnsmasq=Dnsmasq(7, True, frozenset((r.mac, str(r.address)) for r in held)),
     )
+
+
+def server(plan: NetworkPlan) -> DhcpServer | None:
+    return plan.state.dhcp_servers.get(plan.server)
 
 
 def _ends(options: tuple[tuple[str, str], ...]) -> dict[str, str]:
@@ -78,8 +79,8 @@ def _ends(options: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return {"remote": said.get("remote_ip", ""), "peer": said.get("peer", "")}
 
 
-def amiss(host: str, part: OverlayPart, seen: Seen) -> list[str]:
-    found = overlay_pieces(part, scope(*ALL), seen, settings(host))
+def amiss(host: str, plan: NetworkPlan, seen: Seen) -> list[str]:
+    found = plan_pieces(plan, server(plan), seen, settings(host))
     return [piece.what for piece in found if not piece.ok]
 
 
@@ -89,26 +90,26 @@ def test_of_a_whole_host_nothing_is_missing(host: str) -> None:
 
 
 def test_a_host_without_anything_misses_every_piece() -> None:
-    part, _ = whole("net")
-    found = list(overlay_pieces(part, scope(*ALL), Seen(), settings("net")))
+    plan, _ = whole("net")
+    found = list(plan_pieces(plan, server(plan), Seen(), settings("net")))
     assert len(found) > 12
     assert {piece.ok for piece in found} == {False}
     assert {piece.found for piece in found} == {"nothing"}
 
 
 def test_the_dhcp_taps_mac_is_looked_for_where_it_leads_elsewhere() -> None:
-    part, seen = whole("a")
+    plan, seen = whole("a")
     wrong = read_flows(
         printed((flow(20, 2, f"dl_vlan=1,dl_dst={DHCP.mac_address}", "output:vxlan-00000000"),))
     )
     rest = tuple(f for f in seen.flows["br-tun"] if f"dl_dst={DHCP.mac_address}" not in f.match)
     other = replace(seen, flows={**seen.flows, "br-tun": (*rest, *wrong)})
-    assert amiss("a", part, other) == ["DHCP tap's MAC flow"]
+    assert amiss("a", plan, other) == ["DHCP tap's MAC flow"]
 
 
 def test_counters_are_shown() -> None:
-    part, seen = whole("a")
-    found = overlay_pieces(part, scope(*ALL), seen, settings("a"))
+    plan, seen = whole("a")
+    found = plan_pieces(plan, server(plan), seen, settings("a"))
     [mac] = [piece for piece in found if piece.what == "DHCP tap's MAC flow"]
     assert mac.found == "to vxlan-cb00710a; 3 packets, 90 bytes"
     assert mac.command == (
@@ -117,14 +118,14 @@ def test_counters_are_shown() -> None:
 
 
 def test_a_reservation_that_is_not_in_dnsmasqs_files_is_counted() -> None:
-    part, _ = whole("net")
-    server: DhcpServer | None = part.server
-    assert server is not None
+    plan, _ = whole("net")
+    made = server(plan)
+    assert made is not None
     text = (
         "# fa:16:3e:00:00:06,10.0.0.6\nfa:16:3e:00:00:05,id:*,set:x,10.0.0.5,host-10-0-0-5,86400s\n"
     )
     here = Seen(dnsmasq=Dnsmasq(7, True, frozenset(read_reservations(text))))
-    process, files = dhcp_pieces(here, server, "/n")
+    process, files = dhcp_pieces(here, made, "/n")
     assert (process.ok, files.ok, files.found, files.should) == (
         True,
         False,
@@ -134,9 +135,10 @@ def test_a_reservation_that_is_not_in_dnsmasqs_files_is_counted() -> None:
 
 
 def test_a_dnsmasq_in_another_namespace_is_not_the_one() -> None:
-    part, _ = whole("net")
-    assert part.server is not None
-    process, _ = dhcp_pieces(Seen(dnsmasq=Dnsmasq(7, here=False)), part.server, "/n")
+    plan, _ = whole("net")
+    made = server(plan)
+    assert made is not None
+    process, _ = dhcp_pieces(Seen(dnsmasq=Dnsmasq(7, here=False)), made, "/n")
     assert (process.ok, process.found) == (False, "pid 7, in another namespace")
 
 
@@ -146,3 +148,35 @@ def test_further_addresses_of_an_operator_do_no_harm() -> None:
     )
     assert address_piece(seen, "br100", [str(IPv4Interface("10.0.0.1/24"))]).ok
     assert not address_piece(seen, "br100", ["10.0.0.2/24"]).ok
+
+
+BRIDGE = Device("", 1500, up=True, addresses=("10.0.0.1/24",))
+WIRE = Device("", 1500, up=True, master="br100")
+RULES = ("bridge lessor", "inet lessor")
+
+
+def test_of_a_flat_network_its_bridge_taps_rules_and_server_are_looked_for() -> None:
+    plan = flat.plan("net", flat.HERE, flat.THERE)
+    held = frozenset((r.mac, str(r.address)) for r in plan.reserved.by_port.values())
+    seen = Seen(
+        devices={"": {"br100": BRIDGE, "eth1": WIRE, "tap00000005-5b": WIRE}},
+        listening={"": (8775,)},
+        dnsmasq=Dnsmasq(7, here=True, reservations=held),
+        rulesets=RULES,
+    )
+    found = list(plan_pieces(plan, server(plan), seen, flat.SETTINGS))
+    assert [piece.what for piece in found if not piece.ok] == []
+    assert [piece.what for piece in found] == [
+        *("bridge", "interface", "tap", "addresses", "rules", "rules"),
+        *("dnsmasq", "dnsmasq files", "metadata"),
+    ]
+    astray = replace(WIRE, master="br200")
+    other = replace(seen, devices={"": {"br100": BRIDGE, "eth1": astray, "tap00000005-5b": WIRE}})
+    found = list(plan_pieces(plan, server(plan), other, flat.SETTINGS))
+    assert [piece.what for piece in found if not piece.ok] == ["interface"]
+
+
+def test_a_host_that_only_has_vms_of_a_flat_network_has_no_server_to_look_for() -> None:
+    plan = flat.plan("compute", flat.THERE)
+    found = [piece.what for piece in plan_pieces(plan, None, Seen(), flat.SETTINGS)]
+    assert found == ["bridge", "interface", "tap", "rules"]

@@ -45,7 +45,7 @@ def test_a_subnet_is_served_as_soon_as_nothing_stands_in_its_way() -> None:
 
 def test_the_plan_of_a_network_is_kept_while_a_subnet_is_refused() -> None:
     planner = Planner(SETTINGS)
-    first, second = (planner.desired(view(BLUE), TUNNEL).parts[0] for _ in range(2))
+    first, second = (planner.desired(view(BLUE), TUNNEL).plans[0] for _ in range(2))
     assert first is second
 
 

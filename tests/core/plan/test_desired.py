@@ -115,8 +115,8 @@ def test_a_network_that_did_not_change_is_not_computed_again() -> None:
     planner = Planner(SETTINGS)
     before = planner.desired(view(BLUE, RED))
     after = planner.desired(view(BLUE, replace(RED, revision=2)))
-    assert after.parts[0] is before.parts[0]
-    assert after.parts[1] is not before.parts[1]
+    assert after.plans[0] is before.plans[0]
+    assert after.plans[1] is not before.plans[1]
 
 
 INET = "nft inet lessor"

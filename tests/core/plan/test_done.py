@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from lessor.core.openflow.facts import NetworkFacts
 from lessor.core.plan.desired import Desired
 from lessor.core.plan.done import is_settled, networks_done
-from lessor.core.plan.flat import Part
-from lessor.core.plan.overlay import OverlayPart
+from lessor.core.plan.network import NetworkPlan
 from lessor.core.plan.serving import Failure
 from lessor.core.state import Bridge, HostState, Tap
 from lessor.model import Network, Scope, View
-from lessor.settings import FlatMapping
 
 NAMES = ("office", "red", "blue")
 
@@ -21,18 +20,13 @@ def tap(name: str) -> Tap:
     return Tap(name=name, port_id=name, bridge="br100", mtu=1500, managed=False, up=True)
 
 
-def overlay(name: str) -> OverlayPart:
-    facts = NetworkFacts.__new__(NetworkFacts)
-    return OverlayPart(network_id=name, name=name, facts=facts, taps=(tap(f"tap-{name}"),))
+def plan(name: str, **things: dict[str, Any]) -> NetworkPlan:
+    state = HostState(taps={f"tap-{name}": tap(f"tap-{name}")}, **things)
+    return NetworkPlan(network=Network(id=name, name=name), state=state)
 
 
-FLAT = Part(
-    network=Network(id="office", name="office", network_type="flat", mtu=1500),
-    mapping=FlatMapping.__new__(FlatMapping),
-    bridge=Bridge(name="br100", interface="eth1", mtu=1500),
-    taps=(tap("tap-office"),),
-)
-DESIRED = Desired(HostState(), parts=(FLAT,), overlay=(overlay("red"), overlay("blue")))
+OFFICE = plan("office", bridges={"br100": Bridge(name="br100", interface="eth1")})
+DESIRED = Desired(HostState(), plans=(OFFICE, plan("red"), plan("blue")))
 VIEW = View(
     epoch="e",
     scopes={

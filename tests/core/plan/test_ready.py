@@ -2,15 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from lessor.core.openflow.facts import NetworkFacts
-from lessor.core.plan.overlay import OverlayPart
+from lessor.core.plan.network import NetworkPlan
 from lessor.core.plan.ready import Found, PortReports, flows_in_force, news
-from lessor.core.state import Bridge, DhcpServer, Flows, OvsPort, Reservation, Tap
-from lessor.model import DHCP_OWNER, Port, PortReport
+from lessor.core.state import Bridge, Flows, HostState, OvsPort, Reservation, Tap
+from lessor.model import DHCP_OWNER, Network, Port, PortReport
 from tests.core.plan.test_flat import HERE, MULTI, OWN, THERE, plan
 
 PART = plan("net", replace(HERE, revision=7), THERE)
-TAP = PART.taps[0]
+(TAP,) = PART.state.taps.values()
 RESERVED = PART.reserved.by_address
 BRIDGE = "br100"
 
@@ -24,7 +23,7 @@ def reports(
     interface: str | None = "eth1",
     apart: str = "",
 ) -> dict[str, PortReport]:
-    servers = {BRIDGE: DhcpServer(BRIDGE, BRIDGE, PART.ranges, reservations)}
+    servers = {BRIDGE: replace(PART.state.dhcp_servers[BRIDGE], reservations=reservations)}
     found = Found(
         bridges={BRIDGE: Bridge(BRIDGE, interface)},
         taps=taps,
@@ -33,7 +32,7 @@ def reports(
         problems=why or {},
         bridge_problems={BRIDGE: apart} if apart else {},
     )
-    return PortReports().of((PART,), (), found)
+    return PortReports().of((PART,), found)
 
 
 def test_a_port_is_wired_and_served_when_tap_and_reservation_are_as_wanted() -> None:
@@ -64,8 +63,11 @@ def test_a_port_of_a_bridge_that_is_not_on_its_wire_is_not_wired(why: str) -> No
 
 
 def test_a_bridge_that_stays_on_its_host_needs_no_wire() -> None:
-    alone = replace(PART, bridge=replace(PART.bridge, interface=None))
-    found = PortReports().of((alone,), (), Found(taps={TAP.name: TAP}, guarded=True))
+    state = replace(
+        PART.state, bridges={BRIDGE: replace(PART.state.bridges[BRIDGE], interface=None)}
+    )
+    alone = replace(PART, state=state)
+    found = PortReports().of((alone,), Found(taps={TAP.name: TAP}, guarded=True))
     assert found[HERE.id].wired
 
 
@@ -79,7 +81,7 @@ def test_a_reservation_that_is_not_loaded_is_said() -> None:
 def test_a_gateway_port_of_ours_is_there_when_its_address_is(there: bool) -> None:
     part = plan("compute", THERE, OWN, network=MULTI)
     keys = {"br100 10.0.0.9/24"} if there else set()
-    found = PortReports().of((part,), (), Found(addresses=keys))[OWN.id]
+    found = PortReports().of((part,), Found(own=keys))[OWN.id]
     assert (OWN.device_owner, found.wired, found.served) == (DHCP_OWNER, there, there)
 
 
@@ -137,13 +139,16 @@ def test_a_port_whose_flows_wait_is_not_wired_and_its_neighbour_is() -> None:
     taps = tuple(Tap(f"tap{n}", f"p{n}", "", 1450, managed=False) for n in (1, 2))
     vifs = tuple(OvsPort(tap.name, "br-int", "vif", tap.port_id) for tap in taps)
     rows = {tap.port_id: Port(id=tap.port_id, network_id="n", mac_address="") for tap in taps}
-    part = OverlayPart("n", "n", NetworkFacts(vni=1, vlan=1), taps=taps, ports=vifs, rows=rows)
+    state = HostState(
+        taps={tap.name: tap for tap in taps}, ovs_ports={vif.name: vif for vif in vifs}
+    )
+    made = NetworkPlan(network=Network(id="n"), rows=rows, state=state)
     found = Found(
-        taps={tap.name: tap for tap in taps},
-        ovs_ports={vif.name: vif for vif in vifs},
+        taps=state.taps,
+        ovs_ports=state.ovs_ports,
         flows=True,
         problems={"tap1": "2 flows of br-int wait for port tap1, which is not there"},
     )
-    said = PortReports().of((), (part,), found)
+    said = PortReports().of((made,), found)
     assert (said["p1"].wired, said["p2"].wired) == (False, True)
     assert said["p1"].pending.startswith("2 flows of br-int wait")

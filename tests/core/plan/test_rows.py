@@ -12,10 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessor.core.plan.desired import Desired, Planner
+from lessor.core.plan.network import NetworkPlan
 from lessor.core.plan.ready import Found, PortReports
 from lessor.core.plan.rows import follow, replaced, row_changes
 from lessor.core.state import HostState
-from lessor.model import DHCP_OWNER, FixedIp, Network, Pool, Port, PortReport, Scope, Subnet, View
+from lessor.model import (
+    DHCP_OWNER,
+    FixedIp,
+    Network,
+    Pool,
+    Port,
+    PortReport,
+    Scope,
+    Subnet,
+    TunnelEnd,
+    View,
+)
 from tests.core.plan.test_desired import SETTINGS
 from tests.core.plan.test_flat import SUBNET, port
 
@@ -49,14 +61,38 @@ PORTS = st.builds(
     st.sampled_from(["compute:nova", "compute:nova", DHCP_OWNER]),
     st.integers(1, 2),
 )
-SCOPES = st.builds(
-    lambda network, subnet, rows: Scope(
-        revision=1, network=network, subnets={"s": subnet}, ports={p.id: p for p in rows}
-    ),
-    st.sampled_from(NETWORKS),
-    st.sampled_from(SUBNETS),
-    st.lists(PORTS, max_size=5),
+ENDS: dict[str, TunnelEnd] = {
+    "net": IPv4Address("203.0.113.10"),
+    "far": IPv4Address("203.0.113.11"),
+}
+OVERLAYS = (
+    Network(id="blue", network_type="vxlan", segmentation_id=7),
+    Network(id="blue", network_type="vxlan", segmentation_id=7, dns_domain="blue.example."),
+    Network(id="blue", network_type="vxlan", segmentation_id=7, admin_state_up=False),
 )
+
+
+def scopes(networks: tuple[Network, ...], *peers: dict[str, TunnelEnd]) -> st.SearchStrategy[Scope]:
+    return st.builds(
+        lambda network, subnet, rows, ends: Scope(
+            revision=1,
+            network=network,
+            subnets={"s": subnet},
+            ports={p.id: p for p in rows},
+            peers=ends,
+        ),
+        st.sampled_from(networks),
+        st.sampled_from(SUBNETS),
+        st.lists(PORTS, max_size=5),
+        st.sampled_from(peers or ({},)),
+    )
+
+
+KINDS = {
+    "flat": scopes(NETWORKS),
+    "overlay": scopes(OVERLAYS, ENDS, {"net": ENDS["net"]}),
+    "both": st.one_of(scopes(NETWORKS), scopes(OVERLAYS, ENDS)),
+}
 
 
 def sets(value: Any) -> Any:
@@ -66,10 +102,11 @@ def sets(value: Any) -> Any:
 
 def same(one: Desired, other: Desired) -> None:
     assert one.state == other.state
-    for mine, theirs in zip(one.parts, other.parts, strict=True):
-        for name in ("taps", "guards", "gateways", "addresses", "ranges", "names", "own_ports"):
+    for mine, theirs in zip(one.plans, other.plans, strict=True):
+        for name in ("guards", "gateways", "vm_ranges", "own_ports"):
             assert sets(getattr(mine, name)) == sets(getattr(theirs, name)), name
-        assert mine.reserved == theirs.reserved
+        for name in ("network", "rows", "state", "reserved", "facts", "problems"):
+            assert getattr(mine, name) == getattr(theirs, name), name
 
 
 def as_found(state: HostState, *, loaded: int) -> Found:
@@ -81,25 +118,29 @@ def as_found(state: HostState, *, loaded: int) -> Found:
     return Found(
         bridges=state.bridges,
         taps=state.taps,
-        addresses=state.addresses.keys(),
+        own={*state.addresses, *state.dhcp_devices},
+        ovs_ports=state.ovs_ports,
+        flows=True,
         servers=servers,
         guarded=True,
     )
 
 
-@given(st.lists(st.tuples(SCOPES, st.integers(0, 9)), min_size=2, max_size=5), st.booleans())
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data(), single=st.booleans())
 def test_a_plan_made_from_the_one_before_is_the_plan_made_anew(
-    scopes: list[tuple[Scope, int]], single: bool
+    kind: str, data: st.DataObject, single: bool
 ) -> None:
-    settings = replace(SETTINGS, use_single_default_gateway=single)
+    settings = replace(SETTINGS, local_ip=ENDS["net"], use_single_default_gateway=single)
     planner, reports = Planner(settings), PortReports()
-    for scope, loaded in scopes:
+    steps = st.lists(st.tuples(KINDS[kind], st.integers(0, 9)), min_size=2, max_size=5)
+    for scope, loaded in data.draw(steps):
         view = View(epoch="e", scopes={"blue": scope})
         followed, anew = planner.desired(view), Planner(settings).desired(view)
         same(followed, anew)
         found = as_found(anew.state, loaded=loaded)
-        said = reports.of(followed.parts, (), found)
-        assert said == PortReports().of(anew.parts, (), found)
+        said = reports.of(followed.plans, found)
+        assert said == PortReports().of(anew.plans, found)
 
 
 def test_what_is_said_of_ports_that_did_not_change_stays_the_same_object() -> None:
@@ -110,7 +151,7 @@ def test_what_is_said_of_ports_that_did_not_change_stays_the_same_object() -> No
             revision=1, network=NETWORKS[0], subnets={"s": SUBNET}, ports={p.id: p for p in rows}
         )
         made = planner.desired(View(epoch="e", scopes={"blue": scope}))
-        return reports.of(made.parts, (), as_found(made.state, loaded=9))
+        return reports.of(made.plans, as_found(made.state, loaded=9))
 
     here, there = port(5, "net"), port(6, "far")
     before = said(here, there)
@@ -118,6 +159,32 @@ def test_what_is_said_of_ports_that_did_not_change_stays_the_same_object() -> No
     after = said(here, replace(there, revision=2))
     assert after[here.id] is before[here.id]
     assert after[there.id].revision == 2
+
+
+def test_one_row_of_an_overlay_network_costs_nothing_of_the_others() -> None:
+    planner = Planner(replace(SETTINGS, local_ip=ENDS["net"]))
+
+    def made(*rows: Port) -> tuple[NetworkPlan, HostState]:
+        scope = Scope(
+            revision=1,
+            network=OVERLAYS[0],
+            subnets={"s": SUBNET},
+            ports={p.id: p for p in rows},
+            peers=ENDS,
+        )
+        desired = planner.desired(View(epoch="e", scopes={"blue": scope}))
+        return desired.plans[0], desired.state
+
+    own, here, there = port(2, "net", device_owner=DHCP_OWNER), port(5, "net"), port(6, "far")
+    plan, state = made(own, here, there)
+    renamed, after = made(own, here, replace(there, name="web"))
+    assert after.flows is state.flows
+    assert renamed.reserved.by_port[here.id] is plan.reserved.by_port[here.id]
+    assert renamed.guards[0] is plan.guards[0]
+    assert [r.hostname for r in renamed.reserved.by_port.values()] == ["host-10-0-0-5", "web"]
+    moved, after = made(own, here, replace(there, mac_address="fa:16:3e:00:00:07"))
+    assert after.flows is not state.flows
+    assert moved.guards[0] is plan.guards[0]
 
 
 KEYS = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2))

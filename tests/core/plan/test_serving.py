@@ -2,48 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Interface
 
 import pytest
 
 from lessor.core.openflow.facts import NetworkFacts
 from lessor.core.plan.desired import Desired
-from lessor.core.plan.flat import Part
-from lessor.core.plan.overlay import OverlayPart
+from lessor.core.plan.network import NetworkPlan, OwnPort
 from lessor.core.plan.serving import LASTING_S, Failure, Lasting, unserved
-from lessor.core.state import Address, Bridge, DhcpRange, DhcpServer, HostState, Namespace
+from lessor.core.state import (
+    Address,
+    Bridge,
+    DhcpDevice,
+    DhcpServer,
+    HostState,
+    Namespace,
+    OvsBridge,
+    OvsPort,
+)
 from lessor.model import Network
-from lessor.settings import FlatMapping
 
-FACTS = NetworkFacts.__new__(NetworkFacts)
 SERVER = DhcpServer.__new__(DhcpServer)
+SWITCH = {"br-int": OvsBridge("br-int", "netdev")}
+VIF = OvsPort("tap0974aaaa-11", "br-int", "vif")
 
 
-def overlay(name: str, *, serves: bool = True) -> OverlayPart:
-    return OverlayPart(
-        network_id=name,
-        name=name,
-        facts=FACTS,
-        namespace=Namespace.__new__(Namespace) if serves else None,
-        server=SERVER if serves else None,
-        own_ports=((f"port-{name}", f"tap-{name}"),) if serves else (),
+def overlay(name: str, *, serves: bool = True) -> NetworkPlan:
+    own = OwnPort(f"port-{name}", f"tap-{name}")
+    space = f"qdhcp-{name}"
+    device = DhcpDevice(own.thing, f"o{own.thing}", space, "fa:16:3e:00:00:01", 1450, ())
+    state = HostState(ovs_bridges=SWITCH, ovs_ports={VIF.name: VIF})
+    if serves:
+        state = replace(
+            state,
+            namespaces={space: Namespace(space)},
+            dhcp_devices={device.name: device},
+            dhcp_servers={name: SERVER},
+        )
+    return NetworkPlan(
+        network=Network(id=name, name=name),
+        state=state,
+        own_ports=(own,) if serves else (),
+        facts=NetworkFacts(vni=1, vlan=1),
     )
+
+
+def flat() -> NetworkPlan:
+    address = Address("br100", IPv4Interface("10.0.0.1/24"))
+    state = HostState(
+        bridges={"br100": Bridge(name="br100", interface="eth1")},
+        addresses={address.key: address},
+        dhcp_servers={"br100": SERVER},
+    )
+    return NetworkPlan(network=Network(id="office", name="office"), state=state)
 
 
 @pytest.fixture
-def desired(monkeypatch: pytest.MonkeyPatch) -> Desired:
-    parts = [overlay("red"), overlay("blue"), overlay("vms", serves=False)]
-    for part in parts[:2]:
-        assert part.namespace is not None
-        object.__setattr__(part.namespace, "name", f"qdhcp-{part.network_id}")
-    flat = Part(
-        network=Network(id="office", name="office", network_type="flat", mtu=1500),
-        mapping=FlatMapping.__new__(FlatMapping),
-        bridge=Bridge(name="br100", interface="eth1", mtu=1500),
-        addresses=(Address("br100", IPv4Interface("10.0.0.1/24")),),
-        ranges=(DhcpRange.__new__(DhcpRange),),
-    )
-    return Desired(HostState(), parts=(flat,), overlay=tuple(parts))
+def desired() -> Desired:
+    plans = (flat(), overlay("red"), overlay("blue"), overlay("vms", serves=False))
+    return Desired(HostState(), plans=plans)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +77,10 @@ def desired(monkeypatch: pytest.MonkeyPatch) -> Desired:
         (Failure("dhcp_servers", "red", "reloads in 0.4 s", waits=True), set()),
         (Failure("dhcp_servers", "br100", "address already in use"), {"office"}),
         (Failure("bridges", "br100", "eth1 is not there", waits=True), {"office"}),
+        (Failure("bridges", "", "no"), {"office"}),
+        (Failure("addresses", "", "no"), {"office"}),
+        (Failure("namespaces", "", "no"), {"red", "blue"}),
+        (Failure("dhcp_servers", "", "no"), {"office", "red", "blue"}),
         (Failure("taps", "", "no"), set()),
     ],
 )

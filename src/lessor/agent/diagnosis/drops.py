@@ -115,9 +115,9 @@ class DropWatch:
 
     def look(self, desired: Desired) -> bool:
         """Look once; return whether there is something else to say than before."""
-        found = dict(self._bridges.offences()) if desired.parts else {}
+        found = dict(self._bridges.offences()) if desired.state.bridges else {}
         switched: dict[Offence, Count] = {}
-        if self._switch and desired.overlay:
+        if self._switch and desired.state.ovs_bridges:
             switched = self._switch.offences()
         self._recent.take(self._clock(), found | switched)
         self._listen(desired, switched)
@@ -165,14 +165,17 @@ class DropWatch:
         if not servers:
             self._places = {}
             return
-        wires = {part.bridge.name: part.bridge.interface or "" for part in desired.parts}
+        bridges = desired.state.bridges.values()
+        wires = {bridge.name: bridge.interface or "" for bridge in bridges}
         self._places = whereabouts(wires, servers) | {
             mac: place for mac, place in self._places.items() if mac in servers
         }
         vms = {
-            port.mac_address: part.network
-            for part in desired.parts
-            for port in part.kept.vms.values()
+            guard.mac: plan.network
+            for plan in desired.plans
+            for guard in plan.guards
+            if guard.bridge in wires
         }
-        ours = {str(s) for part in desired.parts for g in part.guards for s in g.dhcp_servers}
+        guards = (guard for plan in desired.plans for guard in plan.guards)
+        ours = {str(s) for guard in guards if guard.bridge in wires for s in guard.dhcp_servers}
         yield from wire_problems(said, vms, ours, self._places)

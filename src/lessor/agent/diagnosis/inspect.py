@@ -17,6 +17,7 @@ from lessor.agent.host.run import run
 from lessor.agent.leases.forwarder import LeaseForwarder
 from lessor.agent.leases.spool import Spool
 from lessor.core.plan.desired import Desired
+from lessor.core.plan.network import title
 from lessor.settings import AgentSettings
 
 LEAST_ROOM = 16 << 20  # bytes
@@ -58,9 +59,10 @@ class Inspector:
 
     def _foreign(self, desired: Desired) -> Iterator[str]:
         """Say which rules of others drop what VMs send."""
-        gateways = {part.bridge.name for part in desired.parts if part.gateways}
-        others = {part.bridge.name for part in desired.parts} - gateways
-        if desired.parts:
+        bridges = desired.state.bridges
+        gateways = {gateway.bridge for plan in desired.plans for gateway in plan.gateways}
+        others = bridges.keys() - gateways
+        if bridges:
             yield from foreign_drops(run, sorted(gateways), only_bridged=sorted(others))
 
     def _room(self, _: Desired) -> Iterator[str]:
@@ -88,14 +90,15 @@ class Inspector:
 
     def _addresses(self, desired: Desired) -> Iterator[str]:
         """Prove that a compute host has no address on the VM network (A6.3)."""
-        for part in desired.parts:
-            blocks = () if part.gateways else part.blocks
-            for address in vm_addresses_on(part.bridge.name, blocks):
-                yield (
-                    f"{part.bridge.name} has the address {address} on the VM network "
-                    f"{part.network.name or part.network.id}, though this host is not its gateway: "
-                    "VMs reach the host there; remove it unless the hosts live on that network"
-                )
+        for plan in desired.plans:
+            blocks = [] if plan.gateways else [one.cidr for one in plan.vm_ranges]
+            for bridge in plan.state.bridges:
+                for address in vm_addresses_on(bridge, blocks):
+                    yield (
+                        f"{bridge} has the address {address} on the VM {title(plan.network)}, "
+                        "though this host is not its gateway: VMs reach the host there; remove it "
+                        "unless the hosts live on that network"
+                    )
 
 
 def too_old(release: str) -> Iterator[str]:

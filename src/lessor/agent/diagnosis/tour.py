@@ -24,14 +24,12 @@ from lessor.core.diagnosis.tour import (
     read_flows,
     read_reservations,
 )
-from lessor.core.diagnosis.tour_flat import flat_pieces
-from lessor.core.diagnosis.tour_overlay import overlay_pieces
+from lessor.core.diagnosis.tour_plan import plan_pieces
 from lessor.core.plan.desired import Desired
-from lessor.core.plan.flat import Part
-from lessor.core.plan.overlay import OverlayPart
+from lessor.core.plan.network import NetworkPlan
 from lessor.core.state import DhcpServer
 from lessor.errors import LessorError
-from lessor.model import Piece, Scope, View
+from lessor.model import Piece, View
 from lessor.netns import FOLDER, identity, identity_of, prefix
 from lessor.settings import AgentSettings
 
@@ -52,8 +50,7 @@ def tour(
         run: runs programs.
     """
     scope = view.scopes.get(network_id)
-    overlay = next((part for part in desired.overlay if part.network_id == network_id), None)
-    flat = next((part for part in desired.parts if part.network.id == network_id), None)
+    plan = next((plan for plan in desired.plans if plan.network.id == network_id), None)
     known = Piece(
         what="view",
         name=network_id,
@@ -62,26 +59,21 @@ def tour(
         ok=scope is not None,
         command="lessor agent plan",
     )
-    if scope is None or (overlay is None and flat is None):
-        said = [one.text for one in desired.problems if network_id in one.networks]
-        if scope is not None:
-            return (_unplanned(network_id, said),)
+    if scope is None:
         return (known,)
-    look = _Look(settings, run)
-    if overlay is not None:
-        return (known, *look.pieces(overlay, scope))
-    assert flat is not None
-    server = desired.state.dhcp_servers.get(flat.bridge.name)
-    listener = desired.state.metadata.get(flat.bridge.name)
-    return (known, *flat_pieces(flat, server, listener, look.flat(flat, server), settings))
+    if plan is None:
+        reasons = [one.text for one in desired.problems if network_id in one.networks]
+        return (_unplanned(network_id, reasons),)
+    server = desired.state.dhcp_servers.get(plan.server)
+    return (known, *_Look(settings, run).pieces(plan, server))
 
 
-def _unplanned(network_id: str, said: Iterable[str]) -> Piece:
+def _unplanned(network_id: str, reasons: Iterable[str]) -> Piece:
     return Piece(
         what="view",
         name=network_id,
-        should="can be had on this host",
-        found="; ".join(said) or "it can't",
+        should="provided on this host",
+        found="; ".join(reasons) or "not provided",
         ok=False,
         command="lessor agent plan",
     )
@@ -94,13 +86,13 @@ class _Look:
         self._settings = settings
         self._run = run
 
-    def pieces(self, part: OverlayPart, scope: Scope) -> Iterator[Piece]:
-        """Yield the pieces of an overlay network; of Open vSwitch only if it can be asked."""
-        silent = [piece for piece in self._daemons() if not piece.ok]
+    def pieces(self, plan: NetworkPlan, server: DhcpServer | None) -> Iterator[Piece]:
+        """Yield the pieces of a network; of Open vSwitch only if it can be asked."""
+        switched = bool(plan.state.ovs_bridges)
+        silent = [piece for piece in self._daemons() if not piece.ok] if switched else []
         yield from silent
-        for piece in overlay_pieces(
-            part, scope, self.overlay(part, ovs=not silent), self._settings
-        ):
+        seen = self._seen(plan, server, ovs=switched and not silent)
+        for piece in plan_pieces(plan, server, seen, self._settings):
             if not (silent and piece.command.startswith("ovs-")):
                 yield piece
 
@@ -120,32 +112,24 @@ class _Look:
                 command="systemctl status openvswitch-switch",
             )
 
-    def overlay(self, part: OverlayPart, *, ovs: bool = True) -> Seen:
-        """Return what an overlay network is judged by; `ovs` False: without Open vSwitch."""
-        spaces = [part.namespace.name] if part.namespace else []
-        named = self._lines("ip", "netns", "list")
+    def _seen(self, plan: NetworkPlan, server: DhcpServer | None, *, ovs: bool) -> Seen:
+        """Return what the pieces of a plan are judged by; `ovs` False: without Open vSwitch."""
+        state = plan.state
+        named = self._lines("ip", "netns", "list") if state.namespaces else []
         there = {line.split()[0] for line in named if line}
-        inside = [space for space in spaces if space in there]
+        inside = [space for space in state.namespaces if space in there]
+        listening = {listener.namespace for listener in state.metadata.values()}
         bridges, ports = self._ovs() if ovs else (set[str](), dict[str, Port]())
-        inner, outer = self._settings.integration_bridge, self._settings.tunnel_bridge
+        tables = self._lines("nft", "list", "tables") if state.bridges else []
         return Seen(
             namespaces=there,
             devices={space: self._devices(space) for space in ("", *inside)},
             routers={space: self._router(space) for space in inside},
-            listening={space: self._listening(space) for space in inside},
+            listening={s: self._listening(s) for s in ("", *inside) if s in listening},
             bridges=bridges,
             ports=ports,
-            flows={name: self._flows(name) if ovs else () for name in (inner, outer)},
-            dnsmasq=self._dnsmasq(part.server) if part.server else None,
-        )
-
-    def flat(self, part: Part, server: DhcpServer | None) -> Seen:
-        """Return what a flat network is judged by."""
-        tables = self._lines("nft", "list", "tables")
-        return Seen(
-            devices={"": self._devices("")},
-            listening={"": self._listening("")},
-            dnsmasq=self._dnsmasq(server) if server and part.gateways else None,
+            flows={name: self._flows(name) if ovs else () for name in state.ovs_bridges},
+            dnsmasq=self._dnsmasq(server) if server else None,
             rulesets={line.removeprefix("table ").strip() for line in tables},
         )
 

@@ -42,14 +42,9 @@ def ports_here(desired: Desired, taps: Iterable[str]) -> dict[str, PortHere]:
     wanted = {state[tap].port_id: tap for tap in taps if tap in state}
     return {
         wanted[port.id]: PortHere(port, *allowed(port))
-        for rows in _rows(desired)
-        for port in (rows[key] for key in wanted if key in rows)
+        for plan in desired.plans
+        for port in (plan.rows[key] for key in wanted if key in plan.rows)
     }
-
-
-def _rows(desired: Desired) -> Iterator[dict[str, Port]]:
-    yield from (part.kept.vms for part in desired.parts)
-    yield from (part.rows for part in desired.overlay)
 
 
 def port_sentences(said: Mapping[Offence, Said], ports: Mapping[str, PortHere]) -> Iterator[str]:

@@ -72,15 +72,11 @@ class Concerned:
     def __init__(self, desired: Desired) -> None:
         self._networks: dict[str, set[str]] = {}  # by the name of a thing
         self._ports: dict[str, str] = {}  # by the name of a thing
-        for part in desired.parts:
-            taps = [(tap.port_id, tap.name) for tap in part.taps]
-            things = (part.bridge.name, *(address.key for address in part.addresses))
-            self._add(part.network.id, things, [*taps, *part.own_ports])
-        for over in desired.overlay:
-            taps = [(tap.port_id, tap.name) for tap in over.taps]
-            space = (over.namespace.name,) if over.namespace else ()
-            things = (*desired.state.ovs_bridges, *space)
-            self._add(over.network_id, things, [*taps, *over.own_ports])
+        for plan in desired.plans:
+            state = plan.state
+            things = (*state.bridges, *state.addresses, *state.ovs_bridges, *state.namespaces)
+            taps = [(tap.port_id, tap.name) for tap in state.taps.values()]
+            self._add(plan.network.id, things, [*taps, *plan.own_ports])
 
     def _add(self, network: str, things: Iterable[str], ports: Iterable[tuple[str, str]]) -> None:
         for name in (network, *things):

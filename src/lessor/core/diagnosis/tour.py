@@ -112,7 +112,7 @@ def read_reservations(text: str) -> set[tuple[str, str]]:
     return {(mac[0].lower(), address[1]) for mac, address in found if mac and address}
 
 
-# --- pieces that both kinds of network have -------------------------------------------------------
+# --- pieces that any kind of network may have -----------------------------------------------------
 
 
 def piece(what: str, name: str, should: str, found: str, command: str, *, ok: bool) -> Piece:

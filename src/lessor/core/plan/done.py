@@ -1,8 +1,8 @@
 """Which networks are done on a host: what was removed of them no longer serves or admits anybody.
 
 The server gives an address to another port when the hosts concerned have said so. So it is not
-enough that a DHCP server has lost a reservation: as long as the tap, its guard or its flows are there,
-the VM goes on with its address.
+enough that a DHCP server has lost a reservation: as long as the tap, its guard or its flows are
+there, the VM goes on with its address.
 """
 
 from __future__ import annotations
@@ -47,10 +47,8 @@ def _counts(one: Failure) -> bool:
 def _networks(desired: Desired) -> dict[str, set[str]]:
     """Return the networks that a failure of a thing concerns, by the thing's name."""
     found: dict[str, set[str]] = {}
-    for flat in desired.parts:
-        for name in (flat.bridge.name, *(tap.name for tap in flat.taps)):
-            found.setdefault(name, set()).add(flat.network.id)
-    for part in desired.overlay:
-        for name in (part.network_id, *(tap.name for tap in part.taps)):
-            found.setdefault(name, set()).add(part.network_id)
+    for plan in desired.plans:
+        state, network = plan.state, plan.network.id
+        for name in (network, *state.bridges, *state.dhcp_servers, *state.taps):
+            found.setdefault(name, set()).add(network)
     return found

@@ -1,8 +1,7 @@
 """What a host needs for one flat network: nova-network's FlatDHCP, one network at a time.
 
 A host plays parts in a network: it *hosts ports* (their taps are here) and it may be *gateway*
-(single-host: the network's host; multi_host: every host that has a port). `part()` says all that
-follows for one network; `lessor.core.plan.desired` joins the parts.
+(single-host: the network's host; multi_host: every host that has a port).
 
 Source: semantics.md A6, A8, A11, A12.
 """
@@ -10,24 +9,35 @@ Source: semantics.md A6, A8, A11, A12.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
 from itertools import chain
 
 from lessor.core.firewall.apart import group
-from lessor.core.plan.reserve import Reserved, Reserver
-from lessor.core.plan.rows import follow, row_changes
+from lessor.core.plan.network import Inputs, NetworkPlan, OwnPort, PlanCache, title
+from lessor.core.plan.reserve import Reserver
+from lessor.core.plan.rows import RowChanges, follow, row_changes
 from lessor.core.state import (
     Address,
     Bridge,
     DhcpRange,
+    DhcpServer,
     Gateway,
+    HostState,
+    MetadataListener,
     Names,
     Reservation,
     Tap,
     VmRange,
 )
-from lessor.core.vmport import PortSecurity, allowed, hosts_of, is_vm, tap_name, tap_of
+from lessor.core.vmport import (
+    PortSecurity,
+    allowed,
+    is_vm,
+    is_wired,
+    tap_name,
+    tap_of,
+)
 from lessor.model import FixedIp, Network, Port, Scope, Subnet
 from lessor.settings import AgentSettings, FlatMapping
 
@@ -35,8 +45,8 @@ Served = tuple[Subnet, IPv4Address]  # a subnet, and this host's address on it
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What all that is made of the ports of a network depends on, besides their rows."""
+class _PortInputs:
+    """What all that is made of one port depends on, besides its row."""
 
     network: Network
     subnets: tuple[Subnet, ...]
@@ -47,135 +57,85 @@ class Ground:
     group: str  # of networks that exchange frames
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What was made of each port, by id, for the next plan."""
-
-    ground: Ground | None = None
-    rows: dict[str, Port] = field(default_factory=dict)
-    vms: dict[str, Port] = field(default_factory=dict)  # bound to this host
-    own: dict[str, Port] = field(default_factory=dict)  # of this host's DHCP server or gateway
-    taps: dict[str, Tap] = field(default_factory=dict)
-    guards: dict[str, PortSecurity] = field(default_factory=dict)
-    reserved: Reserved = field(default_factory=Reserved)
-    outside: dict[str, tuple[FixedIp, ...]] = field(default_factory=dict)  # addresses in no pool
-    names: dict[str, Names] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one network asks of this host."""
-
-    network: Network
-    mapping: FlatMapping
-    bridge: Bridge
-    blocks: tuple[IPv4Network, ...] = ()
-    taps: tuple[Tap, ...] = ()
-    guards: tuple[PortSecurity, ...] = ()
-    gateways: tuple[Gateway, ...] = ()
-    vm_ranges: tuple[VmRange, ...] = ()  # all its subnets, whoever their gateway is
-    addresses: tuple[Address, ...] = ()
-    ranges: tuple[DhcpRange, ...] = ()
-    reserved: Reserved = field(default_factory=Reserved)
-    names: Names = ()
-    upstream_dns: tuple[str, ...] = ()
-    own_ports: tuple[tuple[str, str], ...] = ()  # port id, key of its address: multi_host gateways
-    kept: Kept = field(default_factory=Kept)
-
-
 class FlatPlanner:
-    """Makes parts, for one agent."""
+    """Plans flat networks, for one agent."""
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
         self._reserver = Reserver(settings)
+        self._mappings = {m.physical_network: m for m in settings.flat_mappings}
 
-    def part(
-        self,
-        scope: Scope,
-        mapping: FlatMapping,
-        first_nics: frozenset[str],
-        before: Part | None = None,
-    ) -> Part:
-        """Return what this host needs for the network of `scope`.
+    def obstacle(self, network: Network) -> str:
+        """Return why a network cannot be provided on this host; "": it can."""
+        if network.physical_network in self._mappings:
+            return ""
+        known = ", ".join(sorted(self._mappings)) or "none"
+        return (
+            f"{title(network)} is on physical network {network.physical_network}, which has no "
+            f"bridge on this host (it has: {known}); set flat_network_bridge or flat_mappings"
+        )
 
-        Args:
-            scope: the network's rows, as far as they concern this host.
-            mapping: the network's physical network on this host.
-            first_nics: ids of the ports that carry their VM's default route; only asked with
-                use_single_default_gateway.
-            before: what it needed before: what was made of ports whose rows are the same is kept.
-        """
-        kept = self._keep(scope, mapping, first_nics, before.kept if before else Kept())
-        here = kept.ground.here if kept.ground else ()
-        return Part(
+    def plan(self, scope: Scope, inputs: Inputs, before: NetworkPlan | None) -> NetworkPlan:
+        """Return what this host needs for the network of `scope`."""
+        known = before.cache if before else PlanCache()
+        changes = row_changes(known.rows, scope.ports)
+        vms = follow(known.vms, changes, lambda p: p if is_vm(p) and self._is_here(p) else None)
+        servers = follow(known.servers, changes, lambda p: None if is_vm(p) else p)
+        own = [port for port in servers.values() if self._is_here(port)]
+        made_with = self._port_inputs(scope, inputs, vms, own)
+        if made_with != known.made_with:
+            changes = row_changes(known.rows, scope.ports, anew=True)
+        cache = self._cache(known, changes, made_with, (scope.ports, vms, servers))
+        bridge = made_with.mapping.bridge
+        return NetworkPlan(
             network=scope.network,
-            mapping=mapping,
-            bridge=Bridge(
-                mapping.bridge,
-                mapping.interface,
-                tx_checksum=not self._is_gateway(scope.network, kept.vms),
-            ),
-            blocks=tuple(subnet.cidr for subnet in scope.subnets.values()),
-            taps=tuple(kept.taps.values()),
-            guards=tuple(kept.guards.values()),
-            gateways=tuple(_gateway(scope.network, s, a, mapping, kept.outside) for s, a in here),
-            vm_ranges=tuple(
-                _vm_range(mapping.bridge, s, kept.outside) for s in scope.subnets.values()
-            ),
-            addresses=tuple(_address(mapping.bridge, s, a) for s, a in here),
-            ranges=tuple(self._range(scope.network, s, a) for s, a in here if s.enable_dhcp),
-            reserved=kept.reserved,
-            names=tuple(chain.from_iterable(kept.names.values())),
-            upstream_dns=self._reserver.upstream(s for s, _ in here),
-            own_ports=tuple(_own_ports(kept.own.values(), mapping.bridge, here)),
-            kept=kept,
-        )
-
-    def _keep(
-        self, scope: Scope, mapping: FlatMapping, first_nics: frozenset[str], before: Kept
-    ) -> Kept:
-        """Return what is made of each port. It is all made anew if what it depends on changed."""
-        changes = row_changes(before.rows, scope.ports)
-        vms = follow(before.vms, changes, lambda p: p if self._is_here(p) and is_vm(p) else None)
-        own = follow(
-            before.own, changes, lambda p: p if self._is_here(p) and not is_vm(p) else None
-        )
-        ground = self._ground(scope, mapping, first_nics, vms, own)
-        if ground != before.ground:
-            changes = row_changes(before.rows, scope.ports, anew=True)
-        pools = {s.id: [(int(p.first), int(p.last)) for p in s.pools] for s in ground.subnets}
-        return Kept(
-            ground=ground,
             rows=scope.ports,
-            vms=vms,
-            own=own,
-            taps=follow(before.taps, changes, lambda p: self._tap(p, ground)),
-            guards=follow(before.guards, changes, lambda p: self._guard(p, ground)),
-            reserved=before.reserved.after(changes, lambda p: self._reserve(p, ground)),
-            outside=follow(before.outside, changes, lambda p: _outside(p, pools)),
-            names=follow(before.names, changes, lambda p: self._names(p, ground)),
+            state=self._state(cache, made_with),
+            reserved=cache.reserved,
+            own_ports=tuple(_own_ports(own, bridge, made_with.here)),
+            guards=tuple(cache.guards.values()),
+            gateways=tuple(_gateway(made_with, s, a, cache.outside) for s, a in made_with.here),
+            vm_ranges=tuple(_vm_range(bridge, s, cache.outside) for s in made_with.subnets),
+            cache=cache,
         )
 
-    def _ground(
-        self,
-        scope: Scope,
-        mapping: FlatMapping,
-        first_nics: frozenset[str],
-        vms: Mapping[str, Port],
-        own: Mapping[str, Port],
-    ) -> Ground:
+    # --- what depends on single ports
+
+    def _port_inputs(
+        self, scope: Scope, inputs: Inputs, vms: Mapping[str, Port], own: Iterable[Port]
+    ) -> _PortInputs:
         network, subnets = scope.network, tuple(scope.subnets.values())
-        told = ((s, server_address(network, s, own.values())) for s in subnets)
-        known = [(s, address) for s, address in told if address is not None]
-        return Ground(
+        found = ((s, server_address(network, s, own)) for s in subnets)
+        known = [(s, address) for s, address in found if address is not None]
+        return _PortInputs(
             network=network,
             subnets=subnets,
-            mapping=mapping,
-            first_nics=first_nics,
+            mapping=self._mappings[network.physical_network or ""],
+            first_nics=inputs.first_nics,
             here=tuple(known) if self._is_gateway(network, vms) else (),
             servers=tuple(address for s, address in known if s.enable_dhcp),
             group=group(network.id, [s.cidr for s in subnets], self._settings.joined_cidr),
+        )
+
+    def _cache(
+        self,
+        before: PlanCache,
+        changes: RowChanges[Port],
+        made_with: _PortInputs,
+        ports: tuple[dict[str, Port], dict[str, Port], dict[str, Port]],
+    ) -> PlanCache:
+        rows, vms, servers = ports
+        pools = {s.id: [(int(p.first), int(p.last)) for p in s.pools] for s in made_with.subnets}
+        return PlanCache(
+            made_with=made_with,
+            rows=rows,
+            vms=vms,
+            servers=servers,
+            taps=follow(before.taps, changes, lambda p: self._tap(p, made_with)),
+            guards=follow(before.guards, changes, lambda p: self._guard(p, made_with)),
+            reserved=before.reserved.after(changes, lambda p: self._reserve(p, made_with)),
+            outside=follow(before.outside, changes, lambda p: _outside(p, pools)),
+            names=follow(before.names, changes, lambda p: self._names(p, made_with)),
         )
 
     def _is_here(self, port: Port) -> bool:
@@ -184,6 +144,84 @@ class FlatPlanner:
     def _is_gateway(self, network: Network, vms: Mapping[str, Port]) -> bool:
         """Tell whether this host is gateway and DHCP server of (its part of) a network."""
         return bool(vms) if network.multi_host else network.host == self._settings.host
+
+    def _tap(self, port: Port, made_with: _PortInputs) -> Tap | None:
+        if not is_wired(port, self._settings.host):
+            return None
+        return tap_of(port, made_with.network, made_with.mapping.bridge, self._settings.host)
+
+    def _guard(self, port: Port, made_with: _PortInputs) -> PortSecurity | None:
+        if not is_wired(port, self._settings.host):
+            return None
+        macs, sources = allowed(port)
+        return PortSecurity(
+            tap=tap_name(port.id),
+            bridge=made_with.mapping.bridge,
+            mac=port.mac_address,
+            macs=macs,
+            sources=sources,
+            dhcp_servers=made_with.servers,
+            local_dhcp=made_with.network.multi_host,
+            group=made_with.group,
+        )
+
+    def _reserve(self, port: Port, made_with: _PortInputs) -> Reservation | None:
+        if not is_vm(port) or (made_with.network.multi_host and not self._is_here(port)):
+            return None
+        served = _by_dhcp(made_with)
+        return self._reserver.reservation(port, made_with.network, served, made_with.first_nics)
+
+    def _names(self, port: Port, made_with: _PortInputs) -> Names | None:
+        """Names that no reservation has: further addresses, and of multi_host what others serve.
+
+        VMs of other hosts are in the view with update_dns_entries.
+        """
+        if not is_vm(port) or not made_with.here:
+            return None
+        network = made_with.network
+        if network.multi_host and not self._is_here(port):
+            return self._reserver.names(port, network, port.fixed_ips)
+        return self._reserver.further_names(port, network, _by_dhcp(made_with))
+
+    # --- what the host has
+
+    def _state(self, cache: PlanCache, made_with: _PortInputs) -> HostState:
+        network, mapping, here = made_with.network, made_with.mapping, made_with.here
+        bridge = Bridge(
+            mapping.bridge,
+            mapping.interface,
+            tx_checksum=not self._is_gateway(network, cache.vms),
+        )
+        addresses = [_address(bridge.name, s, a) for s, a in here]
+        served = [(s, a) for s, a in here if s.enable_dhcp]
+        listener = MetadataListener(bridge.name, self._settings.metadata_port, (network.id,))
+        return HostState(
+            bridges={bridge.name: bridge},
+            addresses={address.key: address for address in addresses},
+            dhcp_servers={bridge.name: self._server(cache, made_with, served)} if served else {},
+            metadata={bridge.name: listener} if here and self._answers_metadata else {},
+            taps={tap.name: tap for tap in cache.taps.values()},
+        )
+
+    @property
+    def _answers_metadata(self) -> bool:
+        host = self._settings.metadata_host
+        return host is None or host.is_loopback
+
+    def _server(
+        self, cache: PlanCache, made_with: _PortInputs, served: Iterable[Served]
+    ) -> DhcpServer:
+        bridge = made_with.mapping.bridge
+        return DhcpServer(
+            name=bridge,
+            interface=bridge,
+            ranges=tuple(self._range(made_with.network, s, a) for s, a in served),
+            reservations=cache.reserved.by_address,
+            names=tuple(sorted(set(chain.from_iterable(cache.names.values())))),
+            lease_time=self._settings.dhcp_lease_time,
+            upstream_dns=self._reserver.upstream(s for s, _ in made_with.here),
+            forwarded=self._settings.forward_domains,
+        )
 
     def _range(self, network: Network, subnet: Subnet, server: IPv4Address) -> DhcpRange:
         own_gateway = network.multi_host and not network.share_address and not _external(subnet)
@@ -202,51 +240,9 @@ class FlatPlanner:
             domain=self._reserver.domain(network),
         )
 
-    def _is_wired(self, port: Port) -> bool:
-        """Tell whether the tap of a VM is on the bridge here: it runs here, or is to come."""
-        return is_vm(port) and self._settings.host in hosts_of(port)
 
-    def _tap(self, port: Port, ground: Ground) -> Tap | None:
-        if not self._is_wired(port):
-            return None
-        return tap_of(port, ground.network, ground.mapping.bridge, self._settings.host)
-
-    def _guard(self, port: Port, ground: Ground) -> PortSecurity | None:
-        if not self._is_wired(port):
-            return None
-        macs, sources = allowed(port)
-        return PortSecurity(
-            tap=tap_name(port.id),
-            bridge=ground.mapping.bridge,
-            mac=port.mac_address,
-            macs=macs,
-            sources=sources,
-            dhcp_servers=ground.servers,
-            local_dhcp=ground.network.multi_host,
-            group=ground.group,
-        )
-
-    def _reserve(self, port: Port, ground: Ground) -> Reservation | None:
-        if not is_vm(port) or (ground.network.multi_host and not self._is_here(port)):
-            return None
-        served = _by_dhcp(ground)
-        return self._reserver.reservation(port, ground.network, served, ground.first_nics)
-
-    def _names(self, port: Port, ground: Ground) -> Names | None:
-        """Names that no reservation has: further addresses, and of multi_host what others serve.
-
-        VMs of other hosts are in the view with update_dns_entries.
-        """
-        if not is_vm(port) or not ground.here:
-            return None
-        network = ground.network
-        if network.multi_host and not self._is_here(port):
-            return self._reserver.names(port, network, port.fixed_ips)
-        return self._reserver.further_names(port, network, _by_dhcp(ground))
-
-
-def _by_dhcp(ground: Ground) -> dict[str, Subnet]:
-    return {subnet.id: subnet for subnet, _ in ground.here if subnet.enable_dhcp}
+def _by_dhcp(made_with: _PortInputs) -> dict[str, Subnet]:
+    return {subnet.id: subnet for subnet, _ in made_with.here if subnet.enable_dhcp}
 
 
 def server_address(network: Network, subnet: Subnet, own: Iterable[Port]) -> IPv4Address | None:
@@ -261,12 +257,10 @@ def server_address(network: Network, subnet: Subnet, own: Iterable[Port]) -> IPv
     return next((ip.address for ip in addresses), None)
 
 
-def _own_ports(
-    own: Iterable[Port], bridge: str, here: Iterable[Served]
-) -> Iterator[tuple[str, str]]:
+def _own_ports(own: Iterable[Port], bridge: str, here: Iterable[Served]) -> Iterator[OwnPort]:
     keys = {address: _address(bridge, subnet, address).key for subnet, address in here}
     for port in own:
-        yield from ((port.id, keys[a.address]) for a in port.fixed_ips if a.address in keys)
+        yield from (OwnPort(port.id, keys[a.address]) for a in port.fixed_ips if a.address in keys)
 
 
 def _external(subnet: Subnet) -> bool:
@@ -277,12 +271,12 @@ def _external(subnet: Subnet) -> bool:
 
 
 def _gateway(
-    network: Network,
+    made_with: _PortInputs,
     subnet: Subnet,
     address: IPv4Address,
-    mapping: FlatMapping,
     outside: Mapping[str, tuple[FixedIp, ...]],
 ) -> Gateway:
+    network, mapping = made_with.network, made_with.mapping
     return Gateway(
         network_id=network.id,
         subnet_id=subnet.id,

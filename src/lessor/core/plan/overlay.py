@@ -10,59 +10,55 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import chain
 
 from lessor.core.diagnosis.tunnels import BFD
+from lessor.core.openflow import int_flows, tun_flows
 from lessor.core.openflow.facts import NetworkFacts, RemotePort
+from lessor.core.plan.network import Inputs, NetworkPlan, OwnPort, PlanCache, title
 from lessor.core.plan.reserve import Reserved, Reserver
-from lessor.core.plan.rows import row_changes
+from lessor.core.plan.rows import follow, row_changes
 from lessor.core.state import (
     DhcpDevice,
     DhcpRange,
     DhcpServer,
+    HostState,
     MetadataListener,
+    Names,
     Namespace,
+    OvsBridge,
     OvsPort,
     Reservation,
     Tap,
 )
-from lessor.core.vmport import PortSecurity, allowed, hosts_of, is_vm, tap_name, tap_of
+from lessor.core.vmport import (
+    PortSecurity,
+    allowed,
+    hosts_of,
+    is_vm,
+    is_wired,
+    tap_name,
+    tap_of,
+)
 from lessor.model import METADATA_ADDRESS, Network, Port, Scope, Subnet, TunnelEnd
 from lessor.settings import AgentSettings
 
 HTTP = 80
 LONGEST_NAME = 15  # characters of an interface name (IFNAMSIZ)
+Served = tuple[Subnet, IPv4Address]  # a subnet, and the address of this host's DHCP server on it
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What the reservations of a network depend on, besides the rows of its ports."""
+class _PortInputs:
+    """What all that is made of one port depends on, besides its row and the tunnels."""
 
     network: Network
-    served: tuple[Subnet, ...]
+    served: tuple[Subnet, ...]  # by this host's DHCP server
     first_nics: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class OverlayPart:
-    """What one network asks of this host."""
-
-    network_id: str
-    name: str
-    facts: NetworkFacts
-    taps: tuple[Tap, ...] = ()
-    ports: tuple[OvsPort, ...] = ()
-    tunnels: tuple[OvsPort, ...] = ()
-    namespace: Namespace | None = None
-    device: DhcpDevice | None = None
-    server: DhcpServer | None = None
-    listener: MetadataListener | None = None
-    own_ports: tuple[tuple[str, str], ...] = ()  # DHCP ports here: port id, device
-    rows: dict[str, Port] = field(default_factory=dict)
-    reserved: Reserved = field(default_factory=Reserved)
-    ground: Ground | None = None
+    servers: tuple[IPv4Address, ...]  # whose DHCP answers VMs may get
 
 
 def namespace_name(network_id: str) -> str:
@@ -83,53 +79,147 @@ def tunnel_name(remote: TunnelEnd) -> str:
 
 
 class OverlayPlanner:
-    """Makes the parts of overlay networks, for one agent that has a local_ip."""
+    """Plans overlay networks, for one agent.
 
-    def __init__(self, settings: AgentSettings) -> None:
+    Args:
+        settings: of the agent.
+        datapath: of OVS bridges here: "system" or "netdev".
+    """
+
+    def __init__(self, settings: AgentSettings, datapath: str) -> None:
         self._settings = settings
         self._reserver = Reserver(settings)
+        inner, outer = settings.integration_bridge, settings.tunnel_bridge
+        self._bridges = {name: OvsBridge(name, datapath) for name in (inner, outer)}
+        self._patches = {port.name: port for port in _patches(inner, outer)}
 
-    def part(
-        self,
-        scope: Scope,
-        vlan: int,
-        first_nics: frozenset[str],
-        before: OverlayPart | None = None,
-    ) -> OverlayPart:
-        """Return what this host needs for the network of `scope`.
-
-        Args:
-            scope: all rows of the network, and the tunnel ends of its hosts.
-            vlan: its local VLAN here.
-            first_nics: ids of the ports that carry their VM's default route.
-            before: what the host needed before: reservations of ports whose rows are the same are
-                kept.
-        """
-        here = [p for p in scope.ports.values() if self._settings.host in hosts_of(p)]
-        vms = [port for port in here if is_vm(port)]
-        mine = next((port for port in here if not is_vm(port)), None)
-        if not here:  # no tunnel leads here yet, so none may lead away: it would be missed
-            facts = NetworkFacts(vni=scope.network.segmentation_id or 0, vlan=vlan)
-            return OverlayPart(scope.network.id, _name(scope), facts)
-        part = OverlayPart(
-            network_id=scope.network.id,
-            name=_name(scope),
-            facts=self._facts(scope, vlan, vms, mine),
-            taps=tuple(tap_of(port, scope.network, "", self._settings.host) for port in vms),
-            ports=tuple(self._vif(port, vlan) for port in vms),
-            tunnels=tuple(self._tunnels(scope)),
-            rows=scope.ports,
+    def obstacle(self, network: Network) -> str:
+        """Return why a network cannot be provided on this host; "": it can."""
+        if self._settings.local_ip:
+            return ""
+        return (
+            f"{title(network)} is of type {network.network_type}, and this host has no tunnel "
+            "address; set local_ip"
         )
+
+    def plan(self, scope: Scope, inputs: Inputs, before: NetworkPlan | None) -> NetworkPlan:
+        """Return what this host needs for the network of `scope`."""
+        cache = self._cache(scope, inputs, before.cache if before else PlanCache())
+        mine = self._mine(cache.servers)
+        problems = tuple(self._unreachable(scope))
+        if mine is None and not cache.taps:
+            # no tunnel leads here yet, so none may lead away: it would be missed
+            return NetworkPlan(
+                network=scope.network,
+                state=HostState(ovs_bridges=self._bridges, ovs_ports=self._patches),
+                facts=_facts(scope.network, inputs.vlan, PlanCache(), None),
+                problems=problems,
+            )
+        facts = _facts(scope.network, inputs.vlan, cache, mine)
+        state = self._state(scope, cache, mine, inputs.vlan)
+        return NetworkPlan(
+            network=scope.network,
+            rows=scope.ports,
+            state=state,
+            reserved=cache.reserved if state.dhcp_servers else Reserved(),
+            own_ports=tuple(OwnPort(mine.id, name) for name in state.dhcp_devices if mine),
+            guards=facts.vms,
+            facts=facts,
+            problems=problems,
+            cache=cache,
+        )
+
+    def _mine(self, servers: Mapping[str, Port]) -> Port | None:
+        """Return the port of this host's DHCP server."""
+        here = (port for port in servers.values() if port.binding_host == self._settings.host)
+        return min(here, key=lambda port: port.id, default=None)
+
+    # --- what depends on single ports
+
+    def _cache(self, scope: Scope, inputs: Inputs, before: PlanCache) -> PlanCache:
+        changes = far = row_changes(before.rows, scope.ports)
+        servers = follow(before.servers, changes, lambda p: None if is_vm(p) else p)
+        mine = self._mine(servers)
+        made_with = _PortInputs(
+            scope.network,
+            tuple(subnet for subnet, _ in _served(scope, mine)),
+            inputs.first_nics,
+            tuple(sorted(ip.address for port in servers.values() for ip in port.fixed_ips)),
+        )
+        tunnels = {host: tunnel_name(end) for host, end in self._remotes(scope).items()}
+        if made_with != before.made_with:
+            changes = row_changes(before.rows, scope.ports, anew=True)
+        if tunnels != before.tunnels:
+            far = row_changes(before.rows, scope.ports, anew=True)
+        served = {subnet.id: subnet for subnet in made_with.served}
+        return PlanCache(
+            made_with=made_with,
+            rows=scope.ports,
+            servers=servers,
+            taps=follow(before.taps, changes, lambda p: self._tap(p, scope.network)),
+            guards=follow(before.guards, changes, lambda p: self._guard(p, made_with.servers)),
+            reserved=before.reserved.after(changes, lambda p: self._reserve(p, made_with, served)),
+            names=follow(before.names, changes, lambda p: self._names(p, scope.network, served)),
+            remotes=follow(before.remotes, far, lambda p: _remote(p, tunnels)),
+            tunnels=tunnels,
+        )
+
+    def _tap(self, port: Port, network: Network) -> Tap | None:
+        if not is_wired(port, self._settings.host):
+            return None
+        return tap_of(port, network, "", self._settings.host)
+
+    def _guard(self, port: Port, servers: tuple[IPv4Address, ...]) -> PortSecurity | None:
+        if not is_wired(port, self._settings.host):
+            return None
+        macs, sources = allowed(port)
+        return PortSecurity(
+            tap=tap_name(port.id),
+            bridge=self._settings.integration_bridge,
+            mac=port.mac_address,
+            macs=macs,
+            sources=sources,
+            dhcp_servers=servers,
+        )
+
+    def _reserve(
+        self, port: Port, made_with: _PortInputs, served: Mapping[str, Subnet]
+    ) -> Reservation | None:
+        if not served or not is_vm(port):
+            return None
+        return self._reserver.reservation(port, made_with.network, served, made_with.first_nics)
+
+    def _names(self, port: Port, network: Network, served: Mapping[str, Subnet]) -> Names | None:
+        if not served or not is_vm(port):
+            return None
+        return self._reserver.further_names(port, network, served)
+
+    # --- what the host has
+
+    def _state(self, scope: Scope, cache: PlanCache, mine: Port | None, vlan: int) -> HostState:
+        taps = {tap.name: tap for tap in cache.taps.values()}
+        vifs = (
+            self._ovs_port(tap.name, "vif", cache.rows[port_id], vlan)
+            for port_id, tap in cache.taps.items()
+        )
+        ports = {port.name: port for port in chain(vifs, self._tunnels(scope))}
         if mine is None:
-            return part
-        ground = Ground(scope.network, tuple(s for s, _ in _served(scope, mine)), first_nics)
-        part = replace(part, reserved=self._reserved(scope, ground, before), ground=ground)
-        return self._with_dhcp(part, scope, mine, vlan)
-
-    # --- the ports
-
-    def _vif(self, port: Port, vlan: int) -> OvsPort:
-        return self._ovs_port(tap_name(port.id), "vif", port, vlan)
+            return HostState(ovs_bridges=self._bridges, taps=taps, ovs_ports=self._patches | ports)
+        served = _served(scope, mine)
+        device = _device(scope.network, mine, served)
+        outer, up = device.outer, scope.network.admin_state_up and bool(served)
+        ports[outer] = self._ovs_port(outer, "dhcp", mine, vlan)
+        server = self._server(scope, device, served, cache)
+        listener = MetadataListener(device.name, HTTP, (scope.network.id,), device.namespace)
+        return HostState(
+            namespaces={device.namespace: Namespace(device.namespace)},
+            ovs_bridges=self._bridges,
+            dhcp_devices={device.name: device},
+            dhcp_servers={server.name: server} if up else {},
+            metadata={listener.interface: listener} if up else {},
+            taps=taps,
+            ovs_ports=self._patches | ports,
+        )
 
     def _ovs_port(self, name: str, kind: str, port: Port, vlan: int) -> OvsPort:
         return OvsPort(
@@ -167,7 +257,7 @@ class OverlayPlanner:
     def _remotes(self, scope: Scope) -> dict[str, TunnelEnd]:
         """Return the tunnel ends of the other hosts, by host name.
 
-        A tunnel has both ends in one IP version: others can't be reached (`unreachable`).
+        A tunnel has both ends in one IP version: others cannot be reached (`_unreachable`).
         """
         own = self._settings.local_ip
         return {
@@ -176,8 +266,8 @@ class OverlayPlanner:
             if own is not None and ip != own and ip.version == own.version
         }
 
-    def unreachable(self, scope: Scope) -> str:
-        """Say which hosts of a network no tunnel leads to from here; "": there are none."""
+    def _unreachable(self, scope: Scope) -> Iterator[str]:
+        """Say which hosts of a network no tunnel leads to from here."""
         own = self._settings.local_ip
         others = [
             host
@@ -185,110 +275,33 @@ class OverlayPlanner:
             if own is not None and ip.version != own.version
         ]
         if own is None or not others:
-            return ""
-        return (
-            f"network {scope.network.name or scope.network.id}: no tunnel leads to "
-            f"{', '.join(others)}, whose local_ip is not of IPv{own.version} as this host's {own}; "
-            "give all hosts a local_ip of one IP version"
+            return
+        yield (
+            f"{title(scope.network)}: no tunnel leads to {', '.join(others)}, whose local_ip is "
+            f"not of IPv{own.version} as this host's {own}; give all hosts a local_ip of one IP "
+            "version"
         )
-
-    # --- what the flows are made from
-
-    def _facts(self, scope: Scope, vlan: int, vms: list[Port], mine: Port | None) -> NetworkFacts:
-        remotes = {host: tunnel_name(ip) for host, ip in self._remotes(scope).items()}
-        others = [p for p in scope.ports.values() if any(host in remotes for host in hosts_of(p))]
-        dhcp_hosts = {p.binding_host for p in others if not is_vm(p)}
-        return NetworkFacts(
-            vni=scope.network.segmentation_id or 0,
-            vlan=vlan,
-            vms=tuple(self._security(port) for port in _by_id(vms)),
-            dhcp_here=outer_name(mine.id) if mine else "",
-            dhcp_mac=mine.mac_address if mine else "",
-            dhcp_tunnels=tuple(sorted(remotes[host] for host in dhcp_hosts if host)),
-            tunnels=tuple(sorted(set(remotes.values()))),
-            remotes=tuple(
-                RemotePort(
-                    port.mac_address,
-                    tuple(ip.address for ip in port.fixed_ips),
-                    tuple(remotes[host] for host in hosts_of(port) if host in remotes),
-                )
-                for port in _by_id(others)
-            ),
-        )
-
-    def _security(self, port: Port) -> PortSecurity:
-        bridge, (macs, sources) = self._settings.integration_bridge, allowed(port)
-        return PortSecurity(tap_name(port.id), bridge, port.mac_address, macs, sources)
-
-    # --- DHCP and metadata
-
-    def _with_dhcp(self, part: OverlayPart, scope: Scope, mine: Port, vlan: int) -> OverlayPart:
-        network = scope.network
-        served = _served(scope, mine)
-        name, namespace = tap_name(mine.id)[:14], namespace_name(network.id)
-        addresses = tuple(IPv4Interface((a, s.cidr.prefixlen)) for s, a in served)
-        gateway = next((s.gateway_ip for s, _ in served if s.gateway_ip is not None), None)
-        device = DhcpDevice(
-            name=name,
-            outer=outer_name(mine.id),
-            namespace=namespace,
-            mac=mine.mac_address,
-            mtu=network.mtu,
-            addresses=(*addresses, IPv4Interface((METADATA_ADDRESS, 32))),
-            gateway=gateway,
-        )
-        up = network.admin_state_up and bool(served)
-        return replace(
-            part,
-            ports=(*part.ports, self._ovs_port(device.outer, "dhcp", mine, vlan)),
-            namespace=Namespace(namespace),
-            device=device,
-            server=self._server(scope, device, served, part.reserved) if up else None,
-            listener=MetadataListener(name, HTTP, (network.id,), namespace) if up else None,
-            own_ports=((mine.id, device.name),),
-        )
-
-    def _reserved(self, scope: Scope, ground: Ground, before: OverlayPart | None) -> Reserved:
-        """Return the reservations of all VMs."""
-        served = {subnet.id: subnet for subnet in ground.served}
-
-        def reservation(port: Port) -> Reservation | None:
-            if not is_vm(port):
-                return None
-            return self._reserver.reservation(port, ground.network, served, ground.first_nics)
-
-        known, rows = (before.reserved, before.rows) if before else (Reserved(), {})
-        anew = before is None or before.ground != ground
-        return known.after(row_changes(rows, scope.ports, anew=anew), reservation)
 
     def _server(
-        self,
-        scope: Scope,
-        device: DhcpDevice,
-        served: list[tuple[Subnet, IPv4Address]],
-        reserved: Reserved,
+        self, scope: Scope, device: DhcpDevice, served: list[Served], cache: PlanCache
     ) -> DhcpServer:
+        servers = cache.servers
         return DhcpServer(
             name=scope.network.id,
             interface=device.name,
-            ranges=tuple(self._range(scope, subnet, address) for subnet, address in served),
-            reservations=reserved.by_address,
-            names=tuple(self._further_names(scope, {s.id: s for s, _ in served})),
+            ranges=tuple(self._range(scope, subnet, own, servers) for subnet, own in served),
+            reservations=cache.reserved.by_address,
+            names=tuple(sorted(set(chain.from_iterable(cache.names.values())))),
             lease_time=self._settings.dhcp_lease_time,
             upstream_dns=self._reserver.upstream(subnet for subnet, _ in served),
             forwarded=self._settings.forward_domains,
             namespace=device.namespace,
-            peers=sum(not is_vm(port) for port in scope.ports.values()) != 1,
+            peers=len(servers) > 1,
         )
 
-    def _further_names(
-        self, scope: Scope, served: dict[str, Subnet]
-    ) -> Iterator[tuple[IPv4Address, str]]:
-        for port in scope.ports.values():
-            if len(port.fixed_ips) > 1 and is_vm(port):
-                yield from self._reserver.further_names(port, scope.network, served) or ()
-
-    def _range(self, scope: Scope, subnet: Subnet, server: IPv4Address) -> DhcpRange:
+    def _range(
+        self, scope: Scope, subnet: Subnet, server: IPv4Address, servers: Mapping[str, Port]
+    ) -> DhcpRange:
         return DhcpRange(
             subnet_id=subnet.id,
             network_id=scope.network.id,
@@ -297,25 +310,64 @@ class OverlayPlanner:
             start=subnet.cidr.network_address,
             router=subnet.gateway_ip,
             mtu=scope.network.mtu,
-            dns=() if self._settings.use_network_dns_servers else self._dns(scope, subnet),
+            dns=() if self._settings.use_network_dns_servers else _dns(subnet, servers.values()),
             routes=tuple(_routes(scope, subnet, server)),
             domain=self._reserver.domain(scope.network),
         )
 
-    def _dns(self, scope: Scope, subnet: Subnet) -> tuple[IPv4Address, ...]:
-        """Name servers as given; none given and several DHCP servers: all of them (B8)."""
-        servers = sorted(
-            ip.address
-            for port in scope.ports.values()
-            if not is_vm(port)
-            for ip in port.fixed_ips
-            if ip.subnet_id == subnet.id
-        )
-        return subnet.dns_nameservers or (tuple(servers) if len(servers) > 1 else ())
+
+def _dns(subnet: Subnet, servers: Iterable[Port]) -> tuple[IPv4Address, ...]:
+    """Return name servers as given; none given and several DHCP servers: all of them (B8)."""
+    addresses = sorted(
+        ip.address for port in servers for ip in port.fixed_ips if ip.subnet_id == subnet.id
+    )
+    return subnet.dns_nameservers or (tuple(addresses) if len(addresses) > 1 else ())
 
 
-def _name(scope: Scope) -> str:
-    return scope.network.name or scope.network.id
+def _patches(inner: str, outer: str) -> tuple[OvsPort, OvsPort]:
+    """Return the pair of ports that joins br-int and br-tun (B15.1)."""
+    to_tun, to_int = int_flows.PATCH, tun_flows.PATCH
+    return (
+        OvsPort(to_tun, inner, "patch", options=(("peer", to_int),)),
+        OvsPort(to_int, outer, "patch", options=(("peer", to_tun),)),
+    )
+
+
+def _device(network: Network, mine: Port, served: Iterable[Served]) -> DhcpDevice:
+    addresses = [IPv4Interface((own, subnet.cidr.prefixlen)) for subnet, own in served]
+    gateways = (subnet.gateway_ip for subnet, _ in served)
+    return DhcpDevice(
+        name=tap_name(mine.id)[:14],
+        outer=outer_name(mine.id),
+        namespace=namespace_name(network.id),
+        mac=mine.mac_address,
+        mtu=network.mtu,
+        addresses=(*addresses, IPv4Interface((METADATA_ADDRESS, 32))),
+        gateway=next((gateway for gateway in gateways if gateway is not None), None),
+    )
+
+
+def _facts(network: Network, vlan: int, cache: PlanCache, mine: Port | None) -> NetworkFacts:
+    tunnels = cache.tunnels
+    dhcp_hosts = {port.binding_host for port in cache.servers.values()}
+    return NetworkFacts(
+        vni=network.segmentation_id or 0,
+        vlan=vlan,
+        vms=tuple(cache.guards[key] for key in sorted(cache.guards)),
+        dhcp_here=outer_name(mine.id) if mine else "",
+        dhcp_mac=mine.mac_address if mine else "",
+        dhcp_tunnels=tuple(sorted(tunnels[host] for host in dhcp_hosts if host in tunnels)),
+        tunnels=tuple(sorted(set(tunnels.values()))),
+        remotes=tuple(cache.remotes[key] for key in sorted(cache.remotes)),
+    )
+
+
+def _remote(port: Port, tunnels: Mapping[str, str]) -> RemotePort | None:
+    """Return a port on another host; None: no tunnel leads to it."""
+    ways = tuple(tunnels[host] for host in hosts_of(port) if host in tunnels)
+    if not ways:
+        return None
+    return RemotePort(port.mac_address, tuple(ip.address for ip in port.fixed_ips), ways)
 
 
 def outer_name(port_id: str) -> str:
@@ -334,11 +386,8 @@ def _routes(
     yield IPv4Network(METADATA_ADDRESS), server
 
 
-def _served(scope: Scope, mine: Port) -> list[tuple[Subnet, IPv4Address]]:
+def _served(scope: Scope, mine: Port | None) -> list[Served]:
     """Return the subnets that this host's DHCP server serves, with its address on each."""
-    subnets = ((scope.subnets.get(ip.subnet_id), ip.address) for ip in mine.fixed_ips)
+    own = mine.fixed_ips if mine else ()
+    subnets = ((scope.subnets.get(ip.subnet_id), ip.address) for ip in own)
     return [(subnet, address) for subnet, address in subnets if subnet and subnet.enable_dhcp]
-
-
-def _by_id(ports: list[Port]) -> list[Port]:
-    return sorted(ports, key=lambda port: port.id)

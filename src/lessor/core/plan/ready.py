@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import NamedTuple
 
 from lessor.core.openflow.flow_bundle import resolvable
-from lessor.core.plan.flat import Part
-from lessor.core.plan.overlay import OverlayPart
+from lessor.core.plan.network import NetworkPlan, OwnPort
 from lessor.core.plan.reserve import Reserved
 from lessor.core.plan.rows import replaced, row_changes
-from lessor.core.state import Bridge, DhcpServer, Flows, OvsPort, Reservation, Tap
+from lessor.core.state import Bridge, DhcpServer, Flows, HostState, OvsPort, Reservation, Tap
 from lessor.model import Port, PortReport
 
-_Told = tuple[str, bool, str]  # a port's id, whether it is so, and if not, why
-_Word = tuple[bool | None, bool | None, str]  # wired, served, and what is waited for
-_Words = dict[str, _Word]  # by port id
-_SERVED: _Word = (None, True, "")  # what is said of most ports
+
+class _Progress(NamedTuple):
+    """How far a port is."""
+
+    wired: bool | None = None  # None: this host does not wire it
+    served: bool | None = None  # None: this host has no reservation of it
+    pending: str = ""  # what is waited for
+
+
+_SERVED = _Progress(served=True)  # of most ports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,66 +34,55 @@ class Found:
     Attributes:
         bridges: the bridges as they are.
         taps: the taps as they are.
-        addresses: the keys of our addresses as they are.
+        own: the keys of our addresses, and the names of DHCP ports' devices, as they are.
         servers: the DHCP servers as they are: what each has loaded.
         guarded: the protection of all taps is in force.
         ovs_ports: the ports of OVS bridges as they are.
         flows: all flows of OVS bridges are in force, but those of VMs' ports that aren't there.
-        devices: the names of the DHCP ports' devices as they are.
         problems: why a tap, address or DHCP server isn't as it should be, by its name.
         bridge_problems: the same of bridges, whose DHCP servers have their names.
     """
 
     bridges: Mapping[str, Bridge] = field(default_factory=dict)
     taps: Mapping[str, Tap] = field(default_factory=dict)
-    addresses: Collection[str] = ()
+    own: Collection[str] = ()
     servers: Mapping[str, DhcpServer] = field(default_factory=dict)
     guarded: bool = False
     ovs_ports: Mapping[str, OvsPort] = field(default_factory=dict)
     flows: bool = False
-    devices: Collection[str] = ()
     problems: Mapping[str, str] = field(default_factory=dict)
     bridge_problems: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What was said of one network's ports, and what it was said from."""
+class _Reported:
+    """The reports on one network's ports, and what they were made from."""
 
     rows: dict[str, Port] = field(default_factory=dict)
     reserved: dict[str, Reservation] = field(default_factory=dict)
-    words: _Words = field(default_factory=dict)
+    progress: dict[str, _Progress] = field(default_factory=dict)
     reports: dict[str, PortReport] = field(default_factory=dict)
 
 
 class PortReports:
-    """Says how far ports are. What was said is kept, so that it costs what has changed."""
+    """Makes the reports on ports. They are kept, so that they cost what has changed."""
 
     def __init__(self) -> None:
-        self._known: dict[str, _Known] = {}
+        self._reported: dict[str, _Reported] = {}
         self._all: tuple[list[dict[str, PortReport]], dict[str, PortReport]] = ([], {})
 
-    def of(
-        self, parts: Sequence[Part], overlay: Sequence[OverlayPart], found: Found
-    ) -> dict[str, PortReport]:
+    def of(self, plans: Iterable[NetworkPlan], found: Found) -> dict[str, PortReport]:
         """Return what this host can say of each port, by port id.
 
         Args:
-            parts: what each flat network asks of this host.
-            overlay: what each overlay network does.
+            plans: what each network asks of this host.
             found: what there is.
         """
-        before, self._known = self._known, {}
-        for part in parts:
-            known = before.get(part.network.id, _Known())
-            words = _flat_words(part, found)
-            self._known[part.network.id] = _after(known, part.kept.rows, part.reserved, words)
-        for over in overlay:
-            known = before.get(over.network_id, _Known())
-            reserved = over.reserved if over.server else Reserved()
-            words = _overlay_words(over, reserved, found)
-            self._known[over.network_id] = _after(known, over.rows, reserved, words)
-        return self._joined([known.reports for known in self._known.values()])
+        before, self._reported = self._reported, {}
+        for plan in plans:
+            known = before.get(plan.network.id, _Reported())
+            self._reported[plan.network.id] = _after(known, plan, _progress(plan, found))
+        return self._joined([known.reports for known in self._reported.values()])
 
     def _joined(self, reports: list[dict[str, PortReport]]) -> dict[str, PortReport]:
         """Return them in one: the same object as long as nothing differs."""
@@ -99,49 +94,43 @@ class PortReports:
         return whole
 
 
-def _after(known: _Known, rows: dict[str, Port], reserved: Reserved, words: _Words) -> _Known:
-    """Return what is said of the ports of one network now.
+def _after(before: _Reported, plan: NetworkPlan, progress: dict[str, _Progress]) -> _Reported:
+    """Return the reports on the ports of one network now.
 
-    A port with a reservation is served, unless there are words about it.
+    A port with a reservation is served, unless `progress` has it.
     """
-    by_port = reserved.by_port
-    changes = row_changes(known.rows, rows)
+    rows, by_port = plan.rows, plan.reserved.by_port
+    changes = row_changes(before.rows, rows)
     ids = {port.id for port in changes.fresh}.union(changes.gone)
-    if by_port is not known.reserved:
-        ids |= known.reserved.keys() ^ by_port.keys()
-    ids.update(key for key, _ in known.words.items() ^ words.items())
-    said = {key: words.get(key) or (_SERVED if key in by_port else None) for key in ids}
+    if by_port is not before.reserved:
+        ids |= before.reserved.keys() ^ by_port.keys()
+    ids.update(key for key, _ in before.progress.items() ^ progress.items())
+    known = {key: progress.get(key) or (_SERVED if key in by_port else None) for key in ids}
     made = {
-        key: PortReport(revision=rows[key].revision, wired=word[0], served=word[1], pending=word[2])
-        for key, word in said.items()
-        if word and key in rows
+        key: PortReport(revision=rows[key].revision, **one._asdict())
+        for key, one in known.items()
+        if one and key in rows
     }
-    drop = [key for key in ids if key in known.reports and key not in made]
-    put = {key: report for key, report in made.items() if known.reports.get(key) != report}
-    return _Known(rows, by_port, words, replaced(known.reports, drop, put))
+    drop = [key for key in ids if key in before.reports and key not in made]
+    put = {key: report for key, report in made.items() if before.reports.get(key) != report}
+    return _Reported(rows, by_port, progress, replaced(before.reports, drop, put))
 
 
-def _flat_words(part: Part, found: Found) -> _Words:
-    wired, own = _wired(part, found), _own(part.own_ports, found.addresses, found)
-    return _words(wired, own, part.reserved, part.bridge.name, found)
-
-
-def _overlay_words(over: OverlayPart, reserved: Reserved, found: Found) -> _Words:
-    plugged, own = _plugged(over, found), _own(over.own_ports, found.devices, found)
-    return _words(plugged, own, reserved, over.network_id, found)
-
-
-def _words(
-    wired: Iterable[_Told], own: Iterable[_Told], reserved: Reserved, server: str, found: Found
-) -> _Words:
-    """Return what there is to say of ports, without those that are served and no more."""
-    waiting = _unserved(reserved, found.servers.get(server))
-    late = found.problems.get(server, "its reservation is not loaded yet")
-    words: _Words = dict.fromkeys(waiting, (None, False, late))
-    for port_id, there, why in wired:
-        served = port_id not in waiting if port_id in reserved.by_port else None
-        words[port_id] = (there, served, why or (late if served is False else ""))
-    return words | {port_id: (there, there, why) for port_id, there, why in own}
+def _progress(plan: NetworkPlan, found: Found) -> dict[str, _Progress]:
+    """Return how far ports are, by id, without those that are served and no more."""
+    reserved = plan.reserved
+    waiting = _unserved(reserved, found.servers.get(plan.server))
+    late = found.problems.get(plan.server, "its reservation is not loaded yet")
+    progress = dict.fromkeys(waiting, _Progress(served=False, pending=late))
+    for tap in plan.state.taps.values():
+        why = _unwired(tap, plan.state, found)
+        served = tap.port_id not in waiting if tap.port_id in reserved.by_port else None
+        pending = why or (late if served is False else "")
+        progress[tap.port_id] = _Progress(not why, served, pending)
+    for own in plan.own_ports:
+        why = _missing(own, found)
+        progress[own.port_id] = _Progress(not why, not why, why)
+    return progress
 
 
 def _unserved(reserved: Reserved, server: DhcpServer | None) -> set[str]:
@@ -153,12 +142,24 @@ def _unserved(reserved: Reserved, server: DhcpServer | None) -> set[str]:
     return {wanted[key].port_id for key in other if loaded.get(key) != wanted[key]}
 
 
-def _wired(part: Part, found: Found) -> Iterator[_Told]:
-    apart = _apart(part.bridge, found)
-    for tap in part.taps:
-        wired = not apart and found.guarded and found.taps.get(tap.name) == tap
-        why = apart or found.problems.get(tap.name, f"{tap.name} is not ready")
-        yield tap.port_id, wired, "" if wired else why
+def _unwired(tap: Tap, wanted: HostState, found: Found) -> str:
+    """Return what a VM's port lacks to carry frames; "": nothing.
+
+    On a Linux bridge it needs the bridge's wire and the guard of its tap, on an OVS bridge its
+    place there and the flows.
+    """
+    lacks = f"{tap.name} is not ready"
+    there = found.taps.get(tap.name) == tap
+    port = wanted.ovs_ports.get(tap.name)
+    if port is None:
+        apart = _apart(wanted.bridges[tap.bridge], found)
+        if there and found.guarded and not apart:
+            return ""
+        return apart or found.problems.get(tap.name, lacks)
+    problem = found.problems.get(tap.name, "")
+    if there and found.flows and found.ovs_ports.get(tap.name) == port and not problem:
+        return ""
+    return problem or found.problems.get(port.bridge, lacks)
 
 
 def _apart(wanted: Bridge, found: Found) -> str:
@@ -170,24 +171,11 @@ def _apart(wanted: Bridge, found: Found) -> str:
     return found.bridge_problems.get(wanted.name, lacks)
 
 
-def _plugged(part: OverlayPart, found: Found) -> Iterator[_Told]:
-    wanted = {port.name: port for port in part.ports}
-    for tap in part.taps:
-        there = found.taps.get(tap.name) == tap
-        in_bridge = there and found.ovs_ports.get(tap.name) == wanted[tap.name]
-        plugged = in_bridge and found.flows and tap.name not in found.problems
-        all_ports = found.problems.get(wanted[tap.name].bridge, f"{tap.name} is not ready")
-        why = found.problems.get(tap.name, all_ports)
-        yield tap.port_id, plugged, "" if plugged else why
-
-
-def _own(
-    own_ports: Iterable[tuple[str, str]], present: Collection[str], found: Found
-) -> Iterator[_Told]:
-    for port_id, key in own_ports:
-        there = key in present
-        why = found.problems.get(key, f"{key} is not there yet")
-        yield port_id, there, "" if there else why
+def _missing(own: OwnPort, found: Found) -> str:
+    """Return why a port of ours is not there; "": it is."""
+    if own.thing in found.own:
+        return ""
+    return found.problems.get(own.thing, f"{own.thing} is not there yet")
 
 
 def flows_in_force(

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lessor.core.plan.desired import Desired
-from lessor.core.plan.flat import Part
-from lessor.core.plan.overlay import OverlayPart
+from lessor.core.plan.network import NetworkPlan
 
 LASTING_S = 3.0  # a failure of one pass may be mended by the next
-SWITCH_KINDS = ("ovs_bridges", "ovs_ports", "flows")  # one failure of these concerns all overlays
-OVERLAY_KINDS = (*SWITCH_KINDS, "namespaces", "dhcp_devices", "dhcp_servers")
-FLAT_KINDS = ("bridges", "addresses", "dhcp_servers")
+SWITCH_KINDS = ("ovs_bridges", "ovs_ports", "flows")  # one failure of these may concern all of OVS
+KINDS = (
+    *SWITCH_KINDS,
+    *("bridges", "namespaces", "dhcp_devices", "addresses", "dhcp_servers"),
+)  # that a DHCP server needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +34,30 @@ def unserved(desired: Desired, failures: Iterable[Failure], switch: str = "") ->
         failures: of the last pass.
         switch: the name that failures of all of Open vSwitch go by.
     """
-    failed = list(failures)
+    failed = [one for one in failures if one.kind in KINDS and (not one.waits or _is_wire(one))]
     if not failed:
         return {}
-    found = [*_overlays(desired.overlay, failed, switch), *_flats(desired.parts, failed)]
+    serving = [plan for plan in desired.plans if plan.server]
+    found = [
+        (plan.network.id, one.text) for plan in serving for one in _concerning(plan, failed, switch)
+    ]
     return dict(reversed(found))  # the first reason of a network is the cause
 
 
-def _overlays(
-    parts: Iterable[OverlayPart], failures: list[Failure], switch: str
-) -> Iterator[tuple[str, str]]:
-    some = [one for one in failures if one.kind in OVERLAY_KINDS and not one.waits]
-    for part in parts if some else ():
-        if part.server is None:
-            continue
-        names = {part.network_id, *(device for _, device in part.own_ports)}
-        if part.namespace:
-            names.add(part.namespace.name)
-        for one in some:
-            everywhere = one.kind in SWITCH_KINDS and one.name in {"", switch}
-            if everywhere or not one.name or one.name in names:
-                yield part.network_id, one.text
+def _concerning(plan: NetworkPlan, failures: Iterable[Failure], switch: str) -> Iterator[Failure]:
+    """Yield the failures that keep a network's DHCP server from serving."""
+    state = plan.state
+    needs = {"", *state.bridges, *state.addresses, *state.namespaces, *state.dhcp_servers}
+    needs.update(own.thing for own in plan.own_ports)
+    for one in failures:
+        everywhere = one.kind in SWITCH_KINDS and one.name == switch
+        if _has(plan, one.kind) and (everywhere or one.name in needs):
+            yield one
 
 
-def _flats(parts: Iterable[Part], failures: list[Failure]) -> Iterator[tuple[str, str]]:
-    some = [one for one in failures if one.kind in FLAT_KINDS and (not one.waits or _is_wire(one))]
-    for part in parts if some else ():
-        if not part.ranges:
-            continue
-        names = {"", part.bridge.name, *(address.key for address in part.addresses)}
-        yield from ((part.network.id, one.text) for one in some if one.name in names)
+def _has(plan: NetworkPlan, kind: str) -> bool:
+    """Return whether a plan has things of a kind; flows are made for all networks at once."""
+    return plan.facts is not None if kind == "flows" else bool(getattr(plan.state, kind))
 
 
 def _is_wire(one: Failure) -> bool:

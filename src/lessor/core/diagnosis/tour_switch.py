@@ -1,67 +1,66 @@
-"""The pieces of an overlay network on one host, in the order in which a DISCOVER meets them."""
+"""The pieces of a network in Open vSwitch on one host, in the order of a DISCOVER's way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lessor.core.diagnosis.tour import (
-    Seen,
-    address_piece,
-    device_piece,
-    dhcp_pieces,
-    flow_piece,
-    metadata_piece,
-    piece,
-)
+from lessor.core.diagnosis.tour import Seen, address_piece, device_piece, flow_piece, piece
 from lessor.core.openflow import int_flows, tun_flows
-from lessor.core.plan.overlay import OverlayPart, outer_name
-from lessor.core.state import OvsPort
+from lessor.core.openflow.facts import NetworkFacts
+from lessor.core.plan.network import NetworkPlan
+from lessor.core.state import DhcpDevice, HostState, OvsPort
 from lessor.core.vmport import is_vm
-from lessor.model import Piece, Scope
+from lessor.model import Piece
 from lessor.settings import AgentSettings
 
 REQUEST = ("udp", "dl_dst=ff:ff:ff:ff:ff:ff", "tp_dst=67")
 
 
-def overlay_pieces(
-    part: OverlayPart, scope: Scope, seen: Seen, settings: AgentSettings
-) -> Iterator[Piece]:
-    """Yield what one host should have for an overlay network, and what it has.
+def switch_pieces(plan: NetworkPlan, seen: Seen, settings: AgentSettings) -> Iterator[Piece]:
+    """Yield what one host should have for a network in Open vSwitch, and what it has.
 
     Args:
-        part: what the network asks of the host.
-        scope: the network's rows.
+        plan: what the network asks of the host.
         seen: what is on the host.
         settings: of the host's agent.
     """
-    inner, outer = settings.integration_bridge, settings.tunnel_bridge
-    yield from _bridges(seen, inner, outer)
-    for port in part.ports:
-        if port.kind == "vif":
-            yield device_piece(seen, "tap", port.name)
-            yield _on_bridge(seen, port)
-            yield _client_flow(part, seen, inner, port.name)
-    for tunnel in part.tunnels:
+    state, facts, inner = plan.state, plan.facts, settings.integration_bridge
+    if facts is None:
+        return
+    yield from _bridges(state, seen)
+    for port in _of_kind(state, "vif"):
+        yield device_piece(seen, "tap", port.name)
+        yield _on_bridge(seen, port)
+        yield _client_flow(facts, seen, inner, port.name)
+    for tunnel in _of_kind(state, "vxlan"):
         yield _tunnel(seen, tunnel)
-    if part.facts.tunnels:
-        yield from _tunnel_flows(part, scope, seen, outer)
-    if part.device is not None:
-        yield from _dhcp_host(part, seen, settings)
+    if facts.tunnels:
+        yield from _tunnel_flows(plan, facts, seen, settings.tunnel_bridge)
+    for device in state.dhcp_devices.values():
+        yield from _dhcp_device(device, seen)
+        for port in _of_kind(state, "dhcp"):
+            yield _on_bridge(seen, port)
+        if facts.tunnels:
+            place = int_flows.on_network(facts.vlan)
+            match = (f"in_port={int_flows.PATCH}", place, *REQUEST)
+            table, outputs = int_flows.SWITCH, (device.outer,)
+            yield flow_piece(seen, "DHCP requests arrive", inner, table, match, outputs=outputs)
 
 
-def _bridges(seen: Seen, inner: str, outer: str) -> Iterator[Piece]:
-    for name in (inner, outer):
+def _of_kind(state: HostState, kind: str) -> Iterator[OvsPort]:
+    yield from (port for port in state.ovs_ports.values() if port.kind == kind)
+
+
+def _bridges(state: HostState, seen: Seen) -> Iterator[Piece]:
+    for name in state.ovs_bridges:
         there = name in seen.bridges
         yield piece("bridge", name, "there", "there" if there else "", "ovs-vsctl show", ok=there)
-    for name, bridge, peer in (
-        (int_flows.PATCH, inner, tun_flows.PATCH),
-        (tun_flows.PATCH, outer, int_flows.PATCH),
-    ):
-        have = seen.ports.get(name)
+    for patch in _of_kind(state, "patch"):
+        have, peer = seen.ports.get(patch.name), dict(patch.options)["peer"]
         found = f"on {have.bridge}, to {have.peer or 'nothing'}" if have else ""
-        should = f"on {bridge}, to {peer}"
-        command = f"ovs-vsctl get Interface {name} options:peer"
-        yield piece("patch", name, should, found, command, ok=found == should)
+        should = f"on {patch.bridge}, to {peer}"
+        command = f"ovs-vsctl get Interface {patch.name} options:peer"
+        yield piece("patch", patch.name, should, found, command, ok=found == should)
 
 
 def _on_bridge(seen: Seen, port: OvsPort) -> Piece:
@@ -73,9 +72,8 @@ def _on_bridge(seen: Seen, port: OvsPort) -> Piece:
     return piece("bridge port", port.name, should, found, command, ok=found == should)
 
 
-def _client_flow(part: OverlayPart, seen: Seen, inner: str, tap: str) -> Piece:
+def _client_flow(facts: NetworkFacts, seen: Seen, inner: str, tap: str) -> Piece:
     """Judge where DHCP requests of a VM go: to DHCP servers, here or beyond br-tun."""
-    facts = part.facts
     outputs = [facts.dhcp_here] * bool(facts.dhcp_here)
     outputs += [int_flows.PATCH] * bool(facts.dhcp_tunnels)
     match = (f"in_port={tap}", *REQUEST)
@@ -97,8 +95,10 @@ def _tunnel(seen: Seen, tunnel: OvsPort) -> Piece:
     )
 
 
-def _tunnel_flows(part: OverlayPart, scope: Scope, seen: Seen, outer: str) -> Iterator[Piece]:
-    facts, vlan = part.facts, f"dl_vlan={part.facts.vlan}"
+def _tunnel_flows(
+    plan: NetworkPlan, facts: NetworkFacts, seen: Seen, outer: str
+) -> Iterator[Piece]:
+    vlan = f"dl_vlan={facts.vlan}"
     tunnels = {remote.mac: remote.tunnels for remote in facts.remotes}
     yield flow_piece(
         seen,
@@ -108,7 +108,7 @@ def _tunnel_flows(part: OverlayPart, scope: Scope, seen: Seen, outer: str) -> It
         (f"tun_id={facts.vni:#x}",),
         goto=tun_flows.LEARN,
     )
-    for port in scope.ports.values():
+    for port in plan.rows.values():
         if not is_vm(port) and port.mac_address in tunnels:
             yield flow_piece(
                 seen,
@@ -140,9 +140,8 @@ def _tunnel_flows(part: OverlayPart, scope: Scope, seen: Seen, outer: str) -> It
     )
 
 
-def _dhcp_host(part: OverlayPart, seen: Seen, settings: AgentSettings) -> Iterator[Piece]:
-    device, inner = part.device, settings.integration_bridge
-    assert device is not None
+def _dhcp_device(device: DhcpDevice, seen: Seen) -> Iterator[Piece]:
+    """Judge the DHCP server's own port: its namespace, and its inner end there."""
     there = device.namespace in seen.namespaces
     found = "there" if there else ""
     yield piece("namespace", device.namespace, "there", found, "ip netns", ok=there)
@@ -161,15 +160,3 @@ def _dhcp_host(part: OverlayPart, seen: Seen, settings: AgentSettings) -> Iterat
         should = f"default via {device.gateway}"
         found = f"default via {router}" if router else ""
         yield piece("route", device.name, should, found, command, ok=found == should)
-    for port in part.ports:
-        if port.kind == "dhcp":
-            yield _on_bridge(seen, port)
-    if part.facts.tunnels:
-        place = int_flows.on_network(part.facts.vlan)
-        match = (f"in_port={int_flows.PATCH}", place, *REQUEST)
-        table, outputs = int_flows.SWITCH, (outer_name(part.own_ports[0][0]),)
-        yield flow_piece(seen, "DHCP requests arrive", inner, table, match, outputs=outputs)
-    if part.server is not None:
-        yield from dhcp_pieces(seen, part.server, str(settings.networks_path))
-    if part.listener is not None:
-        yield metadata_piece(seen, part.listener)
