@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.figure import Figure, Limit, Peer
-from lessor.agent.leases.hook import HOOK
+from lessor.agent.drivers.dnsmasq.hook import HOOK
 
 TRUE = "/bin/true"
 THREE_TIMES = Limit(3, of_ratio=True)

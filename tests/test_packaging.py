@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.agent.leases.hook import USER as HOOK_USER
+from lessor.agent.drivers.dnsmasq.hook import USER as HOOK_USER
 from lessor.metadata.rights import USERS
 
 UNITS = Path(__file__).parents[1] / "packaging/systemd"

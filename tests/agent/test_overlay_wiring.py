@@ -11,8 +11,8 @@ import pytest
 from pyroute2 import IPRoute
 
 from lessor.agent.diagnosis.inspect import Inspector
+from lessor.agent.drivers.dnsmasq.hook import hook
 from lessor.agent.kinds import make
-from lessor.agent.leases.hook import hook
 from lessor.agent.leases.leasebook import LeaseBook
 from lessor.agent.leases.spool import Spool
 from lessor.agent.main import Nowhere

@@ -25,12 +25,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 from lessor.agent import kinds
 from lessor.agent.drivers import bridges
 from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
+from lessor.agent.drivers.dnsmasq.hook import hook
 from lessor.agent.drivers.dnsmasq.process import Process, find_all
 from lessor.agent.drivers.uplink import Uplink
 from lessor.agent.host.nft import Nft
 from lessor.agent.host.run import run
 from lessor.agent.host.tun import SET_DEVICE, SET_PERSISTENT
-from lessor.agent.leases.hook import hook
 from lessor.agent.leases.leasebook import LeaseBook
 from lessor.agent.leases.spool import Spool
 from lessor.agent.outcome import Outcome

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.agent.leases.hook import HOOK
+from lessor.agent.drivers.dnsmasq.hook import HOOK
 from lessor.agent.leases.inbox import Inbox
 from lessor.agent.leases.spool import Spool
 

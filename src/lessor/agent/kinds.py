@@ -15,13 +15,13 @@ from lessor.agent.drivers.addresses import AddressDriver
 from lessor.agent.drivers.bridges import BridgeDriver
 from lessor.agent.drivers.dhcp import DhcpDriver, KnownLeases
 from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
+from lessor.agent.drivers.dnsmasq.hook import Hook
 from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.agent.drivers.sysctls import SysctlDriver
 from lessor.agent.drivers.taps import TapDriver
 from lessor.agent.host.netlink import Devices
 from lessor.agent.host.nft import Nft
 from lessor.agent.host.run import run
-from lessor.agent.leases.hook import Hook
 from lessor.agent.leases.leasebook import LeaseBook
 from lessor.agent.overlay import OVS_KINDS, Overlay
 from lessor.agent.reconcile import Kind

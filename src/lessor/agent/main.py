@@ -35,12 +35,12 @@ from lessor.agent.diagnosis.paths import PathProbe
 from lessor.agent.diagnosis.strays import Strays
 from lessor.agent.diagnosis.tour import tour
 from lessor.agent.diagnosis.tunnels import TunnelWatch
+from lessor.agent.drivers.dnsmasq.hook import Hook, hook
 from lessor.agent.host.run import run
 from lessor.agent.host.wake import FolderWatch
 from lessor.agent.host.watch import NetlinkWatch
 from lessor.agent.kinds import Drivers, make
 from lessor.agent.leases.forwarder import LeaseForwarder
-from lessor.agent.leases.hook import Hook, hook
 from lessor.agent.leases.leasebook import LeaseBook
 from lessor.agent.leases.spool import Spool
 from lessor.agent.leases.whereabouts import Whereabouts

@@ -20,9 +20,9 @@ from typing import Any
 
 from lessor.agent.drivers.dhcp import Incident, KnownLeases
 from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
+from lessor.agent.drivers.dnsmasq.hook import Hook, hook
 from lessor.agent.drivers.dnsmasq.process import find_all
 from lessor.agent.host.run import run
-from lessor.agent.leases.hook import Hook, hook
 from lessor.agent.leases.leasebook import LeaseBook
 from lessor.agent.leases.spool import Spool
 from lessor.core.diff import Changes, diff

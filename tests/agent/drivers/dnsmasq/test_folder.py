@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder
-from lessor.agent.leases.hook import Hook
+from lessor.agent.drivers.dnsmasq.hook import Hook
 from lessor.agent.leases.inbox import Inbox
 from lessor.wire import encode
 from tests.agent.drivers.dnsmasq_host import BRIDGE, server

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lessor.agent.drivers.dhcp import Incident, KnownLeases, Leases
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder
+from lessor.agent.drivers.dnsmasq.hook import Hook
 from lessor.agent.drivers.dnsmasq.process import Process, Scan
 from lessor.agent.host.run import Run
-from lessor.agent.leases.hook import Hook
 from lessor.core.state import DhcpServer
 from lessor.errors import LessorError
 from lessor.netns import identity, inside

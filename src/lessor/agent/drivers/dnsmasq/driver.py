@@ -18,6 +18,7 @@ from lessor.agent.drivers.dhcp import Incident, KnownLeases, Leases, ServerError
 from lessor.agent.drivers.dnsmasq.context import DnsmasqContext, tried
 from lessor.agent.drivers.dnsmasq.deaths import DeathWatch
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder, our_folders
+from lessor.agent.drivers.dnsmasq.hook import Hook
 from lessor.agent.drivers.dnsmasq.inotify import make_room, make_room_for_files
 from lessor.agent.drivers.dnsmasq.names import write_names
 from lessor.agent.drivers.dnsmasq.probe import Prober
@@ -25,7 +26,6 @@ from lessor.agent.drivers.dnsmasq.process import Process, Scan, scan
 from lessor.agent.drivers.dnsmasq.server import Server
 from lessor.agent.drivers.dnsmasq.touch import Touches
 from lessor.agent.host.run import Run
-from lessor.agent.leases.hook import Hook
 from lessor.agent.signal import Signal
 from lessor.core.diff import Changes
 from lessor.core.state import DhcpServer

@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lessor.agent.drivers.dnsmasq.hook import Hook
 from lessor.agent.drivers.dnsmasq.own import OPEN, OwnFiles
-from lessor.agent.leases.hook import Hook
 from lessor.core.dnsmasq.command import Paths
 from lessor.core.dnsmasq.files import (
     host_line,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import lessor.agent.leases.hook as hook_module
-from lessor.agent.leases.hook import HOOK, hook
+import lessor.agent.drivers.dnsmasq.hook as hook_module
+from lessor.agent.drivers.dnsmasq.hook import HOOK, hook
 from lessor.agent.leases.spool import Spool
 from lessor.core.leases import LiveLease
 from tests.agent.unprivileged import NOBODY, as_nobody

@@ -18,7 +18,7 @@ from pathlib import Path
 from lessor.agent.leases.inbox import Inbox
 from lessor.errors import LessorError
 
-HOOK = Path(__file__).parents[2] / "dhcpbridge" / "lessor-dhcpbridge"  # the one that we ship
+HOOK = Path(__file__).parents[3] / "dhcpbridge" / "lessor-dhcpbridge"  # the one that we ship
 USER = "lessor-hook"  # made by scripts/setup and packaging/sysusers.d
 ANYBODY = "nobody"  # whom every system has
 TRIAL_S = 10.0
