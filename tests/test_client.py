@@ -101,7 +101,7 @@ def test_an_id_wins_over_a_name_that_is_the_same(api: Client) -> None:
 
 def test_a_name_of_two_is_refused_with_their_ids(api: Client) -> None:
     api.create_many("networks", [{"name": "blue"}, {"name": "blue"}])
-    with pytest.raises(Conflict, match="2 networks are called 'blue'; give an id: id0, id1"):
+    with pytest.raises(Conflict, match="2 networks have the name 'blue'; give an id: id0, id1"):
         api.find("networks", "blue")
 
 

@@ -35,7 +35,7 @@ def test_what_is_no_view_is_refused(data: bytes) -> None:
 
 
 def test_a_number_is_no_address() -> None:
-    with pytest.raises(Invalid, match="7 is no text"):
+    with pytest.raises(Invalid, match="7 is not text"):
         decode(b'{"subnet_id": "s", "address": 7}', FixedIp)
 
 

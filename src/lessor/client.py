@@ -1,6 +1,6 @@
-"""A thin client of the API: rows as the server sends them, errors as ours.
+"""A thin client of the API: returns rows as the server sends them, raises our errors.
 
-A row is the JSON object of a resource, unchanged: what a newer server says more is there too.
+A row is the JSON object of a resource, unchanged: fields of a newer server are kept.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ ERRORS: Mapping[int, type[LessorError]] = {
 PATHS = {
     "address_scopes": "address-scopes",
     "rbac_policies": "rbac-policies",
-}  # where a resource isn't at its plural
+}  # resources whose path differs from their plural
 
 Row = dict[str, Any]
 
 
 class Client:
-    """Speaks to one server.
+    """A client of one server.
 
     Args:
-        url: where its API is, without "/v2.0".
+        url: base URL of its API, without "/v2.0".
         timeout_s: for each request, in seconds.
-        transport: another way to it than the network, for tests.
-        headers: sent with each request: who asks.
-        verify: how the server's certificate is looked at.
+        transport: replaces the network, for tests.
+        headers: sent with each request, such as credentials.
+        verify: verification of the server's certificate, as for httpx.
 
-    All calls raise `Unavailable` if nobody answers, and the server's refusals as our errors.
+    All calls raise `Unavailable` without an answer, and the class in ERRORS for an HTTP error.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Client:
                 trust_env=False,
             )
         except httpx.InvalidURL as error:
-            raise Invalid(f"{url!r} is no server's address: {error}") from error
+            raise Invalid(f"{url!r} is not the URL of a server: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -102,63 +102,63 @@ class Client:
         self._http.close()
 
     def list(self, plural: str, filters: Mapping[str, object] | None = None) -> list[Row]:
-        """Return the rows of a resource; a filter that is None filters nothing."""
+        """Return the rows of a resource; a filter of None is ignored."""
         wanted = {name: _text(v) for name, v in (filters or {}).items() if v is not None}
         rows: list[Row] = self._ask("GET", [plural], params=wanted)[plural]
         return rows
 
     def show(self, plural: str, key: str) -> Row:
-        """Return one row by its id (a host: by its name)."""
+        """Return one row by its id (for a host: its name)."""
         return self._one(plural, self._ask("GET", [plural, key]))
 
     def create(self, plural: str, body: Row) -> Row:
-        """Make one."""
+        """Create one row and return it."""
         return self._one(plural, self._ask("POST", [plural], json={SINGULAR[plural]: body}))
 
     def create_many(self, plural: str, bodies: Sequence[Row]) -> Sequence[Row]:
-        """Make several: all or none."""
+        """Create several rows, all or none, and return them."""
         rows: list[Row] = self._ask("POST", [plural], json={plural: bodies})[plural]
         return rows
 
     def update(self, plural: str, key: str, body: Row) -> Row:
-        """Change one."""
+        """Update one row and return it."""
         return self._one(plural, self._ask("PUT", [plural, key], json={SINGULAR[plural]: body}))
 
     def renew_token(self, host: str) -> Row:
-        """Give a host a new token; return the host with it."""
+        """Create a new token for a host; return the host's row with the token."""
         return self._one("hosts", self._ask("POST", ["hosts", host, "token"]))
 
     def tour(self, network_id: str) -> Row:
-        """Ask a network's hosts how it is there."""
+        """Return the state of a network on each of its hosts."""
         row: Row = self._ask("GET", ["networks", network_id, "tour"])["tour"]
         return row
 
     def bind(self, port_id: str, host: str, profile: Row) -> Row:
-        """Prepare a port for a further host; return that binding."""
+        """Create an inactive binding of a port to another host; return it."""
         body = {"binding": {"host": host, "profile": profile}}
         row: Row = self._ask("POST", ["ports", port_id, "bindings"], json=body)["binding"]
         return row
 
     def activate(self, port_id: str, host: str) -> Row:
-        """Bind a port to a host that it is prepared for; return that binding."""
+        """Make an inactive binding the active one; return it."""
         path = ["ports", port_id, "bindings", host, "activate"]
         row: Row = self._ask("PUT", path)["binding"]
         return row
 
     def unbind(self, port_id: str, host: str) -> None:
-        """Have a host prepared for a port no longer."""
+        """Delete an inactive binding."""
         self._ask("DELETE", ["ports", port_id, "bindings", host])
 
     def delete(self, plural: str, *key: str) -> None:
-        """Delete one; an address's key is its network's id and itself."""
+        """Delete one row; the key of an address is its network's id and the address."""
         self._ask("DELETE", [plural, *key])
 
     def find(self, plural: str, key: str) -> Row:
         """Return the row with this id or, if there is none, with this name.
 
         Raises:
-            NotFound: there is neither.
-            Conflict: several have the name; the message has their ids.
+            NotFound: no row matches.
+            Conflict: several rows have the name; the message lists their ids.
         """
         rows = self.list(plural, {"id": key}) or self.list(plural, {"name": key})
         what = SINGULAR[plural]
@@ -167,7 +167,7 @@ class Client:
             raise NotFound(f"there is no {what} {key!r}; see `lessor {command} list`")
         if len(rows) > 1:
             ids = ", ".join(str(row["id"]) for row in rows)
-            raise Conflict(f"{len(rows)} {plural} are called {key!r}; give an id: {ids}")
+            raise Conflict(f"{len(rows)} {plural} have the name {key!r}; give an id: {ids}")
         return rows[0]
 
     def _one(self, plural: str, answer: Row) -> Row:
@@ -182,7 +182,7 @@ class Client:
         except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
             raise Unavailable(
                 f"no server answers at {self.url} ({error}); start one with `lessor server`, or "
-                "say where it is with --server or LESSOR_SERVER"
+                "give its URL with --server or LESSOR_SERVER"
             ) from error
         if response.is_success:
             return dict(response.json()) if response.content else {}
@@ -196,8 +196,8 @@ def _text(value: object) -> str:
 def _error(response: httpx.Response) -> LessorError:
     kind = ERRORS.get(response.status_code, LessorError)
     try:
-        said = response.json()["NeutronError"]
-        return kind(str(said["message"]), type_=str(said["type"]))
+        body = response.json()["NeutronError"]
+        return kind(str(body["message"]), type_=str(body["type"]))
     except (ValueError, KeyError, TypeError):
         asked = f"{response.request.method} {response.request.url}"
-        return kind(f"{asked}: status {response.status_code}, and no word why")
+        return kind(f"{asked}: status {response.status_code} without a reason")

@@ -1,32 +1,31 @@
-"""What can go wrong, as a tree.
+"""The exceptions of Lessor.
 
     LessorError
-    ├── Invalid          what was asked can't be meant: wrong form, out of range        400
+    ├── Invalid          the request is malformed or out of range                       400
     │   └── ConfigError  a settings file or an option is wrong                          (exit 2)
     ├── Forbidden        the caller may not do this                                     403
     ├── Unauthorized     no token, or a wrong one                                       401
     ├── NotFound         no such network, port, host ...                                404
-    ├── Conflict         can't be done as things are now                                409
-    │   ├── InUse        something still depends on it
-    │   └── Exhausted    nothing left to give: addresses
+    ├── Conflict         the present state does not allow it                            409
+    │   ├── InUse        something still depends on the object
+    │   └── Exhausted    no address is free
     ├── Outdated         the row has changed since the caller read it                   412
     ├── Unavailable      the store or the server can't answer now; try again            503
     ├── CommandError     a program we ran failed
-    └── Pending          waits for somebody else (a tap, an interface) or for its time
+    └── Pending          waits for something external (a tap, an interface) or for a time
 
-A message says what was asked, what stands in the way and what would help: lower case, no full
-stop, values in full, never a secret. A kind is added only when somebody catches it. `type` is the
-name that OpenStack clients look for in `{"NeutronError": {"type": ...}}`; a raiser may name a
-finer one with the argument `type_`.
+A message has the request, the obstacle and the remedy: lower case, no full stop, full values,
+never a secret. A class is added only when some code catches it. `type` is the name that OpenStack
+clients read in `{"NeutronError": {"type": ...}}`; the argument `type_` sets a more specific one.
 """
 
 
 class LessorError(Exception):
-    """Anything that Lessor itself says is wrong.
+    """The base of all errors that Lessor raises on purpose.
 
     Attributes:
         type: its name in the API.
-        key: of a host: the thing that could not be made so, as `HostState` names it; "": not known.
+        key: the object on a host that could not be changed, by its key in `HostState`; "": unknown.
     """
 
     type = "LessorError"
@@ -39,13 +38,13 @@ class LessorError(Exception):
 
 
 class Invalid(LessorError):
-    """What was asked can't be meant: wrong form, out of range, contradicting itself."""
+    """The request is malformed, out of range, or contradicts itself."""
 
     type = "InvalidInput"
 
 
 class ConfigError(Invalid):
-    """A settings file or option is wrong; the message lists all that is wrong, a line each."""
+    """Settings files or options are wrong; the message has one line for each error."""
 
 
 class Forbidden(LessorError):
@@ -61,31 +60,31 @@ class Unauthorized(LessorError):
 
 
 class NotFound(LessorError):
-    """There is no such thing, or the caller may not know of it."""
+    """The object does not exist, or the caller may not see it."""
 
     type = "NotFound"
 
 
 class Conflict(LessorError):
-    """It can't be done as things are now."""
+    """The present state does not allow the request."""
 
     type = "Conflict"
 
 
 class InUse(Conflict):
-    """Something still depends on it."""
+    """Something still depends on the object."""
 
     type = "InUse"
 
 
 class Exhausted(Conflict):
-    """Nothing is left to give."""
+    """No address is free."""
 
     type = "IpAddressGenerationFailure"
 
 
 class Outdated(LessorError):
-    """The row has changed since the caller read it: its revision is another than he expects."""
+    """The row has changed since the caller read it: its revision is not the expected one."""
 
     type = "RevisionNumberConstraintFailed"
 
@@ -97,18 +96,18 @@ class Unavailable(LessorError):
 
 
 class CommandError(LessorError):
-    """A program we ran failed; the message has its arguments, exit status and last words."""
+    """A program we ran failed; the message has its arguments, exit status and last output."""
 
     type = "CommandError"
 
 
 class Pending(LessorError):
-    """Not done yet, and not our failure: it waits for somebody else, or for its time.
+    """Not done yet, and not a failure: waits for something external, or for a time.
 
     Args:
-        message: what is waited for.
-        key: the thing that waits, as `HostState` names it ("tap3f2a9c1e-5b").
-        retry_s: look again after so many seconds; None: an event will tell.
+        message: what it waits for.
+        key: the object that waits, by its key in `HostState` ("tap3f2a9c1e-5b").
+        retry_s: seconds until the next attempt; None: an event triggers it.
     """
 
     type = "Pending"

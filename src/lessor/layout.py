@@ -1,4 +1,4 @@
-"""Lays rows out for a person. Pure but for `print_table`, which knows the terminal."""
+"""Formats rows as tables. Pure except for `print_table`, which reads the terminal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lessor.printable import printable_line
 
 Row = Mapping[str, Any]
 GAP = "  "
-SHORT = 20  # characters: a MAC or a time, no id
-LEAST = 13  # characters that the other columns need to be read: two parts of an id
+SHORT = 20  # characters: fits a MAC or a time, not an id
+LEAST = 13  # minimum width of the other columns, in characters: two parts of an id
 COLOURS = {
     "ACTIVE": "green",
     "up": "green",
@@ -28,10 +28,10 @@ COLOURS = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its title, and how a row's cell is said.
+    """A column of a table: its title, and its cell of a row.
 
-    `what` is a key of the row, or a function of the row. An `optional` one is left out of a table
-    in which no row has anything for it.
+    `what` is a key of the row, or a function of the row. An `optional` column is omitted if all
+    its cells are empty.
     """
 
     title: str
@@ -39,18 +39,18 @@ class Column:
     optional: bool = False
 
     def cell(self, row: Row) -> str:
-        """Return the cell of a row as text, "-" if there is nothing."""
+        """Return the cell of a row as text; "-" if it is empty."""
         value = self.what(row) if callable(self.what) else row.get(self.what)
         return said(value) or "-"
 
 
 def shown(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
-    """Return the columns that a table of these rows has."""
+    """Return the columns without the optional ones that are empty in all rows."""
     return [c for c in columns if not c.optional or any(c.cell(row) != "-" for row in rows)]
 
 
 def said(value: object) -> str:
-    """Say a JSON value in a cell: lists with commas, yes and no, nothing for null."""
+    """Format a JSON value for a cell: lists with commas, yes and no, "" for null."""
     match value:
         case None:
             return ""
@@ -64,17 +64,17 @@ def said(value: object) -> str:
 
 
 def by_name(row: Row) -> str:
-    """Order rows by name."""
+    """Return the sort key by name."""
     return str(row["name"])
 
 
 def by_address(row: Row) -> tuple[str, int]:
-    """Order rows by network, then by address as a number: 10.0.0.9 before 10.0.0.10."""
+    """Return the sort key by network, then by address as a number: 10.0.0.9 before 10.0.0.10."""
     return str(row["network_id"]), int(IPv4Address(row["address"]))
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
-    """Lay rows out as plain text, columns aligned; a line each, after a line of titles."""
+    """Format rows as plain text with aligned columns: a line of titles, then a line each."""
     columns = shown(columns, rows)
     lines = [[column.title for column in columns]]
     lines += [[column.cell(row) for column in columns] for row in rows]
@@ -86,7 +86,7 @@ def table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
 
 
 def details(row: Row) -> str:
-    """Lay one row out: a line for each field, lists of objects with a line for each object."""
+    """Format one row: a line for each field; a list of objects has a line for each object."""
     width = max((len(name) for name in row), default=0)
     lines = []
     for name, value in row.items():
@@ -108,25 +108,25 @@ def _lines(value: object) -> list[str]:
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    """Print rows: fitted to the terminal, or plain and whole where there is none."""
+    """Print rows: fitted to the terminal, or plain and in full without one."""
     if not sys.stdout.isatty():
         print(table(columns, rows))
         return
-    from rich.console import Console  # noqa: PLC0415 - only where it is shown
+    from rich.console import Console  # noqa: PLC0415 - only for a terminal
 
     console = Console()
     console.print(_fitted(columns, rows, console.width))
 
 
 def _fitted(columns: Sequence[Column], rows: Sequence[Row], width: int) -> Any:
-    """Return a table whose cells wrap to `width`: ids and words first, addresses and times last."""
-    from rich.table import Table  # noqa: PLC0415 - only where it is shown
+    """Return a table whose cells wrap to `width`: ids and text first, addresses and times last."""
+    from rich.table import Table  # noqa: PLC0415 - only for a terminal
     from rich.text import Text  # noqa: PLC0415 - as above
 
     columns = shown(columns, rows)
     lines = [[column.cell(row) for column in columns] for row in rows]
     whole = _whole(columns, lines, width)
-    # it heeds NO_COLOR
+    # rich respects NO_COLOR
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, len(GAP), 0, 0))
     for n, column in enumerate(columns):
         made.add_column(column.title, overflow="fold", no_wrap=n in whole)
@@ -136,7 +136,7 @@ def _fitted(columns: Sequence[Column], rows: Sequence[Row], width: int) -> Any:
 
 
 def _whole(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: int) -> set[int]:
-    """Return the columns that are best not wrapped: the short ones, if that leaves the rest room."""
+    """Return the columns that do not wrap: the short ones, if the rest keep LEAST characters."""
     widest = [
         max(len(cell) for cell in (columns[n].title, *(line[n] for line in lines)))
         for n in range(len(columns))

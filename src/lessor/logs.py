@@ -1,4 +1,4 @@
-"""Log lines of our processes: an event in a few fixed words, then fields, on standard error."""
+"""Log lines of our processes, on standard error: a fixed event phrase, then fields."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The nouns, frozen.
+"""The nouns of Lessor, as frozen classes.
 
-One class a noun; everything else passes these around. Times are seconds since 1970 (float),
-durations seconds, MTUs bytes, MACs lower case with colons. An id is a UUID as text. `revision` is
-the store's counter at the row's last change (see docs/design/revisions.md).
+Times are seconds since 1970 (float), durations seconds, MTUs bytes, MACs lower case with colons.
+An id is a UUID as text. `revision` is the store's counter at the row's last change (see
+docs/design/revisions.md).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 else:
 
     class TunnelEnd(ABC):  # noqa: B024 - made for `register`, nothing derives from it
-        """Where a host's tunnels end: an address of either version.
+        """A VTEP's address, of either IP version.
 
         A class, since msgspec reads no union of two types that are not its own.
         """
@@ -27,7 +27,7 @@ else:
     TunnelEnd.register(IPv6Address)
 
 FLAT, VXLAN = "flat", "vxlan"  # network_type: on a bridge of a physical network, in tunnels
-LATEST = 253402300799.0  # the last time that is a date: the end of the year 9999
+LATEST = 253402300799.0  # the latest time that is a valid date: the end of the year 9999
 METADATA_ADDRESS = IPv4Address("169.254.169.254")
 DHCP_OWNER = (
     "network:dhcp"  # device_owner of a port that a DHCP server (or multi-host gateway) uses
@@ -36,7 +36,7 @@ DHCP_OWNER = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A broadcast domain that VMs are plugged into."""
+    """A broadcast domain of VMs."""
 
     id: str
     name: str = ""
@@ -53,7 +53,7 @@ class Network:
     multi_host: bool = False  # every host with a port is gateway and DHCP server of its own VMs
     share_address: bool = False  # with multi_host: all hosts carry the same gateway address
     host: str | None = None  # single-host: the network host; None until a host claims it
-    availability_zone_hints: tuple[str, ...] = ()  # where its DHCP servers shall be; (): anywhere
+    availability_zone_hints: tuple[str, ...] = ()  # zones of its DHCP servers; (): any
     revision: int = 0
     created_at: float = 0.0
     updated_at: float = 0.0
@@ -66,7 +66,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RbacPolicy:
-    """Something is shared with a project, or with all ("*")."""
+    """Shares an object with a project, or with all ("*")."""
 
     id: str
     project_id: str = ""
@@ -79,7 +79,7 @@ class RbacPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A span of addresses that automatic choice may take from, both ends included."""
+    """A range of addresses for automatic allocation, both ends included."""
 
     first: IPv4Address
     last: IPv4Address
@@ -87,7 +87,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class HostRoute:
-    """A route told to the VMs of a subnet (DHCP options 121 and 249)."""
+    """A route that a subnet's VMs get by DHCP (options 121 and 249)."""
 
     destination: IPv4Network
     nexthop: IPv4Address
@@ -109,7 +109,7 @@ class Subnet:
     pools: tuple[Pool, ...] = ()
     dns_nameservers: tuple[IPv4Address, ...] = ()
     host_routes: tuple[HostRoute, ...] = ()
-    subnetpool_id: str | None = None  # that its block was delegated from
+    subnetpool_id: str | None = None  # subnet pool of its block
     revision: int = 0
     created_at: float = 0.0
     updated_at: float = 0.0
@@ -117,7 +117,7 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressScope:
-    """Subnet pools whose addresses can be routed to each other, so none may overlap."""
+    """Subnet pools that are routed to each other, so their prefixes must not overlap."""
 
     id: str
     name: str = ""
@@ -130,7 +130,7 @@ class AddressScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubnetPool:
-    """Blocks that subnets are cut from on demand."""
+    """Prefixes from which subnets are allocated on demand."""
 
     id: str
     name: str = ""
@@ -140,11 +140,11 @@ class SubnetPool:
     min_prefixlen: int = 8
     default_prefixlen: int = 8
     max_prefixlen: int = 32
-    default_quota: int | None = None  # addresses that one project's subnets may have; None: any
+    default_quota: int | None = None  # maximum addresses in one project's subnets; None: unlimited
     address_scope_id: str | None = None
     shared: bool = False
     is_default: bool = False
-    by_project: bool = False  # some prefixes were given by whoever acts for one project only
+    by_project: bool = False  # some prefixes come from a caller that acts for one project only
     revision: int = 0
     created_at: float = 0.0
     updated_at: float = 0.0
@@ -169,7 +169,7 @@ class DhcpOption:
 
 @dataclass(frozen=True, slots=True)
 class AddressPair:
-    """Something else that a port may send with: an address or block, and a MAC (None: the port's)."""
+    """Source addresses that a port may use besides its own; `mac` None: with the port's MAC."""
 
     addresses: IPv4Network
     mac: str | None = None
@@ -177,7 +177,7 @@ class AddressPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """A NIC of a VM (or of ours, by `device_owner`) on a network."""
+    """A NIC on a network: of a VM, or of our DHCP servers and gateways (see `device_owner`)."""
 
     id: str
     network_id: str
@@ -191,35 +191,35 @@ class Port:
     device_id: str = ""
     device_owner: str = ""
     binding_host: str | None = None
-    binding_profile: dict[str, Any] = field(default_factory=dict)  # JSON, for who binds
-    binding_failed: bool = False  # at its binding the host was dead or lacked the network
+    binding_profile: dict[str, Any] = field(default_factory=dict)  # JSON, set by the hypervisor
+    binding_failed: bool = False  # when bound, the host was down or lacked the physical network
     vnic_type: str = "normal"
     port_security_enabled: bool = True
     allowed_address_pairs: tuple[AddressPair, ...] = ()
     extra_dhcp_opts: tuple[DhcpOption, ...] = ()
     dns_name: str = ""
-    # in a host's view: the other hosts its VM is to come to, or came from; True: that host makes the tap
+    # in a host's view: migration targets and sources of its VM; True: the agent there makes the tap
     prepared_for: dict[str, bool] = field(default_factory=dict)
-    pending: str = ""  # why it is not ACTIVE, in words; "" when it is, or is meant not to be
+    pending: str = ""  # the reason it is not ACTIVE; "": it is ACTIVE, or administratively down
     revision: int = 0
     created_at: float = 0.0
     updated_at: float = 0.0
 
 
 class AddressState(StrEnum):
-    """What an address of a network is at the moment (semantics.md A7.1)."""
+    """State of an address of a network (semantics.md A7.1)."""
 
-    RESERVED = "reserved"  # never handed out
+    RESERVED = "reserved"  # never allocated
     FREE = "free"
-    SERVER = "server"  # a DHCP server's or multi-host gateway's own
-    ALLOCATED = "allocated"  # a port has it, no lease seen
-    LEASED = "leased"  # a port has it and its VM took it
-    RELEASING = "releasing"  # the port is gone; a lease may still be alive
+    SERVER = "server"  # of a DHCP server or a multi-host gateway
+    ALLOCATED = "allocated"  # of a port without a lease
+    LEASED = "leased"  # of a port with a lease
+    RELEASING = "releasing"  # the port is deleted; a lease may still be live
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressInfo:
-    """An address with its state, for operators. Addresses never used have no row and are FREE."""
+    """An address with its state, for operators. Unused addresses have no row and are FREE."""
 
     network_id: str
     subnet_id: str
@@ -234,11 +234,11 @@ class AddressInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """What a VM was given, since when, until when. `ended_at` None: it is alive."""
+    """A DHCP lease; `ended_at` None: it is live."""
 
     id: str
     network_id: str
-    host: str  # the host whose DHCP server gave it
+    host: str  # host of the DHCP server
     address: IPv4Address
     mac_address: str
     port_id: str | None = None
@@ -253,9 +253,9 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseEvent:
-    """A DHCP server's report of a lease: `add`, `old` (renewed, or still alive) or `del`.
+    """A lease event of a DHCP server: `add`, `old` (renewed, or still live) or `del`.
 
-    `seq` counts the events of one spool (its `epoch` names it), without gaps, from 1.
+    `seq` numbers the events of one spool from 1, without gaps; `LeaseBatch.epoch` names the spool.
     """
 
     seq: int
@@ -272,7 +272,7 @@ class LeaseEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """What the metadata service tells the VM whose ports carry this id as `device_id`."""
+    """Metadata of the VM whose ports have this id as their `device_id`."""
 
     id: str
     name: str = ""
@@ -280,7 +280,7 @@ class Instance:
     project_id: str = ""
     availability_zone: str = "nova"
     public_keys: dict[str, str] = field(default_factory=dict)  # name -> OpenSSH public key
-    user_data: str | None = None  # base64, as the compute API has it
+    user_data: str | None = None  # base64, as in the compute API
     metadata: dict[str, str] = field(default_factory=dict)
     launch_index: int = 0
     password: str = ""  # encrypted by the guest, posted once
@@ -289,26 +289,26 @@ class Instance:
     revision: int = 0
 
 
-MISSED_REPORTS = 3  # in a row, and a host is called silent
+MISSED_REPORTS = 3  # consecutive, after which a host is "silent"
 DEFAULT_REPORT_INTERVAL_S = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What is wrong or waited for on a host, as its agent reports it. Times: seconds since 1970."""
+    """A failure or a wait on a host, reported by its agent. Times: seconds since 1970."""
 
     text: str
-    key: str = ""  # the same while only numbers in the text change
+    key: str = ""  # unchanged while only numbers in the text change
     since: float = 0.0  # first seen, in this run of the agent
     seen: float = 0.0  # last seen
-    networks: tuple[str, ...] = ()  # ids of those it concerns; none, and no ports: the whole host
+    networks: tuple[str, ...] = ()  # ids; without networks and ports it concerns the whole host
     ports: tuple[str, ...] = ()
-    waits: bool = False  # for somebody else: a hypervisor, a cable
+    waits: bool = False  # for something external: a hypervisor, a cable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DhcpMove:
-    """A DHCP server of an overlay network that was moved from a host that can't serve it."""
+    """The move of an overlay network's DHCP server from a host that can't serve it."""
 
     network_id: str
     source: str
@@ -320,39 +320,39 @@ class DhcpMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A machine of the fleet, as the store knows it."""
+    """A host of the fleet."""
 
     name: str
     id: str = ""
     created_at: float = 0.0
-    started_at: float | None = None  # of its agent
-    heartbeat_at: float | None = None  # None: its agent was never seen
+    started_at: float | None = None  # start of its agent
+    heartbeat_at: float | None = None  # None: no heartbeat yet
     alive: bool = False
     version: str = ""
-    physical_networks: tuple[str, ...] = ()  # that the agent has a bridge for
+    physical_networks: tuple[str, ...] = ()  # those with a bridge on it
     network_host: bool = False  # may own single-host networks, and serve DHCP on overlays
-    local_ip: TunnelEnd | None = None  # its end of tunnels (VTEP); None: it takes no part in them
+    local_ip: TunnelEnd | None = None  # VTEP; None: no overlay networks on it
     availability_zone: str = "nova"
-    server: str = ""  # that its agent speaks to, of several; "" where it knows only one
-    datapath_type: str = ""  # of its Open vSwitch bridges: system or netdev; "": not said
+    server: str = ""  # the server its agent uses, of several; "": it has only one
+    datapath_type: str = ""  # of its Open vSwitch bridges: system or netdev; "": unknown
     in_sync: bool = False
-    admin_state_up: bool = True  # False: it is to have no DHCP servers of overlay networks
+    admin_state_up: bool = True  # False: gets no DHCP servers of overlay networks
     description: str = ""
-    problems: tuple[Problem, ...] = ()  # what is pending or failing there
+    problems: tuple[Problem, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)  # networks, ports, leases, dhcp_servers
-    report_interval: float = 0.0  # seconds between its heartbeats; 0: not said
-    silent_s: float | None = None  # seconds since its last report; None: there was none
+    report_interval: float = 0.0  # seconds between its heartbeats; 0: unknown
+    silent_s: float | None = None  # seconds since its last report; None: no report yet
 
     @property
     def role(self) -> str:
-        """What its agent does for networks: "dhcp" (also) serves them; else "switch" or "bridge"."""
+        """Role of its agent: "dhcp" (may serve DHCP), "switch" (overlays) or "bridge"."""
         if self.network_host:
             return "dhcp"
         return "bridge" if self.local_ip is None else "switch"
 
     @property
     def state(self) -> str:
-        """How its agent reports: "new" (never yet), "up", "silent" or "down"."""
+        """Heartbeat state: "new" (no heartbeat yet), "up", "silent" or "down"."""
         if self.silent_s is None:
             return "new"
         if not self.alive:
@@ -361,51 +361,51 @@ class Host:
         return "silent" if self.silent_s >= limit_s else "up"
 
 
-# --- what the agents are told and what they say (agent listener, JSON) ----------------------------
+# --- messages between agents and server (agent listener, JSON) ------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewRequest:
-    """What an agent has: the store's epoch and a cursor for each network scope it holds."""
+    """A poll of an agent: the epoch and the cursor of each network scope that it holds."""
 
     epoch: str = ""
     cursors: dict[str, int] = field(default_factory=dict)
-    wait_s: float = 0.0  # long poll: answer at a change, or empty after so long
-    tours: tuple[str, ...] = ()  # ids of those it has taken up
-    position: str = ""  # that of the last answer: a store that was restored since doesn't have it
+    wait_s: float = 0.0  # long poll: maximum seconds until an empty answer
+    tours: tuple[str, ...] = ()  # ids of the tours that it has started
+    position: str = ""  # of the last answer; a store restored from an older back-up lacks it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeChange:
-    """What changed in one network scope. Rows are whole; `whole` replaces all that was known."""
+    """Changes of one network scope. Rows are complete; `whole` replaces the scope."""
 
     whole: bool
-    network: Network | None = None  # always there when whole
+    network: Network | None = None  # never None when whole
     subnets: tuple[Subnet, ...] = ()
     ports: tuple[Port, ...] = ()
     gone_subnets: tuple[str, ...] = ()
     gone_ports: tuple[str, ...] = ()
-    peers: dict[str, TunnelEnd] | None = None  # overlay: see Scope; None: as before
+    peers: dict[str, TunnelEnd] | None = None  # overlay: see Scope; None: unchanged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewAnswer:
-    """All that concerns a host and is newer than its cursors, true at `revision`."""
+    """All rows of a host that are newer than its cursors, as of `revision`."""
 
     epoch: str
     revision: int
     scopes: dict[str, ScopeChange] = field(default_factory=dict)  # by network id
-    left: tuple[str, ...] = ()  # networks that no longer concern the host
-    tours: dict[str, str] = field(default_factory=dict)  # asked of the host: id, network's id
-    position: str = ""  # in the store's history, signed; to be shown with the next question
+    left: tuple[str, ...] = ()  # ids of networks that no longer concern the host
+    tours: dict[str, str] = field(default_factory=dict)  # requested tours: id -> network's id
+    position: str = ""  # in the store's history, signed; the next request returns it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """One network with its rows as an agent holds them; `revision` is the scope's cursor.
+    """One network with its rows, in an agent's view; `revision` is the scope's cursor.
 
-    `peers` has, for an overlay network, the tunnel ends of all hosts that have a port of it (this
-    one too), by host name. Hosts without one are left out.
+    `peers` has the VTEPs of all hosts that have a port of an overlay network, including this host,
+    by host name. Hosts without a VTEP are omitted.
     """
 
     revision: int
@@ -417,7 +417,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """All that an agent knows of the cloud."""
+    """The rows that an agent holds, by network."""
 
     epoch: str = ""
     scopes: dict[str, Scope] = field(default_factory=dict)
@@ -426,90 +426,89 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortReport:
-    """How far a port is on the reporting host. None: not this host's part.
+    """State of a port on the reporting host. None: another host is responsible.
 
-    `revision` is that of the row which the host acted upon: the server ignores a report about an
-    older row than it has, since it says nothing about the present one.
+    `revision` is that of the row which the host applied. The server ignores a report about an older
+    row than its own.
     """
 
     revision: int = 0
-    wired: bool | None = None  # its tap is on the bridge, up and guarded (the binding host says)
-    served: bool | None = None  # a DHCP server has its reservation (the DHCP host says)
-    pending: str = ""  # what is waited for, in words
+    wired: bool | None = None  # from the binding host: its tap is on the bridge, up and guarded
+    served: bool | None = None  # from a DHCP host: the DHCP server has its reservation
+    pending: str = ""  # what the port waits for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostBlock:
-    """Addresses that a host has or reaches, not by Lessor: no flat subnet may take them over."""
+    """Addresses that a host has or reaches outside of Lessor: no flat subnet may overlap them."""
 
     cidr: IPv4Network
     what: Literal["network", "route", "gateway", "name server", "server"]
     detail: str = ""  # device and address
-    physical_network: str = ""  # of the wire that it is on, if that is one of flat networks
+    physical_network: str = ""  # on which they are; "": on none of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """An agent's heartbeat, with all that changed since its last one.
+    """An agent's heartbeat, with all changes since the last one.
 
-    `applied` says for a network: everything up to this revision is done here, and what was removed
-    no longer serves anybody (its reservation is gone from the DHCP server, its lease was ended or
-    reported as alive). It is sent after the lease events of the time before. `settled` says the
-    same of the whole host: up to this revision all is done, so nothing is left here of networks
-    that it took part in before.
+    `applied` has a revision for a network: all changes up to it are applied here, and removed ports
+    are no longer served (the DHCP server has no reservation, and the lease has ended or is reported
+    as live). It is sent after the lease events before it. `settled` is the same for the whole host:
+    nothing remains here of networks that the host has left up to that revision.
     """
 
     run_id: str  # new at every start of the agent
-    previous_run_id: str = ""  # the last run that the server confirmed, from the state folder
-    unconfirmed_run_ids: tuple[str, ...] = ()  # runs since: the server may have heard of any
+    previous_run_id: str = ""  # the last run that the server confirmed; from the state folder
+    unconfirmed_run_ids: tuple[str, ...] = ()  # runs since then; the server may know any of them
     started_at: float = 0.0
     version: str = ""
     physical_networks: tuple[str, ...] = ()
     network_host: bool = False
     local_ip: TunnelEnd | None = None
     availability_zone: str = "nova"
-    server: str = ""  # that this is said to, of several that the agent knows
+    server: str = ""  # the receiver, if the agent has several servers
     datapath_type: str = ""
     in_sync: bool = False
-    epoch: str = ""  # of the store that the revisions are of
+    epoch: str = ""  # of the store, for the revisions
     ports: dict[str, PortReport] = field(default_factory=dict)
     applied: dict[str, int] = field(default_factory=dict)
-    settled: int = 0  # 0: as before
-    problems: tuple[Problem, ...] | None = None  # None: as before
+    settled: int = 0  # 0: unchanged
+    problems: tuple[Problem, ...] | None = None  # None: unchanged
     counts: dict[str, int] = field(default_factory=dict)
     report_interval: float = 0.0  # seconds between heartbeats
-    unserved: dict[str, str] | None = None  # network id -> why no DHCP; None: as before
-    blocks: tuple[HostBlock, ...] | None = None  # what is this host's own; None: as before
+    unserved: dict[str, str] | None = None  # network id -> reason for no DHCP; None: unchanged
+    blocks: tuple[HostBlock, ...] | None = None  # of this host; None: unchanged
 
     @property
     def has_news(self) -> bool:
-        """Whether it is more than a heartbeat."""
+        """Whether the report is more than a heartbeat."""
         optional = (self.problems, self.unserved, self.blocks)
         news = self.ports or self.applied or self.settled
         return bool(news) or any(one is not None for one in optional)
 
     @property
     def bare(self) -> Report:
-        """The heartbeat in it."""
+        """The report without its changes: a heartbeat only."""
         none: dict[str, Any] = {"problems": None, "unserved": None, "blocks": None}
         return replace(self, ports={}, applied={}, settled=0, **none)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """One thing that a network needs on a host: what should be there, and what is."""
+    """One object that a network needs on a host: its desired and its actual state."""
 
     what: str  # "namespace", "tap", "dnsmasq", "flow" …
     name: str
     should: str
-    found: str  # in words; "nothing" if it isn't there
+    found: str  # actual state as text; "nothing": missing
     ok: bool
-    command: str  # what shows it on the host
+    command: str  # shell command that shows it on the host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostTour:
-    """What a host says of a network; `silent` says why it says nothing."""
+    """State of a network on one host; `silent` is the reason if the host did not answer."""
 
     host: str
     pieces: tuple[Piece, ...] = ()
@@ -517,22 +516,22 @@ class HostTour:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing there, as far as is known."""
+        """Whether the host answered and nothing is missing."""
         return not self.silent and all(piece.ok for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseBatch:
-    """Lease events in order. The server applies each (epoch, seq) once, whatever is sent again."""
+    """Lease events in order. The server applies each (epoch, seq) once, also if sent twice."""
 
     epoch: str
     events: tuple[LeaseEvent, ...] = ()
-    snapshot: bool = False  # these are all live leases of this host: end the ones not named
+    snapshot: bool = False  # events are all live leases of this host: the server ends all others
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """An address that a host has a port for, or a live lease of."""
+    """An address in use on a host, by a port or a live lease."""
 
     network_id: str
     address: IPv4Address
@@ -541,16 +540,16 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
-    """What is in use on a host that meets a new epoch: told before it takes the new view."""
+    """Addresses in use on a host, reported before it takes the view of a new epoch."""
 
     epoch: str
-    ports: tuple[Holding, ...] = ()  # of its view so far: bound to it, or served by it
-    leases: tuple[LeaseEvent, ...] = ()  # all that are live in its DHCP servers
+    ports: tuple[Holding, ...] = ()  # of its old view: bound to it, or served by it
+    leases: tuple[LeaseEvent, ...] = ()  # the live leases of its DHCP servers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetadataFacts:
-    """What is known of the VM behind an address: its instance row, if any, and all its ports."""
+    """Rows of the VM behind an address: its instance, if it has one, and all its ports."""
 
     port: Port
     instance: Instance | None = None

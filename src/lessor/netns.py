@@ -1,6 +1,6 @@
-"""Network namespaces by name, as ip-netns(8) keeps them: looked at, and worked in.
+"""Network namespaces by name, as ip-netns(8) stores them: identifies and enters them.
 
-"" is the namespace that this process is in.
+"" is the namespace of this process.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FOLDER = Path("/run/netns")
-HERE = Path("/proc/thread-self/ns/net")  # of this thread, which `inside` moves
+HERE = Path("/proc/thread-self/ns/net")  # of this thread; `inside` changes it
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 
-Identity = tuple[int, int]  # device and inode: two files with the same are one namespace
+Identity = tuple[int, int]  # device and inode; equal for all names of one namespace
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def identity(name: str) -> Identity:
-    """Return which namespace has this name now.
+    """Return the identity of the namespace that has this name now.
 
     Raises:
-        OSError: none has.
+        OSError: no namespace has the name.
     """
     try:
         return _identity(FOLDER / name if name else HERE)
@@ -34,30 +34,30 @@ def identity(name: str) -> Identity:
 
 
 def identity_of(pid: int) -> Identity:
-    """Return which namespace a process is in.
+    """Return the identity of a process's namespace.
 
     Raises:
-        OSError: it is gone.
+        OSError: the process has ended.
     """
     return _identity(Path(f"/proc/{pid}/ns/net"))
 
 
 def prefix(name: str) -> tuple[str, ...]:
-    """Return what goes before a command to run it in a namespace.
+    """Return the arguments before a command that run it in a namespace.
 
-    Not `ip netns exec`, which also makes a mount namespace and mounts /sys anew for each.
+    Not `ip netns exec`, which also creates a mount namespace and mounts /sys for each command.
     """
     return ("nsenter", f"--net={FOLDER / name}") if name else ()
 
 
 @contextmanager
 def inside(name: str) -> Iterator[None]:
-    """Work in a namespace: this thread, and no other, is in it until the end.
+    """Enter a namespace with this thread only, until the end of the block.
 
-    Sockets that are made there stay there. Nothing else is to run in this thread meanwhile.
+    Sockets created inside stay in the namespace. No other code may run in this thread meanwhile.
 
     Raises:
-        OSError: there is no such namespace.
+        OSError: no namespace has the name.
     """
     if not name:
         yield
@@ -90,7 +90,7 @@ def _enter_named(name: str) -> None:
 
 
 def _enter(namespace: int) -> None:
-    """Move this thread; Python has os.setns() from 3.12 on."""
+    """Move this thread; Python 3.12 adds os.setns()."""
     if _libc.setns(namespace, CLONE_NEWNET):
         number = ctypes.get_errno()
         raise OSError(number, f"setns: {os.strerror(number)}")

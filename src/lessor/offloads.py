@@ -1,8 +1,8 @@
-"""What a VM's NIC can't leave to its host on Open vSwitch's userspace datapath (netdev).
+"""Offloads that a VM's NIC must not use on Open vSwitch's userspace datapath (netdev).
 
-ovs-vswitchd reads taps by packet sockets and neither finishes checksums nor cuts segments: what a
-guest leaves to the tap goes out as it is, and every TCP connection hangs. QEMU offers it to guests
-whenever it opens a tap, so only the NIC's own options keep it from that.
+ovs-vswitchd reads taps through packet sockets and neither completes checksums nor segments. Packets
+that a guest leaves unfinished go out unfinished, and every TCP connection hangs. QEMU offers the
+offloads whenever it opens a tap, so they must be disabled in the NIC's own options.
 
 Source: virtio 1.2, section 5.1.3; libvirt, domain XML, "Setting NIC driver-specific options".
 """

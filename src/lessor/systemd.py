@@ -1,4 +1,4 @@
-"""Tells systemd that a service is ready, so that what is started after it finds it answering.
+"""Tells systemd that a service is ready, so that units ordered after it can call it.
 
 Source: sd_notify(3), "Standalone Implementations".
 """
@@ -11,12 +11,12 @@ from contextlib import suppress
 
 
 def say_ready() -> None:
-    """Say that this process serves now; nothing if systemd did not ask to be told (NOTIFY_SOCKET)."""
+    """Report this process as ready; does nothing without NOTIFY_SOCKET."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
-    if address.startswith("@"):  # a socket without a file
+    if address.startswith("@"):  # abstract socket
         address = f"\0{address[1:]}"
-    # what serves goes on serving; systemd says by itself that it heard nothing
+    # a failure must not stop the service; systemd reports a missing notification itself
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
         out.sendto(b"READY=1", address)

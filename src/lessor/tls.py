@@ -1,4 +1,4 @@
-"""How clients of ours look at a server's certificate, and show their own."""
+"""TLS contexts of our clients."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ def trust(
     *,
     insecure: bool = False,
 ) -> ssl.SSLContext:
-    """Return what an HTTPS client works with.
+    """Return the TLS context of an HTTPS client.
 
     Args:
-        cafile: authorities that the server's certificate may be of; None: the system's.
-        certfile: a certificate of our own, if the server asks for one.
+        cafile: authorities of the server's certificate; None: the system's.
+        certfile: client certificate, if the server requires one.
         keyfile: its key; None: it is in `certfile`.
-        insecure: take any certificate.
+        insecure: accept any certificate.
 
     Raises:
-        ConfigError: a file can't be read or is no such thing.
+        ConfigError: a file can't be read or has the wrong content.
     """
     try:
         context = ssl.create_default_context(cafile=cafile)
         if certfile is not None:
             context.load_cert_chain(certfile, keyfile)
-    except OSError as error:  # ssl's own errors are of this kind
+    except OSError as error:  # ssl.SSLError is an OSError
         files = ", ".join(str(file) for file in (cafile, certfile, keyfile) if file)
         raise ConfigError(f"can't be used for TLS: {files}: {error}") from error
     if insecure:

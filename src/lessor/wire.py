@@ -1,4 +1,4 @@
-"""JSON of the model, as agents and server speak it, and as an agent keeps its view on disk."""
+"""JSON form of the model: between agents and server, and of an agent's view on disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _plain(value: Any) -> Any:
 
 def _parsed(kind: type, value: Any) -> Any:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     if kind in (IPv4Address, IPv4Network, Path):
         return kind(value)
     if kind is TunnelEnd:  # type: ignore[comparison-overlap] # a class at run time
@@ -34,15 +34,15 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 
 
 def encode(value: object) -> bytes:
-    """Return the JSON of a model value, or of a list or dict of them."""
+    """Return the JSON of a model value, or of a list or dict of model values."""
     return _ENCODER.encode(value)
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """Read JSON as a value of `kind`. Unknown fields are ignored: the other end may be newer.
+    """Parse JSON as a value of `kind`. Unknown fields are ignored: the peer may be newer.
 
     Raises:
-        Invalid: it isn't JSON, or not of that shape.
+        Invalid: it isn't JSON, or has another shape.
     """
     try:
         return msgspec.json.decode(data, type=kind, dec_hook=_parsed)

@@ -128,7 +128,7 @@ def test_networks_are_deleted_by_their_block_too(lessor: Lessor, name: str, bloc
 def test_a_name_of_two_networks_is_refused(lessor: Lessor, name: str) -> None:
     lessor("network", "create", name)
     lessor("network", "create", name)
-    with pytest.raises(Conflict, match=f"2 networks are called '{name}'; give an id"):
+    with pytest.raises(Conflict, match=f"2 networks have the name '{name}'; give an id"):
         lessor("network", "set", name, "--mtu", "1400")
 
 
