@@ -7,24 +7,12 @@ docs/design/revisions.md).
 
 from __future__ import annotations
 
-from abc import ABC
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import TYPE_CHECKING, Any, Literal
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    TunnelEnd = IPv4Address | IPv6Address
-else:
-
-    class TunnelEnd(ABC):  # noqa: B024 - made for `register`, nothing derives from it
-        """A VTEP's address, of either IP version.
-
-        A class, since msgspec reads no union of two types that are not its own.
-        """
-
-    TunnelEnd.register(IPv4Address)
-    TunnelEnd.register(IPv6Address)
+from lessor.net.address import Address
 
 FLAT, VXLAN = "flat", "vxlan"  # network_type: on a bridge of a physical network, in tunnels
 LATEST = 253402300799.0  # the latest time that is a valid date: the end of the year 9999
@@ -331,7 +319,7 @@ class Host:
     version: str = ""
     physical_networks: tuple[str, ...] = ()  # those with a bridge on it
     network_host: bool = False  # may own single-host networks, and serve DHCP on overlays
-    local_ip: TunnelEnd | None = None  # VTEP; None: no overlay networks on it
+    local_ip: Address | None = None  # VTEP; None: no overlay networks on it
     availability_zone: str = "nova"
     server: str = ""  # the server its agent uses, of several; "": it has only one
     datapath_type: str = ""  # of its Open vSwitch bridges: system or netdev; "": unknown
@@ -385,7 +373,7 @@ class ScopeChange:
     ports: tuple[Port, ...] = ()
     gone_subnets: tuple[str, ...] = ()
     gone_ports: tuple[str, ...] = ()
-    peers: dict[str, TunnelEnd] | None = None  # overlay: see Scope; None: unchanged
+    peers: dict[str, Address] | None = None  # overlay: see Scope; None: unchanged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,7 +400,7 @@ class Scope:
     network: Network
     subnets: dict[str, Subnet] = field(default_factory=dict)
     ports: dict[str, Port] = field(default_factory=dict)
-    peers: dict[str, TunnelEnd] = field(default_factory=dict)
+    peers: dict[str, Address] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -465,7 +453,7 @@ class Report:
     version: str = ""
     physical_networks: tuple[str, ...] = ()
     network_host: bool = False
-    local_ip: TunnelEnd | None = None
+    local_ip: Address | None = None
     availability_zone: str = "nova"
     server: str = ""  # the receiver, if the agent has several servers
     datapath_type: str = ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 
 # RFC 1918
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
@@ -170,7 +170,7 @@ class AgentSettings:
     dhcpbridge: str = ""  # "": Lessor's own
     force_dhcp_release: bool = True
     # overlay
-    local_ip: TunnelEnd | None = None  # VTEP; None: no overlay networks on this host
+    local_ip: Address | None = None  # VTEP; None: no overlay networks on this host
     integration_bridge: str = "br-int"
     tunnel_bridge: str = "br-tun"
     datapath_type: str = ""  # "": system where the kernel has the module, else netdev

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from lessor.errors import Invalid
-from lessor.model import TunnelEnd
+from lessor.net.address import Address, Block, Interface
 
 T = TypeVar("T")
 
 
+_PARSERS: dict[Any, Callable[[str], object]] = {
+    Address: ip_address,
+    Block: ip_network,
+    Interface: ip_interface,
+    IPv4Address: IPv4Address,
+    IPv4Network: IPv4Network,
+    Path: Path,
+}
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, IPv4Address | IPv4Network | IPv6Address | Path):
+    if isinstance(value, Address | Block | Path):
         return str(value)
     raise NotImplementedError(f"{type(value).__name__} has no JSON form")
 
@@ -23,11 +34,9 @@ def _plain(value: Any) -> Any:
 def _parsed(kind: type, value: Any) -> Any:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
-    if kind in (IPv4Address, IPv4Network, Path):
-        return kind(value)
-    if kind is TunnelEnd:  # type: ignore[comparison-overlap] # a class at run time
-        return ip_address(value)
-    raise ValueError(f"{type(value).__name__} is no {kind.__name__}")
+    if kind not in _PARSERS:
+        raise ValueError(f"{type(value).__name__} is no {kind.__name__}")
+    return _PARSERS[kind](value)
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)

@@ -29,9 +29,9 @@ from lessor.model import (
     PortReport,
     Problem,
     Report,
-    TunnelEnd,
     ViewRequest,
 )
+from lessor.net.address import Address
 from lessor.net.blocks import is_tunnel_end
 from lessor.store.hosts.problems import STRAY
 
@@ -221,7 +221,7 @@ def _block(one: HostBlock) -> HostBlock:
     return replace(one, detail=_text(one.detail, NAME), physical_network=wire_)
 
 
-def _check_end(end: TunnelEnd | None) -> None:
+def _check_end(end: Address | None) -> None:
     """Raise Invalid unless a host's tunnels can end there."""
     if end is not None and not is_tunnel_end(end):
         raise Invalid(

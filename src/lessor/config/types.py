@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 from lessor.net.blocks import is_tunnel_end
 from lessor.settings import FlatMapping
 
@@ -154,7 +154,7 @@ def words(text: object) -> str:
     return str(text).strip()
 
 
-def tunnel_end(text: object) -> TunnelEnd:
+def tunnel_end(text: object) -> Address:
     """Read the address at which a host's tunnels end."""
     try:
         address = ip_address(str(text).strip())

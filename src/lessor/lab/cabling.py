@@ -18,7 +18,7 @@ from lessor.errors import Invalid
 from lessor.lab import underlay as tunnels
 from lessor.lab.node import Node
 from lessor.lab.underlay import Underlay
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 
 WAN = IPv4Network("192.0.2.0/24")
 OUTSIDE = IPv4Address("192.0.2.1")  # the default gateway of all
@@ -74,7 +74,7 @@ def connect(fabric: Node, node: Node, index: int, address: IPv4Address, *, flat:
 
 
 def connect_tunnel(
-    fabric: Node, node: Node, index: int, address: TunnelEnd, underlay: Underlay
+    fabric: Node, node: Node, index: int, address: Address, underlay: Underlay
 ) -> None:
     """Plug a node into the underlay: eth2, with the MAC of its tunnel address but without that.
 

@@ -11,7 +11,7 @@ from lessor.lab.process import Process
 from lessor.lab.state import LabState, NodeState
 from lessor.lab.underlay import NIC, Underlay
 from lessor.lab.wait import wait_for
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 
 UNPLUGGED_TIMEOUT_S = 10
 
@@ -61,6 +61,6 @@ def start_ovs_part(state: LabState, node: Node, what: str) -> Process:
     return process
 
 
-def _others(state: LabState, own: TunnelEnd) -> list[TunnelEnd]:
+def _others(state: LabState, own: Address) -> list[Address]:
     addresses = [node.tunnel_address for node in state.nodes.values()]
     return [address for address in addresses if address and address != own]

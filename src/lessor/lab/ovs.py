@@ -19,7 +19,7 @@ from lessor.lab.node import Node
 from lessor.lab.process import Process
 from lessor.lab.underlay import NIC, WIRES, tunnel_mac
 from lessor.lab.wait import wait_for
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 
 SERVER, SWITCH = "ovsdb-server", "ovs-vswitchd"
 DAEMONS = (SERVER, SWITCH)
@@ -77,7 +77,7 @@ def start_switch(node: Node) -> Process:
     return node.spawn(SWITCH, SWITCH, database, f"--pidfile={RUN}/{SWITCH}.pid", *LOG)
 
 
-def lay_underlay(node: Node, address: TunnelEnd, peers: Sequence[TunnelEnd], mtu: int) -> None:
+def lay_underlay(node: Node, address: Address, peers: Sequence[Address], mtu: int) -> None:
     """Give the host its tunnel address, on a bridge, and tell OVS the other ends' MACs.
 
     May be done again: ovs-vswitchd makes br-phy's device anew whenever it starts.

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 from lessor.lab.cabling import SERVER
 from lessor.lab.state import HostSpec
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 
 API_PORT, AGENT_PORT = 9696, 9697
 STATE_DIR = "/var/lib/lessor"
@@ -41,7 +41,7 @@ def agent_flags(
     spec: HostSpec,
     address: IPv4Address,
     owners: Sequence[str],
-    tunnel_address: TunnelEnd | None = None,
+    tunnel_address: Address | None = None,
 ) -> dict[str, str]:
     """Return what only one host's agent is told.
 

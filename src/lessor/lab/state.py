@@ -17,7 +17,7 @@ from lessor import wire
 from lessor.errors import NotFound
 from lessor.lab.process import Process
 from lessor.lab.underlay import Underlay
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class NodeState:
     address: IPv4Address | None = None  # on the management and public network
     network_host: bool = False
     agent: bool = False
-    tunnel_address: TunnelEnd | None = None  # on the underlay
+    tunnel_address: Address | None = None  # on the underlay
     processes: dict[str, Process] = field(default_factory=dict)  # pids as seen inside
 
 

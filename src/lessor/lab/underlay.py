@@ -12,7 +12,7 @@ from typing import Literal
 
 from lessor.errors import CommandError, Invalid
 from lessor.lab.node import Node
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 
 WIRES: dict[int, IPv4Network | IPv6Network] = {  # RFC 5737, RFC 3849
     4: IPv4Network("203.0.113.0/24"),
@@ -38,12 +38,12 @@ class Underlay:
             raise Invalid(f"delay_ms {self.delay_ms:g}: least is 0")
 
 
-def tunnel_address(index: int, version: Literal[4, 6] = 4) -> TunnelEnd:
+def tunnel_address(index: int, version: Literal[4, 6] = 4) -> Address:
     """Return the tunnel address of the lab's host number `index`, from 0."""
     return WIRES[version][FIRST_HOST + index]
 
 
-def tunnel_mac(address: TunnelEnd) -> str:
+def tunnel_mac(address: Address) -> str:
     """Return the MAC of a tunnel address: known before the host is there."""
     return f"02:00:{address.packed[-4:].hex(':')}"
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
-from lessor.model import HostBlock, TunnelEnd
+from lessor.model import HostBlock
+from lessor.net.address import Address
 
 # Source: the IANA IPv4 Special-Purpose Address Registry (RFC 6890).
 _SPECIAL = (
@@ -23,7 +24,7 @@ _SPECIAL = (
 _BROADCAST = IPv4Address("255.255.255.255")  # RFC 919
 
 
-def is_tunnel_end(address: TunnelEnd) -> bool:
+def is_tunnel_end(address: Address) -> bool:
     """Tell whether the tunnels of a host can end at an address: packets can be sent to it alone.
 
     They can't at a link-local one of IPv6: Open vSwitch takes no interface with it.

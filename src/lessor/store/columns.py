@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 
 
 def _plain(value: Any) -> str:
@@ -55,6 +55,6 @@ def number_of(address: IPv4Address | None) -> int | None:
     return None if address is None else int(address)
 
 
-def end_of(text: str | None) -> TunnelEnd | None:
+def end_of(text: str | None) -> Address | None:
     """Return the value of a column with the end of a tunnel, None for NULL."""
     return None if text is None else ip_address(text)

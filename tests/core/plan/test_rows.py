@@ -25,9 +25,9 @@ from lessor.model import (
     PortReport,
     Scope,
     Subnet,
-    TunnelEnd,
     View,
 )
+from lessor.net.address import Address
 from tests.core.plan.test_desired import SETTINGS
 from tests.core.plan.test_flat import SUBNET, port
 
@@ -61,7 +61,7 @@ PORTS = st.builds(
     st.sampled_from(["compute:nova", "compute:nova", DHCP_OWNER]),
     st.integers(1, 2),
 )
-ENDS: dict[str, TunnelEnd] = {
+ENDS: dict[str, Address] = {
     "net": IPv4Address("203.0.113.10"),
     "far": IPv4Address("203.0.113.11"),
 }
@@ -72,7 +72,7 @@ OVERLAYS = (
 )
 
 
-def scopes(networks: tuple[Network, ...], *peers: dict[str, TunnelEnd]) -> st.SearchStrategy[Scope]:
+def scopes(networks: tuple[Network, ...], *peers: dict[str, Address]) -> st.SearchStrategy[Scope]:
     return st.builds(
         lambda network, subnet, rows, ends: Scope(
             revision=1,

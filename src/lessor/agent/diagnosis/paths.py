@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import structlog
 
 from lessor.core.diagnosis.icmp import answered, echo, narrow_paths
-from lessor.model import TunnelEnd, View
+from lessor.model import View
+from lessor.net.address import Address
 
 EVERY_S = 30.0
 LOOK_S = 2.0  # between looks for new paths
@@ -34,13 +35,13 @@ class Way:
     """To a host's tunnel end, and the largest packet that has to pass, in bytes."""
 
     host: str
-    end: TunnelEnd
+    end: Address
     size: int
 
 
-def ways(view: View, own: TunnelEnd) -> frozenset[Way]:
+def ways(view: View, own: Address) -> frozenset[Way]:
     """Return the paths that this host's tunnels take."""
-    sizes: dict[tuple[str, TunnelEnd], int] = {}
+    sizes: dict[tuple[str, Address], int] = {}
     for scope in view.scopes.values():
         if scope.network.network_type != VXLAN:
             continue
@@ -61,7 +62,7 @@ class PathProbe:
     """
 
     def __init__(
-        self, own: TunnelEnd, view: Callable[[], View | None], changed: Callable[[], None]
+        self, own: Address, view: Callable[[], View | None], changed: Callable[[], None]
     ) -> None:
         self._own = own
         self._view = view
@@ -72,7 +73,7 @@ class PathProbe:
 
     def problems(self) -> Iterable[str]:
         """Return what is said of narrow paths: one sentence for all of one size."""
-        sizes: dict[int, list[tuple[str, TunnelEnd]]] = {}
+        sizes: dict[int, list[tuple[str, Address]]] = {}
         for way in sorted(self._narrow, key=lambda way: way.host):
             sizes.setdefault(way.size, []).append((way.host, way.end))
         return [narrow_paths(found, size, self._count) for size, found in sizes.items()]
@@ -109,7 +110,7 @@ class PathProbe:
 
 
 async def probed(
-    own: TunnelEnd, asked: Iterable[Way], tries: int = TRIES
+    own: Address, asked: Iterable[Way], tries: int = TRIES
 ) -> tuple[frozenset[Way], frozenset[Way]]:
     """Return the paths on which only small packets are answered, and those on which none are.
 
@@ -132,7 +133,7 @@ async def probed(
     return frozenset(way for _, way in large) - silent, silent
 
 
-def _socket(own: TunnelEnd) -> socket.socket:
+def _socket(own: Address) -> socket.socket:
     if own.version == 4:  # noqa: PLR2004 - IPv4
         made = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         option = (socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
@@ -153,14 +154,14 @@ def _identifier() -> int:
     return os.getpid() & 0xFFFF
 
 
-def _send(sock: socket.socket, own: TunnelEnd, probes: Mapping[int, tuple[Way, int]]) -> None:
+def _send(sock: socket.socket, own: Address, probes: Mapping[int, tuple[Way, int]]) -> None:
     for number, (way, size) in probes.items():
         packet = echo(own.version, _identifier(), number & 0xFFFF, size)
         with suppress(OSError):  # too large for our own interface, or no way there: no answer
             sock.sendto(packet, (str(way.end), 0))
 
 
-async def _receive(sock: socket.socket, own: TunnelEnd, left: set[int]) -> None:
+async def _receive(sock: socket.socket, own: Address, left: set[int]) -> None:
     """Take answers off `left` until there is none, or the time is over."""
     loop = asyncio.get_running_loop()
     with suppress(TimeoutError):

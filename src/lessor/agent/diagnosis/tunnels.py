@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from ipaddress import ip_address
 
 import structlog
 
@@ -16,7 +15,8 @@ from lessor.agent.diagnosis import paths
 from lessor.agent.overlay import Overlay
 from lessor.core.diagnosis.tunnels import Broken, Peer, Way, broken, sentences
 from lessor.errors import LessorError
-from lessor.model import Problem, TunnelEnd, View
+from lessor.model import Problem, View
+from lessor.net.address import Address, parse_address
 
 LOOK_S = 1.0
 PING_S = 15.0  # between pings of an end that is not heard
@@ -35,7 +35,7 @@ class TunnelWatch:
 
     def __init__(
         self,
-        own: TunnelEnd,
+        own: Address,
         port: int,
         view: Callable[[], View | None],
         overlay: Overlay,
@@ -47,9 +47,9 @@ class TunnelWatch:
         self._overlay = overlay
         self._changed = changed
         self._fresh = True  # the database has news
-        self._broken: dict[TunnelEnd, Broken] = {}
+        self._broken: dict[Address, Broken] = {}
         self._count = 0  # of all tunnels
-        self._pings: dict[TunnelEnd, tuple[float, bool]] = {}  # when asked, and what came
+        self._pings: dict[Address, tuple[float, bool]] = {}  # when asked, and what came
         self._said: tuple[Problem, ...] = ()
         self._log = structlog.get_logger()
 
@@ -94,7 +94,7 @@ class TunnelWatch:
     def _take(self, statuses: Mapping[str, Mapping[str, str]], now: float) -> None:
         found = {}
         for remote, status in statuses.items():
-            end = ip_address(remote)
+            end = parse_address(remote)
             if one := broken(status, self._broken.get(end), now):
                 found[end] = one
         self._count, self._broken = len(statuses), found
@@ -116,7 +116,7 @@ class TunnelWatch:
             silent = frozenset(asked)
         self._pings |= {path.end: (now, path not in silent) for path in asked}
 
-    def _hosts(self) -> dict[TunnelEnd, str]:
+    def _hosts(self) -> dict[Address, str]:
         view = self._view()
         return {way.end: way.host for way in paths.ways(view, self._own)} if view else {}
 
@@ -137,6 +137,6 @@ class TunnelWatch:
             since = min(peer.since for peer in ends)
             yield Problem(text=text, since=since, networks=networks)
 
-    def _networks(self, ends: set[TunnelEnd]) -> tuple[str, ...]:
+    def _networks(self, ends: set[Address]) -> tuple[str, ...]:
         view = self._view() or View()
         return tuple(key for key, s in sorted(view.scopes.items()) if ends & {*s.peers.values()})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 
 HEADERS = {4: 20 + 8, 6: 40 + 8}  # bytes of IP and ICMP before an echo's data
 REQUEST = {4: 8, 6: 128}
@@ -45,7 +45,7 @@ def answered(version: int, packet: bytes, identifier: int) -> int | None:
     return sequence if kind == ANSWER[version] and known == identifier else None
 
 
-def narrow_paths(ends: Sequence[tuple[str, TunnelEnd]], size: int, count: int) -> str:
+def narrow_paths(ends: Sequence[tuple[str, Address]], size: int, count: int) -> str:
     """Say that paths don't carry what the networks on them need.
 
     Args:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 
 INTERVAL_MS = 2000
 BFD = (("enable", "true"), ("min_rx", str(INTERVAL_MS)), ("min_tx", str(INTERVAL_MS)))
@@ -51,7 +51,7 @@ class Peer:
     """The other end of a broken tunnel. `pings` None: not known."""
 
     host: str
-    end: TunnelEnd
+    end: Address
     since: float
     pings: bool | None = None
 
@@ -82,7 +82,7 @@ def broken(status: Mapping[str, str], before: Broken | None, now: float) -> Brok
 
 
 def sentences(
-    own: TunnelEnd, port: int, count: int, peers: Mapping[Way, Sequence[Peer]]
+    own: Address, port: int, count: int, peers: Mapping[Way, Sequence[Peer]]
 ) -> Iterator[tuple[str, Sequence[Peer]]]:
     """Yield what is wrong, one sentence for all that may have one cause, and the ends it is about.
 
@@ -97,7 +97,7 @@ def sentences(
             yield say(own, port, found, len(found) == count > 1), found
 
 
-def _none_comes(own: TunnelEnd, port: int, peers: Sequence[Peer], all_: bool) -> str:
+def _none_comes(own: Address, port: int, peers: Sequence[Peer], all_: bool) -> str:
     pings = any(peer.pings for peer in peers) if all_ else all(peer.pings for peer in peers)
     here = "local_ip is on the wrong interface or network"
     cause = {
@@ -114,7 +114,7 @@ def _none_comes(own: TunnelEnd, port: int, peers: Sequence[Peer], all_: bool) ->
     )
 
 
-def _none_goes(own: TunnelEnd, port: int, peers: Sequence[Peer], all_: bool) -> str:
+def _none_goes(own: Address, port: int, peers: Sequence[Peer], all_: bool) -> str:
     where = "out of this host" if all_ else "there"
     return (
         f"no packet of tunnels gets from local_ip {own} to {_named(peers, all_)}, though those from "

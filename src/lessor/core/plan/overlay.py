@@ -43,7 +43,8 @@ from lessor.core.vmport import (
     tap_name,
     tap_of,
 )
-from lessor.model import METADATA_ADDRESS, Network, Port, Scope, Subnet, TunnelEnd
+from lessor.model import METADATA_ADDRESS, Network, Port, Scope, Subnet
+from lessor.net.address import Address
 from lessor.settings import AgentSettings
 
 HTTP = 80
@@ -66,7 +67,7 @@ def namespace_name(network_id: str) -> str:
     return f"qdhcp-{network_id}"
 
 
-def tunnel_name(remote: TunnelEnd) -> str:
+def tunnel_name(remote: Address) -> str:
     """Name a tunnel after its far end: 192.0.2.7 is "vxlan-c0000207" (semantics.md B16).
 
     An IPv6 address doesn't fit into a name; of that it is a digest, as in Neutron: SHA-1 of the
@@ -254,7 +255,7 @@ class OverlayPlanner:
         if self._settings.vxlan_udp_port != 4789:  # noqa: PLR2004 - VXLAN's own (RFC 7348)
             yield ("dst_port", str(self._settings.vxlan_udp_port))
 
-    def _remotes(self, scope: Scope) -> dict[str, TunnelEnd]:
+    def _remotes(self, scope: Scope) -> dict[str, Address]:
         """Return the tunnel ends of the other hosts, by host name.
 
         A tunnel has both ends in one IP version: others cannot be reached (`_unreachable`).

@@ -19,7 +19,7 @@ from lessor.lab.demo.checks import LEASE_TIMEOUT_S, Seen, fetch, look_inside
 from lessor.lab.lab import Lab
 from lessor.lab.vm import NetnsVm, Vm
 from lessor.lab.wait import wait_for
-from lessor.model import TunnelEnd
+from lessor.net.address import Address
 
 CIDR = "10.30.0.0/24"  # of both
 NETWORKS = ("red", "blue")
@@ -209,7 +209,7 @@ def dhcp_hosts(lab: Lab, network: LabNetwork) -> list[str]:
     return sorted(row["binding:host_id"] for row in lab.api.list("ports", query))
 
 
-def host_names(lab: Lab) -> dict[TunnelEnd, str]:
+def host_names(lab: Lab) -> dict[Address, str]:
     """Return the lab's hosts by their tunnel addresses."""
     nodes = lab.state.nodes
     return {node.tunnel_address: name for name, node in nodes.items() if node.tunnel_address}

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import bindparam, case, delete, select, update
 
 from lessor.errors import Conflict
-from lessor.model import Report, TunnelEnd
+from lessor.model import Report
+from lessor.net.address import Address
 from lessor.store.addresses.allocation import free
 from lessor.store.columns import packed
 from lessor.store.engine import history
@@ -107,7 +108,7 @@ def _moved_end(tx: Tx, host: str) -> None:
         tx.concerns(hosts_taking_part(tx, network_id))
 
 
-def _text(end: TunnelEnd | None) -> str | None:
+def _text(end: Address | None) -> str | None:
     return None if end is None else str(end)
 
 

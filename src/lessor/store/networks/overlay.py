@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import and_, bindparam, select
 
 from lessor.errors import Conflict, Forbidden, Invalid
-from lessor.model import DHCP_OWNER, TunnelEnd
+from lessor.model import DHCP_OWNER
+from lessor.net.address import Address
 from lessor.settings import ServerSettings
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.networks import vnis
@@ -180,15 +181,15 @@ _OF_HOST = (
 )
 
 
-def peers(tx: ReadTx, ids: list[str]) -> dict[str, dict[str, TunnelEnd]]:
+def peers(tx: ReadTx, ids: list[str]) -> dict[str, dict[str, Address]]:
     """Return for each network the tunnel ends of the hosts that have a port of it, or are to."""
-    found: dict[str, dict[str, TunnelEnd]] = {network_id: {} for network_id in ids}
+    found: dict[str, dict[str, Address]] = {network_id: {} for network_id in ids}
     for network_id, host, end in tx.conn.execute(_PEERS, {"ids": ids}) if ids else ():
         found[network_id][host] = ip_address(end)
     return found
 
 
-def check_end(tx: ReadTx, host: str, end: TunnelEnd | None) -> None:
+def check_end(tx: ReadTx, host: str, end: Address | None) -> None:
     """Refuse a tunnel end that another host has: their packets would come to one of them.
 
     Raises:
