@@ -18,6 +18,7 @@ PLAIN = {
     "wire",
     "logs",
     "printable",
+    "steps",
     "tls",
 }  # values and words: anyone may know them
 
@@ -32,6 +33,7 @@ MAY_IMPORT = {
     "wire": {"errors", "model", "net"},
     "logs": {"printable"},
     "printable": set[str](),
+    "steps": {"errors"},
     "tls": {"errors"},
     "netns": set[str](),
     "systemd": set[str](),

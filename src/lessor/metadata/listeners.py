@@ -13,6 +13,7 @@ import errno
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lessor.core.diff import Changes
@@ -25,6 +26,7 @@ from lessor.metadata.process import GuestProcess
 from lessor.metadata.reception import Reception
 from lessor.model import METADATA_ADDRESS
 from lessor.netns import Identity, identity, inside
+from lessor.steps import each
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - on one interface, whatever address its packets were sent to
 BACKLOG = 256  # connections that wait to be accepted
@@ -79,13 +81,9 @@ class MetadataListeners:
             ExceptionGroup: of `Pending` (the interface isn't there yet), `Conflict` (its port is
                 taken) and other errors, one a listener.
         """
-        failures: list[Exception] = []
-        for listener in changes.delete:
-            failures += self._try(listener, self._close(listener.interface))
-        for listener in changes.create + changes.replace:
-            failures += self._try(listener, self._put(listener))
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} metadata listeners failed", failures)
+        steps = [partial(self._release, listener) for listener in changes.delete]
+        steps += [partial(self._ensure, one) for one in changes.create + changes.replace]
+        each(steps, "metadata listeners")
 
     def close(self) -> None:
         """Close all, and the process that serves. For the end of the agent."""
@@ -96,14 +94,14 @@ class MetadataListeners:
         await asyncio.gather(*(self._close(interface) for interface in list(self._open)))
         await self._process.aclose()
 
-    def _try(self, listener: MetadataListener, task: Coroutine[Any, Any, None]) -> list[Exception]:
+    def _ensure(self, listener: MetadataListener) -> None:
         try:
-            self._call(task)
+            self._call(self._put(listener))
         except OSError as error:
-            return [_explained(listener, error)]
-        except LessorError as error:
-            return [error]
-        return []
+            raise _explained(listener, error) from error
+
+    def _release(self, listener: MetadataListener) -> None:
+        self._call(self._close(listener.interface))
 
     def _call(self, task: Coroutine[Any, Any, None]) -> None:
         future = asyncio.run_coroutine_threadsafe(task, self._loop)

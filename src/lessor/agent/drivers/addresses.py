@@ -7,15 +7,14 @@ the kernel drop others; they are noted in a journal before, and put back whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from socket import AF_INET
-from typing import Any
 
 from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from lessor.agent.host.arp import announce
 from lessor.agent.host.inet import (
@@ -31,10 +30,11 @@ from lessor.agent.host.inet import (
 )
 from lessor.agent.host.journal import Journal
 from lessor.agent.host.move import Belongings, put, read_belongings
-from lessor.agent.host.netlink import OUR_PROTO, Devices, Link, link
+from lessor.agent.host.netlink import OUR_PROTO, Devices, Link, explained, link
 from lessor.core.diff import Changes
 from lessor.core.state import Address
 from lessor.errors import LessorError, Pending
+from lessor.steps import each
 
 NOBODY = IPv4Interface("0.0.0.0/32")  # stands for addresses that are still to be put back
 POINT_TO_POINT = 31  # from this prefix length on there is no broadcast address (RFC 3021)
@@ -95,16 +95,11 @@ class AddressDriver:
         self._unordered |= {key for key, address in wanted.items() if not address.first}
 
     def apply(self, changes: Changes[Address]) -> None:
-        """Make every change that can be made, then raise one group of those that could not."""
-        failures: list[Exception] = []
-        for name in self._journal.read():
-            failures += _tried(self._finish, name)
-        for address in changes.create + changes.replace:
-            failures += _tried(self._ensure, address)
-        for address in changes.delete:
-            failures += _tried(self._remove, address)
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} addresses are not as wanted", failures)
+        """Apply every change; raise one group of the failures."""
+        steps = [partial(self._complete, name) for name in self._journal.read()]
+        steps += [partial(self._ensure, address) for address in changes.create + changes.replace]
+        steps += [partial(self._remove, address) for address in changes.delete]
+        each(steps, "addresses")
 
     def _is_served(self, device: str, address: HostAddress) -> bool:
         return address.ours or _key(device, address) in self._theirs
@@ -115,7 +110,11 @@ class AddressDriver:
     # --- making it
 
     def _ensure(self, wanted: Address) -> None:
-        key = f"{wanted.device} {wanted.interface}"
+        with explained(f"addresses of {wanted.key}"):
+            self._put(wanted)
+
+    def _put(self, wanted: Address) -> None:
+        key = wanted.key
         device = link(wanted.device)
         if device is None:
             raise Pending(f"{wanted.device} is not on this host, so {key} waits", key=key)
@@ -163,7 +162,11 @@ class AddressDriver:
     # --- taking it back
 
     def _remove(self, former: Address) -> None:
-        key = f"{former.device} {former.interface}"
+        with explained(f"addresses of {former.key}"):
+            self._take(former)
+
+    def _take(self, former: Address) -> None:
+        key = former.key
         self._theirs.discard(key)
         self._unordered.discard(key)
         device = link(former.device)
@@ -205,6 +208,10 @@ class AddressDriver:
         kept = movable_routes(found, device.index, present)
         kept += [r for r in found if r not in kept and _is_elsewhere(r, device.index, sources)]
         self._journal.note(device.name, asdict(Belongings(tuple(theirs), tuple(kept))))
+
+    def _complete(self, name: str) -> None:
+        with explained(f"addresses of {name}"):
+            self._finish(name)
 
     def _finish(self, name: str) -> None:
         """Put back what an earlier reordering of a device had to leave; a new note would hide it."""
@@ -262,14 +269,3 @@ def _interface(address: HostAddress) -> IPv4Interface:
 
 def _key(device: str, address: HostAddress) -> str:
     return f"{device} {_interface(address)}"
-
-
-def _tried(step: Callable[[Any], None], subject: Address | str) -> list[Exception]:
-    try:
-        step(subject)
-    except (LessorError, ExceptionGroup) as error:
-        return [error]
-    except (NetlinkError, OSError) as error:
-        name = subject if isinstance(subject, str) else f"{subject.device} {subject.interface}"
-        return [LessorError(f"addresses of {name}: {error}")]
-    return []

@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from lessor.agent.drivers.held import Held
 from lessor.agent.drivers.uplink import Uplink
 from lessor.agent.host import bridge_ipv6, bridge_mtu
 from lessor.agent.host.inet import Surroundings, addresses, is_movable, surroundings
 from lessor.agent.host.journal import Journal
-from lessor.agent.host.netlink import Devices, Link, link, links, ports_of
+from lessor.agent.host.netlink import Devices, Link, explained, link, links, ports_of
 from lessor.agent.host.offload import set_tx_checksum, tx_checksum
 from lessor.core.diff import Changes
 from lessor.core.state import Bridge
 from lessor.errors import Conflict, LessorError, Pending
 from lessor.settings import FlatMapping
+from lessor.steps import each
 
 MARK = "lessor"
 NEW = "lessor-new"  # a bridge has this name until it has its mark and its settings
@@ -95,16 +96,11 @@ class BridgeDriver:
         self._seen.clear()
 
     def apply(self, changes: Changes[Bridge]) -> None:
-        """Make every change that can be made, then raise one group of those that could not."""
+        """Apply every change; raise one group of the failures."""
         self._seen.clear()
-        failures: list[Exception] = []
-        for bridge in changes.create + changes.replace:
-            self._wanted[bridge.name] = bridge
-            failures += _tried(self._ensure, bridge)
-        for bridge in changes.delete:
-            failures += _tried(self._remove, bridge)
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} bridges are not as wanted", failures)
+        steps = [partial(_explained, self._ensure, one) for one in changes.create + changes.replace]
+        steps += [partial(_explained, self._remove, one) for one in changes.delete]
+        each(steps, "bridges")
 
     # --- what is there
 
@@ -157,6 +153,7 @@ class BridgeDriver:
     # --- making it
 
     def _ensure(self, wanted: Bridge) -> None:
+        self._wanted[wanted.name] = wanted
         interface = link(wanted.interface) if wanted.interface else None
         device = link(wanted.name) or self._make(wanted.name, interface)
         if device.kind != "bridge":
@@ -315,11 +312,6 @@ def _random_mac() -> str:
     return ":".join(f"{byte:02x}" for byte in (0x02, *secrets.token_bytes(5)))
 
 
-def _tried(step: Callable[[Bridge], None], bridge: Bridge) -> list[Exception]:
-    try:
+def _explained(step: Callable[[Bridge], None], bridge: Bridge) -> None:
+    with explained(f"bridge {bridge.name}"):
         step(bridge)
-    except (LessorError, ExceptionGroup) as error:
-        return [error]
-    except (NetlinkError, OSError) as error:
-        return [LessorError(f"bridge {bridge.name}: {error}")]
-    return []

@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 
 from lessor.agent.drivers.namespaces import names
 from lessor.agent.host.netdump import DefaultRoute, Device, NetDump
-from lessor.agent.host.netlink import OUR_PROTO
+from lessor.agent.host.netlink import OUR_PROTO, explained
 from lessor.agent.host.offload import set_tx_checksum, tx_checksum
 from lessor.agent.host.run import Run
 from lessor.core.diff import Changes
 from lessor.core.state import DhcpDevice
 from lessor.errors import CommandError, Conflict, LessorError, Pending
 from lessor.netns import FOLDER, inside
+from lessor.steps import tried
 
 MARK = "lessor-dhcp:"
 AMISS = 0  # MTU that is shown of a device that isn't as it should be
@@ -55,17 +56,14 @@ class DhcpDeviceDriver:
         return found
 
     def apply(self, changes: Changes[DhcpDevice]) -> None:
-        """Make every change that can be made, then raise one group of those that could not."""
+        """Apply every change; raise one group of the failures."""
         wanted = changes.create + changes.replace
-        failures = self._in_host(self._removal, changes.delete)
-        failed = self._in_host(self._making, wanted)
-        for device in wanted:
-            if device.name not in failed:
-                failed |= _tried(self._set_up, device)
-        failures |= failed
+        removed = self._in_host(self._removal, changes.delete)
+        made = self._in_host(self._making, wanted)
+        set_up = [_tried(self._set_up, device) for device in wanted if not made[device.name]]
+        failures = list(chain(*removed.values(), *made.values(), *set_up))
         if failures:
-            all_of_them = list(failures.values())
-            raise ExceptionGroup(f"{len(failures)} DHCP ports are not as wanted", all_of_them)
+            raise ExceptionGroup(f"{len(failures)} DHCP ports failed", failures)
 
     # --- the pair
 
@@ -73,18 +71,24 @@ class DhcpDeviceDriver:
         self,
         plan: Callable[[DhcpDevice, Mapping[str, Device]], list[str]],
         devices: Sequence[DhcpDevice],
-    ) -> dict[str, Exception]:
-        """Do what is planned for each, all with one process; if that fails, each by itself."""
+    ) -> dict[str, list[Exception]]:
+        """Do what is planned for each, all with one process; if that fails, each by itself.
+
+        Returns:
+            the failures of each device, by its name.
+        """
         host, lines = _devices(), list[str]()
-        failures: dict[str, Exception] = {}
-        for device in devices:
-            failures |= _tried(lambda one: lines.extend(plan(one, host)), device)
+        failures = {
+            one.name: _tried(lambda device: lines.extend(plan(device, host)), one)
+            for one in devices
+        }
         try:
             self._batch(lines)
         except CommandError:
-            for device in devices:
-                if device.name not in failures:
-                    failures |= _tried(lambda one: self._batch(plan(one, _devices())), device)
+            for one in devices:
+                if not failures[one.name]:
+                    alone = _tried(lambda device: self._batch(plan(device, _devices())), one)
+                    failures[one.name] = alone
         return failures
 
     def _making(self, wanted: DhcpDevice, host: Mapping[str, Device]) -> list[str]:
@@ -217,11 +221,9 @@ def _has_no_ipv6(device: str) -> bool:
         return True
 
 
-def _tried(step: Callable[[DhcpDevice], None], device: DhcpDevice) -> dict[str, Exception]:
-    try:
-        step(device)
-    except LessorError as error:
-        return {device.name: error}
-    except OSError as error:
-        return {device.name: LessorError(f"{device.name} in {device.namespace}: {error}")}
-    return {}
+def _tried(step: Callable[[DhcpDevice], None], device: DhcpDevice) -> list[Exception]:
+    def explaining() -> None:
+        with explained(f"{device.name} in {device.namespace}"):
+            step(device)
+
+    return tried(explaining)

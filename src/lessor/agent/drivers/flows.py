@@ -17,6 +17,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,8 @@ from lessor.agent.host.run import Run
 from lessor.core.diff import Changes
 from lessor.core.openflow import flow_bundle
 from lessor.core.state import Flows
-from lessor.errors import CommandError, LessorError, Pending
+from lessor.errors import CommandError, Pending
+from lessor.steps import each
 
 OFCTL = ("ovs-ofctl", "-O", "OpenFlow14")  # the least that has bundles
 # A first fragment's UDP ports can be matched (ovs-ofctl(8), set-frags). A new ovs-vswitchd, which knows
@@ -102,20 +104,16 @@ class FlowDriver:
         return found
 
     def apply(self, changes: Changes[Flows]) -> None:
-        """Make every change that can be made, then raise one group of those that could not.
+        """Apply every change; raise one group of the failures.
 
         Flows that name a port which is not on the bridge, or just left it, are left for later:
         `Pending`.
         """
-        failures: list[Exception] = []
-        for flows in changes.create + changes.replace:
-            failures += _tried(self._install, flows)
-        for flows in changes.delete:
-            failures += _tried(self._remove, flows)
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} bridges have not all their flows", failures)
+        steps = [partial(self._install, flows) for flows in changes.create + changes.replace]
+        steps += [partial(self._remove, flows) for flows in changes.delete]
+        each(steps, "flows of bridges")
 
-    def _install(self, flows: Flows) -> list[Exception]:
+    def _install(self, flows: Flows) -> None:
         bridge = flows.bridge
         names, present = dict(self._names()), self._ports(bridge)
         asked = flow_bundle.renamed(flows.lines, names)
@@ -131,13 +129,15 @@ class FlowDriver:
                 present &= there
                 lines, missing = flow_bundle.resolvable(asked, present)
         back = {real: name for name, real in names.items()}
-        return [
+        waiting = [
             Pending(
                 f"{count} flows of {bridge} wait for port {name}, which is not there",
                 key=back.get(name, name),
             )
             for name, count in sorted(missing.items())
         ]
+        if waiting:
+            raise ExceptionGroup(f"flows of {bridge} wait", waiting)
 
     def _bring(self, bridge: str, lines: tuple[str, ...]) -> None:
         known = self._load().get(bridge)
@@ -164,12 +164,11 @@ class FlowDriver:
         self._load_bundle(bridge, flow_bundle.replacement(lines))
         self._remember(bridge, lines, self._printed(bridge))
 
-    def _remove(self, flows: Flows) -> list[Exception]:
+    def _remove(self, flows: Flows) -> None:
         """Remove our flows; what goes with its bridge, or a stopped switch, is gone already."""
         if self._digest(flows.bridge):
             self._load_bundle(flows.bridge, flow_bundle.replacement(()))
         self._forget(flows.bridge)
-        return []
 
     # --- the bridge
 
@@ -269,10 +268,3 @@ def _read(record: Path) -> dict[str, _Known]:
 
 def _digest_of(printed: list[str]) -> str:
     return hashlib.sha256("\n".join(printed).encode()).hexdigest() if printed else ""
-
-
-def _tried(step: Callable[[Flows], list[Exception]], flows: Flows) -> list[Exception]:
-    try:
-        return step(flows)
-    except (LessorError, OSError) as error:
-        return [error]

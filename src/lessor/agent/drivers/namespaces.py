@@ -9,7 +9,8 @@ import contextlib
 import fcntl
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from lessor.agent.host.run import Run
@@ -17,6 +18,7 @@ from lessor.core.diff import Changes
 from lessor.core.state import Namespace
 from lessor.errors import CommandError, LessorError
 from lessor.netns import FOLDER, inside
+from lessor.steps import Step, each
 
 PREFIX = "qdhcp-"
 UNREADY = " (not set up)"  # after the name of one that is there, but not as it should be
@@ -43,34 +45,26 @@ class NamespaceDriver:
         return {name: Namespace(name if _is_ready(name) else name + UNREADY) for name in names()}
 
     def apply(self, changes: Changes[Namespace]) -> None:
-        """Make every change that can be made, then raise one group of those that could not."""
-        failures: list[Exception] = []
+        """Apply every change; raise one group of the failures."""
         wanted = [one.name for one in changes.create + changes.replace]
         broken = [name for name in wanted if (FOLDER / name).exists() and not _is_real(name)]
         gone = [one.name.removesuffix(UNREADY) for one in changes.delete]
-        failures += self._all("del", broken + gone)
-        failures += self._all("add", [name for name in wanted if not (FOLDER / name).exists()])
-        for name in wanted:
-            failures += _set_up(name)
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} namespaces are not as wanted", failures)
+        steps: list[Step] = [
+            lambda: self._all("del", broken + gone),
+            lambda: self._all("add", [name for name in wanted if not (FOLDER / name).exists()]),
+            *(partial(_set_up, name) for name in wanted),
+        ]
+        each(steps, "namespaces")
 
-    def _all(self, order: str, targets: Iterable[str]) -> Iterator[Exception]:
+    def _all(self, order: str, targets: Iterable[str]) -> None:
         """Do it for all with one process; if that fails, for each by itself."""
         lines = "".join(f"netns {order} {name}\n" for name in targets)
         try:
             if lines:
                 self._run("ip", "-batch", "-", stdin=lines)
         except CommandError:
-            for name in targets:
-                if (FOLDER / name).exists() == (order == "del"):
-                    yield from self._one(order, name)
-
-    def _one(self, order: str, name: str) -> Iterator[Exception]:
-        try:
-            self._run("ip", "netns", order, name)
-        except CommandError as error:
-            yield error
+            left = [name for name in targets if (FOLDER / name).exists() == (order == "del")]
+            each([partial(self._run, "ip", "netns", order, name) for name in left], "namespaces")
 
 
 def names() -> list[str]:
@@ -100,7 +94,7 @@ def _is_ready(name: str) -> bool:
         return False
 
 
-def _set_up(name: str) -> list[Exception]:
+def _set_up(name: str) -> None:
     try:
         with inside(name):
             for file, value in _settings():
@@ -108,8 +102,7 @@ def _set_up(name: str) -> list[Exception]:
                     file.write_text(value)
             _lo(up=True)
     except OSError as error:
-        return [LessorError(f"namespace {name}: {error}")]
-    return []
+        raise LessorError(f"namespace {name}: {error}") from error
 
 
 def _settings() -> list[tuple[Path, str]]:

@@ -6,12 +6,14 @@ it is given what it lacks, doesn't get the mark and is never removed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 
 from lessor.agent.host.ovs import OWNER, BridgeRow, Ovsdb, Step
 from lessor.core.diff import Changes
 from lessor.core.state import OvsBridge
-from lessor.errors import Conflict, InUse, LessorError
+from lessor.errors import Conflict, InUse
+from lessor.steps import each
 
 PROTOCOLS = frozenset({"OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15"})
 SYSTEM = "system"
@@ -45,14 +47,10 @@ class OvsBridgeDriver:
         }
 
     def apply(self, changes: Changes[OvsBridge]) -> None:
-        """Make every change that can be made, then raise one group of those that could not."""
-        failures: list[Exception] = []
-        for bridge in changes.create + changes.replace:
-            failures += _tried(self._ensure, bridge)
-        for bridge in changes.delete:
-            failures += _tried(self._remove, bridge)
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} OVS bridges are not as wanted", failures)
+        """Apply every change; raise one group of the failures."""
+        steps = [partial(self._ensure, bridge) for bridge in changes.create + changes.replace]
+        steps += [partial(self._remove, bridge) for bridge in changes.delete]
+        each(steps, "OVS bridges")
 
     def _ensure(self, wanted: OvsBridge) -> None:
         present = self._db.bridges().get(wanted.name)
@@ -120,11 +118,3 @@ def _is_right(row: BridgeRow) -> bool:
 
 def _datapath_type(row: BridgeRow) -> str:
     return row.datapath_type or SYSTEM
-
-
-def _tried(step: Callable[[OvsBridge], None], bridge: OvsBridge) -> list[Exception]:
-    try:
-        step(bridge)
-    except LessorError as error:
-        return [error]
-    return []

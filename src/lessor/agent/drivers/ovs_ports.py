@@ -14,13 +14,16 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lessor.agent.drivers.ovs_ingress import OvsIngress
+from lessor.agent.host.netlink import explained
 from lessor.agent.host.ovs import OWNER, BridgeRow, Ovsdb, PortRow, Step, exactly, without
 from lessor.agent.host.run import Run
 from lessor.core.diff import Changes
 from lessor.core.state import OvsPort
 from lessor.errors import CommandError, Conflict, LessorError, Pending, Unavailable
+from lessor.steps import each, tried
 
 DEAD_VLAN = 4095
 KIND, NAME, NETWORK, TAKEN = "lessor-kind", "lessor-name", "lessor-network", "lessor-taken"
@@ -121,14 +124,14 @@ class OvsPortDriver:
         }
 
     def apply(self, changes: Changes[OvsPort]) -> None:
-        """Make every change that can be made, then raise one group of those that could not."""
+        """Apply every change; raise one group of the failures."""
         seen = self._seen()
         wanted = changes.create + changes.replace
         plans: dict[str, list[Step]] = {}
-        failures = self._renew(plans, seen, wanted)
+        failures = tried(lambda: self._renew(plans, seen, wanted))
         for port in wanted:
             if port.name not in plans:
-                failures += _planned(plans, seen, port)
+                failures += tried(partial(_add_plan, plans, seen, port))
         forget, gone = list[str](), list[PortRow]()
         for former in changes.delete:
             row = seen.row_of(former)
@@ -136,77 +139,61 @@ class OvsPortDriver:
             if row is not None and row.ours:
                 gone.append(row)
         plans |= _release(gone)
-        failures += self._close(seen, [p for p in wanted if p.name in plans])
-        failures += self._transact(plans)
-        failures += self._forget(forget)
-        failures += self._unfinished([p for p in wanted if p.name in plans], failures)
+        planned = [port for port in wanted if port.name in plans]
+        failures += tried(lambda: self._close(seen, planned))
+        failures += tried(lambda: self._transact(plans))
+        failures += tried(lambda: self._forget(forget))
+        failures += self._unfinished(planned, failures)
         if failures:
-            raise ExceptionGroup(f"{len(failures)} OVS ports are not as wanted", failures)
+            raise ExceptionGroup(f"{len(failures)} OVS ports failed", failures)
 
     def _seen(self) -> _Seen:
         bridges = self._db.bridges()
         return _Seen(bridges, {row.name: row for one in bridges.values() for row in one.ports})
 
-    def _renew(
-        self, plans: dict[str, list[Step]], seen: _Seen, wanted: Sequence[OvsPort]
-    ) -> list[Exception]:
-        """Remove the ports whose device is another by now, and plan them anew."""
+    def _renew(self, plans: dict[str, list[Step]], seen: _Seen, wanted: Sequence[OvsPort]) -> None:
+        """Remove the ports whose device is another by now, and plan to add them again."""
         found = ((port, seen.row_of(port)) for port in wanted)
         stale = [(port, row) for port, row in found if row and seen.is_stale(row)]
         if not stale:
-            return []
-        try:
-            self._db.transact([_deletion(row) for _, row in stale])
-        except (CommandError, Unavailable) as error:
-            return [error]
+            return
+        self._db.transact([_deletion(row) for _, row in stale])
         for port, row in stale:
             if row.bridge == port.bridge:
                 plans[port.name] = _renewal(port, row)
             else:
                 plans[port.name] = [*_creation(port), *_settings(port, port.name, taken=False)]
-        return []
 
-    def _close(self, seen: _Seen, wanted: list[OvsPort]) -> list[Exception]:
+    def _close(self, seen: _Seen, wanted: list[OvsPort]) -> None:
         """Close the devices before OVS gets them: no frame is to come before."""
         devices = set()
         for port in wanted:
             if port.kind in DEVICES and seen.is_userspace(port.bridge):
                 row = seen.row_of(port)
                 devices.add(row.name if row else port.name)
-        try:
-            if devices:
-                self._ingress.change(close={d for d in devices if _index(d)})
-        except CommandError as error:
-            return [error]
-        return []
+        if devices:
+            self._ingress.change(close={d for d in devices if _index(d)})
 
-    def _forget(self, devices: list[str]) -> list[Exception]:
-        try:
-            if devices:
-                self._ingress.change(close=(), forget=devices)
-        except CommandError as error:
-            return [error]
-        return []
+    def _forget(self, devices: list[str]) -> None:
+        if devices:
+            self._ingress.change(close=(), forget=devices)
 
-    def _transact(self, plans: Mapping[str, list[Step]]) -> list[Exception]:
+    def _transact(self, plans: Mapping[str, list[Step]]) -> None:
         """Do all in one transaction; if it is refused, each port in one of its own."""
         if not any(plans.values()):
-            return []
+            return
         try:
             self._db.transact([step for steps in plans.values() for step in steps])
-        except Unavailable as error:
-            return [error]
         except CommandError:
-            return [error for name, steps in plans.items() for error in self._alone(name, steps)]
-        return []
+            each([partial(self._alone, *plan) for plan in plans.items()], "OVS ports")
 
-    def _alone(self, name: str, steps: list[Step]) -> Iterator[Exception]:
+    def _alone(self, name: str, steps: list[Step]) -> None:
         try:
             self._db.transact(steps)
         except CommandError as error:
             failure = LessorError(f"{name}: {error}")
             failure.key = name
-            yield failure
+            raise failure from error
 
     def _unfinished(self, wanted: list[OvsPort], failures: list[Exception]) -> Iterator[Exception]:
         """Yield what keeps ports from working that are in the database."""
@@ -265,13 +252,9 @@ def _shown(row: PortRow, *, works: bool) -> OvsPort:
 # --- to the database
 
 
-def _planned(plans: dict[str, list[Step]], seen: _Seen, port: OvsPort) -> list[Exception]:
-    try:
+def _add_plan(plans: dict[str, list[Step]], seen: _Seen, port: OvsPort) -> None:
+    with explained(port.name, key=port.name):
         plans[port.name] = _plan(seen, port)
-    except LessorError as error:
-        error.key = port.name
-        return [error]
-    return []
 
 
 def _plan(seen: _Seen, port: OvsPort) -> list[Step]:

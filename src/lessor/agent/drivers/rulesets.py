@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ from lessor.core.firewall import (
 )
 from lessor.core.state import Ruleset
 from lessor.errors import CommandError
+from lessor.steps import each
 
 NAMES = (guards.NAME, *host_guard.NAMES, gateway_nft.NAME, gateway_iptables.NAME)
 _RESTORE = ("iptables-restore", "--wait=3", "--noflush", "--counters")
@@ -107,14 +109,10 @@ class RulesetDriver:
         return found
 
     def apply(self, changes: Changes[Ruleset]) -> None:
-        """Make every change that can be made, then raise one group of those that failed."""
-        failures: list[Exception] = []
-        for ruleset in changes.create + changes.replace:
-            failures += _tried(self._install, ruleset)
-        for ruleset in changes.delete:
-            failures += _tried(self._remove, ruleset)
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} firewall rulesets failed", failures)
+        """Apply every change; raise one group of the failures."""
+        steps = [partial(self._install, ruleset) for ruleset in changes.create + changes.replace]
+        steps += [partial(self._remove, ruleset) for ruleset in changes.delete]
+        each(steps, "firewall rulesets")
 
     def _is_untouched(self, name: str, now: str) -> bool:
         """Tell whether a table is known to be as it was applied, without a look at it."""
@@ -254,14 +252,6 @@ def _read(record: Path) -> dict[str, _Known]:
         return {str(name): _Known(*map(str, one)) for name, one in rows.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
-
-
-def _tried(change: Callable[[Ruleset], None], ruleset: Ruleset) -> list[Exception]:
-    try:
-        change(ruleset)
-    except (CommandError, OSError) as error:
-        return [error]
-    return []
 
 
 def _table(name: str) -> str:

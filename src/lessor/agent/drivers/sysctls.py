@@ -6,11 +6,13 @@ Settings carry no mark: the names that the driver was made with are all it looks
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from lessor.core.diff import Changes
 from lessor.core.state import Sysctl
 from lessor.errors import LessorError
+from lessor.steps import each
 
 ROOT = Path("/proc/sys")
 
@@ -39,19 +41,18 @@ class SysctlDriver:
         return found
 
     def apply(self, changes: Changes[Sysctl]) -> None:
-        """Write every setting that can be written, then raise one group of those that failed.
+        """Write every setting; raise one group of the failures.
 
         Deletions are not done, on purpose: nobody remembers what the setting was before us, and
         something else on the host (containers, a VPN) may rely on it by now.
         """
-        failures: list[Exception] = []
-        for sysctl in changes.create + changes.replace:
-            try:
-                sysctl_path(self._root, sysctl.name).write_text(f"{sysctl.value}\n")
-            except OSError as error:
-                failures.append(LessorError(f"sysctl {sysctl.name}={sysctl.value}: {error}"))
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} sysctls failed", failures)
+        each([partial(self._write, one) for one in changes.create + changes.replace], "sysctls")
+
+    def _write(self, sysctl: Sysctl) -> None:
+        try:
+            sysctl_path(self._root, sysctl.name).write_text(f"{sysctl.value}\n")
+        except OSError as error:
+            raise LessorError(f"sysctl {sysctl.name}={sysctl.value}: {error}") from error
 
 
 def sysctl_path(root: Path, name: str) -> Path:

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from lessor.agent.drivers.bridges import MARK as BRIDGE_MARK
 from lessor.agent.drivers.sysctls import ROOT, sysctl_path
 from lessor.agent.host import bridge_mtu
-from lessor.agent.host.netlink import Devices, Link, link, links
+from lessor.agent.host.netlink import Devices, Link, explained, link, links
 from lessor.agent.host.tun import new_tap
 from lessor.core.diff import Changes
 from lessor.core.state import Tap
 from lessor.core.vmport import tap_mac
 from lessor.errors import Conflict, LessorError, Pending
+from lessor.steps import each
 
 MARK, MANAGED = "lessor:", ":managed"
 UNFIT = "?"  # shown as the bridge of a tap that isn't as it must be: no bridge has this name
@@ -69,14 +70,10 @@ class TapDriver:
         }
 
     def apply(self, changes: Changes[Tap]) -> None:
-        """Make every change that can be made, then raise one group of those that could not."""
-        failures: list[Exception] = []
-        for tap in changes.create + changes.replace:
-            failures += _tried(self._ensure, tap)
-        for tap in changes.delete:
-            failures += _tried(self._let_go, tap)
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} taps are not as wanted", failures)
+        """Apply every change; raise one group of the failures."""
+        steps = [partial(_explained, self._ensure, tap) for tap in changes.create + changes.replace]
+        steps += [partial(_explained, self._let_go, tap) for tap in changes.delete]
+        each(steps, "taps")
 
     def _shown(self, device: Link, bridges: Mapping[int, str]) -> Tap:
         port_id = device.alias.removeprefix(MARK).removesuffix(MANAGED)
@@ -210,14 +207,6 @@ def _alias(tap: Tap) -> str:
     return f"{MARK}{tap.port_id}{MANAGED if tap.managed else ''}"
 
 
-def _tried(step: Callable[[Tap], None], tap: Tap) -> list[Exception]:
-    try:
+def _explained(step: Callable[[Tap], None], tap: Tap) -> None:
+    with explained(f"{tap.name} of port {tap.port_id}", key=tap.name):
         step(tap)
-    except LessorError as error:
-        failure = error
-    except (NetlinkError, OSError) as error:
-        failure = LessorError(f"{tap.name} of port {tap.port_id}: {error}")
-    else:
-        return []
-    failure.key = tap.name
-    return [failure]

@@ -84,10 +84,8 @@ def move(ip: IPRoute, wanted: Belongings, source: Link, target: Link) -> None:
     failures: list[Exception] = []
     for family in (AF_INET, AF_INET6):
         of_family = wanted.of(family)
-        problems = put(ip, of_family, source)
-        if not problems:
-            problems = _take_off(ip, of_family.moved(target, source))
-        failures += problems
+        failed = put(ip, of_family, source)
+        failures += failed or _take_off(ip, of_family.moved(target, source))
     if failures:
         raise ExceptionGroup(f"not all could move from {source.name} to {target.name}", failures)
 

@@ -10,14 +10,16 @@ Source: linux/if_link.h.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
+from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from lessor.agent.host import netdump
 from lessor.agent.host.netdump import UP, NetDump, Told, attributes, number, text, told_of
+from lessor.errors import LessorError
 
 INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5  # IFLA_INFO_*
 BR_FORWARD_DELAY, BR_STP_STATE = 1, 5  # IFLA_BR_*
@@ -81,6 +83,25 @@ def link(name: str) -> Link | None:
 def ports_of(bridge: Link, devices: Iterable[Link]) -> list[Link]:
     """Return what is enslaved to a bridge, by name."""
     return sorted((p for p in devices if p.master == bridge.index), key=lambda port: port.name)
+
+
+@contextmanager
+def explained(subject: str, *, key: str = "") -> Iterator[None]:
+    """Raise a LessorError that names the subject instead of an error of the kernel.
+
+    Args:
+        subject: begins the message.
+        key: of all LessorErrors that have none, also of those that pass.
+    """
+    try:
+        yield
+    except LessorError as error:
+        error.key = error.key or key
+        raise
+    except (NetlinkError, OSError) as error:
+        failure = LessorError(f"{subject}: {error}")
+        failure.key = key
+        raise failure from error
 
 
 def dump(ask: Callable[[], Iterable[Any]]) -> list[Any]:
