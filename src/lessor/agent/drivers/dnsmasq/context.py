@@ -14,7 +14,6 @@ from lessor.agent.drivers.dnsmasq.hook import Hook
 from lessor.agent.drivers.dnsmasq.process import Process, Scan
 from lessor.agent.host.run import Run
 from lessor.core.state import DhcpServer
-from lessor.errors import LessorError
 from lessor.netns import identity, inside
 
 
@@ -36,15 +35,6 @@ class DnsmasqContext:
     label: Callable[[DhcpServer], str]  # names a server's networks, for messages
     config_file: str  # the operator's own settings of dnsmasq; "": none
     known: KnownLeases | None = None
-
-
-def tried(step: Callable[[], object]) -> list[Exception]:
-    """Do a step that holds up no other; return what went wrong."""
-    try:
-        step()
-    except (LessorError, OSError) as error:
-        return [error]
-    return []
 
 
 def fingerprint(server: DhcpServer, folder: ServerFolder) -> str:

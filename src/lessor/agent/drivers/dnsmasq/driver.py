@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lessor.agent.drivers.dhcp import Incident, KnownLeases, Leases, ServerError
-from lessor.agent.drivers.dnsmasq.context import DnsmasqContext, tried
+from lessor.agent.drivers.dnsmasq.context import DnsmasqContext
 from lessor.agent.drivers.dnsmasq.deaths import DeathWatch
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder, our_folders
 from lessor.agent.drivers.dnsmasq.hook import Hook
@@ -30,6 +30,7 @@ from lessor.agent.signal import Signal
 from lessor.core.diff import Changes
 from lessor.core.state import DhcpServer
 from lessor.errors import Pending
+from lessor.steps import tried
 
 RUNTIME = Path("/run/lessor")
 PEERS_S = 2.0  # between looks at what other servers of our networks gave

@@ -9,10 +9,11 @@ import time
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from lessor.agent.drivers.dnsmasq.context import DnsmasqContext, tried
+from lessor.agent.drivers.dnsmasq.context import DnsmasqContext
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer, Reservation
 from lessor.netns import prefix
+from lessor.steps import tried
 
 REPORT_S = 0.003  # what the report of one lease costs, dnsmasq's fork and the hook
 RELEASE_S = 1.0  # until dnsmasq reports the end of a lease

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from lessor.agent.drivers.dnsmasq.alarm import Alarm
-from lessor.agent.drivers.dnsmasq.context import DnsmasqContext, fingerprint, tried
+from lessor.agent.drivers.dnsmasq.context import DnsmasqContext, fingerprint
 from lessor.agent.drivers.dnsmasq.filter import attach_filter
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder, Stamp, Unwritable
 from lessor.agent.drivers.dnsmasq.health import Health
@@ -26,6 +26,7 @@ from lessor.core.leases import LiveLease, peer_leases
 from lessor.core.state import DhcpServer, Reservation
 from lessor.errors import CommandError, LessorError, Pending
 from lessor.netns import identity
+from lessor.steps import tried
 
 # Fingerprint of what a process was started on, in its environment. The name is that of 0.1.0, so
 # that an upgraded agent restarts no server.
