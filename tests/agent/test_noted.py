@@ -47,9 +47,9 @@ def test_on_a_full_disk_no_former_run_s_settings_stay(
 ) -> None:
     note(tmp_path, SETTINGS)
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, content: bytes, *, durable: bool) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(module, "write_durably", full)
+    monkeypatch.setattr(module, "atomic_write", full)
     note(tmp_path, SETTINGS)
     assert not (tmp_path / FILE).exists()

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lessor.agent.host.atomic import write_durably
+from lessor.agent.host.atomic import atomic_write
 from lessor.errors import Invalid
 from lessor.settings import AgentSettings
 from lessor.wire import decode, encode
@@ -25,7 +25,8 @@ def note(folder: Path, settings: AgentSettings) -> None:
     """
     file = folder / FILE
     try:
-        write_durably(file, encode(replace(settings, metadata_proxy_shared_secret="")))
+        content = encode(replace(settings, metadata_proxy_shared_secret=""))
+        atomic_write(file, content, durable=True)
     except OSError:
         with suppress(OSError):
             file.unlink()

@@ -232,7 +232,7 @@ class Deadly:
             (Path, "hardlink_to"),
             (Path, "replace"),
             (Path, "unlink"),
-            (spool_module, "write_durably"),
+            (spool_module, "atomic_write"),
         ):
             patch.setattr(owner, name, self._around(getattr(owner, name)))
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from lessor.agent import unwritten
 from lessor.agent.drivers import meters
+from lessor.agent.host.atomic import atomic_write
 from lessor.agent.host.run import Run
 from lessor.core.diff import Changes
 from lessor.core.openflow import flow_bundle
@@ -249,9 +250,7 @@ class FlowDriver:
         unwritten.attempt(self._record, self._write_record)
 
     def _write_record(self) -> None:
-        fresh = self._record.with_name(f"{self._record.name}.new")
-        fresh.write_text(json.dumps(self._load()))
-        fresh.replace(self._record)
+        atomic_write(self._record, json.dumps(self._load()).encode(), durable=False)
 
 
 def _read(record: Path) -> dict[str, _Known]:

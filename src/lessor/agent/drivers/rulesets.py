@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lessor.agent import unwritten
+from lessor.agent.host.atomic import atomic_write
 from lessor.agent.host.nft import next_generation
 from lessor.agent.host.run import Run
 from lessor.core.diff import Changes
@@ -240,9 +241,7 @@ class RulesetDriver:
         unwritten.attempt(self._record, self._write)
 
     def _write(self) -> None:
-        fresh = self._record.with_name(f"{self._record.name}.new")
-        fresh.write_text(json.dumps(self._load()))
-        fresh.replace(self._record)
+        atomic_write(self._record, json.dumps(self._load()).encode(), durable=False)
 
 
 def _read(record: Path) -> dict[str, _Known]:

@@ -7,11 +7,11 @@ in memory, and on disk when there is room.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from lessor.agent import unwritten
+from lessor.agent.host.atomic import atomic_write
 from lessor.errors import Unavailable
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -64,12 +64,8 @@ class Journal:
             self._path.unlink(missing_ok=True)
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._path.with_name(f"{self._path.name}.new")
-        with new.open("w") as file:
-            json.dump({"boot": _boot(), "notes": notes}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
+        content = json.dumps({"boot": _boot(), "notes": notes}).encode()
+        atomic_write(self._path, content, durable=True)
 
 
 def _boot() -> str:

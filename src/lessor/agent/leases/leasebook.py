@@ -14,7 +14,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from lessor.agent.host.atomic import write_durably
+from lessor.agent.host.atomic import atomic_write
 from lessor.agent.leases.leasefile import file_of, leases_of
 from lessor.agent.leases.spool import Spool
 from lessor.core.leases import LiveLease, apply_event
@@ -170,5 +170,5 @@ class LeaseBook:
         now = self._clock()
         for server in sorted(self._unsaved):
             alive = (one for one in self._leases.get(server, {}).values() if one.alive(now))
-            write_durably(self._file(server), file_of(alive))
+            atomic_write(self._file(server), file_of(alive), durable=True)
             self._unsaved.discard(server)

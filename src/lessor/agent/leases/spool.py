@@ -26,7 +26,7 @@ from pathlib import Path
 
 import structlog
 
-from lessor.agent.host.atomic import write_durably
+from lessor.agent.host.atomic import atomic_write
 from lessor.agent.leases.inbox import Inbox
 from lessor.core.leases import LiveLease, event_line, parse_line
 from lessor.errors import Invalid
@@ -272,7 +272,7 @@ class Spool:
                 self._save(self._state)
 
     def _save(self, state: _State) -> None:
-        write_durably(self._folder / "state", encode(asdict(state)))
+        atomic_write(self._folder / "state", encode(asdict(state)), durable=True)
         self._state = state
         self._is_settled = True
 

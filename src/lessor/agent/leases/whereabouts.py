@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from lessor.agent import unwritten
-from lessor.agent.host.atomic import write_durably
+from lessor.agent.host.atomic import atomic_write
 from lessor.core.state import DhcpServer
 from lessor.errors import Invalid
 from lessor.wire import decode, encode
@@ -50,7 +50,7 @@ class Whereabouts:
         unwritten.attempt(self._file, self._write)
 
     def _write(self) -> None:
-        write_durably(self._file, encode(_Kept(self._blocks)))
+        atomic_write(self._file, encode(_Kept(self._blocks)), durable=True)
 
     def network_of(self, server: str, address: IPv4Address) -> str | None:
         """Return the id of the network that `address` belongs, or last belonged, to."""

@@ -19,6 +19,7 @@ from typing import Protocol
 import structlog
 
 from lessor.agent import unwritten
+from lessor.agent.host.atomic import atomic_write
 from lessor.agent.owner import Guard
 from lessor.agent.server.viewstore import Kept, ViewStore
 from lessor.core.plan.view import request, share_lost
@@ -159,7 +160,7 @@ class Follower:
         try:
             self._guard.check(answer)
         except Conflict:
-            unwritten.attempt(self._offered, lambda: self._offered.write_text(answer.epoch))
+            unwritten.attempt(self._offered, lambda: _write(self._offered, answer.epoch))
             raise
 
     def _believed(self, answer: ViewAnswer) -> bool:
@@ -173,7 +174,7 @@ class Follower:
             "here; nothing is changed until an operator runs 'lessor agent accept' on this host"
         )
         self._log.error("another store", epoch=answer.epoch, lost=round(lost, 2))
-        unwritten.attempt(self._offered, lambda: self._offered.write_text(answer.epoch))
+        unwritten.attempt(self._offered, lambda: _write(self._offered, answer.epoch))
         self.changed()
         return False
 
@@ -223,13 +224,17 @@ def accept(folder: Path) -> str | None:
     offered, accepted = _words(folder)
     epoch = _read(offered)
     if epoch:
-        accepted.write_text(epoch)
+        _write(accepted, epoch)
     return epoch or None
 
 
 def _words(folder: Path) -> tuple[Path, Path]:
     """Return the files with the epoch that was offered, and with the one that was accepted."""
     return folder / "offered-epoch", folder / "accepted-epoch"
+
+
+def _write(path: Path, epoch: str) -> None:
+    atomic_write(path, epoch.encode(), durable=False)
 
 
 def _read(path: Path) -> str:

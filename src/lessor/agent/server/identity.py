@@ -12,10 +12,11 @@ import fcntl
 import os
 import uuid
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from lessor.agent import unwritten
-from lessor.agent.host.atomic import write_durably
+from lessor.agent.host.atomic import atomic_write
 from lessor.errors import Conflict, Unavailable
 
 MOST_UNCONFIRMED = 64  # runs; 36 bytes each in a report until the server has answered
@@ -74,7 +75,8 @@ class RunId:
         self.confirmed, *added = _read(self._confirmed).split() or [""]
         self.unconfirmed = tuple([*added, *_read(self._tried).split()][-MOST_UNCONFIRMED:])
         tried = "\n".join((*self.unconfirmed, self.value)).encode()
-        if not unwritten.attempt(self._tried, lambda: write_durably(self._tried, tried)):
+        written = partial(atomic_write, self._tried, tried, durable=True)
+        if not unwritten.attempt(self._tried, written):
             self._add()
 
     def _add(self) -> None:
@@ -89,7 +91,7 @@ class RunId:
         unwritten.attempt(self._confirmed, self._write_confirmed)
 
     def _write_confirmed(self) -> None:
-        write_durably(self._confirmed, self.value.encode())
+        atomic_write(self._confirmed, self.value.encode(), durable=True)
         self._tried.unlink(missing_ok=True)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lessor.agent import unwritten
-from lessor.agent.host.atomic import write_durably
+from lessor.agent.host.atomic import atomic_write
 from lessor.core.plan.view import merge
 from lessor.errors import Invalid
 from lessor.model import View, ViewAnswer
@@ -87,7 +87,7 @@ class ViewStore:
         unwritten.attempt(self._whole, lambda: self._write(kept))
 
     def _write(self, kept: Kept) -> None:
-        write_durably(self._whole, encode(kept))
+        atomic_write(self._whole, encode(kept), durable=True)
         self._log.unlink(missing_ok=True)
 
     def _answers(self) -> list[ViewAnswer]:

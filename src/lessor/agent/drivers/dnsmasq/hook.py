@@ -15,6 +15,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from lessor.agent.host.atomic import atomic_write
 from lessor.agent.leases.inbox import Inbox
 from lessor.errors import LessorError
 
@@ -128,10 +129,7 @@ def _copy(program: Path, copy: Path) -> None:
     if copy.exists() and copy.read_bytes() == content:
         copy.chmod(EXECUTABLE)
         return
-    new = copy.with_name(f".{copy.name}.new")
-    new.write_bytes(content)
-    new.chmod(EXECUTABLE)
-    new.replace(copy)
+    atomic_write(copy, content, durable=False, mode=EXECUTABLE)
 
 
 def _try(user: pwd.struct_passwd, script: str, path: Path, what: str) -> None:
