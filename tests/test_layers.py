@@ -50,7 +50,11 @@ MAY_IMPORT = {
 }
 # Where a process is put together, its parts meet: who may import what, and only there.
 ENTRY_POINTS = {
-    "lessor.cli.processes": {"lessor.api.server", "lessor.agent.main"},
+    "lessor.cli.processes": {
+        "lessor.api.server",
+        "lessor.agent.main",
+        "lessor.agent.offline",
+    },
     "lessor.cli.up": {
         "lessor.store.store",
         "lessor.store.hosts",

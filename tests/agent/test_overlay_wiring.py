@@ -11,11 +11,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from lessor.agent.diagnosis.inspect import Inspector
-from lessor.agent.drivers.dnsmasq.hook import hook
-from lessor.agent.kinds import make
-from lessor.agent.leases.leasebook import LeaseBook
-from lessor.agent.leases.spool import Spool
-from lessor.agent.main import Nowhere
+from lessor.agent.kit import agent_kit, connection, lease_parts
 from lessor.agent.overlay import Overlay, Plans
 from lessor.core.plan.desired import Desired
 from lessor.core.state import HostState
@@ -23,7 +19,7 @@ from lessor.errors import Unavailable
 from lessor.model import Network, Port, Scope, View
 from lessor.settings import AgentSettings
 
-FLAT = ["sysctls", "bridges", "rulesets", "addresses", "dhcp_servers", "metadata", "taps"]
+FLAT = ["sysctls", "bridges", "rulesets", "addresses", "dhcp_servers", "taps"]
 HERE = IPv4Address("127.0.0.1")
 
 
@@ -44,34 +40,24 @@ def settings(folder: Path, **more: object) -> AgentSettings:
 def _closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An agent has its socket until it ends; here it is closed."""
     with IPRoute() as opened:
-        monkeypatch.setattr("lessor.agent.kinds.IPRoute", lambda: opened)
+        monkeypatch.setattr("lessor.agent.kit.IPRoute", lambda: opened)
         yield
 
 
-def kinds(given: AgentSettings, folder: Path) -> list[str]:
-    called = hook(folder / "hook", folder / "spool")
-    spool = Spool(folder / "spool", called.inbox)
-    book = LeaseBook(folder / "leases", spool)
-    made = make(
-        given,
-        folder,
-        hook=called,
-        book=book,
-        metadata=Nowhere(),
-        reachable=lambda: False,
-    )
+def kinds(given: AgentSettings) -> list[str]:
+    made = agent_kit(given, lease_parts(given), connection(given), metadata=None)
     made.close()
     return [kind.field for kind in made.kinds]
 
 
 def test_a_host_without_local_ip_has_no_overlay_kinds(tmp_path: Path) -> None:
-    assert kinds(settings(tmp_path), tmp_path) == FLAT
+    assert kinds(settings(tmp_path)) == FLAT
 
 
 def test_kinds_come_in_the_order_of_the_host_state(tmp_path: Path) -> None:
-    assert kinds(settings(tmp_path, local_ip=HERE), tmp_path) == [
+    assert kinds(settings(tmp_path, local_ip=HERE)) == [
         *("sysctls", "bridges", "namespaces", "ovs_bridges", "dhcp_devices"),
-        *("rulesets", "addresses", "dhcp_servers", "metadata", "taps", "ovs_ports", "flows"),
+        *("rulesets", "addresses", "dhcp_servers", "taps", "ovs_ports", "flows"),
     ]
 
 

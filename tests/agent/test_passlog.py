@@ -1,6 +1,7 @@
 from structlog.testing import CapturingLogger
 
-from lessor.agent.outcome import Done, Outcome, Problem
+from lessor.agent.kinds import Done
+from lessor.agent.outcome import Outcome, Problem
 from lessor.agent.passlog import PassLog
 
 

@@ -1,16 +1,26 @@
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from lessor.agent.outcome import Done
-from lessor.agent.reconcile import Kind, Reconciler
+from lessor.agent.kinds import KINDS, Done, kinds
+from lessor.agent.reconcile import Reconciler
 from lessor.core.diff import Changes
-from lessor.core.state import Bridge, DhcpRange, DhcpServer, HostState, Namespace, Sysctl, Tap
+from lessor.core.state import (
+    Bridge,
+    DhcpRange,
+    DhcpServer,
+    HostState,
+    Namespace,
+    OvsBridge,
+    Sysctl,
+    Tap,
+)
 from lessor.errors import CommandError, LessorError, Pending
 
 ON = Sysctl("net.ipv4.ip_forward", "1")
+BR = Bridge("br100", None)
 TAP = Tap("tapa", "a", "br100", 1500, managed=False)
 
 
@@ -50,8 +60,8 @@ def log() -> list[str]:
 
 
 @pytest.fixture
-def sysctls(log: list[str]) -> Things:
-    return Things("sysctl", log)
+def bridges(log: list[str]) -> Things:
+    return Things("bridge", log)
 
 
 @pytest.fixture
@@ -60,21 +70,21 @@ def taps(log: list[str]) -> Things:
 
 
 @pytest.fixture
-def host(sysctls: Things, taps: Things) -> Reconciler:
-    return Reconciler([Kind("sysctls", sysctls), Kind("taps", taps)])
+def host(bridges: Things, taps: Things) -> Reconciler:
+    return Reconciler(kinds({"taps": taps, "bridges": bridges}))
 
 
-BOTH = HostState(sysctls={ON.name: ON}, taps={TAP.name: TAP})
+BOTH = HostState(bridges={BR.name: BR}, taps={TAP.name: TAP})
 
 
 def test_kinds_are_made_in_order_and_deleted_against_it(host: Reconciler, log: list[str]) -> None:
     host.apply(BOTH)
     host.apply(HostState())
     assert log == [
-        "sysctl + net.ipv4.ip_forward",
+        "bridge + br100",
         "tap + tapa",
         "tap - tapa",
-        "sysctl - net.ipv4.ip_forward",
+        "bridge - br100",
     ]
 
 
@@ -94,15 +104,15 @@ def test_what_was_removed_by_hand_comes_back_once_suspected(host: Reconciler, ta
 
 
 def test_a_failure_holds_up_no_other_kind_and_is_tried_again(
-    host: Reconciler, sysctls: Things, taps: Things
+    host: Reconciler, bridges: Things, taps: Things
 ) -> None:
-    sysctls.fails[ON.name] = CommandError("no")
+    bridges.fails[BR.name] = CommandError("no")
     outcome = host.apply(BOTH)
-    assert [(p.kind, p.message, p.pending) for p in outcome.problems] == [("sysctls", "no", False)]
+    assert [(p.kind, p.message, p.pending) for p in outcome.problems] == [("bridges", "no", False)]
     assert TAP.name in taps.there
-    sysctls.fails.clear()
+    bridges.fails.clear()
     assert not host.apply(BOTH).problems
-    assert sysctls.there == {ON.name: ON}
+    assert bridges.there == {BR.name: BR}
 
 
 def test_what_waits_is_pending_and_named(host: Reconciler, taps: Things) -> None:
@@ -114,7 +124,7 @@ def test_what_waits_is_pending_and_named(host: Reconciler, taps: Things) -> None
 
 def test_a_kind_that_keeps_what_it_finds_deletes_nothing(log: list[str]) -> None:
     sysctls = Things("sysctl", log, there={ON.name: ON})
-    host = Reconciler([Kind("sysctls", sysctls, deletes=False)])
+    host = Reconciler(kinds({"sysctls": sysctls}))
     assert not host.apply(HostState()).done
     assert sysctls.there
 
@@ -128,7 +138,7 @@ def test_what_somebody_else_took_away_is_put_back_and_told_apart_from_what_is_ne
     log: list[str],
 ) -> None:
     things = Things("namespaces", log)
-    reconciler = Reconciler([Kind("namespaces", things)])
+    reconciler = Reconciler(kinds({"namespaces": things}))
     first, second = Namespace("qdhcp-1"), Namespace("qdhcp-2")
     one, both = (HostState(namespaces={n.name: n for n in many}) for many in ((first,), (first, second)))  # fmt: skip
     assert not reconciler.apply(one).put_back
@@ -141,9 +151,37 @@ def test_what_somebody_else_took_away_is_put_back_and_told_apart_from_what_is_ne
     assert not reconciler.apply(both).put_back
 
 
+def test_kinds_are_declared_in_the_order_of_the_host_state() -> None:
+    assert list(KINDS) == [one.name for one in fields(HostState)]
+
+
+def test_an_event_has_the_kinds_looked_at_that_it_wakes(log: list[str]) -> None:
+    things = {name: Things(name, log) for name in KINDS}
+    host = Reconciler(kinds(things))
+    host.apply(HostState())
+    for one in things.values():
+        one.looks = 0
+    host.suspect({"ovs"})
+    host.apply(HostState())
+    assert {name for name, one in things.items() if one.looks} == {
+        "ovs_bridges",
+        "ovs_ports",
+        "flows",
+    }
+
+
+def test_drivers_that_believe_something_are_told_to_verify_it(log: list[str], taps: Things) -> None:
+    class Believing(Things):
+        def verify(self) -> None:
+            log.append("verify")
+
+    Reconciler(kinds({"rulesets": Believing("rules", log), "taps": taps})).verify()
+    assert log == ["verify"]
+
+
 def test_what_comes_late_was_not_taken_away(log: list[str]) -> None:
     things = Things("namespaces", log)
-    reconciler = Reconciler([Kind("namespaces", things)])
+    reconciler = Reconciler(kinds({"namespaces": things}))
     wanted = HostState(namespaces={"qdhcp-1": Namespace("qdhcp-1")})
     things.fails["qdhcp-1"] = Pending("it waits", key="qdhcp-1")
     reconciler.apply(wanted)
@@ -152,22 +190,23 @@ def test_what_comes_late_was_not_taken_away(log: list[str]) -> None:
 
 
 def test_a_kind_that_can_not_be_looked_at_is_named_and_holds_up_no_other(
-    sysctls: Things, taps: Things
+    log: list[str], taps: Things
 ) -> None:
-    why = ["ovs-vswitchd hangs"]
-    host = Reconciler(
-        [Kind("sysctls", sysctls, obstacles=lambda: why, place="br-int"), Kind("taps", taps)]
-    )
-    outcome = host.apply(BOTH)
+    why, switches = ["ovs-vswitchd hangs"], Things("switch", log)
+    drivers = {"ovs_bridges": switches, "taps": taps}
+    host = Reconciler(kinds(drivers, obstacles=lambda: why, place="br-int"))
+    switch = OvsBridge("br-tun", "system")
+    wanted = HostState(ovs_bridges={switch.name: switch}, taps={TAP.name: TAP})
+    outcome = host.apply(wanted)
     assert [(p.kind, p.key, p.message) for p in outcome.problems] == [
-        ("sysctls", "br-int", "ovs-vswitchd hangs")
+        ("ovs_bridges", "br-int", "ovs-vswitchd hangs")
     ]
-    assert (sysctls.looks, taps.there) == (0, {TAP.name: TAP})
+    assert (switches.looks, taps.there) == (0, {TAP.name: TAP})
     why.clear()
-    assert not host.apply(BOTH).problems
-    assert sysctls.there == {ON.name: ON}
+    assert not host.apply(wanted).problems
+    assert switches.there == {switch.name: switch}
     why.append("it hangs again")  # said, though nothing of the kind is in doubt
-    assert [p.message for p in host.apply(BOTH).problems] == why
+    assert [p.message for p in host.apply(wanted).problems] == why
     assert not host.apply(HostState()).problems  # nothing of it is wanted
 
 
@@ -212,9 +251,9 @@ def test_a_tap_that_its_vm_took_along_and_brought_back_was_not_put_back(
     assert host.apply(wanted).put_back == {}
 
 
-def test_what_follows_from_a_change_that_was_wanted_was_not_put_back(log: list[str]) -> None:
-    bridges, taps = Things("bridge", log), Things("tap", log)
-    host = Reconciler([Kind("bridges", bridges), Kind("taps", taps)])
+def test_what_follows_from_a_change_that_was_wanted_was_not_put_back(
+    host: Reconciler, bridges: Things, taps: Things
+) -> None:
     first = Bridge("br100", None, mtu=1500)
     host.apply(state(tap("a"), bridges={"br100": first}))
     host.suspect()
@@ -250,7 +289,7 @@ def test_a_dhcp_server_is_put_back_unless_it_only_learns(
     log: list[str], found: dict[str, object], *, repaired: bool
 ) -> None:
     servers = Things("dhcp", log)
-    host = Reconciler([Kind("dhcp_servers", servers)])
+    host = Reconciler(kinds({"dhcp_servers": servers}))
     wanted = HostState(dhcp_servers={"br100": server()})
     host.apply(wanted)
     servers.there = found

@@ -22,17 +22,14 @@ import pytest
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from lessor.agent import kinds
+from lessor.agent import kit
 from lessor.agent.drivers import bridges
 from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
-from lessor.agent.drivers.dnsmasq.hook import hook
 from lessor.agent.drivers.dnsmasq.process import Process, find_all
 from lessor.agent.drivers.uplink import Uplink
 from lessor.agent.host.nft import Nft
 from lessor.agent.host.run import run
 from lessor.agent.host.tun import SET_DEVICE, SET_PERSISTENT
-from lessor.agent.leases.leasebook import LeaseBook
-from lessor.agent.leases.spool import Spool
 from lessor.agent.outcome import Outcome
 from lessor.agent.reconcile import Reconciler
 from lessor.core.dnsmasq.command import Paths
@@ -140,9 +137,9 @@ def inject(steps: Steps, patch: pytest.MonkeyPatch) -> None:
         fcntl, "ioctl", lambda *args: (tap_step if args[1] in TAP_REQUESTS else ioctl)(*args)
     )
     full = partial(OSError, 28, "No space left on device (injected)")
-    patch.setattr(kinds, "IPRoute", lambda: Netlink(steps))
-    patch.setattr(kinds, "Nft", lambda: SteppedNft(steps))
-    patch.setattr(kinds, "run", steps.around("run", run, lambda: CommandError("injected")))
+    patch.setattr(kit, "IPRoute", lambda: Netlink(steps))
+    patch.setattr(kit, "Nft", lambda: SteppedNft(steps))
+    patch.setattr(kit, "run", steps.around("run", run, lambda: CommandError("injected")))
     patch.setattr(listeners, "bound", steps.around("bound", listeners.bound, full))
     for owner, name in (
         *((Path, name) for name in ("replace", "unlink", "touch", "rename", "mkdir", "write_text")),
@@ -151,6 +148,16 @@ def inject(steps: Steps, patch: pytest.MonkeyPatch) -> None:
         (bridges, "set_tx_checksum"),
     ):
         patch.setattr(owner, name, steps.around(name, getattr(owner, name), full))
+
+
+class Server:
+    """A server that answers, and is not asked for leases."""
+
+    addresses = ()
+    known_leases = None
+
+    def reachable(self) -> bool:
+        return True
 
 
 class Host:
@@ -171,10 +178,10 @@ class Host:
             ),
         )
         dnsmasq = partial(DnsmasqDriver, runtime=folder / "run", clock=self._clock)
-        patch.setattr(kinds, "DnsmasqDriver", dnsmasq)
+        patch.setattr(kit, "DnsmasqDriver", dnsmasq)
         patch.setattr(bridges, "Uplink", partial(Uplink, clock=self._clock))
-        self._hook = hook(folder / "hook", folder / "state/spool")
-        self.paths = Paths(folder / "networks" / BRIDGE, self._hook.program, self._hook.user)
+        called = kit.lease_parts(self.settings).hook
+        self.paths = Paths(folder / "networks" / BRIDGE, called.program, called.user)
 
     def _clock(self) -> float:
         """A minute goes by between two passes: nothing waits for its turn."""
@@ -184,16 +191,8 @@ class Host:
         """A new agent that knows nothing but what is on disk."""
         self.end_agent()
         self._metadata = MetadataListeners(app(FakeServer([])).process(), self._loop, ports())
-        state = self.settings.state_dir
-        spool = Spool(state / "spool", self._hook.inbox)
-        made = kinds.make(
-            self.settings,
-            state,
-            hook=self._hook,
-            book=LeaseBook(state / "leases", spool),
-            metadata=self._metadata,
-            reachable=lambda: True,
-        )
+        leases = kit.lease_parts(self.settings)
+        made = kit.agent_kit(self.settings, leases, Server(), self._metadata)
         self._drivers = made
         self._ip = made.kinds[1].driver._ip  # type: ignore[attr-defined]
         self._planner = Planner(self.settings)

@@ -26,7 +26,7 @@ from lessor.agent.server.follow import Follower
 from lessor.agent.server.reporter import Reporter, Status
 from lessor.agent.server.viewstore import ViewStore
 from lessor.core.leases import LiveLease
-from lessor.model import PortReport, Report
+from lessor.model import PortReport, Report, View
 from tests.postgres import Cluster
 from tests.servers.server_process import Process
 
@@ -69,14 +69,17 @@ class Agent:
         self.spool = Spool(folder / "spool", Inbox(folder / "hook"))
         book = LeaseBook(folder / "leases", self.spool)
         self.forwarder = LeaseForwarder(self.client, book, lambda _server, _address: network)
-        self.follower = Follower(self.client, ViewStore(folder / "view"))
+        self.follower = Follower(self.client, ViewStore(folder / "view"), meet=self.meet)
         self.reporter = Reporter(
             self.client,
             IDENTITY,
             HEARTBEAT_S,
             events_sent=lambda: not self.forwarder.pending(),
         )
-        self.client.moved = self.reporter.nudge
+        self.client.moved.subscribe(self.reporter.nudge)
+
+    async def meet(self, _epoch: str, _view: View) -> None:
+        """Tell a new server nothing: all of them have the same store."""
 
     def knows(self, port: Json) -> bool:
         kept = self.follower.kept

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
 import structlog
 
 from lessor import model
 from lessor.agent import unwritten
-from lessor.agent.diagnosis.inspection import Inspection
-from lessor.agent.leases.leasebook import LeaseBook
-from lessor.agent.leases.whereabouts import Whereabouts
+from lessor.agent.diagnosis.findings import Diagnosis
+from lessor.agent.kinds import Event
+from lessor.agent.kit import Kit, Leases
 from lessor.agent.outcome import Outcome
-from lessor.agent.overlay import Plans
+from lessor.agent.owner import Guard
 from lessor.agent.passlog import PassLog
-from lessor.agent.reconcile import Kind, Reconciler
+from lessor.agent.reconcile import Reconciler
 from lessor.agent.retry import Retry
 from lessor.agent.server.follow import Follower
 from lessor.agent.server.reporter import Reporter, Status
 from lessor.agent.server.viewstore import Kept
+from lessor.agent.signal import Signal
 from lessor.core.diagnosis.problems import Concerned, Since, problem_of
 from lessor.core.plan.desired import Desired
 from lessor.core.plan.done import is_settled, networks_done
@@ -34,13 +35,6 @@ from lessor.core.plan.serving import Failure, Lasting, unserved
 from lessor.model import View
 from lessor.settings import AgentSettings
 
-# a bridge that was made anew leaves the sockets of both servers on the former one
-NETLINK_KINDS = (
-    *("sysctls", "bridges", "dhcp_devices", "addresses"),
-    *("dhcp_servers", "metadata", "taps", "ovs_ports"),
-)
-OVS_KINDS = ("ovs_bridges", "ovs_ports", "flows")
-DHCP_KINDS = ("dhcp_servers",)
 GUARDS = "nft bridge lessor"
 
 
@@ -51,78 +45,65 @@ class Agent:
         self,
         settings: AgentSettings,
         *,
-        planner: Plans,
-        kinds: list[Kind],
+        kit: Kit,
+        leases: Leases,
         follower: Follower,
         reporter: Reporter,
-        verify: Callable[[], None],
-        own: Callable[[str, bool], None],
-        inspection: Inspection,
-        counts: Callable[[], Mapping[str, int]],
-        book: LeaseBook,
-        where: Whereabouts,
+        guard: Guard,
+        diagnosis: Diagnosis,
         thread: Executor,
     ) -> None:
         """Join the pieces.
 
         Args:
             settings: of this agent.
-            planner: says what the host should have.
-            kinds: what it takes care of, in order of creation.
+            kit: drivers and planner.
+            leases: of the DHCP servers here.
             follower: has the view.
             reporter: takes the status.
-            verify: has what drivers believe compared with what there is at the next look.
-            own: marks the host as a store's, by its epoch ("": as nobody's), also if that is believed.
-            inspection: finds what is wrong on the host beyond our own things.
-            counts: what else is counted on this host.
-            book: of leases.
-            where: learns which network an address of a DHCP server belongs to.
+            guard: marks the host as the store's.
+            diagnosis: finds what is wrong on the host beyond what drivers report.
             thread: the one thread in which drivers are called.
         """
         self._settings = settings
         self._follower = follower
         self._reporter = reporter
-        self._verify = verify
-        self._own = own
-        self._inspection = inspection
-        self._counts = counts
-        self._book = book
-        self._where = where
+        self._guard = guard
+        self._diagnosis = diagnosis
+        self._leases = leases
         self._thread = thread
-        self._planner = planner
+        self._planner = kit.plans
         self._port_reports = PortReports()
-        self._reconciler = Reconciler(kinds)
+        self._reconciler = Reconciler(kit.kinds)
         self._blocks: tuple[model.HostBlock, ...] | None = None  # of this host, not by us
-        self.desired: Desired | None = None  # what the last pass wanted
-        self.narrow: Callable[[], Iterable[str | model.Problem]] = list  # paths of tunnels
-        self.dropped: Callable[[], Iterable[str | model.Problem]] = list  # of VMs' frames
-        self.ready: Callable[[], None] = _nobody  # called after the first pass
+        self.started: Signal[[]] = Signal()  # the first pass is over
         self._look = asyncio.Event()
-        self._suspects: set[str] = set()
+        self._events: set[Event] = set()  # since the last pass
         self._retry = Retry()
         self._put_back = 0
         self._since = Since()
         self._lasting = Lasting()
         self._passlog = PassLog(structlog.get_logger().bind(host=settings.host))
 
-    def look(self, *kinds: str) -> None:
-        """Look at the host again soon; at these kinds even if nothing else was desired of them."""
-        self._suspects.update(kinds)
+    def look(self, *events: Event) -> None:
+        """Look at the host again soon; at the kinds that these events wake in any case."""
+        self._events.update(events)
         self._look.set()
 
     async def run(self) -> None:
         """Reconcile until cancelled; the host is left serving."""
         retry_s = self._settings.resync_interval
         due = time.monotonic()
-        ready = self.ready
+        started = False
         while True:
             now = time.monotonic()
             full = now >= due
             if full:
                 due = now + self._settings.resync_interval
             retry_s = await self._once(full=full)
-            ready()
-            ready = _nobody
+            if not started:
+                started = True
+                self.started.emit()
             try:
                 async with asyncio.timeout(max(0.0, min(retry_s, due - time.monotonic()))):
                     await self._look.wait()
@@ -137,10 +118,10 @@ class Agent:
             waits = model.Problem(text=self._follower.problem, waits=True)
             self._reporter.say(Status(problems=self._since.stamped([waits], time.time())))
             return self._settings.resync_interval
-        suspects, self._suspects = self._suspects, set()
+        events, self._events = self._events, set()
         started = time.monotonic()
         desired, outcome = await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._pass, kept.view, suspects, full
+            self._thread, self._pass, kept.view, events, full
         )
         self._follower.passed()
         self._put_back += len(outcome.put_back)
@@ -148,25 +129,26 @@ class Agent:
         self._passlog.tell_unwritten(unwritten.problems())
         self._reporter.say(self._status(kept, desired, outcome))
         retry_s = self._retry.after(outcome.problems, self._settings.resync_interval)
-        return min(retry_s, self._inspection.again_s or retry_s)
+        return min(retry_s, self._diagnosis.again_s or retry_s)
 
-    def _pass(self, view: View, suspects: set[str], full: bool) -> tuple[Desired, Outcome]:
+    def _pass(self, view: View, events: set[Event], full: bool) -> tuple[Desired, Outcome]:
         if full or self._blocks is None:
             self._blocks = self._planner.look().blocks
-        desired = self.desired = self._planner.desired(view, changed=bool(suspects))
-        self._where.learn(desired.state.dhcp_servers.values())
+        desired = self._planner.desired(view, changed=bool(events))
+        self._diagnosis.desired = desired
+        self._leases.where.learn(desired.state.dhcp_servers.values())
         if full:
             unwritten.retry()
             if view.scopes:
-                self._own(view.epoch, True)
-            self._verify()
+                self._guard.keep(view.epoch, look=True)
+            self._reconciler.verify()
             self._reconciler.suspect()
-        elif suspects:
-            self._reconciler.suspect(tuple(suspects))
+        elif events:
+            self._reconciler.suspect(events)
         outcome = self._reconciler.apply(desired.state)
         if not view.scopes and not outcome.problems:
-            self._own("", full)
-        self._inspection.look(desired, full=full)
+            self._guard.keep("", look=full)
+        self._diagnosis.look(desired, full=full)
         return desired, outcome
 
     def _status(self, kept: Kept, desired: Desired, outcome: Outcome) -> Status:
@@ -204,9 +186,9 @@ class Agent:
                 "networks": len(view.scopes),
                 "ports": len(desired.state.taps),
                 "dhcp_servers": len(actual("dhcp_servers")),
-                "leases": self._book.count(),
+                "leases": self._leases.book.count(),
                 "put_back": self._put_back,
-                **self._counts(),
+                **self._diagnosis.counts(),
             },
         )
 
@@ -220,9 +202,7 @@ class Agent:
             *([self._follower.problem] if self._follower.problem else ()),
             *unwritten.problems(),
             *desired.problems,
-            *self._inspection.problems(),
-            *self.narrow(),
-            *self.dropped(),
+            *self._diagnosis.problems(),
         ]
         if not found and not outcome.problems:
             return []
@@ -231,7 +211,3 @@ class Agent:
             concerned.named(model.Problem(text=one.message, waits=one.pending), one.key)
             for one in outcome.problems
         ]
-
-
-def _nobody() -> None:
-    """Stands for whom nobody named."""

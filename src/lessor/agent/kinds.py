@@ -1,137 +1,151 @@
-"""The drivers of one host, in the order in which kinds are created."""
+"""The kinds of objects on a host, each declared once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from operator import attrgetter
-from pathlib import Path
-from typing import Any
-
-from pyroute2 import IPRoute
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from lessor.agent.drivers import Driver
-from lessor.agent.drivers.addresses import AddressDriver
-from lessor.agent.drivers.bridges import BridgeDriver
-from lessor.agent.drivers.dhcp import DhcpDriver, KnownLeases
-from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
-from lessor.agent.drivers.dnsmasq.hook import Hook
-from lessor.agent.drivers.rulesets import RulesetDriver
-from lessor.agent.drivers.sysctls import SysctlDriver
-from lessor.agent.drivers.taps import TapDriver
-from lessor.agent.host.netlink import Devices
-from lessor.agent.host.nft import Nft
-from lessor.agent.host.run import run
-from lessor.agent.leases.leasebook import LeaseBook
-from lessor.agent.overlay import OVS_KINDS, Overlay
-from lessor.agent.reconcile import Kind
-from lessor.core.state import DhcpServer, HostState, MetadataListener
-from lessor.settings import AgentSettings
 
-SYSCTLS = ("net.ipv4.ip_forward",)
+# What watchers tell of: links, addresses and routes; Open vSwitch; names of namespaces; DHCP servers.
+Event = Literal["netlink", "ovs", "netns", "dhcp"]
 
 
 @dataclass(frozen=True, slots=True)
-class Drivers:
-    """All drivers of a host, and those that are also asked for other things."""
+class Done:
+    """The names of what a pass created, replaced and deleted, and that is so afterwards."""
 
-    kinds: list[Kind]
-    dhcp: DhcpDriver
-    rulesets: RulesetDriver
-    bridges: BridgeDriver
-    nft: Nft | None = None
-    overlay: Overlay | None = None
+    created: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
 
-    def verify(self) -> None:
-        """Have what is believed of files, processes, rules and flows compared at the next look."""
-        self.dhcp.verify()
-        self.rulesets.verify()
-        if self.overlay:
-            self.overlay.verify()
-        self.bridges.verify()
-
-    def close(self) -> None:
-        """Give up connections; what was made goes on."""
-        if self.overlay:
-            self.overlay.close()
-        if self.nft:
-            self.nft.close()
-        self.dhcp.close()
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.created + self.replaced + self.deleted
 
 
-def make(
-    settings: AgentSettings,
-    folder: Path,
-    *,
-    hook: Hook,
-    book: LeaseBook,
-    metadata: Driver[MetadataListener],
-    reachable: Callable[[], bool],
-    known_leases: KnownLeases | None = None,
-    label: Callable[[DhcpServer], str] = attrgetter("name"),
-) -> Drivers:
-    """Make the drivers. To be called in the thread that will use them.
+# Tells whether an object that a pass made again had been changed by somebody else, from the object
+# as desired, as found (None: it was missing), and what the pass did before, by kind.
+IsDrift = Callable[[Any, Any, Mapping[str, Done]], bool]
+
+
+def _always(_desired: Any, _found: Any, _done: Mapping[str, Done]) -> bool:
+    return True
+
+
+def _of_tap(desired: Any, found: Any, _done: Mapping[str, Done]) -> bool:
+    """A tap that a hypervisor makes comes and goes with its VM."""
+    return found is not None or bool(desired.managed)
+
+
+def _of_ovs_port(desired: Any, _found: Any, done: Mapping[str, Done]) -> bool:
+    """A VM's port is made again with its tap."""
+    return desired.kind != "vif" or desired.name not in done.get("taps", Done()).created
+
+
+def _of_dhcp_server(_desired: Any, found: Any, _done: Mapping[str, Done]) -> bool:
+    """What a server has loaded changes by itself, but not that it is dead or unknown."""
+    return found is None or not found.ranges
+
+
+def _of_flows(_desired: Any, _found: Any, done: Mapping[str, Done]) -> bool:
+    """A port that is made again has another number."""
+    return "ovs_ports" not in done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What holds for all objects of a kind.
+
+    Attributes:
+        deletes: False: what is not desired is left as it is.
+        woken_by: events after which objects of this kind may differ.
+        altered_by: kinds whose changes alter objects of this one: after one of ours, a difference
+            is no drift.
+        lasting: False: the objects end with the agent's process, so making them repairs no drift.
+        is_drift: whether a difference was somebody else's change.
+    """
+
+    deletes: bool = True
+    woken_by: frozenset[Event] = frozenset()
+    altered_by: frozenset[str] = frozenset()
+    lasting: bool = True
+    is_drift: IsDrift = field(default=_always)
+
+
+def _woken(*events: Event) -> frozenset[Event]:
+    return frozenset(events)
+
+
+# By field of HostState and in its order: the order of creation. Deletion goes against it.
+KINDS: Mapping[str, Traits] = {
+    "sysctls": Traits(deletes=False, woken_by=_woken("netlink")),
+    "bridges": Traits(woken_by=_woken("netlink")),
+    "namespaces": Traits(woken_by=_woken("netlink", "netns")),
+    "ovs_bridges": Traits(woken_by=_woken("ovs")),
+    "dhcp_devices": Traits(
+        woken_by=_woken("netlink", "netns"),
+        altered_by=frozenset({"namespaces", "ovs_ports"}),
+    ),
+    "rulesets": Traits(),
+    "addresses": Traits(
+        woken_by=_woken("netlink"), altered_by=frozenset({"bridges", "dhcp_devices"})
+    ),
+    # a bridge that was made again leaves the sockets of both servers on the former one
+    "dhcp_servers": Traits(
+        woken_by=_woken("netlink", "netns", "dhcp"),
+        altered_by=frozenset({"bridges", "namespaces", "dhcp_devices", "addresses"}),
+        is_drift=_of_dhcp_server,
+    ),
+    "metadata": Traits(woken_by=_woken("netlink", "netns"), lasting=False),
+    "taps": Traits(woken_by=_woken("netlink"), altered_by=frozenset({"bridges"}), is_drift=_of_tap),
+    "ovs_ports": Traits(
+        woken_by=_woken("netlink", "netns", "ovs"),
+        altered_by=frozenset({"ovs_bridges", "taps", "dhcp_devices"}),
+        is_drift=_of_ovs_port,
+    ),
+    "flows": Traits(woken_by=_woken("ovs"), is_drift=_of_flows),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of object on this host, with its driver.
+
+    Attributes:
+        field: of `HostState`.
+        driver: reads and changes the objects.
+        traits: what holds for all of them.
+        obstacles: returns why nothing of the kind can be looked at now: then it is left alone, and
+            no other kind waits for it.
+        place: what the obstacles are in the way of, as problems name it.
+    """
+
+    field: str
+    driver: Driver[Any]
+    traits: Traits
+    obstacles: Callable[[], Iterable[str]] = tuple
+    place: str = ""
+
+
+def kinds(
+    drivers: Mapping[str, Driver[Any]],
+    obstacles: Callable[[], Iterable[str]] = tuple,
+    place: str = "",
+) -> list[Kind]:
+    """Return the kinds that a host has drivers of, in the order of creation.
 
     Args:
-        settings: of the agent.
-        folder: the agent's own, for its drivers' records.
-        hook: what dnsmasq calls, and as whom.
-        book: of leases.
-        metadata: serves metadata listeners.
-        reachable: tells whether the server answers.
-        known_leases: asks the server for the live leases of networks.
-        label: names the networks of a DHCP server, for messages.
+        drivers: by kind.
+        obstacles: returns why Open vSwitch can't be used, a sentence a reason.
+        place: the bridge that stands for Open vSwitch in problems.
     """
-    ip = IPRoute()
-    announced = settings.send_arp_for_ha_count if settings.send_arp_for_ha else 0
-    dhcp = DnsmasqDriver(
-        run=run,
-        root=settings.networks_path,
-        leases=book,
-        hook=hook,
-        release=settings.force_dhcp_release,
-        known=known_leases,
-        label=label,
-        config_file=settings.dnsmasq_config_file,
-    )
-    nft = _nft()
-    rulesets = RulesetDriver(
-        nft or run,
-        folder / "rulesets.json",
-        top_regex=settings.iptables_top_regex,
-        bottom_regex=settings.iptables_bottom_regex,
-        generation=nft.generation if nft else str,
-    )
-    devices = Devices()
-    bridges = BridgeDriver(
-        ip, reachable, folder / "bridges.json", settings.flat_mappings, devices=devices
-    )
-    overlay = Overlay(settings, folder) if settings.local_ip else None
-    drivers: dict[str, Driver[Any]] = {
-        "sysctls": SysctlDriver(SYSCTLS),
-        "bridges": bridges,
-        "rulesets": rulesets,
-        "addresses": AddressDriver(ip, folder / "addresses.json", announced, devices=devices),
-        "dhcp_servers": dhcp,
-        "metadata": metadata,
-        "taps": TapDriver(ip, devices=devices, guarded=rulesets.guards),
-        **(overlay.drivers if overlay else {}),
-    }
-    order = [one.name for one in fields(HostState) if one.name in drivers]
-    kinds = [_kind(name, drivers[name], settings, overlay) for name in order]
-    return Drivers(kinds, dhcp, rulesets, bridges, nft, overlay)
-
-
-def _kind(name: str, driver: Driver[Any], settings: AgentSettings, overlay: Overlay | None) -> Kind:
-    if overlay and name in OVS_KINDS:
-        place = settings.integration_bridge
-        return Kind(name, driver, obstacles=overlay.alive.obstacles, place=place)
-    return Kind(name, driver, deletes=name != "sysctls")
-
-
-def _nft() -> Nft | None:
-    """Return nft as a library; None where only the program is: that is slower, and does."""
-    try:
-        return Nft()
-    except OSError:
-        return None
+    return [
+        Kind(name, drivers[name], traits, obstacles, place)
+        if "ovs" in traits.woken_by
+        else Kind(name, drivers[name], traits)
+        for name, traits in KINDS.items()
+        if name in drivers
+    ]

@@ -1,4 +1,4 @@
-"""Makes the pieces of an agent and runs them: `lessor agent`, `lessor agent plan`.
+"""Makes the parts of an agent and runs them: `lessor agent`.
 
 SIGTERM ends the process and nothing else: bridges, rules and DHCP servers go on serving.
 """
@@ -11,81 +11,44 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 import structlog
 
 from lessor import systemd
 from lessor.agent import presence
-from lessor.agent.agent import DHCP_KINDS, NETLINK_KINDS, Agent
-from lessor.agent.around import Surroundings
-from lessor.agent.basis import Basis, basis, located
+from lessor.agent.agent import Agent
 from lessor.agent.dhcplog import label, log_incident
-from lessor.agent.diagnosis.drops import DropWatch
+from lessor.agent.diagnosis.findings import Diagnosis
 from lessor.agent.diagnosis.guide import Guide, Known
 from lessor.agent.diagnosis.inspect import Inspector
-from lessor.agent.diagnosis.inspection import Inspection
-from lessor.agent.diagnosis.paths import PathProbe
+from lessor.agent.diagnosis.inspection import Check
 from lessor.agent.diagnosis.strays import Strays
-from lessor.agent.diagnosis.tour import tour
-from lessor.agent.diagnosis.tunnels import TunnelWatch
-from lessor.agent.drivers.dnsmasq.hook import Hook, hook
 from lessor.agent.host.run import run
-from lessor.agent.host.wake import FolderWatch
-from lessor.agent.host.watch import NetlinkWatch
-from lessor.agent.kinds import Drivers, make
+from lessor.agent.kit import Kit, agent_kit, connection, folder, lease_parts
 from lessor.agent.leases.forwarder import LeaseForwarder
-from lessor.agent.leases.leasebook import LeaseBook
-from lessor.agent.leases.spool import Spool
-from lessor.agent.leases.whereabouts import Whereabouts
 from lessor.agent.noted import note
-from lessor.agent.overlay import (
-    DEVICE_KINDS,
-    OVS_KINDS,
-    Overlay,
-    Plans,
-    datapath_type,
-    watch_namespaces,
-)
+from lessor.agent.overlay import datapath_type
 from lessor.agent.owner import Guard, Owner
 from lessor.agent.presence import Presence
-from lessor.agent.reconcile import Reconciler
-from lessor.agent.server import follow
 from lessor.agent.server.client import Client
 from lessor.agent.server.follow import Follower
 from lessor.agent.server.holdings import Holder
 from lessor.agent.server.identity import RunId, claim
 from lessor.agent.server.reporter import Reporter
 from lessor.agent.server.viewstore import ViewStore
-from lessor.core.diff import Changes
-from lessor.errors import Conflict, LessorError, NotFound
+from lessor.agent.watchers import Task, watch_spool, watchers
+from lessor.errors import Conflict, LessorError
 from lessor.metadata.backend import Backend
 from lessor.metadata.listeners import MetadataListeners
 from lessor.metadata.messages import Settings
 from lessor.metadata.ports import Ports
 from lessor.metadata.process import GuestProcess
-from lessor.model import HostTour, Report, View
+from lessor.model import Report
 from lessor.settings import AgentSettings
-from lessor.tls import trust
-
-
-def folder(settings: AgentSettings) -> Path:
-    """Return where an agent keeps what only it needs."""
-    return settings.state_dir / "agent"
-
-
-def lease_hook(settings: AgentSettings) -> Hook:
-    """Make ready what dnsmasq calls with lease events.
-
-    Its folder is not below that of the agent, which nobody else may enter.
-    """
-    return hook(settings.state_dir / "hook", folder(settings) / "spool", settings.dhcpbridge)
 
 
 def serve(settings: AgentSettings) -> None:
@@ -107,117 +70,40 @@ def serve(settings: AgentSettings) -> None:
             os.close(lock)
 
 
-def plan(
-    settings: AgentSettings, *, chosen: bool = False, own: bool = False
-) -> tuple[Basis, list[str]]:
-    """Return what an agent would change on this host for its last view, a line a thing.
-
-    Args:
-        settings: of this call.
-        chosen: whether `state_dir` was given for this call; else the running agent's is taken.
-        own: whether other settings were; else all of the running agent's are taken.
-
-    Raises:
-        NotFound: this host never had a view.
-    """
-    settings = located(settings, chosen=chosen, own=own)
-    place = folder(settings)
-    known, kept = basis(settings)
-    called = lease_hook(settings)
-    spool = Spool(place / "spool", called.inbox)
-    drivers = make(
-        settings,
-        place,
-        hook=called,
-        book=LeaseBook(place / "leases", spool),
-        metadata=Nowhere(),
-        reachable=_client(settings).reachable,
-    )
-    kinds = [kind for kind in drivers.kinds if kind.field != "metadata"]
-    changes = Reconciler(kinds).plan(Plans(settings, drivers.overlay).desired(kept.view).state)
-    drivers.close()
-    return known, [line for kind, found in changes.items() for line in _lines(kind, found)]
-
-
-def look_around(
-    settings: AgentSettings, network: str, *, chosen: bool = False, own: bool = False
-) -> tuple[Basis, HostTour]:
-    """Return how a network is on this host, by the last view; the agent needn't run.
-
-    Args:
-        settings: of this call.
-        network: its id or name.
-        chosen: as for `plan`.
-        own: as for `plan`.
-
-    Raises:
-        NotFound: this host never had a view, or it doesn't have the network.
-    """
-    settings = located(settings, chosen=chosen, own=own)
-    place = folder(settings)
-    known, kept = basis(settings)
-    found = [key for key, scope in kept.view.scopes.items() if network in {key, scope.network.name}]
-    if len(found) != 1:
-        many = f"; {len(found)} have that name, give an id" if found else ""
-        raise NotFound(f"this host's view has no one network {network}{many}")
-    overlay = Overlay(settings, place) if settings.local_ip else None
-    desired = Plans(settings, overlay).desired(kept.view)
-    pieces = tour(found[0], kept.view, desired, settings, run)
-    if overlay:
-        overlay.close()
-    return known, HostTour(host=settings.host, pieces=pieces)
-
-
-def accept(settings: AgentSettings) -> str:
-    """Believe the store that was last offered and not believed; return its epoch.
-
-    Raises:
-        NotFound: none was.
-    """
-    epoch = follow.accept(folder(settings))
-    if epoch is None:
-        raise NotFound("no other store was offered: the agent follows the one it knows")
-    return epoch
-
-
-def _client(settings: AgentSettings) -> Client:
-    """Return the line to the servers."""
-    urls, token = settings.server_url, settings.token_file
-    if not any(url.startswith("https:") for url in urls):
-        return Client(urls, token)
-    files = (settings.server_cafile, settings.server_certfile, settings.server_keyfile)
-    return Client(urls, token, trust(*files, insecure=settings.server_insecure))
-
-
-class Nowhere:
-    """Stands for a driver of things that live in the agent's own process: here, none do."""
-
-    def observe(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def apply(self, changes: Changes[Any]) -> None:
-        """Do nothing."""
-
-
 class _Run:
-    """One run of an agent."""
+    """The parts of one run of an agent, in the order in which they need each other."""
 
     def __init__(self, settings: AgentSettings, name: socket.socket | None) -> None:
+        own = folder(settings)
         self._settings = settings
         self._name = name
-        self._folder = folder(settings)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lessor-host")
-        self._client = _client(settings)
-        self._hook = lease_hook(settings)
-        self._spool = Spool(self._folder / "spool", self._hook.inbox)
-        self._book = LeaseBook(self._folder / "leases", self._spool)
-        self._where = Whereabouts(self._folder / "blocks.json")
-        self._run_id = RunId(self._folder)
-        self._follower: Follower | None = None
-        self._ports = Ports(self._view)
-        self._metadata = self._guest_process()
         self._log = structlog.get_logger().bind(host=settings.host)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lessor-host")
+        self._client = connection(settings)
+        self._run_id = RunId(own)
+        self._leases = leases = lease_parts(settings)
+        network_of = leases.where.network_of
+        self._forwarder = LeaseForwarder(self._client, leases.book, network_of)
+        holder = Holder(self._client, settings.host, leases.book, network_of)
+        self._guard = Guard(Owner(run, settings.state_dir))
+        self._follower = Follower(self._client, ViewStore(own), self._guard, meet=holder.tell)
+        self._reporter = Reporter(
+            self._client,
+            _identity(settings, self._run_id),
+            settings.report_interval,
+            events_sent=lambda: not self._forwarder.pending(),
+        )
+        self._ports = Ports(lambda: self._follower.view)
+        self._metadata = _guest_process(settings, self._client, self._ports)
+        self._join()
+
+    def _join(self) -> None:
+        """Tell these parts of each other; those of the host come later."""
+        self._client.moved.subscribe(self._reporter.nudge)
+        self._forwarder.sent.subscribe(self._reporter.nudge)
+        self._reporter.confirmed.subscribe(self._run_id.confirm)
+        self._follower.renewed.subscribe(self._reporter.forget)
+        self._follower.changed.subscribe(self._send_waiting_events)
 
     async def main(self) -> None:
         """Run until a signal; a second agent of this host's name is refused before it acts."""
@@ -226,127 +112,101 @@ class _Run:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
         listeners = MetadataListeners(self._metadata, loop, self._ports)
-        drivers = await loop.run_in_executor(self._thread, self._drivers, listeners)
+        kit = await loop.run_in_executor(self._thread, self._kit, listeners)
         try:
-            await self._serve(drivers, ended)
+            for problem in kit.dhcp.problems():
+                self._log.warning("dhcp servers", problem=problem)
+            await self._introduce()
+            await self._until(ended, self._tasks(kit))
         finally:
             await listeners.aclose()
             await self._client.close()
-            if drivers.overlay:
-                drivers.overlay.close()
+            if kit.overlay:
+                kit.overlay.close()
             self._thread.shutdown(wait=True)
-            drivers.close()
+            kit.close()
 
-    async def _serve(self, drivers: Drivers, ended: asyncio.Event) -> None:
-        forwarder = LeaseForwarder(self._client, self._book, self._where.network_of)
-        guard = Guard(Owner(run, self._settings.state_dir))
-        follower = self._follower = Follower(self._client, ViewStore(self._folder), guard)
-        reporter = Reporter(
-            self._client,
-            self._identity(),
-            self._settings.report_interval,
-            events_sent=lambda: not forwarder.pending(),
-            confirmed=self._run_id.confirm,
-        )
-        forwarder.sent = reporter.nudge
-        self._client.moved = reporter.nudge
-        follower.renewed = reporter.forget
-        holder = Holder(self._client, self._settings.host, self._book, self._where.network_of)
-        follower.met = holder.tell
-        for problem in drivers.dhcp.problems():
-            self._log.warning("dhcp servers", problem=problem)
-        await self._introduce(reporter)
-        dropped = DropWatch(self._settings, drivers.overlay, lambda: agent.desired)
-        agent = Agent(
+    def _kit(self, metadata: MetadataListeners) -> Kit:
+        """Make what touches the host, in the thread of the drivers."""
+        return agent_kit(
             self._settings,
-            planner=Plans(
-                self._settings,
-                drivers.overlay,
-                Surroundings(self._settings, lambda: self._client.addresses),
-            ),
-            kinds=drivers.kinds,
+            self._leases,
+            self._client,
+            metadata,
+            lambda server: label(self._follower.view, server),
+        )
+
+    def _tasks(self, kit: Kit) -> Sequence[Task]:
+        settings, follower = self._settings, self._follower
+        diagnosis = Diagnosis(settings, kit.overlay, lambda: follower.view, self._checks(kit))
+        agent = Agent(
+            settings,
+            kit=kit,
+            leases=self._leases,
             follower=follower,
-            reporter=reporter,
-            verify=drivers.verify,
-            own=lambda epoch, look: guard.keep(epoch, look=look),
-            inspection=Inspection(
-                [
-                    *Inspector(self._settings, forwarder, self._spool, drivers.dhcp).checks(),
-                    Strays().problems,
-                    lambda _: [self._metadata.problem] if self._metadata.problem else [],
-                ]
-            ),
-            counts=dropped.counts,
-            book=self._book,
-            where=self._where,
+            reporter=self._reporter,
+            guard=self._guard,
+            diagnosis=diagnosis,
             thread=self._thread,
         )
-        agent.dropped = dropped.problems
-        agent.ready = systemd.say_ready
-        dropped.changed = agent.look
-
-        def followed() -> None:
-            agent.look()
-            if follower.in_sync:  # lease events that waited for the server go now
-                forwarder.nudge()
-
-        follower.changed = followed
-        drivers.dhcp.incidents.subscribe(partial(log_incident, self._settings.host))
-        drivers.dhcp.changed.subscribe(lambda: agent.look(*DHCP_KINDS))
-        guide = Guide(self._client, self._settings, lambda: _known(follower, agent))
-        follower.asked = guide.ask
-        overlay = drivers.overlay
-        device_kinds = DEVICE_KINDS if overlay else ()
-        tasks = [
+        guide = Guide(self._client, settings, lambda: _known(follower, diagnosis))
+        agent.started.subscribe(systemd.say_ready)
+        diagnosis.changed.subscribe(agent.look)
+        follower.changed.subscribe(agent.look)
+        follower.asked.subscribe(guide.ask)
+        kit.dhcp.incidents.subscribe(partial(log_incident, settings.host))
+        return [
             follower.run,
             agent.run,
-            reporter.run,
-            forwarder.run,
+            self._reporter.run,
+            self._forwarder.run,
             guide.run,
-            dropped.run,
-            NetlinkWatch(lambda: agent.look(*NETLINK_KINDS, *device_kinds)).run,
-            lambda: drivers.dhcp.run(self._thread),
-            lambda: self._watch_spool(forwarder),
+            *diagnosis.tasks(),
+            *watchers(kit, self._thread, agent.look),
+            partial(watch_spool, self._leases.hook.inbox.folder, self._forwarder.nudge),
+            *(
+                [partial(presence.answer, self._name, self._presence)]
+                if self._name is not None
+                else []
+            ),
         ]
-        if self._name is not None:
-            name = self._name
-            tasks.append(lambda: presence.answer(name, lambda: self._present(follower)))
-        if overlay:
-            tasks += self._probes(follower, agent, overlay)
-            tasks.append(lambda: overlay.watch(lambda: agent.look(*OVS_KINDS)))
-            tasks.append(lambda: overlay.alive.run(lambda: agent.look(*OVS_KINDS)))
-            tasks.append(lambda: watch_namespaces(lambda: agent.look(*DEVICE_KINDS)))
-        await self._until(ended, tasks)
 
-    def _probes(
-        self, follower: Follower, agent: Agent, overlay: Overlay
-    ) -> list[Callable[[], Any]]:
-        """Return what watches tunnels and their paths; the agent says what they find."""
-        own = self._settings.local_ip
-        assert own is not None
+    def _checks(self, kit: Kit) -> Sequence[Check]:
+        inspector = Inspector(self._settings, self._forwarder, self._leases.spool, kit.dhcp)
+        return [
+            *inspector.checks(),
+            Strays().problems,
+            lambda _: [self._metadata.problem] if self._metadata.problem else [],
+        ]
 
-        def view() -> View | None:
-            return follower.kept.view if follower.kept else None
+    def _send_waiting_events(self) -> None:
+        """Send lease events that waited for the server."""
+        if self._follower.in_sync:
+            self._forwarder.nudge()
 
-        probe = PathProbe(own, view, agent.look)
-        tunnels = TunnelWatch(own, self._settings.vxlan_udp_port, view, overlay, agent.look)
-        agent.narrow = lambda: (*tunnels.problems(), *probe.problems())
-        return [probe.run, tunnels.run]
-
-    def _present(self, follower: Follower) -> Presence:
-        kept = follower.kept
+    def _presence(self) -> Presence:
+        kept = self._follower.kept
         return Presence(
             pid=os.getpid(),
             host=self._settings.host,
             state_dir=str(self._settings.state_dir),
             epoch=kept.view.epoch if kept else "",
             revision=kept.revision if kept else 0,
-            answered_at=follower.answered_at,
-            in_sync=follower.in_sync,
-            problem=follower.problem,
+            answered_at=self._follower.answered_at,
+            in_sync=self._follower.in_sync,
+            problem=self._follower.problem,
         )
 
-    async def _until(self, ended: asyncio.Event, tasks: list[Callable[[], Any]]) -> None:
+    async def _introduce(self) -> None:
+        """Introduce this run before it touches the host; an unreachable server is not waited for."""
+        try:
+            await self._reporter.introduce()
+        except Conflict:
+            raise
+        except LessorError as error:
+            self._log.warning("server away", error=str(error))
+
+    async def _until(self, ended: asyncio.Event, tasks: Sequence[Task]) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(task()) for task in tasks]
@@ -360,88 +220,43 @@ class _Run:
             raise
         self._log.info("agent ends", serving="what it made goes on")
 
-    async def _introduce(self, reporter: Reporter) -> None:
-        """Say who we are before anything is touched; a server that is away doesn't hold us up."""
-        try:
-            await reporter.introduce()
-        except Conflict:
-            raise
-        except LessorError as error:
-            self._log.warning("server away", error=str(error))
 
-    async def _watch_spool(self, forwarder: LeaseForwarder) -> None:
-        watch = FolderWatch(self._hook.inbox.folder)
-        try:
-            while True:
-                await watch.changed()
-                forwarder.nudge()
-        finally:
-            watch.close()
-
-    def _drivers(self, listeners: MetadataListeners) -> Drivers:
-        return make(
-            self._settings,
-            self._folder,
-            hook=self._hook,
-            book=self._book,
-            metadata=listeners,
-            reachable=self._client.reachable,
-            known_leases=self._client.known_leases,
-            label=lambda server: label(self._view(), server),
-        )
-
-    def _view(self) -> View | None:
-        kept = self._follower.kept if self._follower else None
-        return kept.view if kept else None
-
-    def _guest_process(self) -> GuestProcess:
-        """Return the process that answers metadata requests; it isn't started yet."""
-        settings = self._settings
-        backend = Backend(
-            facts=self._client.metadata,
-            set_password=self._client.set_password,
-            ports=self._ports,
-            settings=settings,
-            clock=time.time,
-        )
-        serving = Settings(
-            settings.dhcp_domain,
-            use_forwarded_for=settings.use_forwarded_for,
-            proxy=settings.metadata_mode == "proxy",
-        )
-        return GuestProcess(backend, serving)
-
-    def _identity(self) -> Report:
-        mappings = self._settings.flat_mappings
-        return Report(
-            run_id=self._run_id.value,
-            previous_run_id=self._run_id.confirmed,
-            unconfirmed_run_ids=self._run_id.unconfirmed,
-            started_at=time.time(),
-            report_interval=self._settings.report_interval,
-            version=version("lessor"),
-            physical_networks=tuple(mapping.physical_network for mapping in mappings),
-            network_host=self._settings.network_host and bool(mappings or self._settings.local_ip),
-            local_ip=self._settings.local_ip,
-            availability_zone=self._settings.availability_zone,
-            datapath_type=datapath_type(self._settings) if self._settings.local_ip else "",
-        )
+def _guest_process(settings: AgentSettings, client: Client, ports: Ports) -> GuestProcess:
+    """Return the process that answers metadata requests; it isn't started yet."""
+    backend = Backend(
+        facts=client.metadata,
+        set_password=client.set_password,
+        ports=ports,
+        settings=settings,
+        clock=time.time,
+    )
+    serving = Settings(
+        settings.dhcp_domain,
+        use_forwarded_for=settings.use_forwarded_for,
+        proxy=settings.metadata_mode == "proxy",
+    )
+    return GuestProcess(backend, serving)
 
 
-def _known(follower: Follower, agent: Agent) -> Known | None:
-    if follower.kept is None or agent.desired is None:
+def _identity(settings: AgentSettings, run_id: RunId) -> Report:
+    """Return what never changes in a run."""
+    mappings = settings.flat_mappings
+    return Report(
+        run_id=run_id.value,
+        previous_run_id=run_id.confirmed,
+        unconfirmed_run_ids=run_id.unconfirmed,
+        started_at=time.time(),
+        report_interval=settings.report_interval,
+        version=version("lessor"),
+        physical_networks=tuple(mapping.physical_network for mapping in mappings),
+        network_host=settings.network_host and bool(mappings or settings.local_ip),
+        local_ip=settings.local_ip,
+        availability_zone=settings.availability_zone,
+        datapath_type=datapath_type(settings) if settings.local_ip else "",
+    )
+
+
+def _known(follower: Follower, diagnosis: Diagnosis) -> Known | None:
+    if follower.view is None or diagnosis.desired is None:
         return None
-    return follower.kept.view, agent.desired
-
-
-def _lines(kind: str, changes: Changes[Any]) -> Iterable[str]:
-    for sign, values in (("+", changes.create), ("~", changes.replace), ("-", changes.delete)):
-        for value in values:
-            shown = (f"{f.name}={_short(getattr(value, f.name))}" for f in fields(value))
-            yield f"{sign} {kind} {' '.join(shown)}"
-
-
-def _short(value: object) -> str:
-    text = str(value) if not isinstance(value, dict | tuple) else f"({len(value)})"
-    lines = text.splitlines()
-    return text if len(lines) <= 1 else f"({len(lines)} lines)"
+    return follower.view, diagnosis.desired

@@ -6,17 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lessor.agent.kinds import Done, Kind
 from lessor.core.diff import Changes
-
-# Kinds whose changes alter things of a kind: after a change of ours, that is no drift.
-CAUSES: dict[str, tuple[str, ...]] = {
-    "addresses": ("bridges", "dhcp_devices"),
-    "dhcp_servers": ("bridges", "namespaces", "dhcp_devices", "addresses"),
-    "taps": ("bridges",),
-    "dhcp_devices": ("namespaces", "ovs_ports"),
-    "ovs_ports": ("ovs_bridges", "taps", "dhcp_devices"),
-}
-OWN = frozenset(("metadata",))  # listeners of the agent's own process
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +19,6 @@ class Problem:
     message: str
     pending: bool
     retry_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The names of what a pass created, replaced and deleted, and that is so afterwards."""
-
-    created: tuple[str, ...] = ()
-    replaced: tuple[str, ...] = ()
-    deleted: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All of them."""
-        return self.created + self.replaced + self.deleted
 
 
 @dataclass(slots=True)
@@ -60,7 +37,7 @@ class Outcome:
 
     def note(
         self,
-        kind: str,
+        kind: Kind,
         wanted: Mapping[str, Any],
         after: Mapping[str, Any],
         reached: Mapping[str, Any],
@@ -68,41 +45,33 @@ class Outcome:
         """Note what became of a kind.
 
         Args:
-            kind: its name; it is in `before` and `changes`.
-            wanted: its things as desired.
+            kind: it is in `before` and `changes`.
+            wanted: its objects as desired.
             after: as they are after the pass.
             reached: as they were brought to before this pass.
         """
-        before = self.before[kind]
-        done = _done(self.changes[kind], before, wanted, after)
+        before = self.before[kind.field]
+        done = _done(self.changes[kind.field], before, wanted, after)
         if not done.names:
             return
-        self.done[kind] = done
-        drift = [name for name in done.created + done.replaced if reached.get(name) == wanted[name]]
-        names = [name for name in drift if self._is_repair(kind, wanted[name], before.get(name))]
-        if names and not self._is_caused(kind):
-            self.put_back[kind] = names
+        self.done[kind.field] = done
+        if not kind.traits.lasting or self._is_caused(kind):
+            return
+        changed = [
+            name for name in done.created + done.replaced if reached.get(name) == wanted[name]
+        ]
+        names = [
+            name
+            for name in changed
+            if kind.traits.is_drift(wanted[name], before.get(name), self.done)
+        ]
+        if names:
+            self.put_back[kind.field] = names
 
-    def _is_caused(self, kind: str) -> bool:
-        """Tell whether a change of ours in this pass may have altered the things of a kind."""
-        if kind == "flows":  # a port that is made again has another number
-            return "ovs_ports" in self.done
-        return any(one in self.done and one not in self.put_back for one in CAUSES.get(kind, ()))
-
-    def _is_repair(self, kind: str, wanted: Any, before: Any) -> bool:
-        """Tell whether somebody else changed a thing.
-
-        Not what comes and goes by itself: taps with their VMs, what DHCP servers have loaded.
-        """
-        if kind in OWN:
-            return False
-        if kind == "taps" and before is None:
-            return bool(wanted.managed)
-        if kind == "ovs_ports" and wanted.kind == "vif":
-            return wanted.name not in self.done.get("taps", Done()).created
-        if kind == "dhcp_servers" and before is not None:
-            return not before.ranges  # so is one that is dead, or of which nothing is sure
-        return True
+    def _is_caused(self, kind: Kind) -> bool:
+        """Tell whether a change of ours in this pass may have altered the objects of a kind."""
+        ours = self.done.keys() - self.put_back.keys()
+        return not kind.traits.altered_by.isdisjoint(ours)
 
 
 def _done(

@@ -28,9 +28,6 @@ from lessor.model import View
 from lessor.netns import FOLDER
 from lessor.settings import AgentSettings
 
-OVS_KINDS = ("ovs_bridges", "ovs_ports", "flows")  # what a change in OVS may concern
-DEVICE_KINDS = ("namespaces", "dhcp_devices", "dhcp_servers", "metadata", "ovs_ports")
-
 
 class Overlay:
     """Open vSwitch on this host, and the drivers of what overlay networks need.
@@ -54,7 +51,7 @@ class Overlay:
             self.run, record, sockets, bridges, names=ports.names, numbers=ports.numbers
         )
         switches = [Path(sockets, f"{bridge}.mgmt") for bridge in bridges]
-        self._watch = OvsWatch(self._db, switches, self._flows.doubt)
+        self._watch = OvsWatch(self._db, switches, self._flows.verify)
         self.drivers: dict[str, Driver[Any]] = {
             "namespaces": NamespaceDriver(run),
             "ovs_bridges": OvsBridgeDriver(self._db, bridges),
@@ -108,10 +105,6 @@ class Overlay:
             Unavailable: OVS does not answer.
         """
         return self._ports.names()
-
-    def verify(self) -> None:
-        """Compare flows with what the switch has at the next look."""
-        self._flows.doubt()
 
     async def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed`, in the event loop, after each change in OVS, until cancelled."""

@@ -6,31 +6,15 @@ failed is a difference at the next pass: that is the retry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from lessor.agent.drivers import Driver, Recalling
+from lessor.agent.drivers import Recalling, Verifying
+from lessor.agent.kinds import Event, Kind
 from lessor.agent.outcome import Outcome, Problem
 from lessor.core.diff import Changes, diff
 from lessor.core.state import HostState
 from lessor.errors import Pending
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of thing: the field of `HostState` it is in, and who takes care of it.
-
-    `deletes` False: what is not desired is left as it is. `obstacles` says why nothing of the kind
-    can be looked at now: then it is left alone, and no other kind waits for it. `place` is what the
-    obstacles are in the way of, as problems name it.
-    """
-
-    field: str
-    driver: Driver[Any]
-    deletes: bool = True
-    obstacles: Callable[[], Iterable[str]] = tuple
-    place: str = ""
 
 
 class Reconciler:
@@ -42,10 +26,17 @@ class Reconciler:
         self._reached: dict[str, Mapping[str, Any]] = {}  # things that were as desired once
         self._actual: dict[str, Mapping[str, Any]] = {}
 
-    def suspect(self, kinds: Sequence[str] = ()) -> None:
-        """Look at these kinds (all, if none is named) at the next pass, whatever was desired."""
-        for name in kinds or list(self._settled):
-            self._settled.pop(name, None)
+    def suspect(self, events: Collection[Event] = ()) -> None:
+        """Observe the kinds that these events wake (all kinds, if none is named) at the next pass."""
+        for kind in self._kinds:
+            if not events or kind.traits.woken_by.intersection(events):
+                self._settled.pop(kind.field, None)
+
+    def verify(self) -> None:
+        """Have drivers compare what they believe with the host at their next look."""
+        for kind in self._kinds:
+            if isinstance(kind.driver, Verifying):
+                kind.driver.verify()
 
     def actual(self, kind: str) -> Mapping[str, Any]:
         """Return what the last pass found or left there, by name."""
@@ -89,7 +80,7 @@ class Reconciler:
 
     def _difference(self, kind: Kind, wanted: Mapping[str, Any]) -> Changes[Any]:
         actual = kind.driver.observe()
-        if not kind.deletes:
+        if not kind.traits.deletes:
             actual = {key: value for key, value in actual.items() if key in wanted}
         self._actual[kind.field] = actual
         return diff(wanted, actual)
@@ -131,7 +122,7 @@ class Reconciler:
         """Remember which things were reached, and say what was done for it."""
         after = self._actual[kind.field]
         if kind.field in outcome.changes:
-            outcome.note(kind.field, wanted, after, self._reached.get(kind.field, {}))
+            outcome.note(kind, wanted, after, self._reached.get(kind.field, {}))
         if after is wanted:
             self._reached[kind.field] = wanted
             return

@@ -186,7 +186,7 @@ def plan(  # noqa: PLR0917 - as server
     files = [*files, *(config_file or [])]
     said = before | overrides(state_dir, set_, debug=debug, host=host, server_url=server_url)
     settings = agent_settings(files, said)
-    from lessor.agent.main import plan as planned  # noqa: PLC0415 - see the module's words
+    from lessor.agent.offline import plan as planned  # noqa: PLC0415 - see the module's words
 
     known, changes = planned(settings, chosen="state_dir" in said, own=has_own(files, said))
     ok = known.is_kept and not changes
@@ -217,7 +217,7 @@ def tour(  # noqa: PLR0917 - as server
     files = [*files, *(config_file or [])]
     said = before | overrides(state_dir, set_, debug=debug)
     settings = agent_settings(files, said, warn=False)
-    from lessor.agent.main import look_around  # noqa: PLC0415 - see the module's words
+    from lessor.agent.offline import look_around  # noqa: PLC0415 - see the module's words
 
     own = has_own(files, said)
     known, found = look_around(settings, network, chosen="state_dir" in said, own=own)
@@ -240,7 +240,7 @@ def accept(
     files, before = context.obj
     said = before | overrides(state_dir, set_, debug=debug)
     settings = agent_settings([*files, *(config_file or [])], said, warn=False)
-    from lessor.agent.main import accept as accepted  # noqa: PLC0415 - see the module's words
+    from lessor.agent.offline import accept as accepted  # noqa: PLC0415 - see the module's words
 
     epoch = accepted(settings)
     typer.echo(

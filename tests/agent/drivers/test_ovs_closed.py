@@ -23,7 +23,8 @@ from lessor.agent.drivers.ovs_bridges import OvsBridgeDriver
 from lessor.agent.drivers.ovs_ports import OvsPortDriver
 from lessor.agent.host.ovs import Ovsdb, rundir
 from lessor.agent.host.run import run
-from lessor.agent.reconcile import Kind, Reconciler
+from lessor.agent.kinds import kinds
+from lessor.agent.reconcile import Reconciler
 from lessor.core.firewall.dhcp_limit import BURST
 from lessor.core.plan.desired import Planner
 from lessor.core.plan.overlay import outer_name
@@ -62,11 +63,7 @@ class Host:
         )
         self.planner = Planner(settings("a"), datapath="netdev")
         self.reconciler = Reconciler(
-            [
-                Kind("ovs_bridges", OvsBridgeDriver(db, names)),
-                Kind("ovs_ports", ports),
-                Kind("flows", flows),
-            ]
+            kinds({"ovs_bridges": OvsBridgeDriver(db, names), "ovs_ports": ports, "flows": flows})
         )
 
     def plug(self, name: str) -> None:

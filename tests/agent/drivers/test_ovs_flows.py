@@ -182,7 +182,7 @@ def test_a_switch_that_is_new_in_the_middle_of_a_change_gets_all(
         bring(driver, FLOWS)
     if moment == "after the change":
         renew(ovs)
-    driver.doubt()
+    driver.verify()
     bring(driver, Flows("br-int", LINES[:-1]))
     assert len(dump(ovs)) == len(LINES) - 1
     assert not bring(driver, Flows("br-int", LINES[:-1]))
@@ -261,7 +261,7 @@ def test_a_port_goes_by_the_name_it_was_given(ovs: Ovs, bridge: None, tmp_path: 
     assert not bring(driver, Flows("br-int", lines))
 
 
-def test_what_was_compared_is_believed_until_somebody_doubts_or_a_port_has_another_number(
+def test_what_was_compared_is_believed_until_it_is_verified_or_a_port_has_another_number(
     ovs: Ovs, bridge: None, db: Ovsdb, tmp_path: Path
 ) -> None:
     asked: list[str] = []
@@ -284,7 +284,7 @@ def test_what_was_compared_is_believed_until_somebody_doubts_or_a_port_has_anoth
     assert len(asked) == 2, "the change, and what is there then"
     ovs("ovs-ofctl", "-O", "OpenFlow14", "del-flows", "br-int", "table=4")
     assert not bring(driver, less)
-    driver.doubt()
+    driver.verify()
     assert bring(driver, less)
     ovs("ovs-vsctl", "set", "Interface", "vxlan-0a", "ofport_request=78")
     ovs.wait(lambda: ports.numbers()["br-int"].get("vxlan-0a") == 78)

@@ -18,15 +18,15 @@ class Calls:
     """Counts calls; `after(act)` waits for one that comes after `act` was done."""
 
     def __init__(self) -> None:
-        self.count = self.doubts = 0
+        self.count = self.flows = 0
         self._some = asyncio.Event()
 
     def __call__(self) -> None:
         self.count += 1
         self._some.set()
 
-    def doubt(self) -> None:
-        self.doubts += 1
+    def flows_changed(self) -> None:
+        self.flows += 1
 
     async def after(self, act: Callable[[], object]) -> None:
         self._some.clear()
@@ -44,7 +44,7 @@ class Calls:
 def watched(ovs: Ovs, db: Ovsdb, story: Callable[[Calls], Awaitable[None]]) -> None:
     async def play() -> None:
         calls = Calls()
-        watch = OvsWatch(db, [ovs.folder / "br-int.mgmt"], calls.doubt, retry_s=0.05)
+        watch = OvsWatch(db, [ovs.folder / "br-int.mgmt"], calls.flows_changed, retry_s=0.05)
         running = asyncio.create_task(watch.run(calls))
         while not db._listeners:
             await asyncio.sleep(0)
@@ -109,14 +109,14 @@ def test_it_tells_when_a_flow_of_ours_is_removed_or_modified_and_of_no_other(
         await calls.after(lambda: ofctl("add-flow", f"cookie={COOKIE},table=5,actions=drop"))
         await calls.quiet(0.2)
         ofctl("add-flow", "cookie=0x7,table=6,actions=drop")
-        before = calls.doubts
+        before = calls.flows
         ofctl("del-flows", "table=6")
         await calls.quiet(0.2)
-        assert calls.doubts == before
+        assert calls.flows == before
         await calls.after(lambda: ofctl("mod-flows", "table=5,actions=NORMAL"))
         await calls.quiet(0.2)
-        assert calls.doubts == before + 1
+        assert calls.flows == before + 1
         await calls.after(lambda: ofctl("del-flows"))
-        assert calls.doubts == before + 2
+        assert calls.flows == before + 2
 
     watched(ovs, db, story)

@@ -51,7 +51,7 @@ class Case:
 
     def over(self, server: Server) -> LeaseForwarder:
         forwarder = LeaseForwarder(server, self.book, self.network_of)
-        forwarder.sent = self.count
+        forwarder.sent.subscribe(self.count)
         return forwarder
 
     def full(self) -> None:

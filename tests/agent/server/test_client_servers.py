@@ -207,7 +207,7 @@ def test_a_long_poll_at_a_silent_server_follows_a_report_to_the_next(
     moved: list[bool] = []
 
     async def talk(client: Client) -> None:
-        client.moved = lambda: moved.append(True)
+        client.moved.subscribe(lambda: moved.append(True))
         poll = asyncio.create_task(client.view(ViewRequest(wait_s=LIMIT_S)))
         await until(lambda: one.waits)
         await client.report(ME)

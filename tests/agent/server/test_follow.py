@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ from lessor.agent.server.follow import Follower, accept
 from lessor.agent.server.viewstore import ViewStore
 from lessor.errors import Unavailable
 from lessor.model import Network, Port, ScopeChange, View, ViewAnswer, ViewRequest
+
+Meet = Callable[[str, View], Awaitable[None]]
 
 
 class Server:
@@ -29,7 +31,7 @@ class Server:
         self.last = answer
         return answer
 
-    async def met(self, epoch: str, view: View) -> None:
+    async def meet(self, epoch: str, view: View) -> None:
         """Take what is in use on a host; it will ask again."""
         self.told.append((epoch, view))
         self.answers.insert(0, self.last)
@@ -41,12 +43,13 @@ def whole(epoch: str, *keys: str) -> ViewAnswer:
     return ViewAnswer(epoch=epoch, revision=7, scopes={"n": change})
 
 
-def follow(server: Server, folder: Path, **listeners: Callable[..., Any]) -> Follower:
-    """Run a follower until the server has nothing more to say."""
-    follower = Follower(server, ViewStore(folder))
-    follower.met = server.met
+def follow(
+    server: Server, folder: Path, meet: Meet | None = None, **listeners: Callable[..., Any]
+) -> Follower:
+    """Run a follower until the server has nothing more to say; listeners by the signal's name."""
+    follower = Follower(server, ViewStore(folder), meet=meet or server.meet)
     for name, listener in listeners.items():
-        setattr(follower, name, listener)
+        getattr(follower, name).subscribe(listener)
 
     async def main() -> None:
         task = asyncio.create_task(follower.run())
@@ -112,8 +115,7 @@ def test_once_a_store_is_followed_there_is_nothing_to_accept(tmp_path: Path) -> 
 def test_an_accepted_store_is_taken_soon(tmp_path: Path) -> None:
     follow(Server(whole("e", "a", "b")), tmp_path)
     server = Server(whole("f"), whole("f"))
-    follower = Follower(server, ViewStore(tmp_path))
-    follower.met = server.met
+    follower = Follower(server, ViewStore(tmp_path), meet=server.meet)
 
     async def main() -> None:
         task = asyncio.create_task(follower.run())
@@ -161,7 +163,7 @@ def test_a_view_is_not_taken_as_long_as_the_server_is_not_told(tmp_path: Path) -
     async def away(_epoch: str, _view: View) -> None:
         raise Unavailable("no answer")
 
-    follower = follow(Server(whole("f", "a")), tmp_path, met=away)
+    follower = follow(Server(whole("f", "a")), tmp_path, meet=away)
     assert follower.kept is not None
     assert (follower.kept.view.epoch, follower.problem) == ("e", "no answer")
 

@@ -35,8 +35,8 @@ class Case:
             ME,
             interval_s,
             events_sent=lambda: self.events_sent,
-            confirmed=self.confirm,
         )
+        self.reporter.confirmed.subscribe(self.confirm)
 
     def confirm(self) -> None:
         self.confirmed += 1

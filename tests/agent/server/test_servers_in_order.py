@@ -5,7 +5,7 @@ from lessor.agent.server.servers import Servers
 
 def servers() -> tuple[Servers, list[str]]:
     made, moves = Servers(["http://a/", "http://b", "http://c", "http://a"]), list[str]()
-    made.changed = lambda: moves.append(made.current)
+    made.changed.subscribe(lambda: moves.append(made.current))
     return made, moves
 
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lessor.agent.diagnosis.drop_counts import BridgeCounts, SwitchCounts, whereabouts
 from lessor.agent.diagnosis.listen import listen
 from lessor.agent.overlay import Overlay
+from lessor.agent.signal import Signal
 from lessor.core.diagnosis.drops import Said, port_sentences, ports_here, wire_problems
 from lessor.core.diagnosis.offences import BY_SOURCE, Count, Offence, Reason, lasts_s
 from lessor.core.plan.desired import Desired
@@ -59,9 +60,10 @@ class DropWatch:
         overlay: knows what ports of Open vSwitch are called; None: there is none.
         desired: what the host should have; None: not known yet.
         clock: seconds since 1970.
-    """
 
-    changed: Callable[[], None]  # called in the event loop when there is something else to say
+    Attributes:
+        changed: `problems` differ; emitted in the event loop.
+    """
 
     def __init__(
         self,
@@ -80,7 +82,7 @@ class DropWatch:
         self._problems: tuple[str | Problem, ...] = ()
         self._about: tuple[frozenset[Offence], int] = frozenset(), 0
         self._suspects = False
-        self.changed = lambda: None
+        self.changed: Signal[[]] = Signal()
 
     def problems(self) -> tuple[str | Problem, ...]:
         """Return what goes on, a sentence each, as of the last look."""
@@ -99,7 +101,7 @@ class DropWatch:
             try:
                 while True:
                     if await loop.run_in_executor(thread, self._look):
-                        self.changed()
+                        self.changed.emit()
                     soon = self._suspects or self._desired() is None
                     await asyncio.sleep(SOON_S if soon else LOOK_S)
             finally:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from lessor.agent.signal import Signal
 from lessor.core.diagnosis.icmp import answered, echo, narrow_paths
 from lessor.model import View
 from lessor.net.address import Address
@@ -58,15 +59,15 @@ class PathProbe:
     Args:
         own: this host's tunnel end.
         view: returns what the agent knows; None: nothing yet.
-        changed: called when `problems` changed.
+
+    Attributes:
+        changed: `problems` changed.
     """
 
-    def __init__(
-        self, own: Address, view: Callable[[], View | None], changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, own: Address, view: Callable[[], View | None]) -> None:
         self._own = own
         self._view = view
-        self._changed = changed
+        self.changed: Signal[[]] = Signal()
         self._narrow: frozenset[Way] = frozenset()
         self._count = 0  # of all paths
         self._log = structlog.get_logger()
@@ -97,7 +98,7 @@ class PathProbe:
                 narrow |= found
             if narrow != self._narrow:
                 self._narrow = narrow
-                self._changed()
+                self.changed.emit()
             known = wanted - silent
             await asyncio.sleep(LOOK_S)
 

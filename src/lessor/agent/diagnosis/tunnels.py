@@ -13,6 +13,7 @@ import structlog
 
 from lessor.agent.diagnosis import paths
 from lessor.agent.overlay import Overlay
+from lessor.agent.signal import Signal
 from lessor.core.diagnosis.tunnels import Broken, Peer, Way, broken, sentences
 from lessor.errors import LessorError
 from lessor.model import Problem, View
@@ -30,7 +31,9 @@ class TunnelWatch:
         port: of UDP, that tunnels use.
         view: returns what the agent knows; None: nothing yet.
         overlay: has the tunnels.
-        changed: called when `problems` changed.
+
+    Attributes:
+        changed: `problems` changed.
     """
 
     def __init__(
@@ -39,13 +42,12 @@ class TunnelWatch:
         port: int,
         view: Callable[[], View | None],
         overlay: Overlay,
-        changed: Callable[[], None],
     ) -> None:
         self._own = own
         self._port = port
         self._view = view
         self._overlay = overlay
-        self._changed = changed
+        self.changed: Signal[[]] = Signal()
         self._fresh = True  # the database has news
         self._broken: dict[Address, Broken] = {}
         self._count = 0  # of all tunnels
@@ -69,7 +71,7 @@ class TunnelWatch:
             if said != self._said:
                 self._log_of(said)
                 self._said = said
-                self._changed()
+                self.changed.emit()
             await asyncio.sleep(LOOK_S)
 
     def _log_of(self, said: Sequence[Problem]) -> None:

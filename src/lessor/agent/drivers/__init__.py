@@ -30,6 +30,14 @@ class Driver(Protocol[V]):
 
 
 @runtime_checkable
+class Verifying(Protocol):
+    """A driver that believes what it left on the host until somebody may have changed it."""
+
+    def verify(self) -> None:
+        """Compare with the host at the next `observe()`, whatever is believed. For any thread."""
+
+
+@runtime_checkable
 class Recalling(Protocol):
     """A driver that knows some things only since it was asked for them: an operator's own."""
 

@@ -8,7 +8,7 @@ of what it printed afterwards, ports by name: a flow that was deleted, a restart
 (it forgets all flows) and a port that was made anew all change it. If the file is lost, the flows
 are applied once more.
 
-What was once compared is believed until somebody calls `doubt()` or a port has another number.
+What was once compared is believed until somebody calls `verify()` or a port has another number.
 """
 
 from __future__ import annotations
@@ -76,12 +76,14 @@ class FlowDriver:
         self._names = names
         self._numbers = numbers
         self._known: dict[str, _Known] | None = None
-        self._doubts = 0
-        self._believed: dict[str, tuple[int, dict[str, int]]] = {}  # at which doubt, and numbers
+        self._verifications = 0
+        self._believed: dict[
+            str, tuple[int, dict[str, int]]
+        ] = {}  # at which verification, and numbers
 
-    def doubt(self) -> None:
+    def verify(self) -> None:
         """Compare with what the switch has at the next `observe()`. May be called by any thread."""
-        self._doubts += 1
+        self._verifications += 1
 
     def observe(self) -> dict[str, Flows]:
         """Return our flows by bridge; no lines if they aren't as we left them.
@@ -95,13 +97,13 @@ class FlowDriver:
             if self._is_believed(bridge):
                 found[bridge] = Flows(bridge, flow_bundle.renamed(known.lines, back))
                 continue
-            doubts, numbers = self._doubts, self._numbers_of(bridge)
+            asked, numbers = self._verifications, self._numbers_of(bridge)
             digest = self._digest(bridge)
             if digest:
                 lines = known.lines if known.digest == digest else ()
                 found[bridge] = Flows(bridge, flow_bundle.renamed(lines, back))
                 if lines and self._numbers:
-                    self._believed[bridge] = doubts, numbers
+                    self._believed[bridge] = asked, numbers
         return found
 
     def apply(self, changes: Changes[Flows]) -> None:
@@ -178,8 +180,8 @@ class FlowDriver:
 
     def _is_believed(self, bridge: str) -> bool:
         """Tell whether nothing can have changed since flows were compared: nobody said so."""
-        doubts, numbers = self._believed.get(bridge, (-1, {}))
-        return doubts == self._doubts and numbers.items() <= self._numbers_of(bridge).items()
+        asked, numbers = self._believed.get(bridge, (-1, {}))
+        return asked == self._verifications and numbers.items() <= self._numbers_of(bridge).items()
 
     def _numbers_of(self, bridge: str) -> dict[str, int]:
         return dict(self._numbers().get(bridge, {})) if self._numbers else {}
@@ -236,11 +238,11 @@ class FlowDriver:
         return self._known
 
     def _remember(self, bridge: str, lines: tuple[str, ...], printed: list[str]) -> None:
-        doubts, numbers = self._doubts, self._numbers_of(bridge)
+        asked, numbers = self._verifications, self._numbers_of(bridge)
         self._load()[bridge] = _Known(lines, _digest_of(printed))
         self._write()
         if printed and self._numbers:
-            self._believed[bridge] = doubts, numbers
+            self._believed[bridge] = asked, numbers
 
     def _forget(self, bridge: str) -> None:
         if self._load().pop(bridge, None):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from lessor.agent.signal import Signal
 from lessor.core.diagnosis.daemons import hangs, not_running
 
 EVERY_S = 0.5  # between questions: a pass that has begun waits for an answer meanwhile
@@ -40,7 +41,7 @@ class Pulse:
 
     Attributes:
         obstacle: why it can't be used, in words; "": it answers, or nothing is known yet.
-        changed: called, in the event loop, when `obstacle` changed.
+        changed: `obstacle` changed; emitted in the event loop.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Pulse:
         self._request = request
         self._others = others
         self.obstacle = ""
-        self.changed: Callable[[], None] = lambda: None
+        self.changed: Signal[[]] = Signal()
 
     def suspect(self, why: str) -> None:
         """Say that it did not answer; true until it does. May be called by any thread."""
@@ -98,7 +99,7 @@ class Pulse:
     def _say(self, obstacle: str) -> None:
         if obstacle != self.obstacle:
             self.obstacle = obstacle
-            self.changed()
+            self.changed.emit()
 
 
 class OvsAlive:
@@ -126,7 +127,7 @@ class OvsAlive:
         """Ask until cancelled; call `changed` when `obstacles` changed."""
         async with asyncio.TaskGroup() as tasks:
             for pulse in self._pulses:
-                pulse.changed = changed
+                pulse.changed.subscribe(changed)
                 tasks.create_task(pulse.run())
 
 

@@ -21,7 +21,7 @@ class OvsWatch:
         db: the database; it tells of changes from its first use on.
         switches: sockets of bridges ("/run/openvswitch/br-int.mgmt"): they tell of flows, and break
             off when ovs-vswitchd ends.
-        doubt: called before `changed` when flows may be other ones.
+        flows_changed: called before `changed` when flows may be other ones.
         gather_s: how long a burst is gathered before the call.
         retry_s: how often ovs-vswitchd is looked for while it does not run.
     """
@@ -30,14 +30,14 @@ class OvsWatch:
         self,
         db: Ovsdb,
         switches: Sequence[Path],
-        doubt: Callable[[], None],
+        flows_changed: Callable[[], None],
         *,
         gather_s: float = 0.02,
         retry_s: float = 0.5,
     ) -> None:
         self._db = db
         self._switches = tuple(switches)
-        self._doubt = doubt
+        self._flows_changed = flows_changed
         self._gather_s = gather_s
         self._retry_s = retry_s
 
@@ -65,7 +65,7 @@ class OvsWatch:
 
     async def _watch_switch(self, switch: Path, some: asyncio.Event) -> None:
         def other() -> None:
-            self._doubt()
+            self._flows_changed()
             some.set()
 
         while True:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from lessor.agent.signal import Signal
 from lessor.core.leases import coalesce
 from lessor.errors import LessorError
 from lessor.model import LeaseBatch, LeaseEvent
@@ -58,7 +59,7 @@ class LeaseForwarder:
 
     Attributes:
         problem: why events wait; "" if they don't.
-        sent: called when the server has taken events.
+        sent: the server has taken events.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class LeaseForwarder:
         self._wake = asyncio.Event()
         self._log = structlog.get_logger()
         self.problem = ""
-        self.sent: Callable[[], None] = _nobody
+        self.sent: Signal[[]] = Signal()
 
     def nudge(self) -> None:
         """Look at the spool: something was written."""
@@ -122,7 +123,7 @@ class LeaseForwarder:
         if batch.events:
             await self._sink.leases(batch)
         await asyncio.to_thread(self._book.sent, events[-1].seq)
-        self.sent()
+        self.sent.emit()
         await asyncio.sleep(min(MAX_REST_S, took_s * REST))
         return True
 
@@ -140,7 +141,3 @@ class LeaseForwarder:
             count = len(unknown)
             self._log.warning("lease of no network", server=server, address=address, count=count)
         return tuple(found)
-
-
-def _nobody() -> None:
-    """Stands for whoever wants to know, as long as nobody does."""

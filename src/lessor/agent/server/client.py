@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -17,6 +17,7 @@ import httpx
 import msgspec
 
 from lessor.agent.server.servers import Servers
+from lessor.agent.signal import Signal
 from lessor.core.leases import LiveLease
 from lessor.core.plan.view import checked
 from lessor.errors import Conflict, Invalid, LessorError, NotFound, Unauthorized, Unavailable
@@ -61,7 +62,7 @@ class Client:
         verify: how a server's certificate is looked at.
 
     Attributes:
-        moved: called when we speak to another server.
+        moved: we speak to another server.
         addresses: at which servers have answered.
     """
 
@@ -70,13 +71,13 @@ class Client:
     ) -> None:
         self._verify = verify
         self._servers = Servers(server_urls)
-        self._servers.changed = self._changed
+        self._servers.changed.subscribe(self._changed)
         self._token_file = token_file
         self._http = httpx.AsyncClient(timeout=CALL_S, verify=verify, trust_env=False)
         self._away_until = float("-inf")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._polls: set[asyncio.Timeout] = set()
-        self.moved: Callable[[], None] = _nobody
+        self.moved: Signal[[]] = Signal()
         self.addresses: frozenset[IPv4Address] = frozenset()
 
     async def view(self, request: ViewRequest) -> ViewAnswer:
@@ -116,7 +117,7 @@ class Client:
         for limit in self._polls:
             limit.reschedule(0)
         self._polls.clear()
-        self.moved()
+        self.moved.emit()
 
     async def report(self, report: Report) -> None:
         """Say how this host is, and, where there is a choice, to which server it speaks.
@@ -336,10 +337,6 @@ class Client:
 
 def _all(failures: Mapping[str, Unavailable]) -> str:
     return "; ".join(str(error) for error in failures.values())
-
-
-def _nobody() -> None:
-    """Stands for whoever wants to know, as long as nobody does."""
 
 
 def _words(answer: httpx.Response) -> str:

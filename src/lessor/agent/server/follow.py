@@ -22,6 +22,7 @@ from lessor.agent import unwritten
 from lessor.agent.host.atomic import atomic_write
 from lessor.agent.owner import Guard
 from lessor.agent.server.viewstore import Kept, ViewStore
+from lessor.agent.signal import Signal
 from lessor.core.plan.view import request, share_lost
 from lessor.errors import Conflict, LessorError
 from lessor.model import View, ViewAnswer, ViewRequest
@@ -48,31 +49,39 @@ class Follower:
 
     Attributes:
         kept: the view, or None as long as there never was one.
-        problem: why the view may be old, in words; "" if it is not.
-        changed: called when one of them changed.
-        renewed: called with the ports of a network that came whole although we had it: who owns it
-            changed, maybe there and back, and the server has forgotten what it was told of them.
-        met: called with a new epoch and the view so far, before any of its views is taken: what is
-            in use here has to be told first.
-        asked: called with a tour's id and its network's, once for each.
+        problem: why the view may be old; "" if it is not.
+        changed: one of them changed.
+        renewed: a network came whole although we had it: its owner changed, maybe there and back,
+            and the server has forgotten the reports of these ports.
+        asked: the server wants to know the status of a network: the ids of the question and of the
+            network, once a question.
     """
 
-    def __init__(self, source: Source, store: ViewStore, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        store: ViewStore,
+        guard: Guard | None = None,
+        *,
+        meet: Callable[[str, View], Awaitable[None]],
+    ) -> None:
         """Load what was kept.
 
         Args:
             source: the server.
             store: of the view.
             guard: tells what the host serves already; None: nothing of another store.
+            meet: is awaited with a new epoch and the view so far, before any of its views is taken:
+                the server has to know first what is in use here.
         """
         self._source = source
         self._guard = guard
         self._store = store
-        self.changed: Callable[[], None] = _nobody
-        self.asked: Callable[[str, str], None] = lambda _tour, _network: None
-        self.renewed: Callable[[Iterable[str]], None] = lambda _ports: None
-        self.met: Callable[[str, View], Awaitable[None]] = _told_nobody
-        self._told = ""
+        self._meet = meet
+        self.changed: Signal[[]] = Signal()
+        self.asked: Signal[[str, str]] = Signal()
+        self.renewed: Signal[[Iterable[str]]] = Signal()
+        self._met = ""  # the epoch that was
         self._passed = asyncio.Event()
         self._passed.set()
         self._tours: tuple[str, ...] = ()
@@ -111,14 +120,14 @@ class Follower:
                     await asyncio.wait_for(self._passed.wait(), HEAD_START_S)
             else:
                 await self._word(answer.epoch)
-                self._told = ""  # what is in use here stays so: the server must not forget it
+                self._met = ""  # what is in use here stays so: the server must not forget it
 
     async def _meets(self, epoch: str) -> bool:
         """Tell a server with a new epoch, once, what is in use here; return whether that was now."""
-        if epoch in {self._view.epoch, self._told}:
+        if epoch in {self._view.epoch, self._met}:
             return False
-        await self.met(epoch, self._view)
-        self._told = epoch
+        await self._meet(epoch, self._view)
+        self._met = epoch
         return True
 
     def _own(self, kept: Kept | None) -> Kept | None:
@@ -129,11 +138,16 @@ class Follower:
         """Hand new tours over; the server names each until it is told that we have it."""
         for tour_id, network_id in tours.items():
             self._tours = (*self._tours, tour_id)[-MOST_TOURS:]
-            self.asked(tour_id, network_id)
+            self.asked.emit(tour_id, network_id)
+
+    @property
+    def view(self) -> View | None:
+        """The view; None as long as there never was one."""
+        return self.kept.view if self.kept else None
 
     @property
     def _view(self) -> View:
-        return self.kept.view if self.kept else View()
+        return self.view or View()
 
     @property
     def _wait_s(self) -> float:
@@ -146,7 +160,7 @@ class Follower:
             self._log.warning("server away", error=problem, retry_s=round(retry_s, 1))
         self.in_sync = False
         self.problem = problem
-        self.changed()
+        self.changed.emit()
         await asyncio.sleep(retry_s)
 
     def _check_owner(self, answer: ViewAnswer) -> None:
@@ -175,7 +189,7 @@ class Follower:
         )
         self._log.error("another store", epoch=answer.epoch, lost=round(lost, 2))
         unwritten.attempt(self._offered, lambda: _write(self._offered, answer.epoch))
-        self.changed()
+        self.changed.emit()
         return False
 
     async def _word(self, epoch: str) -> None:
@@ -199,24 +213,16 @@ class Follower:
                 self._offered.unlink(missing_ok=True)
             self._renew(before, answer)
             self._passed.clear()
-            self.changed()
+            self.changed.emit()
         elif fresh:
             self.kept = replace(before, revision=answer.revision)
-            self.changed()
+            self.changed.emit()
 
     def _renew(self, before: Kept | None, answer: ViewAnswer) -> None:
         known = before.view.scopes if before else {}
         whole = [change for key, change in answer.scopes.items() if change.whole and key in known]
         if whole:
-            self.renewed([port.id for change in whole for port in change.ports])
-
-
-def _nobody() -> None:
-    """Stands for whoever wants to know, as long as nobody does."""
-
-
-async def _told_nobody(_epoch: str, _view: View) -> None:
-    """Stands for who tells the server."""
+            self.renewed.emit([port.id for change in whole for port in change.ports])
 
 
 def accept(folder: Path) -> str | None:

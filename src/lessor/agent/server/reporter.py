@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from lessor.agent.signal import Signal
 from lessor.core.plan.ready import news
 from lessor.errors import Conflict, LessorError
 from lessor.model import HostBlock, PortReport, Problem, Report
@@ -40,7 +41,11 @@ class Status:
 
 
 class Reporter:
-    """Sends what is new. What wasn't taken is sent again; a new store is told everything."""
+    """Sends what is new. What wasn't taken is sent again; a new store is told everything.
+
+    Attributes:
+        confirmed: the server has taken this run; emitted once.
+    """
 
     def __init__(
         self,
@@ -49,7 +54,6 @@ class Reporter:
         interval_s: float,
         *,
         events_sent: Callable[[], bool],
-        confirmed: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare.
 
@@ -58,13 +62,12 @@ class Reporter:
             identity: a report with what never changes in a run.
             interval_s: seconds between heartbeats when there is nothing new.
             events_sent: whether all lease events of the time before have been sent.
-            confirmed: called once, when the server has taken this run.
         """
         self._sink = sink
         self._identity = identity
         self._interval_s = interval_s
         self._events_sent = events_sent
-        self._confirmed = confirmed
+        self.confirmed: Signal[[]] = Signal()
         self._status = Status()
         self._said = Status(problems=None, unserved=None)
         self._is_confirmed = False
@@ -102,7 +105,7 @@ class Reporter:
         if not self._is_confirmed:
             self._is_confirmed = True
             self._identity = replace(self._identity, unconfirmed_run_ids=())
-            self._confirmed()
+            self.confirmed.emit()
 
     async def run(self) -> None:
         """Send heartbeats and news until cancelled.

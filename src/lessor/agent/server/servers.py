@@ -6,16 +6,18 @@ All of them are servers of one store, so nothing that an agent knows or has to s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
+
+from lessor.agent.signal import Signal
 
 
 class Servers:
     """The servers of a store, in the order in which they are tried. Threads may share it.
 
     Attributes:
-        changed: called when the agent speaks to another one, in the thread that found out.
+        changed: the agent speaks to another one; emitted in the thread that found out.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -24,7 +26,7 @@ class Servers:
         self._lock = threading.Lock()
         self._answered = False
         self._log = structlog.get_logger()
-        self.changed: Callable[[], None] = _nobody
+        self.changed: Signal[[]] = Signal()
 
     @property
     def several(self) -> bool:
@@ -58,10 +60,6 @@ class Servers:
                 self._at = url
         if former in failed:
             self._log.warning("server changed", former=former, server=url, error=why)
-            self.changed()
+            self.changed.emit()
         elif first and self.several:
             self._log.info("server answers", server=url)
-
-
-def _nobody() -> None:
-    """Stands for whoever wants to know, as long as nobody does."""

@@ -1,0 +1,189 @@
+"""Makes what an agent works on its host with: drivers, spool, lease book and plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Protocol
+
+from pyroute2 import IPRoute
+
+from lessor.agent.around import Surroundings
+from lessor.agent.drivers import Driver
+from lessor.agent.drivers.addresses import AddressDriver
+from lessor.agent.drivers.bridges import BridgeDriver
+from lessor.agent.drivers.dhcp import DhcpDriver, KnownLeases
+from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
+from lessor.agent.drivers.dnsmasq.hook import Hook, hook
+from lessor.agent.drivers.rulesets import RulesetDriver
+from lessor.agent.drivers.sysctls import SysctlDriver
+from lessor.agent.drivers.taps import TapDriver
+from lessor.agent.host.netlink import Devices
+from lessor.agent.host.nft import Nft
+from lessor.agent.host.run import run
+from lessor.agent.kinds import Kind, kinds
+from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.spool import Spool
+from lessor.agent.leases.whereabouts import Whereabouts
+from lessor.agent.overlay import Overlay, Plans
+from lessor.agent.server.client import Client
+from lessor.core.state import DhcpServer, MetadataListener
+from lessor.settings import AgentSettings
+from lessor.tls import trust
+
+SYSCTLS = ("net.ipv4.ip_forward",)
+
+
+class Server(Protocol):
+    """What drivers and plans ask of the server. May be called by any thread."""
+
+    @property
+    def addresses(self) -> Iterable[IPv4Address]:
+        """Return the addresses at which servers have answered."""
+
+    @property
+    def known_leases(self) -> KnownLeases | None:
+        """Return what gives the live leases of networks; None: it is not to be asked."""
+
+    def reachable(self) -> bool:
+        """Tell whether a server answers now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leases:
+    """What lease events go through on this host."""
+
+    hook: Hook  # that DHCP servers call
+    spool: Spool
+    book: LeaseBook
+    where: Whereabouts  # the network of an address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kit:
+    """The parts of an agent that touch the host, for the thread that made them."""
+
+    kinds: list[Kind]
+    dhcp: DhcpDriver
+    overlay: Overlay | None  # None: `local_ip` is not set
+    plans: Plans
+    nft: Nft | None
+
+    def close(self) -> None:
+        """Close connections; the objects on the host stay."""
+        if self.overlay:
+            self.overlay.close()
+        if self.nft:
+            self.nft.close()
+        self.dhcp.close()
+
+
+def folder(settings: AgentSettings) -> Path:
+    """Return the folder of an agent's own state."""
+    return settings.state_dir / "agent"
+
+
+def connection(settings: AgentSettings) -> Client:
+    """Return the line to the servers."""
+    urls, token = settings.server_url, settings.token_file
+    if not any(url.startswith("https:") for url in urls):
+        return Client(urls, token)
+    files = (settings.server_cafile, settings.server_certfile, settings.server_keyfile)
+    return Client(urls, token, trust(*files, insecure=settings.server_insecure))
+
+
+def lease_parts(settings: AgentSettings) -> Leases:
+    """Make what lease events go through.
+
+    The hook's folder is not below the agent's own, which other users may not enter.
+    """
+    own = folder(settings)
+    called = hook(settings.state_dir / "hook", own / "spool", settings.dhcpbridge)
+    spool = Spool(own / "spool", called.inbox)
+    return Leases(
+        hook=called,
+        spool=spool,
+        book=LeaseBook(own / "leases", spool),
+        where=Whereabouts(own / "blocks.json"),
+    )
+
+
+def agent_kit(
+    settings: AgentSettings,
+    leases: Leases,
+    server: Server,
+    metadata: Driver[MetadataListener] | None,
+    label: Callable[[DhcpServer], str] = attrgetter("name"),
+) -> Kit:
+    """Make all drivers, and the planner. To be called in the thread that will use them.
+
+    Args:
+        settings: of the agent.
+        leases: where DHCP servers report to.
+        server: the line to the server.
+        metadata: serves metadata listeners in this process; None: there are none in it.
+        label: names the networks of a DHCP server, for messages.
+    """
+    own = folder(settings)
+    dhcp = DnsmasqDriver(
+        run=run,
+        root=settings.networks_path,
+        leases=leases.book,
+        hook=leases.hook,
+        release=settings.force_dhcp_release,
+        known=server.known_leases,
+        label=label,
+        config_file=settings.dnsmasq_config_file,
+    )
+    nft = _nft()
+    overlay = Overlay(settings, own) if settings.local_ip else None
+    drivers: dict[str, Driver[Any]] = {
+        **_flat_drivers(settings, own, server, nft),
+        "dhcp_servers": dhcp,
+        **({"metadata": metadata} if metadata else {}),
+        **(overlay.drivers if overlay else {}),
+    }
+    return Kit(
+        kinds=kinds(
+            drivers, overlay.alive.obstacles if overlay else tuple, settings.integration_bridge
+        ),
+        dhcp=dhcp,
+        overlay=overlay,
+        plans=Plans(settings, overlay, Surroundings(settings, lambda: server.addresses)),
+        nft=nft,
+    )
+
+
+def _flat_drivers(
+    settings: AgentSettings, own: Path, server: Server, nft: Nft | None
+) -> dict[str, Driver[Any]]:
+    """Return the drivers of what flat networks need, which overlay networks partly share."""
+    ip, devices = IPRoute(), Devices()
+    announced = settings.send_arp_for_ha_count if settings.send_arp_for_ha else 0
+    rulesets = RulesetDriver(
+        nft or run,
+        own / "rulesets.json",
+        top_regex=settings.iptables_top_regex,
+        bottom_regex=settings.iptables_bottom_regex,
+        generation=nft.generation if nft else str,
+    )
+    return {
+        "sysctls": SysctlDriver(SYSCTLS),
+        "bridges": BridgeDriver(
+            ip, server.reachable, own / "bridges.json", settings.flat_mappings, devices=devices
+        ),
+        "rulesets": rulesets,
+        "addresses": AddressDriver(ip, own / "addresses.json", announced, devices=devices),
+        "taps": TapDriver(ip, devices=devices, guarded=rulesets.guards),
+    }
+
+
+def _nft() -> Nft | None:
+    """Return nft as a library; None where only the program is: that is slower, and does."""
+    try:
+        return Nft()
+    except OSError:
+        return None

@@ -1,0 +1,104 @@
+"""What can be asked of a host whether or not its agent runs: `lessor agent plan` and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from ipaddress import IPv4Address
+from typing import Any
+
+from lessor.agent.basis import Basis, basis, located
+from lessor.agent.diagnosis.tour import tour
+from lessor.agent.host.run import run
+from lessor.agent.kit import agent_kit, folder, lease_parts
+from lessor.agent.overlay import Overlay, Plans
+from lessor.agent.reconcile import Reconciler
+from lessor.agent.server import follow
+from lessor.core.diff import Changes
+from lessor.errors import NotFound
+from lessor.model import HostTour
+from lessor.settings import AgentSettings
+
+
+def plan(
+    settings: AgentSettings, *, chosen: bool = False, own: bool = False
+) -> tuple[Basis, list[str]]:
+    """Return what an agent would change on this host for its last view, a line an object.
+
+    Args:
+        settings: of this call.
+        chosen: whether `state_dir` was given for this call; else the running agent's is taken.
+        own: whether other settings were; else all of the running agent's are taken.
+
+    Raises:
+        NotFound: this host never had a view.
+    """
+    settings = located(settings, chosen=chosen, own=own)
+    known, kept = basis(settings)
+    kit = agent_kit(settings, lease_parts(settings), _NoServer(), metadata=None)
+    changes = Reconciler(kit.kinds).plan(kit.plans.desired(kept.view).state)
+    kit.close()
+    return known, [line for kind, found in changes.items() for line in _lines(kind, found)]
+
+
+def look_around(
+    settings: AgentSettings, network: str, *, chosen: bool = False, own: bool = False
+) -> tuple[Basis, HostTour]:
+    """Return the status of a network on this host, by the last view; the agent needn't run.
+
+    Args:
+        settings: of this call.
+        network: its id or name.
+        chosen: as for `plan`.
+        own: as for `plan`.
+
+    Raises:
+        NotFound: this host never had a view, or it doesn't have the network.
+    """
+    settings = located(settings, chosen=chosen, own=own)
+    known, kept = basis(settings)
+    found = [key for key, scope in kept.view.scopes.items() if network in {key, scope.network.name}]
+    if len(found) != 1:
+        many = f"; {len(found)} have that name, give an id" if found else ""
+        raise NotFound(f"this host's view has no one network {network}{many}")
+    overlay = Overlay(settings, folder(settings)) if settings.local_ip else None
+    desired = Plans(settings, overlay).desired(kept.view)
+    pieces = tour(found[0], kept.view, desired, settings, run)
+    if overlay:
+        overlay.close()
+    return known, HostTour(host=settings.host, pieces=pieces)
+
+
+def accept(settings: AgentSettings) -> str:
+    """Accept the store that was last offered and refused; return its epoch.
+
+    Raises:
+        NotFound: none was.
+    """
+    epoch = follow.accept(folder(settings))
+    if epoch is None:
+        raise NotFound("no other store was offered: the agent follows the one it knows")
+    return epoch
+
+
+class _NoServer:
+    """Stands for the server, which is asked nothing here."""
+
+    addresses: tuple[IPv4Address, ...] = ()
+    known_leases = None
+
+    def reachable(self) -> bool:
+        return False
+
+
+def _lines(kind: str, changes: Changes[Any]) -> Iterable[str]:
+    for sign, values in (("+", changes.create), ("~", changes.replace), ("-", changes.delete)):
+        for value in values:
+            shown = (f"{f.name}={_short(getattr(value, f.name))}" for f in fields(value))
+            yield f"{sign} {kind} {' '.join(shown)}"
+
+
+def _short(value: object) -> str:
+    text = str(value) if not isinstance(value, dict | tuple) else f"({len(value)})"
+    lines = text.splitlines()
+    return text if len(lines) <= 1 else f"({len(lines)} lines)"
