@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, select
 
+from lessor.store.engine.dialect import among
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.tables import ports, subnets, tags
 
@@ -19,7 +20,7 @@ AT_ONCE = 5000  # ids in one statement
 _ANY = select(tags.c.tag).limit(1)
 _OF = (
     select(tags.c.resource_id, tags.c.tag)
-    .where(tags.c.resource_id.in_(bindparam("keys", expanding=True)))
+    .where(among(tags.c.resource_id, "keys"))
     .order_by(tags.c.resource_id, tags.c.tag)
 )
 _FORGET = delete(tags).where(tags.c.resource_id == bindparam("key"))

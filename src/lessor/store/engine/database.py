@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lessor.errors import ConfigError, Invalid, Unavailable
 from lessor.settings import ServerSettings
-from lessor.store.engine import files, history, notes, place, postgres, recovery, sqlite
+from lessor.store.engine import connection, files, history, notes, place, postgres, recovery, sqlite
 from lessor.store.engine.dialect import is_postgres
 from lessor.store.engine.fellows import Alone, Peers
 from lessor.store.engine.groupcommit import GroupWriter
@@ -158,7 +158,7 @@ def _begun(engine: Engine) -> Connection:
     while True:
         conn: Connection | None = None
         try:
-            conn = engine.connect()
+            conn = connection.Connection(engine)
             conn.exec_driver_sql(begin)
         except DBAPIError as error:
             if conn is not None:

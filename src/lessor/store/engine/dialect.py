@@ -2,17 +2,34 @@
 
 `insert` here is the one with `on_conflict_do_nothing` and `on_conflict_do_update`: PostgreSQL's
 construct, which SQLAlchemy compiles for SQLite too (the two share the syntax). Where a statement
-may break a constraint and the job goes on nevertheless, it stands in `attempt`.
+may break a constraint and the job goes on nevertheless, it stands in `attempt`. A column is compared
+with the members of a list by `among`: SQLAlchemy's `in_` writes a statement anew for each length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.dialects.postgresql import Insert
+import msgspec
+from sqlalchemy import (
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, Insert
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 
 def insert(table: Table) -> Insert:
@@ -23,6 +40,63 @@ def insert(table: Table) -> Insert:
 def is_postgres(engine: Engine) -> bool:
     """Tell whether the database is PostgreSQL; if not, it is SQLite."""
     return engine.dialect.name == "postgresql"
+
+
+class _ListOf(TypeDecorator[Any]):
+    """A list in one parameter: an array of PostgreSQL's, JSON for SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, item: TypeEngine[Any]) -> None:
+        super().__init__()
+        self.item = item
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return what the database takes."""
+        return ARRAY(self.item) if dialect.name == "postgresql" else Text()
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """Return what the driver takes."""
+        return list(value) if dialect.name == "postgresql" else msgspec.json.encode(value).decode()
+
+
+class _Among(FunctionElement[bool]):
+    type = Boolean()
+    inherit_cache = True
+
+    def self_group(self, against: Any = None) -> Self:  # noqa: ARG002 - SQLAlchemy's
+        """Stay as it is: with the "= 1" of a function's result SQLite would use no index."""
+        return self
+
+
+def among(column: ColumnElement[Any], key: str, values: Any = None) -> ColumnElement[bool]:
+    """Return the condition that a column has one of the values of a list.
+
+    Args:
+        column: texts or numbers.
+        key: of the list among the values that the statement is executed with.
+        values: the list, where it is known already.
+    """
+    kind = _ListOf(column.type)
+    listed: BindParameter[Any] = (
+        BindParameter(key, type_=kind)
+        if values is None
+        else BindParameter(key, values, type_=kind, unique=True)
+    )
+    return _Among(column, listed)
+
+
+@compiles(_Among, "sqlite")
+def _among_json(element: _Among, compiler: SQLCompiler, **how: Any) -> str:
+    column, listed = (compiler.process(one, **how) for one in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({listed}))"  # noqa: S608 - both are the compiler's
+
+
+@compiles(_Among, "postgresql")
+def _among_array(element: _Among, compiler: SQLCompiler, **how: Any) -> str:
+    column, listed = (compiler.process(one, **how) for one in element.clauses)
+    return f"{column} = ANY ({listed})"
 
 
 @contextmanager

@@ -12,12 +12,14 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import sqlalchemy
 import structlog
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from lessor.errors import ConfigError, Unavailable
+from lessor.store.engine.connection import Connection, Statements
 from lessor.store.engine.tx import Tx
 from lessor.store.engine.writer import said
 
@@ -88,6 +90,7 @@ def engine(connection: str) -> Engine:
         pool_timeout=READER_WAIT_S,
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
+        execution_options={"statements": Statements()},
         use_native_hstore=False,  # it would be asked for at each start
         connect_args={
             "application_name": "lessor",
@@ -147,7 +150,7 @@ class PostgresTransactions:
     def begin(self) -> Connection:
         """Begin, and wait until no other server writes."""
         if self._conn is None:
-            self._conn = self._engine.connect()
+            self._conn = Connection(self._engine)
         self._conn.exec_driver_sql(BEGIN)
         self._count += 1
         self._token = f"{self._sender}/{self._count}"
@@ -241,7 +244,7 @@ class PostgresTransactions:
             conn.close()
 
 
-def forget_writers(conn: Connection) -> None:
+def forget_writers(conn: sqlalchemy.Connection) -> None:
     """Forget the tokens of servers that have not written for long: most of them are no more.
 
     Each start of a server leaves one. One that is only idle writes its token anew with its next

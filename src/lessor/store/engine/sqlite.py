@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from lessor.errors import Unavailable
-from lessor.store.engine import files, place
+from lessor.store.engine import connection, files, place
 from lessor.store.engine.tx import Tx
 
 READERS = 64
@@ -43,6 +43,7 @@ def engine(path: Path) -> Engine:
         max_overflow=-1,
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
+        execution_options={"statements": connection.Statements()},
         connect_args={"check_same_thread": False, "timeout": BUSY_S, "cached_statements": 512},
     )
 
@@ -87,7 +88,7 @@ class SqliteTransactions:
     def conn(self) -> Connection:
         """The writer's own connection: SQLite's may not change threads, so its thread opens it."""
         if self._conn is None:
-            self._conn = self._engine.connect()
+            self._conn = connection.Connection(self._engine)
         return self._conn
 
     def begin(self) -> Connection:

@@ -14,7 +14,7 @@ from lessor.errors import Conflict, NotFound, Unavailable
 from lessor.model import AddressPair, DhcpOption, FixedIp, Port
 from lessor.net.macs import new_mac
 from lessor.store.columns import decoder, listed, mapped, packed
-from lessor.store.engine.dialect import insert
+from lessor.store.engine.dialect import among, insert
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.networks.addressing import Ground, hosts_taking_part, no_host
 from lessor.store.sharing import visible
@@ -128,7 +128,7 @@ HAS_DEVICE = ports.c.device_id != literal_column("''")
 _ONE = SELECT.where(ports.c.id == bindparam("key"))
 _IPS = (
     select(addresses.c.port_id, addresses.c.subnet_id, addresses.c.address)
-    .where(addresses.c.port_id.in_(bindparam("keys", expanding=True)))
+    .where(among(addresses.c.port_id, "keys"))
     .order_by(addresses.c.port_id, addresses.c.position)
 )
 _ADD = insert(ports).on_conflict_do_nothing()
