@@ -285,7 +285,8 @@ ports = Table(
     _number("revision"),
     _time("created_at"),
     _time("updated_at"),
-    Index("uq_ports_segment_mac_address", "segment", "mac_address", unique=True),
+    Index("uq_ports_mac_address_segment", "mac_address", "segment", unique=True),
+    Index("ix_ports_name", "name"),
     Index(
         "uq_ports_server_of",
         "network_id",

@@ -42,22 +42,56 @@ def test_a_port_reads_back_as_it_was_made(cloud: Cloud) -> None:
     assert made.allowed_address_pairs[0].mac == "fa:16:3e:00:00:0b"
 
 
-@SQLITE
-def test_a_device_s_ports_are_found_by_an_index(cloud: Cloud) -> None:
-    network = cloud.network()
-    made = cloud.port(network, device_id="vm-1")
-    none = cloud.port(network)
+def plan_of(cloud: Cloud, query: Query) -> list[str]:
+    """Return how SQLite finds the ports that a query asks for, step by step."""
     said: list[tuple[str, Any]] = []
     event.listen(
         cloud.store._engine,
         "before_cursor_execute",
         lambda _conn, _cursor, text, values, *_: said.append((text, values)),
     )
-    assert cloud.store.ports.find(Query(filters={"device_id": ("vm-1",)})) == [made]
-    text, values = next(one for one in said if "mac_address" in one[0])
+    assert len(cloud.store.ports.find(query)) == 1
+    text, values = next(one for one in said if "ports.mac_address" in one[0])
     with cloud.store._engine.connect() as conn:
-        plan = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
-    assert any("ix_ports_device_id" in step[3] for step in plan), plan
+        rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
+    return [row[3] for row in rows]
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("name", "value", "index"),
+    [
+        ("name", "web", "ix_ports_name"),
+        ("device_id", "vm-1", "ix_ports_device_id"),
+        ("mac_address", "fa:16:3e:00:00:0a", "uq_ports_mac_address_segment"),
+        ("ip_address", IPv4Address("10.0.0.77"), "ix_addresses_address"),
+        ("ip_address_substr", ".0.77", "ix_addresses_address"),
+        ("tags", ["blue"], "ix_tags_tag"),
+    ],
+)
+def test_a_port_is_found_by_an_index(cloud: Cloud, name: str, value: Any, index: str) -> None:
+    network = cloud.network()
+    made = cloud.port(
+        network,
+        name="web",
+        device_id="vm-1",
+        mac_address="fa:16:3e:00:00:0a",
+        address="10.0.0.77",
+        tags=["blue"],
+    )
+    cloud.port(network)
+    query = Query(filters={name: (value,)})
+    assert cloud.store.ports.find(query) == [made]
+    plan = plan_of(cloud, query)
+    assert any(index in step for step in plan), plan
+    assert not any(step.startswith("SCAN ports") for step in plan), plan
+
+
+@SQLITE
+def test_ports_of_no_device_are_found_too(cloud: Cloud) -> None:
+    network = cloud.network()
+    made = cloud.port(network, device_id="vm-1")
+    none = cloud.port(network)
     assert cloud.store.ports.find(Query(filters={"device_id": ("",)})) == [none]
     both = cloud.store.ports.find(Query(filters={"device_id": ("", "vm-1")}))
     assert {port.id for port in both} == {made.id, none.id}

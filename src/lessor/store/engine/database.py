@@ -25,7 +25,7 @@ from lessor.store.engine.writer import Told, Writer, said
 from lessor.store.tables import counter
 
 FILE = "lessor.sqlite"
-HEAD = "0022"  # the newest migration; a test compares
+HEAD = "0023"  # the newest migration; a test compares
 FOLDER = Path(__file__).parents[1] / "migrations"
 PLACE = "place"
 READING_PATIENCE_S = 3.0  # how long a reader waits for a database that restarts

@@ -1,0 +1,48 @@
+"""Addresses by a part of their text, against all of them written out."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from lessor.net.parts import BLOCK, having
+
+BLOCKS = [
+    int(IPv4Address(text)) // BLOCK
+    for text in ("10.64.0.0", "10.64.1.0", "10.64.9.0", "192.168.1.0", "255.255.255.0")
+]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([part], id=part or "nothing")
+        for part in (
+            *("", ".", "..", "1", "9", "64", "255", "0.9", ".0.9", "64.0.99", "10.64.0.9"),
+            *("168.1.", ".1.1", "4.1.2", "5.255", "300", "0_9", "a", "10.64.0.9.", "%"),
+        )
+    ]
+    + [pytest.param(["64.1", "0.77", "0.77"], id="several"), pytest.param([], id="none")],
+)
+def test_what_has_a_part_is_what_is_written_with_it(parts: list[str]) -> None:
+    found = having(parts, BLOCKS)
+    numbers = set(found.single)
+    for first, last in found.ranges:
+        numbers |= set(range(first, last + 1))
+    written = {
+        number: str(IPv4Address(number))
+        for block in BLOCKS
+        for number in range(block * BLOCK, (block + 1) * BLOCK)
+    }
+    assert numbers == {n for n, text in written.items() if any(part in text for part in parts)}
+    assert found.single == sorted(set(found.single))
+
+
+def test_blocks_that_follow_one_another_are_one_range() -> None:
+    found = having(["10.64."], BLOCKS)
+    assert found.single == []
+    assert found.ranges == [
+        (int(IPv4Address("10.64.0.0")), int(IPv4Address("10.64.1.255"))),
+        (int(IPv4Address("10.64.9.0")), int(IPv4Address("10.64.9.255"))),
+    ]
