@@ -114,10 +114,12 @@ def refusal(
 
 def _is_ours(host: str, names: Collection[str]) -> bool:
     name = _name(host)
+    if name in names:
+        return True
     try:
         ip_address(name)
     except ValueError:
-        return name in names
+        return False
     return True
 
 

@@ -6,6 +6,7 @@ import re
 
 LONGEST = 63  # characters of a label (RFC 1035, 2.3.4)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
+_UNFIT = re.compile(r"[^a-z0-9]+", re.ASCII)
 # dnsmasq reads these words of a dhcp-host line as a lease time or an order, not as a name
 _TAKEN = re.compile(r"ignore|infinite|[0-9]+[smhdw]?", re.ASCII)
 
@@ -17,7 +18,7 @@ def label(text: str) -> str:
     dnsmasq ignores a host with a longer name without a word (LP 1238910). A word that dnsmasq
     would take for something else gets "host-" before it.
     """
-    dashed = re.sub(r"[^a-z0-9]+", "-", text.lower(), flags=re.ASCII).strip("-")
+    dashed = _UNFIT.sub("-", text.lower()).strip("-")
     if _TAKEN.fullmatch(dashed):
         dashed = f"host-{dashed}"
     if len(dashed) > LONGEST:

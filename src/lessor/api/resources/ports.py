@@ -122,13 +122,15 @@ MOST_PROFILE = 4095  # characters; Neutron's column
 
 
 def _pending(port: Port, troubles: Troubles) -> str:
-    words = (
-        f"host {port.binding_host} had no live agent, or lacked the network, "
-        "when the port was bound to it"
-    )
+    words = ""
+    if port.binding_failed:
+        words = (
+            f"host {port.binding_host} had no live agent, or lacked the network, "
+            "when the port was bound to it"
+        )
     network = troubles.of_port(port)
     stray = troubles.ports.get(port.id, "")
-    parts = [words if port.binding_failed else "", port.pending, stray]
+    parts = [words, port.pending, stray]
     return "; ".join(filter(None, [*parts, network and f"its network: {network}"]))
 
 

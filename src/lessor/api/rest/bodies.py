@@ -144,7 +144,5 @@ def shown(
     resource: Resource, rows: Sequence[Any], facts: Any, only: Collection[str] = ()
 ) -> list[dict[str, Any]]:
     """Return rows as JSON-ready dicts; `only` names the fields to show, empty is all."""
-    parts = resource.shown
-    if only:
-        parts = tuple(part for part in parts if part[0] in only)
-    return [{name: show(row, facts) for name, show in parts} for row in rows]
+    render = resource.shown_only(only) if only else resource.shown
+    return [render(row, facts) for row in rows]

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Network
+from math import floor
+from operator import attrgetter
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -24,6 +26,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from lessor.errors import Invalid
 from lessor.model import LATEST
 
+HALF_A_MICROSECOND = 5e-7  # a date has whole ones, rounded
 EARLIEST = -62135596800.0  # the first time that is a date: the year 1
 
 Name = Annotated[str, Meta(max_length=255)]
@@ -96,9 +99,13 @@ class Resource:
         return "tags" in self.by_name
 
     @cached_property
-    def shown(self) -> tuple[tuple[str, Callable[[Any, Any], Any]], ...]:
-        """What an answer has, in order: names and renderers."""
-        return tuple((f.name, f.show or _plain(f.key)) for f in self.fields if not f.write_only)
+    def shown(self) -> Renderer:
+        """What makes an answer of a row, all of it."""
+        return Renderer([field for field in self.fields if not field.write_only])
+
+    def shown_only(self, names: Collection[str]) -> Renderer:
+        """Return what makes an answer with these fields, as far as there are such."""
+        return Renderer([f for f in self.fields if not f.write_only and f.name in names])
 
     @cached_property
     def create_struct(self) -> type[Struct]:
@@ -164,8 +171,39 @@ class Resource:
         )
 
 
-def _plain(key: str) -> Callable[[Any, Any], Any]:
-    return lambda row, _: getattr(row, key)
+class Renderer:
+    """Makes JSON-ready dicts of rows.
+
+    Most attributes are a row's own or the same for all rows: those are taken at once.
+    """
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        constant = {f.name: f.show.value for f in fields if isinstance(f.show, Constant)}
+        plain = [f for f in fields if f.show is None]
+        self._template = {f.name: constant.get(f.name) for f in fields}  # in the order of fields
+        self._names = tuple(f.name for f in plain)
+        self._values = _all_of([f.key for f in plain])
+        self._made = tuple(
+            (f.name, f.show) for f in fields if f.show is not None and f.name not in constant
+        )
+
+    def __call__(self, row: Any, facts: Any) -> dict[str, Any]:
+        """Return a row as a dict; `facts`: what it is shown with."""
+        shown = self._template.copy()
+        shown.update(zip(self._names, self._values(row), strict=True))
+        for name, show in self._made:
+            shown[name] = show(row, facts)
+        return shown
+
+
+def _all_of(keys: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what reads these attributes, of any number."""
+    match keys:
+        case []:
+            return lambda _: ()
+        case [key]:
+            return lambda row: (getattr(row, key),)
+    return attrgetter(*keys)
 
 
 # --- how values are shown -------------------------------------------------------------------------
@@ -181,9 +219,20 @@ def as_text(key: str) -> Callable[[Any, Any], Any]:
     return show
 
 
-def constant(value: Any) -> Callable[[Any, Any], Any]:
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Shows the same for every row."""
+
+    value: Any
+
+    def __call__(self, _row: Any, _facts: Any) -> Any:
+        """Return it."""
+        return self.value
+
+
+def constant(value: Any) -> Constant:
     """Show the same for every row."""
-    return lambda _row, _facts: value
+    return Constant(value)
 
 
 def unset(
@@ -225,7 +274,12 @@ def iso_time(seconds: float | None) -> str | None:
     """Write a time as text, in UTC; None stays None."""
     if seconds is None:
         return None
-    return utc(seconds).isoformat(timespec="seconds")[: -len("+00:00")] + "Z"
+    return _second(floor(min(max(seconds, EARLIEST), LATEST) + HALF_A_MICROSECOND))
+
+
+@lru_cache(maxsize=1024)  # what was made together has the same one
+def _second(number: int) -> str:
+    return utc(number).isoformat(timespec="seconds")[: -len("+00:00")] + "Z"
 
 
 def utc(seconds: float) -> datetime:
