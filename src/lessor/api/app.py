@@ -98,7 +98,7 @@ def users_app(store: Store, settings: ServerSettings) -> ASGIApp:
             *_health(store, metrics),
         ],
         guards=[guard],
-        state=State({"access": access}),
+        state=State({"access": access, "store": store}),
         openapi_config=OPENAPI,
         exception_handlers=problems.HANDLERS,
         request_class=problems.JsonRequest,

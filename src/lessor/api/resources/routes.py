@@ -23,6 +23,7 @@ from lessor.api.rest.queries import Asked, asked, links
 from lessor.errors import Invalid
 from lessor.store import collection
 from lessor.store.query import Query
+from lessor.store.store import Store
 
 AnyRequest = Request[Any, Any, Any]
 Answer = dict[str, Any]
@@ -93,7 +94,7 @@ def routes(resource: Resource, calls: Calls, path: str = "") -> list[HTTPRouteHa
         )
     ]
     if calls.row is not None:
-        made.append(route(get, one, _show(resource, calls), resource, rule=None))
+        made.append(route(get, one, _show(resource, calls), resource, rule=None, one_row=True))
     if calls.create is not None:
         made.append(route(post, many, _create(resource, calls), resource, rule=None))
     if calls.update is not None:
@@ -109,11 +110,21 @@ def route(
     function: Callable[..., Any],
     resource: Resource,
     rule: str | None = "default",
+    *,
+    one_row: bool = False,
     **more: Any,
 ) -> HTTPRouteHandler:
     """Return a handler that runs in a thread, since calls of the store wait.
 
-    A rule (`rules`) says who is let in; None: the handler asks the rules itself.
+    Args:
+        method: `get`, `post`, ...
+        path: of the route.
+        function: the handler.
+        resource: what it is of.
+        rule: says who is let in (`rules`); None: the handler asks the rules itself.
+        one_row: it only reads one row, by its id. Where that is in a file, it costs less than to hand
+            it to a thread, so it runs in the event loop.
+        more: for the framework.
 
     The framework has `sync_to_thread` for this, but it wraps a handler anew for each further
     method of its path, and then answers with a coroutine (litestar 2.25).
@@ -121,6 +132,8 @@ def route(
 
     @wraps(function)
     async def in_thread(*args: Any, **kwargs: Any) -> Any:
+        if one_row and not _store(kwargs["request"]).reads_wait:
+            return function(*args, **kwargs)
         return await asyncio.to_thread(function, *args, **kwargs)
 
     made: HTTPRouteHandler = method(
@@ -133,6 +146,11 @@ def route(
         **more,
     )(in_thread)
     return made
+
+
+def _store(request: AnyRequest) -> Store:
+    store: Store = request.app.state.store
+    return store
 
 
 def json_body(kind: Any) -> Any:
@@ -153,7 +171,8 @@ def typed(name: str, doc: str, function: Callable[..., Any], /, **kinds: Any) ->
 
 def _list(resource: Resource, calls: Calls) -> Callable[..., Any]:
     def handler(request: AnyRequest) -> Answer:
-        return page(resource, calls, request)
+        with _store(request).snapshot():
+            return page(resource, calls, request)
 
     return typed(
         f"list_{resource.plural}",
@@ -181,7 +200,8 @@ def _show(resource: Resource, calls: Calls) -> Callable[..., Any]:
     def handler(key: str, request: AnyRequest) -> Answer:
         may = access(request)
         only = asked(resource, list(request.query_params.multi_items())).only
-        return one(resource, calls, visible(may, resource, calls, key), may, only)
+        with _store(request).snapshot():
+            return one(resource, calls, visible(may, resource, calls, key), may, only)
 
     return typed(
         f"show_{resource.singular}",
@@ -239,7 +259,8 @@ def _create(resource: Resource, calls: Calls) -> Callable[..., Any]:
         rows = calls.create(values)
         pairs = zip(rows, values, strict=True) if resource.tagged else ()
         tags = {row.id: sorted(given["tags"]) for row, given in pairs if "tags" in given}
-        made = shown(resource, calls, rows, may, tags=tags)
+        with _store(request).snapshot():
+            made = shown(resource, calls, rows, may, tags=tags)
         return {resource.plural: made} if several else {resource.singular: made[0]}
 
     return typed(
@@ -264,7 +285,8 @@ def _update(resource: Resource, calls: Calls) -> Callable[..., Any]:
             may.change(resource, visible(may, resource, calls, key), struct)
         values = calls.complete(given) | may.signature(resource)
         row = calls.update(key, values, **expected(resource, request))
-        return one(resource, calls, may.again(resource, calls.rows, row), may)
+        with _store(request).snapshot():
+            return one(resource, calls, may.again(resource, calls.rows, row), may)
 
     return typed(
         f"update_{resource.singular}",

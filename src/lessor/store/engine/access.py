@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -49,6 +50,7 @@ class Database:
         self.clock = clock
         self.fleet = Fleet(clock(), SilenceWatch(settings.dhcp_down_time))
         self._engine = engine
+        self._readers = database.Readers(engine)
         self._subscribers: list[Subscriber] = []
         self._context = Context(settings, clock, self.fleet, nouns)
         self._writer = database.writer_of(engine, self._context, self._tell, self.id)
@@ -64,8 +66,17 @@ class Database:
             LessorError: what the function raised.
             Unavailable: the database can't be read.
         """
-        with database.reading(self._engine) as conn:
+        with self._readers.reading() as conn:
             return function(ReadTx(conn, self._context), *args, **kwargs)
+
+    def snapshot(self) -> AbstractContextManager[object]:
+        """Let all that this thread reads in it be of one state of the database."""
+        return self._readers.reading()
+
+    @property
+    def reads_wait(self) -> bool:
+        """Whether a read of one row waits for more than this machine's own disk."""
+        return self._readers.waits
 
     def write(
         self, function: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -107,6 +108,39 @@ def peers_of(engine: Engine, sender: str, told: Told) -> Peers:
     from lessor.store.engine.peers import PostgresPeers  # noqa: PLC0415 - needs psycopg, which takes a while to load
 
     return PostgresPeers(engine, sender, told)
+
+
+class Readers:
+    """Gives connections that read. Thread-safe.
+
+    `waits`: whether a read waits for more than this machine's own disk.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._open = threading.local()
+        self.waits = is_postgres(engine)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that sees one state of the database.
+
+        Within another one of the same thread it is that one, so all is of one state.
+
+        Raises:
+            Unavailable: the database can't be read.
+            Invalid: it can't even be asked for what is asked.
+        """
+        conn: Connection | None = getattr(self._open, "conn", None)
+        if conn is not None:
+            yield conn
+            return
+        with reading(self._engine) as conn:
+            self._open.conn = conn
+            try:
+                yield conn
+            finally:
+                self._open.conn = None
 
 
 @contextmanager
