@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -26,16 +28,20 @@ from lessor.store.engine.database import FILE
 NEUTRON = "Neutron, MariaDB"
 NEUTRON_CREATE = Peer(NEUTRON, 240)  # ms, p50, one after the other
 NEUTRON_CREATES = Peer(NEUTRON, 9.4)  # a second, 8 clients
+NEUTRON_SHOWS = Peer(NEUTRON, 147)  # a second, 8 clients
 NEUTRON_LIST = Peer(NEUTRON, 3100)  # ms, 1,000 ports
 NEUTRON_BULK = Peer(NEUTRON, 23_000)  # ms, 100 ports
 NEUTRON_MEMORY = Peer(NEUTRON, 1083)  # MiB, proportional, of all its processes
-CREATE, BULK, LIST = Limit(4), Limit(60), Limit(60)  # ms
+CREATE, BULK, LIST = Limit(3), Limit(60), Limit(15)  # ms
 CREATES = {"SQLite": Limit(400, least=True), "PostgreSQL": Limit(250, least=True)}
 MEMORY = Limit(114)  # MiB: 120 MB
 COST = "  processor time of the server for one of these"
 CLIENTS = 8
 PAGE = 1000
 A_BULK = 100
+CROWD = 100_000  # ports
+FILTER = Limit(10)  # ms
+CROWD_MEMORY = Limit(124)  # MiB: 130 MB
 
 
 def measure(quick: bool) -> Iterator[Figure]:
@@ -46,6 +52,10 @@ def measure(quick: bool) -> Iterator[Figure]:
             if quick or database == "SQLite" or present > PAGE:
                 with opened() as connection, server.running(connection) as running:
                     yield from _with(running, database, present, quick=quick)
+    if not quick:
+        for database, opened in DATABASES.items():
+            with opened() as connection, server.running(connection) as running:
+                yield from _crowded(running, database)
     with server.running() as running:
         yield from polls.measure(running, quick=quick)
 
@@ -71,6 +81,7 @@ def _with(running: Server, database: str, present: int, *, quick: bool) -> Itera
     repeats = 5 if quick else 15
     yield from _bulks(running.pid, api, ground, repeats, label)
     yield from _lists(running.pid, api, ground, repeats, label)
+    yield from _eight_shows(running, ports, 2 if quick else 5, 5 * events, label)
     shows = [request("GET", f"/v2.0/ports/{port['id']}") for port in ports[:events]]
     yield from p50_p99(f"port show, {label}", _timed(api, shows))
     _, proportional = memory_mib(running.pid)
@@ -80,6 +91,64 @@ def _with(running: Server, database: str, present: int, *, quick: bool) -> Itera
     yield Figure(what=what, value=size, unit="MiB", n=1, peer=NEUTRON_MEMORY, expected=MEMORY)
     if pages:
         yield Figure(what="  pages of the database's file besides", value=pages, unit="MiB", n=1)
+
+
+def _eight_shows(
+    running: Server, ports: Sequence[Mapping[str, Any]], repeats: int, each: int, label: str
+) -> Iterator[Figure]:
+    """Show ports, eight clients at once."""
+    asked = [request("GET", f"/v2.0/ports/{port['id']}") for port in islice(cycle(ports), each)]
+    rates, spent = [], []
+    for _ in range(repeats):
+        before = cpu_s(running.pid)
+        rates.append(burst(running.connect, CLIENTS, asked).rate)
+        spent.append((cpu_s(running.pid) - before) / each * 1000)
+    what = f"port show, {CLIENTS} clients, {label}"
+    yield of_repeats(what, rates, "shows/s", repeats * each, peer=NEUTRON_SHOWS)
+    yield of_repeats(COST, spent, "ms", repeats * each)
+
+
+def _crowded(running: Server, database: str) -> Iterator[Figure]:
+    """Yield what lists by filters take, and the memory of the server, with very many ports."""
+    api = Connection(running.connect)
+    cloud.add_host(api, "h1")
+    ground = cloud.flat(api, "h1", "10.64.0.0/15")
+    ports = cloud.fill(api, ground, CROWD, keep=CLIENTS)
+    label = f"{database}, {CROWD:,} ports present"
+    resident, _ = memory_mib(running.pid)
+    yield Figure(
+        what=f"resident memory of the server, {label}",
+        value=resident,
+        unit="MiB",
+        n=1,
+        expected=CROWD_MEMORY if database == "SQLite" else None,
+    )
+    pages = mapped_mib(running.pid, FILE)
+    if pages:
+        yield Figure(what="  pages of the database's file therein", value=pages, unit="MiB", n=1)
+    one = ports[-1]
+    for port in ports:
+        api.ask("PUT", f"/v2.0/ports/{port['id']}/tags", {"tags": ["blue"]})
+    filters = {
+        "name": f"name={one['name']}",
+        "device": f"device_id={one['device_id']}",
+        "MAC": f"mac_address={one['mac_address']}",
+        "address": f"fixed_ips=ip_address%3D{one['fixed_ips'][0]['ip_address']}",
+        "a part of an address": "fixed_ips=ip_address_substr%3D64.9.99",
+        "tag": "tags=blue",
+    }
+    for what, query in filters.items():
+        taken = [took * 1000 for took in _timed(api, [request("GET", f"/v2.0/ports?{query}")] * 15)]
+        yield of_repeats(f"port list by {what}, {label}", taken, "ms", len(taken), expected=FILTER)
+    shows = [request("GET", f"/v2.0/ports/{port['id']}") for port in ports] * 10
+    yield from p50_p99(f"port show, {label}", _timed(api, shows))
+    yield from p50_p99(
+        f"port create, one after the other, {label}",
+        _timed(api, cloud.create_requests(ground, 100)),
+    )
+    first = [request("GET", "/v2.0/ports?limit=100")] * 15
+    taken = [took * 1000 for took in _timed(api, first)]
+    yield of_repeats(f"port list, a page of 100, {label}", taken, "ms", len(taken))
 
 
 def _bulks(

@@ -53,13 +53,15 @@ def add_host(api: Connection, name: str) -> str:
     return token
 
 
-def fill(api: Connection, ground: Ground, many: int) -> list[dict[str, Any]]:
-    """Make ports in bulk; return them."""
+def fill(
+    api: Connection, ground: Ground, many: int, *, keep: int | None = None
+) -> list[dict[str, Any]]:
+    """Make ports in bulk; return the last `keep` of them, or all."""
     made: list[dict[str, Any]] = []
-    while len(made) < many:
-        size = min(A_BULK, many - len(made))
-        ports = [ground.fields(f"old{len(made) + at}") for at in range(size)]
+    for start in range(0, many, A_BULK):
+        ports = [ground.fields(f"old{at}") for at in range(start, min(start + A_BULK, many))]
         made += api.ask("POST", "/v2.0/ports", {"ports": ports})["ports"]
+        del made[: 0 if keep is None else -keep]
     return made
 
 
