@@ -64,8 +64,8 @@ def _prepare(conn: sqlite3.Connection) -> None:
         "synchronous=FULL",  # an acknowledged write survives a power cut
         "foreign_keys=ON",
         f"busy_timeout={BUSY_S * 1000}",
-        "cache_size=-2048",  # KiB, for each connection; what is mapped is not in it
-        "mmap_size=268435456",
+        "cache_size=-2048",  # KiB, for each connection
+        "mmap_size=0",  # each connection would map the file for itself; the page cache has it once
         "temp_store=MEMORY",
         "wal_autocheckpoint=4000",
     ):
