@@ -15,8 +15,6 @@ from lessor.store.engine.dialect import among
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.tables import ports, subnets, tags
 
-AT_ONCE = 5000  # ids in one statement
-
 _ANY = select(tags.c.tag).limit(1)
 _OF = (
     select(tags.c.resource_id, tags.c.tag)
@@ -31,10 +29,8 @@ def of(tx: ReadTx, row_ids: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     if not row_ids or tx.conn.execute(_ANY).first() is None:
         return found
-    for start in range(0, len(row_ids), AT_ONCE):
-        keys = list(row_ids[start : start + AT_ONCE])
-        for row_id, tag in tx.conn.execute(_OF, {"keys": keys}):
-            found.setdefault(row_id, []).append(tag)
+    for row_id, tag in tx.conn.execute(_OF, {"keys": list(row_ids)}):
+        found.setdefault(row_id, []).append(tag)
     return found
 
 

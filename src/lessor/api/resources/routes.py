@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Annotated, Any, Self
 
 from litestar import Request, delete, get, post, put
 from litestar.enums import RequestEncodingType
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import BodyKwarg, FromPath
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from lessor.api.auth.access import Access, access
 from lessor.api.rest import bodies
@@ -22,6 +23,7 @@ from lessor.api.rest.openapi import PROBLEMS, listing
 from lessor.api.rest.queries import Asked, asked, links
 from lessor.errors import Invalid
 from lessor.store import collection
+from lessor.store.engine.writer import Pending
 from lessor.store.query import Query
 from lessor.store.store import Store
 
@@ -58,7 +60,7 @@ class Calls:
 
     rows: Callable[[Query], Sequence[Any]]
     row: Callable[[str], Any] | None = None
-    create: Callable[[Sequence[Any]], Sequence[Any]] | None = None
+    create: Callable[[Sequence[Any]], Pending[Sequence[Any]]] | None = None
     update: Callable[..., Any] | None = None
     delete: Callable[..., None] | None = None
     facts: Callable[[Sequence[Any]], Any] = _no_facts
@@ -72,7 +74,7 @@ class Calls:
         own: dict[str, Any] = {
             "rows": noun.find,
             "row": noun.get,
-            "create": noun.create,
+            "create": noun.creating,
             "update": noun.update,
             "delete": noun.delete,
         }
@@ -114,7 +116,7 @@ def route(
     one_row: bool = False,
     **more: Any,
 ) -> HTTPRouteHandler:
-    """Return a handler that runs in a thread, since calls of the store wait.
+    """Return a handler that runs in a thread, since calls of the store wait; a coroutine does not.
 
     Args:
         method: `get`, `post`, ...
@@ -129,13 +131,8 @@ def route(
     The framework has `sync_to_thread` for this, but it wraps a handler anew for each further
     method of its path, and then answers with a coroutine (litestar 2.25).
     """
-
-    @wraps(function)
-    async def in_thread(*args: Any, **kwargs: Any) -> Any:
-        if one_row and not _store(kwargs["request"]).reads_wait:
-            return function(*args, **kwargs)
-        return await asyncio.to_thread(function, *args, **kwargs)
-
+    if not iscoroutinefunction(function):
+        function = _in_thread(function, one_row=one_row)
     made: HTTPRouteHandler = method(
         path,
         operation_id=function.__name__,
@@ -144,8 +141,18 @@ def route(
         tags=[resource.plural],
         responses=PROBLEMS,
         **more,
-    )(in_thread)
+    )(function)
     return made
+
+
+def _in_thread(function: Callable[..., Any], *, one_row: bool) -> Callable[..., Any]:
+    @wraps(function)
+    async def in_thread(*args: Any, **kwargs: Any) -> Any:
+        if one_row and not _store(kwargs["request"]).reads_wait:
+            return function(*args, **kwargs)
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    return in_thread
 
 
 def _store(request: AnyRequest) -> Store:
@@ -250,18 +257,34 @@ def shown(
 
 
 def _create(resource: Resource, calls: Calls) -> Callable[..., Any]:
-    def handler(data: Struct, request: AnyRequest) -> Answer:
+    def begun(
+        data: Struct, request: AnyRequest
+    ) -> tuple[Pending[Sequence[Any]], Callable[[Sequence[Any]], Answer]]:
+        """Begin to make what is asked for; return that, and what makes the answer of the rows."""
         assert calls.create is not None
         may = access(request)
         wanted, several = bodies.given(resource, data)
         allowed = [may.creation(resource, item, bodies.values(resource, item)) for item in wanted]
         values = [calls.complete(its) for its in allowed]
-        rows = calls.create(values)
-        pairs = zip(rows, values, strict=True) if resource.tagged else ()
-        tags = {row.id: sorted(given["tags"]) for row, given in pairs if "tags" in given}
-        with _store(request).snapshot():
-            made = shown(resource, calls, rows, may, tags=tags)
-        return {resource.plural: made} if several else {resource.singular: made[0]}
+
+        def answer(rows: Sequence[Any]) -> Answer:
+            pairs = zip(rows, values, strict=True) if resource.tagged else ()
+            tags = {row.id: sorted(given["tags"]) for row, given in pairs if "tags" in given}
+            with _store(request).snapshot():
+                made = shown(resource, calls, rows, may, tags=tags)
+            return {resource.plural: made} if several else {resource.singular: made[0]}
+
+        return calls.create(values), answer
+
+    def waiting(data: Struct, request: AnyRequest) -> Answer:
+        pending, answer = begun(data, request)
+        return answer(pending.result())
+
+    async def handler(data: Struct, request: AnyRequest) -> Answer:
+        if _store(request).reads_wait or getattr(data, resource.plural) is not UNSET:
+            return await asyncio.to_thread(waiting, data, request)
+        pending, answer = begun(data, request)  # no thread waits for the disk
+        return answer(await pending)
 
     return typed(
         f"create_{resource.plural}",

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import Connection, Executable, Text, bindparam, update
 
 from lessor.settings import ServerSettings
+from lessor.store.engine.dialect import among
 from lessor.store.tables import counter, holds, metadata, networks, tombstones
 
 if TYPE_CHECKING:  # they are made of transactions themselves
     from lessor.store.hosts.fleet import Fleet
     from lessor.store.noun import Noun
 
-AT_ONCE = 5000  # ids in one statement
 UNSTAMPED = 1 << 62  # revision of a hold until its transaction ends
 
 
@@ -147,13 +147,7 @@ class Tx(ReadTx):
     def _stamp(self) -> int:
         revision = cast(int, self.conn.execute(_NEXT).scalar_one())
         for kind, ids in self.touched.items():
-            rows = sorted(ids)
-            for start in range(0, len(rows), AT_ONCE):
-                some = rows[start : start + AT_ONCE]
-                several = len(some) > 1
-                values = {"ids": some} if several else {"row": some[0]}
-                stamp = _STAMP[kind] if several else _STAMP_ONE[kind]
-                self.conn.execute(stamp, {**values, "at": revision})
+            self.conn.execute(_STAMP[kind], {"ids": sorted(ids), "at": revision})
         if self.held:
             self.conn.execute(_STAMP_HOLDS, {"at": revision})
         if self.graves:
@@ -163,7 +157,6 @@ class Tx(ReadTx):
 
 
 _NEXT = update(counter).values(revision=counter.c.revision + 1).returning(counter.c.revision)
-_IDS: Any = bindparam("ids", expanding=True)
 _AT: Any = bindparam("at")
 _STAMPED = {
     table.name: (table, update(table).values(revision=_AT))
@@ -172,8 +165,5 @@ _STAMPED = {
     and isinstance(table.c.id.type, Text)
     and "revision" in table.c
 } | {"form": (networks, update(networks).values(revision=_AT, form_revision=_AT))}
-_STAMP = {name: stamp.where(table.c.id.in_(_IDS)) for name, (table, stamp) in _STAMPED.items()}
-_STAMP_ONE = {  # as a rule; what has no list to expand costs half as much
-    name: stamp.where(table.c.id == bindparam("row")) for name, (table, stamp) in _STAMPED.items()
-}
+_STAMP = {name: stamp.where(among(table.c.id, "ids")) for name, (table, stamp) in _STAMPED.items()}
 _STAMP_HOLDS = update(holds).where(holds.c.revision == UNSTAMPED).values(revision=_AT)

@@ -20,8 +20,6 @@ from lessor.store.networks.addressing import Ground, hosts_taking_part, no_host
 from lessor.store.sharing import visible
 from lessor.store.tables import addresses, bindings, ports, subnets
 
-AT_ONCE = 5000  # ids in one statement
-
 _PROFILE = decoder(dict[str, Any])
 _PAIRS = decoder(tuple[AddressPair, ...])
 _OPTIONS = decoder(tuple[DhcpOption, ...])
@@ -149,11 +147,9 @@ def get(tx: ReadTx, port_id: str) -> Port:
 def read(tx: ReadTx, rows: Collection[Row[Any]]) -> list[Port]:
     """Return the ports of rows of `PORT`, in their order."""
     found: dict[str, list[FixedIp]] = {}
-    ids = [row[0] for row in rows]
-    for start in range(0, len(ids), AT_ONCE):
-        some = ids[start : start + AT_ONCE]
-        for port_id, subnet_id, address in tx.conn.execute(_IPS, {"keys": some}).all():
-            found.setdefault(port_id, []).append(FixedIp(subnet_id, IPv4Address(address)))
+    keys = [row[0] for row in rows]
+    for port_id, subnet_id, address in tx.conn.execute(_IPS, {"keys": keys}).all():
+        found.setdefault(port_id, []).append(FixedIp(subnet_id, IPv4Address(address)))
     return [port_of(row, tuple(found.get(row[0], ()))) for row in rows]
 
 
