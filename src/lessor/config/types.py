@@ -12,6 +12,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 
+from lessor.model import FLAT, VXLAN
 from lessor.net.address import Address
 from lessor.net.blocks import is_tunnel_end
 from lessor.settings import FlatMapping
@@ -168,7 +169,7 @@ def tunnel_end(text: object) -> Address:
 def network_type(text: object) -> str:
     """Read a type of network that can be made."""
     kind = str(text).strip()
-    if kind not in {"flat", "vxlan"}:
+    if kind not in {FLAT, VXLAN}:
         raise ValueError(f"'{kind}' is none of flat, vxlan")
     return kind
 

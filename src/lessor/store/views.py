@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from sqlalchemy import bindparam, exists, literal, or_, select, union
 
-from lessor.model import Network, Port, ScopeChange, Subnet, ViewAnswer, ViewRequest
+from lessor.model import VXLAN, Network, Port, ScopeChange, Subnet, ViewAnswer, ViewRequest
 from lessor.store import tours
 from lessor.store.engine import database, history, notes
 from lessor.store.engine.access import Database
@@ -157,7 +157,7 @@ def view(tx: ReadTx, host: str, request: ViewRequest) -> ViewAnswer | None:
             if change is not None:
                 scopes[network_id] = change
     left = tuple(sorted(request.cursors.keys() - set(part)))
-    _add_peers(tx, scopes, {row.id for row in forms if row.network_type == overlay.VXLAN})
+    _add_peers(tx, scopes, {row.id for row in forms if row.network_type == VXLAN})
     asked = tours.open_for(tx, host)
     fresh = {key: asked[key] for key in sorted(asked.keys() - set(request.tours))}
     return ViewAnswer(
@@ -185,9 +185,7 @@ def _alike(
         cursor = cursors.get(network_id, -1)
         if not max(formed, floor) <= cursor <= revision:
             cursor = -1
-        every = kind == overlay.VXLAN or (
-            tx.settings.update_dns_entries if multi_host else owner == host
-        )
+        every = kind == VXLAN or (tx.settings.update_dns_entries if multi_host else owner == host)
         if cursor < revision:
             groups.setdefault((cursor, every), []).append(network_id)
     return groups

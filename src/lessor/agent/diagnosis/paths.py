@@ -26,7 +26,6 @@ LOOK_S = 2.0  # between looks for new paths
 TRIES, TRY_S = 3, 1.0
 SMALL = 64  # bytes
 OVERHEAD = {4: 50, 6: 70}  # bytes that a tunnel adds to a VM's packet (semantics.md B22)
-VXLAN = "vxlan"
 # linux/in.h, linux/in6.h: "don't fragment", whatever the kernel believes of the path
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3
 
@@ -44,7 +43,7 @@ def ways(view: View, own: Address) -> frozenset[Way]:
     """Return the paths that this host's tunnels take."""
     sizes: dict[tuple[str, Address], int] = {}
     for scope in view.scopes.values():
-        if scope.network.network_type != VXLAN:
+        if not scope.network.is_overlay:
             continue
         size = scope.network.mtu + OVERHEAD[own.version]
         for host, end in scope.peers.items():

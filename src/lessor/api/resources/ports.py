@@ -80,14 +80,14 @@ class Facts:
             return "unbound"
         if port.binding_failed:
             return "binding_failed"
-        return "ovs" if network and network.network_type == "vxlan" else "tap"
+        return "ovs" if network and network.is_overlay else "tap"
 
     def vif_details(self, port: Port) -> dict[str, Any]:
         """Return what a hypervisor plugs the port with (Nova's and os-vif's names)."""
         network = self.networks.get(port.network_id)
         if port.binding_host is None or port.binding_failed or network is None:
             return {}
-        if network.network_type == "vxlan":
+        if network.is_overlay:
             return {
                 "bridge_name": self.integration_bridge,
                 "datapath_type": self.datapaths.get(port.binding_host, self.datapath_type),
@@ -294,7 +294,7 @@ def _networks(store: Store, ids: set[str]) -> list[Network]:
 
 def _switched(rows: Sequence[Port], networks: Sequence[Network]) -> set[str]:
     """Return the hosts that ports are plugged into Open vSwitch on."""
-    overlays = {network.id for network in networks if network.network_type == "vxlan"}
+    overlays = {network.id for network in networks if network.is_overlay}
     return {row.binding_host for row in rows if row.binding_host and row.network_id in overlays}
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from lessor.core.metadata.guest import nics
 from lessor.core.vmport import tap_name
-from lessor.model import FixedIp, MetadataFacts, Port, Subnet
+from lessor.model import FLAT, VXLAN, FixedIp, MetadataFacts, Port, Subnet
 
-LINK_TYPES = {"flat": "bridge", "vxlan": "ovs"}  # kinds of VIFs that guests know
+LINK_TYPES = {FLAT: "bridge", VXLAN: "ovs"}  # kinds of VIFs that guests know
 EVERYWHERE = IPv4Network("0.0.0.0/0")
 
 
@@ -48,7 +48,7 @@ def _addresses(facts: MetadataFacts, ports: tuple[Port, ...]) -> Iterator[tuple[
 
 def _link(facts: MetadataFacts, port: Port) -> dict[str, Any]:
     network = facts.networks.get(port.network_id)
-    kind = network.network_type if network else "flat"
+    kind = network.network_type if network else FLAT
     return {
         "id": tap_name(port.id),
         "vif_id": port.id,

@@ -10,8 +10,6 @@ from lessor.model import HostBlock, Problem, Scope, Subnet
 from lessor.net.blocks import described, in_the_way, unfit
 from lessor.settings import AgentSettings
 
-FLAT = "flat"
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Connected:
@@ -59,7 +57,7 @@ class Refusals:
         if why := unfit(cidr, settings.reserved_cidrs, settings.min_subnet_prefixlen):
             yield f"{name} is not served here: {why}", True
             return
-        if scope.network.network_type != FLAT:
+        if scope.network.is_overlay:
             return
         wire, allowed = scope.network.physical_network, settings.allowed_host_cidrs
         found = in_the_way(cidr, around.blocks, wire, allowed=allowed)

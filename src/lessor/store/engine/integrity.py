@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, and_, case, exists, func, or_, select
 
+from lessor.model import FLAT, VXLAN
 from lessor.store.engine import notes
 from lessor.store.engine.dialect import is_postgres
 from lessor.store.engine.history import EPOCH
@@ -102,7 +103,7 @@ _OTHER = subnets.alias("other")
 _BESIDE = pools.alias("beside")
 _RIVAL = leases.alias("rival")
 _SEGMENT = case(
-    (networks.c.network_type == "flat", "flat:" + networks.c.physical_network),
+    (networks.c.network_type == FLAT, "flat:" + networks.c.physical_network),
     else_="network:" + networks.c.id,
 )
 
@@ -200,8 +201,8 @@ _RULES = [
         "network-without-wire",
         select(networks.c.id, networks.c.network_type).where(
             or_(
-                (networks.c.network_type == "vxlan") & networks.c.segmentation_id.is_(None),
-                (networks.c.network_type == "flat") & networks.c.physical_network.is_(None),
+                (networks.c.network_type == VXLAN) & networks.c.segmentation_id.is_(None),
+                (networks.c.network_type == FLAT) & networks.c.physical_network.is_(None),
             )
         ),
         lambda row: f"is a {row.network_type} network without a number or a physical network",

@@ -14,7 +14,6 @@ from lessor.net.blocks import described, in_the_way, special, unfit
 from lessor.net.prefixes import Claim, Extent, blocks_of, clash, extent
 from lessor.settings import ServerSettings
 from lessor.store.engine.tx import ReadTx, Tx
-from lessor.store.networks.vnis import VXLAN
 from lessor.store.tables import host_blocks
 
 MAXIMUM = 500  # blocks of a host
@@ -75,7 +74,7 @@ def check(tx: Tx, network: Network, cidr: IPv4Network, *, by_project: bool) -> N
     settings = tx.settings
     if why := unfit(cidr, settings.reserved_cidrs, settings.min_subnet_prefixlen):
         raise Invalid(f"cidr {cidr} can't be a subnet's: {why}")
-    if network.network_type == VXLAN:
+    if network.is_overlay:
         return
     found = _in_the_way(tx, network.physical_network, cidr, by_project=by_project)
     if found is None:

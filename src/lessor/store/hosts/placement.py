@@ -14,14 +14,14 @@ from collections.abc import Iterable
 from sqlalchemy import bindparam, exists, func, literal, select, union, update
 
 from lessor.errors import Conflict, NotFound
-from lessor.model import DhcpMove, Host, Network
+from lessor.model import VXLAN, DhcpMove, Host, Network
 from lessor.store.engine.dialect import insert
 from lessor.store.engine.tx import UNSTAMPED, ReadTx, Tx
 from lessor.store.hosts import capacity, unserved
 from lessor.store.hosts import rules as host_rows
 from lessor.store.hosts.capacity import HOSTS, Capacity
-from lessor.store.networks import overlay, zones
 from lessor.store.networks import rules as network_rows
+from lessor.store.networks import zones
 from lessor.store.networks.addressing import (
     Ground,
     dhcp_hosts,
@@ -47,7 +47,7 @@ _COUNT = (
 )
 _SHORT = (
     select(networks.c.id)
-    .where(networks.c.network_type == overlay.VXLAN, _HAS_DHCP, bindparam("wanted") > _COUNT)
+    .where(networks.c.network_type == VXLAN, _HAS_DHCP, bindparam("wanted") > _COUNT)
     .order_by(networks.c.created_at, networks.c.id)
 )
 
@@ -128,7 +128,7 @@ _SERVERS = (
     .select_from(ports.join(networks, networks.c.id == ports.c.network_id))
     .where(
         ports.c.server_of.in_(bindparam("hosts", expanding=True)),
-        networks.c.network_type == overlay.VXLAN,
+        networks.c.network_type == VXLAN,
     )
     .order_by(ports.c.network_id)
 )
@@ -254,7 +254,7 @@ def serving_hosts(tx: ReadTx, network_id: str) -> tuple[str, ...]:
     row = tx.conn.execute(_NETWORK, {"network": network_id}).first()
     if row is None:
         raise network_not_found(network_id)
-    if row.network_type == overlay.VXLAN:
+    if row.network_type == VXLAN:
         return dhcp_hosts(tx, network_id)
     if row.multi_host:
         return tuple(sorted(hosts_taking_part(tx, network_id)))

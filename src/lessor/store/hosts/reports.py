@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import bindparam, case, delete, select, update
 
 from lessor.errors import Conflict
-from lessor.model import Report
+from lessor.model import VXLAN, Report
 from lessor.net.address import Address
 from lessor.store.addresses.allocation import free
 from lessor.store.columns import packed
@@ -185,7 +185,7 @@ def _some_ports(tx: Tx, host: str, said: Report, some: Sequence[str]) -> list[st
             there = has_network(said.local_ip, said.physical_networks, kind, physical)
             if word.wired or there:
                 columns["binding_failed"] = False
-        if kind == overlay.VXLAN and places and word.served is not None:
+        if kind == VXLAN and places and word.served is not None:
             columns |= serving.said(tx, port_id, host, word)
         elif serves and word.served is not None:
             pending = "" if columns else word.pending
@@ -206,7 +206,7 @@ def has_network(
         network_type: of the network.
         wanted: its physical network; None on an overlay.
     """
-    return local_ip is not None if network_type == overlay.VXLAN else wanted in physical_networks
+    return local_ip is not None if network_type == VXLAN else wanted in physical_networks
 
 
 _LIFT = (

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import bindparam, exists, func, select
 
-from lessor.model import DhcpMove, Host, Port
+from lessor.model import VXLAN, DhcpMove, Host, Port
 from lessor.store.engine.access import Database
 from lessor.store.engine.tx import ReadTx
 from lessor.store.hosts import problems as hostproblems
 from lessor.store.hosts import unserved
 from lessor.store.hosts.rules import HOST, host_of
 from lessor.store.hosts.unserved import Pair
-from lessor.store.networks.overlay import VXLAN
 from lessor.store.tables import hosts, networks, ports, subnets
 
 RECENT_S = 1.0

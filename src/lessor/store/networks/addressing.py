@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from lessor.errors import Invalid, NotFound
-from lessor.model import DHCP_OWNER
+from lessor.model import DHCP_OWNER, FLAT, VXLAN
 from lessor.net.prefixes import Extent, gaps
 from lessor.store.engine.tx import ReadTx
 from lessor.store.ports.keepers import Held, Keepers
@@ -150,12 +150,12 @@ _OWN = "network:"  # how that of others does
 
 def segment_of(network_id: str, network_type: str, physical_network: str | None) -> str:
     """Name the broadcast domain of a network: flat ones of one physical network share it."""
-    return f"{_FLAT}{physical_network}" if network_type == "flat" else f"{_OWN}{network_id}"
+    return f"{_FLAT}{physical_network}" if network_type == FLAT else f"{_OWN}{network_id}"
 
 
 RECOVERY = "recovery"  # noted since when hosts are awaited after a restore: see `recovery`
 _SEGMENT = case(
-    (networks.c.network_type == "flat", literal(_FLAT).concat(networks.c.physical_network)),
+    (networks.c.network_type == FLAT, literal(_FLAT).concat(networks.c.physical_network)),
     else_=literal(_OWN).concat(networks.c.id),
 )
 _GROUND = (
@@ -202,7 +202,7 @@ def ground(tx: ReadTx, network_id: str) -> Ground:
     made = Ground(network_id, project, segment, host, multi, share, security)
     made.recovery = recovery or ""
     made.held = None if pairs else ()
-    if kind == "vxlan":
+    if kind == VXLAN:
         made.overlay = True
         made.dhcp_hosts = dhcp_hosts(tx, network_id)
     for row in rows:

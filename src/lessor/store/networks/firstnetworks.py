@@ -10,6 +10,7 @@ from ipaddress import IPv4Network
 from sqlalchemy import select
 
 from lessor.errors import ConfigError
+from lessor.model import FLAT
 from lessor.settings import ServerSettings
 from lessor.store.engine.tx import Tx
 from lessor.store.networks import rules as networks
@@ -31,7 +32,7 @@ def make(tx: Tx) -> None:
     blocks = cut(tx.settings, tx.settings.fixed_range)
     for n, block in enumerate(blocks):
         name = f"{LABEL}_{n}" if len(blocks) > 1 else LABEL
-        network = networks.create(tx, {"name": name, "shared": True, "network_type": "flat"})
+        network = networks.create(tx, {"name": name, "shared": True, "network_type": FLAT})
         subnets.create(
             tx,
             {

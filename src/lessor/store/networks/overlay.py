@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, select
 
 from lessor.errors import Conflict, Forbidden, Invalid
-from lessor.model import DHCP_OWNER
+from lessor.model import DHCP_OWNER, FLAT, VXLAN
 from lessor.net.address import Address
 from lessor.settings import ServerSettings
 from lessor.store.engine.tx import ReadTx, Tx
@@ -18,7 +18,6 @@ from lessor.store.networks.addressing import Ground, takes_part
 from lessor.store.tables import hosts, networks
 from lessor.store.values import NetworkValues
 
-FLAT, VXLAN = "flat", vnis.VXLAN
 OF_PROJECTS = (VXLAN, FLAT)  # what a project gets where project_network_types is not set
 OVERHEAD = {4: 50, 6: 70}  # bytes that a tunnel over each IP takes of a packet (B22)
 

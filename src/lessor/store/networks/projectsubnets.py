@@ -9,7 +9,6 @@ from lessor.errors import Forbidden
 from lessor.model import Network
 from lessor.net.prefixes import inside
 from lessor.store.engine.tx import Tx
-from lessor.store.networks import overlay
 from lessor.store.pools import subnetpools
 from lessor.store.values import SubnetValues
 
@@ -31,7 +30,7 @@ def check_blocks(
     Raises:
         Forbidden: they are not in project_cidrs, and in no pool that is an administrator's.
     """
-    if network.network_type == overlay.VXLAN:
+    if network.is_overlay:
         return
     ours = tx.settings.project_cidrs
     beyond = [block for block in blocks if not inside(block, ours)]
@@ -54,7 +53,7 @@ def check_name_servers(
     Raises:
         Forbidden: it would.
     """
-    if network.network_type == overlay.VXLAN or not tx.settings.use_network_dns_servers:
+    if network.is_overlay or not tx.settings.use_network_dns_servers:
         return
     if new := [str(one) for one in values.get("dns_nameservers", ()) if one not in before]:
         raise Forbidden(

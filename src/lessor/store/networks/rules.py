@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, s
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, Forbidden, InUse, Invalid
-from lessor.model import DHCP_OWNER, Network
+from lessor.model import DHCP_OWNER, FLAT, VXLAN, Network
 from lessor.settings import ServerSettings
 from lessor.store.addresses.allocation import hold
 from lessor.store.columns import address_of, packed
@@ -96,9 +96,9 @@ def create(tx: Tx, values: NetworkValues) -> Network:
     """
     kind = overlay.type_of(tx, values)
     zones.check(tx, values.get("availability_zone_hints", ()))
-    if kind == overlay.FLAT and "acts_for" in values:
+    if kind == FLAT and "acts_for" in values:
         _check_shared_wire("a flat network", cast(dict[str, Any], values))
-    own = overlay.shape(tx, values) if kind == overlay.VXLAN else _flat(tx, values)
+    own = overlay.shape(tx, values) if kind == VXLAN else _flat(tx, values)
     network = Network(
         **cast(Any, _plain(values))
         | own
@@ -229,7 +229,7 @@ _UNOWNED = (
     .where(
         networks.c.host.is_(None),
         ~networks.c.multi_host,
-        networks.c.network_type == overlay.FLAT,
+        networks.c.network_type == FLAT,
     )
     .order_by(networks.c.created_at, networks.c.id)
 )
@@ -301,7 +301,7 @@ def update_one(tx: Tx, network_id: str, values: NetworkValues) -> Network:
 
 
 def _new_mtu(tx: Tx, before: Network, asked: int) -> int:
-    tunnelled = before.network_type == overlay.VXLAN
+    tunnelled = before.is_overlay
     found = overlay.mtu(tx, asked) if tunnelled else _mtu(tx.settings, asked)
     if subnet_ids(tx, [before.id])[before.id]:
         check_mtu(before.id, found)
@@ -317,7 +317,7 @@ def _check_fixed(before: Network, changes: dict[str, Any]) -> None:
 
 
 def _check_type(before: Network, changes: dict[str, Any], *, by_project: bool) -> None:
-    if before.network_type == overlay.VXLAN:
+    if before.is_overlay:
         overlay.check_change(before.id, changes)
     elif by_project:
         _check_shared_wire(f"flat network {before.id}", changes)

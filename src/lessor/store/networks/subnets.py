@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
-from lessor.model import Network, Pool, Subnet
+from lessor.model import FLAT, Network, Pool, Subnet
 from lessor.net.prefixes import Extent, blocks_of, gaps
 from lessor.store.columns import address_of, number_of, packed
 from lessor.store.engine.dialect import insert as insert_unless
@@ -19,7 +19,7 @@ from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import blocks as hostblocks
 from lessor.store.hosts import placement
 from lessor.store.listing import Listing
-from lessor.store.networks import overlay, projectsubnets
+from lessor.store.networks import projectsubnets
 from lessor.store.networks import rules as network_rows
 from lessor.store.networks.addressing import ground, hosts_taking_part
 from lessor.store.networks.pools import (
@@ -145,7 +145,7 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
     gateway = values["gateway_ip"] if "gateway_ip" in values else first_host(cidr)
     enable_dhcp = values.get("enable_dhcp", True)
     server = None
-    if network.network_type == overlay.VXLAN:
+    if network.is_overlay:
         _check_own_servers(values)
     else:
         server = _server(cidr, gateway, values.get("dhcp_server"), enable_dhcp=enable_dhcp)
@@ -200,7 +200,7 @@ _OVERLAPPING = (
     .where(
         (subnets.c.network_id == bindparam("network"))
         | (
-            (networks.c.network_type == "flat")
+            (networks.c.network_type == FLAT)
             & (networks.c.physical_network == bindparam("physical"))
         ),
         subnets.c.first <= bindparam("last_address"),
@@ -396,7 +396,7 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
         if name in values and values[name] != getattr(before, name):
             raise Invalid(f"{name} of subnet {subnet_id} can't be changed; make another subnet")
     network = network_rows.get(tx, before.network_id)
-    own_servers = network.network_type == overlay.VXLAN
+    own_servers = network.is_overlay
     if own_servers:
         _check_own_servers(values)
     changed = _changed(before, values, own_servers=own_servers)

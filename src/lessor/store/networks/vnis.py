@@ -8,12 +8,11 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, Invalid, Unavailable
+from lessor.model import VXLAN
 from lessor.settings import ServerSettings
 from lessor.store.engine.tx import Tx
 from lessor.store.sharing import visible
 from lessor.store.tables import networks
-
-VXLAN = "vxlan"
 
 _LOW: Any = bindparam("low")
 _HIGH: Any = bindparam("high")

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 from sqlalchemy import bindparam, func, select
 
 from lessor.errors import Conflict, Invalid
-from lessor.model import Network, SubnetPool
+from lessor.model import FLAT, Network, SubnetPool
 from lessor.net.prefixes import Extent, cut, extent, inside
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.pools import subnetpools
@@ -126,7 +126,7 @@ _WIRE = (
     .where(
         (subnets.c.network_id == bindparam("network"))
         | (
-            (networks.c.network_type == "flat")
+            (networks.c.network_type == FLAT)
             & (networks.c.physical_network == bindparam("physical"))
         )
     )

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from sqlalchemy import bindparam, delete, exists, func, insert, or_, select
 
 from lessor.errors import Conflict, Forbidden, InUse
-from lessor.model import AddressPair, Port, Subnet
+from lessor.model import FLAT, AddressPair, Port, Subnet
 from lessor.net.prefixes import extent
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import blocks as hostblocks
@@ -185,7 +185,7 @@ _OTHERS = (
             addresses.c.network_id == bindparam("network"),
             addresses.c.network_id.in_(
                 select(networks.c.id).where(
-                    networks.c.network_type == "flat",
+                    networks.c.network_type == FLAT,
                     networks.c.physical_network == bindparam("wire"),
                 )
             ),

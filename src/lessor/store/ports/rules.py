@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, InUse, Invalid
-from lessor.model import FixedIp, Port
+from lessor.model import VXLAN, FixedIp, Port
 from lessor.net import parts
 from lessor.net.dhcp_rules import check_dns_name, check_options
 from lessor.net.macs import parsed_mac
@@ -103,7 +103,7 @@ def _of_device(values: tuple[Any, ...]) -> Any:
 
 def _plugged(vif_type: str) -> Any:
     tunnelled = ports.c.network_id.in_(
-        select(networks.c.id).where(networks.c.network_type == overlay.VXLAN)
+        select(networks.c.id).where(networks.c.network_type == VXLAN)
     )
     bound, failed = ports.c.binding_host.is_not(None), ports.c.binding_failed
     known = {
