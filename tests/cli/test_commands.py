@@ -291,7 +291,7 @@ def test_leases_of_nobody_are_an_empty_list(lessor: Lessor, name: str, block: st
     at = ["--at", "2026-01-01T00:00:00"]
     assert read(lessor("lease", "history", "--network", name, *at, "--json")) == []
     address = block.replace(".0/24", ".5")
-    with pytest.raises(NotFound, match=f"no lease of {address} is alive on network {name}"):
+    with pytest.raises(NotFound, match=f"network {name} has no live lease of {address}"):
         lessor("lease", "release", address, "--network", name)
 
 
@@ -303,7 +303,7 @@ def test_status_as_json_has_what_the_page_shows(lessor: Lessor, name: str, block
 
 
 def test_options_that_make_no_sense_together_are_refused(lessor: Lessor, name: str) -> None:
-    with pytest.raises(Invalid, match="say its block with --cidr"):
+    with pytest.raises(Invalid, match="give its block with --cidr"):
         lessor("network", "create", name, "--dns1", "192.0.2.1")
 
 

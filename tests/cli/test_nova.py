@@ -41,7 +41,7 @@ def test_blocks_are_cut_lowest_first_past_those_taken(
 
 
 def test_no_room_left_is_a_conflict_that_says_how_much_there_is() -> None:
-    with pytest.raises(Conflict, match="room for 1 more networks of 256 addresses, 2 were asked"):
+    with pytest.raises(Conflict, match="room for 1 more networks of 256 addresses, 2 are needed"):
         cut(NET("10.0.0.0/23"), 2, 256, nets("10.0.0.0/24"))
 
 
@@ -123,8 +123,8 @@ def test_allowed_start_is_the_gateway_unless_one_is_given() -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        pytest.param({"dns": (IPv4Address("192.0.2.1"),)}, "say its block", id="no-block"),
-        pytest.param({"count": 2}, "say its block", id="several-without-block"),
+        pytest.param({"dns": (IPv4Address("192.0.2.1"),)}, "give its block", id="no-block"),
+        pytest.param({"count": 2}, "give its block", id="several-without-block"),
         pytest.param(
             {"block": NET("10.0.0.0/8"), "count": 2, "gateway": IPv4Address("10.0.0.1")},
             "several networks",

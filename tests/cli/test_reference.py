@@ -14,5 +14,5 @@ def test_the_page_of_commands_is_current() -> None:
 def test_the_page_has_what_a_command_of_a_noun_takes() -> None:
     page = reference.page()
     assert "### `lessor network delete [OPTIONS] [NETWORKS...]`" in page
-    assert "- `--cidr`, `--fixed-range-v4` CIDR: Make the subnet too" in page
+    assert "- `--cidr`, `--fixed-range-v4` CIDR: Also create a subnet" in page
     assert "--bridge-interface" not in page, "hidden: it is understood, and not taken"

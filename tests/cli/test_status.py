@@ -139,7 +139,7 @@ def test_what_is_pending_is_said_with_the_reason() -> None:
         "  host h1: no eth1 (since 03:34:10Z, seen 12 s ago)",
         "  network blue: no host is its gateway and DHCP server yet",
         "  port vm1 on h1: not yet; waits for tapvm1",
-        "  port vm2 on h1: its agent has not said why",
+        "  port vm2 on h1: its agent has given no reason",
     ]
 
 

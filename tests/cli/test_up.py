@@ -140,7 +140,7 @@ def both(*commands: list[str], ready: bool = True) -> str:
 def test_when_one_ends_the_other_is_ended_and_it_is_said(tmp_path: Path) -> None:
     listen = ["--listen=127.0.0.1:0", "--agent-listen=127.0.0.1:0"]
     words = both(["server", f"--state-dir={tmp_path}", *listen], ["config", "sample"])
-    assert words == "config has ended (status 0), so server was ended too; its log is above"
+    assert words == "config has ended (status 0), so server was stopped; its log is above"
 
 
 def test_the_second_is_not_started_when_the_first_can_not_start() -> None:

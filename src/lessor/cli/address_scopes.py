@@ -1,4 +1,4 @@
-"""`lessor address-scope`: subnet pools whose addresses don't overlap."""
+"""`lessor address-scope`: groups of subnet pools without overlapping prefixes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lessor.cli import ask, kinds
 from lessor.layout import Column
 
 app = typer.Typer(
-    no_args_is_help=True, help="Address scopes: subnet pools whose addresses don't overlap."
+    no_args_is_help=True, help="Address scopes: groups of subnet pools without overlap."
 )
 
 COLUMNS = (
@@ -32,7 +32,7 @@ def create(
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Make an address scope."""
+    """Create an address scope."""
     body = ask.given(name=name, shared=share)
     with ask.client(server) as api:
         row = api.create("address_scopes", {"ip_version": 4, **body})
@@ -63,12 +63,12 @@ def set_(
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Change an address scope; one that is shared stays so."""
+    """Change an address scope; a shared one can't be unshared."""
     body = ask.given(name=name, shared=share)
     ask.change(server, "address_scopes", address_scope, body, json=json)
 
 
 @app.command()
 def delete(address_scopes: ask.Keys, server: ask.Server = ask.DEFAULT_SERVER) -> None:
-    """Delete address scopes; refused while subnet pools are in them."""
+    """Delete address scopes; refused while they have subnet pools."""
     ask.delete(server, "address_scopes", address_scopes)

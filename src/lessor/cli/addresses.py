@@ -1,4 +1,4 @@
-"""`lessor address`: what each address is at the moment; keep some from being given."""
+"""`lessor address`: the state of each address; reservations by the operator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from lessor.cli import ask, kinds
 from lessor.layout import Column, by_address
 
-app = typer.Typer(no_args_is_help=True, help="Addresses: their states, and reserving them.")
+app = typer.Typer(no_args_is_help=True, help="Addresses: list their states, reserve them.")
 
 COLUMNS = (
     Column("ADDRESS", "address"),
@@ -28,7 +28,7 @@ Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...")]
 def reserve(
     network: Network, addresses: Addresses, server: ask.Server = ask.DEFAULT_SERVER
 ) -> None:
-    """Keep addresses from being given to ports."""
+    """Reserve addresses: ports can't get them."""
     with ask.client(server) as api:
         there = ask.network_id(api, network)
         for address in addresses:
@@ -39,7 +39,7 @@ def reserve(
 def unreserve(
     network: Network, addresses: Addresses, server: ask.Server = ask.DEFAULT_SERVER
 ) -> None:
-    """Give reserved addresses back."""
+    """End the reservation of addresses."""
     with ask.client(server) as api:
         there = str(ask.network_id(api, network))
         for address in addresses:
@@ -55,7 +55,7 @@ def list_(
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """List addresses that are or were in use, or are reserved; all others are free."""
+    """List addresses that are or were in use or are reserved; all others are free."""
     with ask.client(server) as api:
         rows = api.list(
             "addresses", ask.given(network_id=ask.network_id(api, network), state=state)

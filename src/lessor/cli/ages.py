@@ -1,4 +1,4 @@
-"""Times as an operator reads them: ages, and since when a problem stands."""
+"""Formats times for an operator: ages, and when a problem began."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
 
 def age(seconds: float) -> str:
-    """Write a duration in its largest two units: 47 s, 12 min, 3 h 5 min, 2 d 1 h."""
+    """Format a duration in its two largest units: 47 s, 12 min, 3 h 5 min, 2 d 1 h."""
     whole = max(0, int(seconds))
     if whole < 2 * MINUTE_S:
         return f"{whole} s"
@@ -28,22 +28,22 @@ def seconds_of(stamp: str) -> float:
 
 
 def clock(stamp: str, now: float) -> str:
-    """Write a time of the API: 15:52:41Z today, with the date on another day."""
+    """Format a time of the API: 15:52:41Z today, with the date on other days."""
     when, today = datetime.fromisoformat(stamp).astimezone(UTC), datetime.fromtimestamp(now, UTC)
     return when.strftime("%H:%M:%SZ" if when.date() == today.date() else "%Y-%m-%d %H:%M:%SZ")
 
 
 def server_now(host: Row) -> float:
-    """Return the server's clock when it showed a host: ages don't depend on this machine's clock."""
+    """Return the server's time of a host's row: ages are independent of the local clock."""
     if host["heartbeat_at"] is None or host["silent_s"] is None:
         return time.time()
     return seconds_of(host["heartbeat_at"]) + float(host["silent_s"])
 
 
 def problem_line(host: Row, problem: Row) -> str:
-    """Say a problem with since when it stands and how old the look is.
+    """Format a problem with its start and the age of the last observation.
 
-    What a host that is not up reported is marked as that.
+    A problem of a host that is not up is marked as old.
     """
     now = server_now(host)
     since = f"since {clock(problem['since'], now)}"

@@ -1,4 +1,4 @@
-"""What all commands share: where the server is, asking it, and saying what came of it."""
+"""Shared by all commands: the server's URL, requests, and output."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import typer
 from lessor.layout import Column, details, print_table
 from lessor.printable import printable
 
-if TYPE_CHECKING:  # imported when a command asks: httpx takes longer than all of --help
+if TYPE_CHECKING:  # imported at the first request: httpx takes longer than all of --help
     from lessor.client import Client
 
 Row = Mapping[str, Any]
 
 Server = Annotated[
     str,
-    typer.Option("--server", envvar="LESSOR_SERVER", metavar="URL", help="Where the API is."),
+    typer.Option("--server", envvar="LESSOR_SERVER", metavar="URL", help="URL of the API."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Keys = Annotated[list[str], typer.Argument(help="Names or ids.")]
@@ -32,7 +32,7 @@ DEFAULT_SERVER = "http://127.0.0.1:9696"
 def client(server: str) -> Client:
     """Return a client of the server, with the credentials of the environment.
 
-    Where no server is named, it is the one that Keystone or OS_ENDPOINT tells.
+    Without a URL it is the endpoint of Keystone's catalog or OS_ENDPOINT.
     """
     from lessor.cli.credentials import credentials  # noqa: PLC0415 - as the next
     from lessor.client import Client  # noqa: PLC0415 - see above
@@ -43,7 +43,7 @@ def client(server: str) -> Client:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, for programs."""
+    """Print a value as JSON."""
     print(jsons.dumps(value, indent=2))
 
 
@@ -54,7 +54,7 @@ def print_rows(
     json: bool,
     order: Callable[[Row], Any] | None = None,
 ) -> None:
-    """Print rows as a table or as JSON, in `order`; None: as they came."""
+    """Print rows as a table or as JSON, sorted by `order`; None: in the server's order."""
     if order is not None:
         rows = sorted(rows, key=order)
     if json:
@@ -64,7 +64,7 @@ def print_rows(
 
 
 def print_row(row: Row, *, json: bool) -> None:
-    """Print all of one row."""
+    """Print all fields of one row."""
     if json:
         print_json(row)
     else:
@@ -72,19 +72,19 @@ def print_row(row: Row, *, json: bool) -> None:
 
 
 def note(text: str) -> None:
-    """Say something to the person that is not the answer."""
+    """Print a note to the operator, on standard error."""
     print(printable(text), file=sys.stderr)
 
 
 def show(server: str, plural: str, key: str, *, json: bool) -> None:
-    """Find one by name or id and print it."""
+    """Print one row, given by name or id."""
     with client(server) as api:
         row = api.find(plural, key)
     print_row(row, json=json)
 
 
 def delete(server: str, plural: str, keys: Sequence[str]) -> None:
-    """Find all by name or id, then delete them one by one."""
+    """Find all rows by name or id, then delete them one by one."""
     with client(server) as api:
         rows = [api.find(plural, key) for key in keys]
         for row in rows:
@@ -92,13 +92,13 @@ def delete(server: str, plural: str, keys: Sequence[str]) -> None:
 
 
 def change(server: str, plural: str, key: str, body: Row, *, json: bool) -> None:
-    """Find one by name or id, change it, print it.
+    """Change one row, given by name or id, and print it.
 
     Raises:
-        typer.BadParameter: there is nothing to change.
+        typer.BadParameter: `body` is empty.
     """
     if not body:
-        raise typer.BadParameter("say what to change; --help lists the options")
+        raise typer.BadParameter("nothing to change; --help lists the options")
     with client(server) as api:
         row = api.update(plural, str(api.find(plural, key)["id"]), dict(body))
     print_row(row, json=json)
@@ -110,17 +110,17 @@ def network_id(api: Client, key: str | None) -> str | None:
 
 
 def given(**values: object) -> dict[str, Any]:
-    """Return the values that were given, under the API's names: "binding__host_id" has a colon."""
+    """Return the values that aren't None, by the API's names: "__" stands for a colon."""
     return {name.replace("__", ":"): v for name, v in values.items() if v is not None}
 
 
 @contextmanager
 def working(doing: str) -> Iterator[None]:
-    """Show on a terminal that something takes long."""
+    """Show a spinner on a terminal."""
     if not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console  # noqa: PLC0415 - only where it is shown
+    from rich.console import Console  # noqa: PLC0415 - only for a terminal
 
     with Console(stderr=True).status(doing):
         yield
@@ -128,11 +128,11 @@ def working(doing: str) -> Iterator[None]:
 
 @contextmanager
 def counting(doing: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how far something is; what is yielded takes how many are done more."""
+    """Show a progress bar on a terminal; yield a function that advances it by a number."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415 - only where it is shown
+    from rich.console import Console  # noqa: PLC0415 - only for a terminal
     from rich.progress import Progress  # noqa: PLC0415 - as above
 
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -1,4 +1,4 @@
-"""`lessor port bind`, `activate` and `unbind`: a VM that moves while it runs."""
+"""`lessor port bind`, `activate` and `unbind`: live migration of a VM."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def bind(
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Prepare a host for a VM that is to move there: its agent wires the tap.
+    """Prepare a host for a VM's migration: its agent wires the tap.
 
-    The agent makes the tap, too, if it is one that an agent made (`lessor port plug`).
+    The agent also creates the tap if `lessor port plug` created the present one.
     """
     with ask.client(server) as api:
         found = api.find("ports", port)
-        # a hypervisor that makes its taps itself refuses one that is there
+        # a hypervisor that creates its own taps fails on an existing one
         profile = {name: v for name, v in found["binding:profile"].items() if name in MANAGED}
         row = api.bind(found["id"], host, profile)
     ask.print_row(row, json=json)
@@ -36,13 +36,13 @@ def activate(
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Bind a port to a host prepared for it: its VM is there now."""
+    """Bind a port to a host prepared for it, after its VM has moved."""
     with ask.client(server) as api:
         row = api.activate(api.find("ports", port)["id"], host)
     ask.print_row(row, json=json)
 
 
 def unbind(port: ask.Key, host: Target, server: ask.Server = ask.DEFAULT_SERVER) -> None:
-    """Have a host prepared for a port no longer: its agent removes the tap it made."""
+    """Undo `bind`: the agent of that host removes the tap that it created."""
     with ask.client(server) as api:
         api.unbind(api.find("ports", port)["id"], host)

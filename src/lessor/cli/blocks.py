@@ -1,4 +1,4 @@
-"""Blocks of addresses for new networks, cut as nova-manage does. Pure.
+"""Divides a block of addresses into new networks, as nova-manage does. Pure.
 
 Source: semantics.md A4 (nova/network/manager.py, create_networks).
 """
@@ -16,9 +16,9 @@ DEFAULT_NETWORK_SIZE = 256
 def size_of_each(
     block: IPv4Network, count: int, asked: int | None, most: int = DEFAULT_NETWORK_SIZE
 ) -> int:
-    """Return how many addresses each network gets: as asked, or a share of the block.
+    """Return the number of addresses of each network: `asked`, or an equal share of the block.
 
-    A share larger than `most` (the flag network_size) becomes that.
+    A share is limited to `most` (the flag network_size).
     """
     return asked if asked is not None else min(max(block.num_addresses // count, 1), most)
 
@@ -26,13 +26,13 @@ def size_of_each(
 def cut(
     block: IPv4Network, count: int, size: int, taken: Iterable[IPv4Network]
 ) -> list[IPv4Network]:
-    """Cut `count` blocks of at least `size` addresses out of `block`, lowest first.
+    """Return `count` free blocks of at least `size` addresses within `block`, lowest first.
 
-    Blocks that equal, contain or lie in one that is taken are passed over.
+    Blocks that overlap one in `taken` are skipped.
 
     Raises:
-        Invalid: a network of that size doesn't fit into the block at all.
-        Conflict: there is not enough room left.
+        Invalid: the block is smaller than one network.
+        Conflict: the block has too few free blocks.
     """
     prefix = 32 - max(size - 1, 0).bit_length()
     if prefix < block.prefixlen:
@@ -41,7 +41,7 @@ def cut(
     if len(found) < count:
         raise Conflict(
             f"{block} has room for {len(found)} more networks of {1 << (32 - prefix)} addresses, "
-            f"{count} were asked for; give a larger block, fewer or smaller networks",
+            f"{count} are needed; give a larger block, fewer or smaller networks",
             type_="CidrConflict",
         )
     return found
@@ -50,7 +50,7 @@ def cut(
 def _free(
     block: IPv4Network, prefix: int, taken: list[IPv4Network], count: int
 ) -> Iterator[IPv4Network]:
-    """Yield free blocks; jumps over what is taken, so that a /8 costs what it yields."""
+    """Yield free blocks; jumps over taken ones, so the cost of a /8 is that of its results."""
     step = 1 << (32 - prefix)
     at, end = int(block.network_address), int(block.broadcast_address)
     while at <= end and count:
@@ -68,9 +68,9 @@ def _free(
 def pools(
     cidr: IPv4Network, first: IPv4Address, last: IPv4Address, reserved: Iterable[IPv4Address]
 ) -> list[dict[str, str]]:
-    """Return the allocation pools from `first` to `last` less the reserved addresses.
+    """Return the allocation pools from `first` to `last` without the reserved addresses.
 
-    The block's own address and its broadcast address are never in a pool.
+    The network and broadcast addresses of the block are never in a pool.
     """
     least = max(first, cidr.network_address + 1)
     most = min(last, cidr.broadcast_address - 1)

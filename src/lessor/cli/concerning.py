@@ -1,4 +1,4 @@
-"""The problems of hosts that concern a network or a port."""
+"""Problems of hosts that concern a network or a port."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from lessor.client import Client
 
 
-ADMINS = "provider:network_type"  # shown to administrators, as hosts are
+ADMINS = "provider:network_type"  # only administrators see it, and hosts
 
 
 def of_port(api: Client, port: Row) -> list[str]:
-    """Return what the host of a port and the DHCP hosts of its network report of it."""
+    """Return a port's problems, from its host and the DHCP hosts of its network."""
     network = api.show("networks", str(port["network_id"]))
     if ADMINS not in network:
         return []
@@ -25,7 +25,7 @@ def of_port(api: Client, port: Row) -> list[str]:
 
 
 def of_network(api: Client, network: Row) -> list[str]:
-    """Return what the DHCP hosts of a network report that concerns it."""
+    """Return a network's problems, from its DHCP hosts."""
     if ADMINS not in network:
         return []
     return list(_lines(api, _dhcp_hosts(api, network), str(network["id"])))
@@ -53,12 +53,12 @@ def _lines(
 
 
 def concerns(problem: Row, network_id: str, port_id: str | None = None) -> bool:
-    """Tell whether a problem is of a port, of its whole network, or of the whole host.
+    """Return whether a problem concerns a port, its whole network, or the whole host.
 
     Args:
-        problem: as the API shows it.
-        network_id: of the network.
-        port_id: of the port; None: of any port of the network.
+        problem: from the API.
+        network_id: id of the network.
+        port_id: id of the port; None: any port of the network.
     """
     if problem["ports"] and port_id is not None:
         return port_id in problem["ports"]

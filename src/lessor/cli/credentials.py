@@ -1,4 +1,4 @@
-"""Who asks: what OpenStack's clients read from the environment (OS_AUTH_TYPE, OS_USERNAME, ...)."""
+"""Credentials from OpenStack's environment variables (OS_AUTH_TYPE, OS_USERNAME, ...)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NONE = ("none", "noauth")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client sends with each request, and where to.
+    """Credentials and endpoint of a client.
 
     Attributes:
-        headers: who asks; secret.
-        endpoint: of the network service, as Keystone or OS_ENDPOINT tells it; None: not told.
-        verify: how a server's certificate is looked at; True: as usual.
+        headers: sent with each request; secret.
+        endpoint: URL of the network service, from Keystone or OS_ENDPOINT; None: unknown.
+        verify: verification of the server's certificate; True: the default.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -30,15 +30,17 @@ class Credentials:
 
 
 def credentials(environment: Mapping[str, str]) -> Credentials:
-    """Return what the environment says; without OS_AUTH_TYPE and OS_AUTH_URL, of nobody.
+    """Return the credentials of the environment; empty without OS_AUTH_TYPE and OS_AUTH_URL.
 
     Raises:
-        Unauthorized: Keystone refuses, doesn't answer, or something is missing.
+        Unauthorized: Keystone refuses or doesn't answer, or a variable is missing.
         ConfigError: a certificate can't be read.
     """
-    told = {name: value for name, value in environment.items() if name.startswith("OS_") and value}
-    kind = told.get("OS_AUTH_TYPE", "password" if "OS_AUTH_URL" in told else "none")
-    verify = _verify(told)
+    variables = {
+        name: value for name, value in environment.items() if name.startswith("OS_") and value
+    }
+    kind = variables.get("OS_AUTH_TYPE", "password" if "OS_AUTH_URL" in variables else "none")
+    verify = _verify(variables)
     if kind in NONE:
         return Credentials(verify=verify)
     from keystoneauth1 import exceptions, loading, session  # noqa: PLC0415 - takes 0.3 s to load
@@ -46,13 +48,14 @@ def credentials(environment: Mapping[str, str]) -> Credentials:
     try:
         loader: Any = loading.get_plugin_loader(kind)
         options = {
-            option.dest: told.get(f"OS_{option.dest.upper()}") for option in loader.get_options()
+            option.dest: variables.get(f"OS_{option.dest.upper()}")
+            for option in loader.get_options()
         }
         plugin = loader.load_from_options(**{k: v for k, v in options.items() if v is not None})
-        asking = session.Session(auth=plugin, **_certificates(told))
+        asking = session.Session(auth=plugin, **_certificates(variables))
         headers = plugin.get_headers(asking)
         endpoint = plugin.get_endpoint(
-            asking, service_type="network", interface=told.get("OS_INTERFACE")
+            asking, service_type="network", interface=variables.get("OS_INTERFACE")
         )
     except exceptions.ClientException as error:
         raise Unauthorized(f"OS_AUTH_TYPE={kind}: {error}") from error
@@ -61,20 +64,28 @@ def credentials(environment: Mapping[str, str]) -> Credentials:
     return Credentials(headers, endpoint, verify)
 
 
-def _insecure(told: Mapping[str, str]) -> bool:
-    return told.get("OS_INSECURE", "").lower() in {"1", "true", "yes"}
+def _insecure(variables: Mapping[str, str]) -> bool:
+    return variables.get("OS_INSECURE", "").lower() in {"1", "true", "yes"}
 
 
-def _verify(told: Mapping[str, str]) -> ssl.SSLContext | bool:
+def _verify(variables: Mapping[str, str]) -> ssl.SSLContext | bool:
     files = [
-        Path(told[name]) if name in told else None for name in ("OS_CACERT", "OS_CERT", "OS_KEY")
+        Path(variables[name]) if name in variables else None
+        for name in ("OS_CACERT", "OS_CERT", "OS_KEY")
     ]
-    if not any(files) and not _insecure(told):
+    if not any(files) and not _insecure(variables):
         return True
-    return trust(*files, insecure=_insecure(told))
+    return trust(*files, insecure=_insecure(variables))
 
 
-def _certificates(told: Mapping[str, str]) -> dict[str, Any]:
-    """Return the same for keystoneauth's session."""
-    cert = (told["OS_CERT"], told["OS_KEY"]) if "OS_KEY" in told else told.get("OS_CERT")
-    return {"verify": False if _insecure(told) else told.get("OS_CACERT", True), "cert": cert}
+def _certificates(variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return the certificate options of keystoneauth's session."""
+    cert = (
+        (variables["OS_CERT"], variables["OS_KEY"])
+        if "OS_KEY" in variables
+        else variables.get("OS_CERT")
+    )
+    return {
+        "verify": False if _insecure(variables) else variables.get("OS_CACERT", True),
+        "cert": cert,
+    }

@@ -1,4 +1,4 @@
-"""`lessor db`: the database itself, without a server."""
+"""`lessor db`: works on the database directly, without a server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lessor.layout import Column
 if TYPE_CHECKING:
     from lessor.settings import ServerSettings
 
-app = typer.Typer(no_args_is_help=True, help="Look through the database, copy it, restore it.")
+app = typer.Typer(no_args_is_help=True, help="Check the database, copy it, restore it.")
 FINDINGS = (Column("RULE", "rule"), Column("WHAT", "id"), Column("IS WRONG", "words"))
 To = Annotated[
     str, typer.Option("--to", metavar="URL", help="An empty database: postgresql+psycopg://...")
@@ -25,8 +25,8 @@ To = Annotated[
 def _settings(
     files: processes.ConfigFile, state_dir: processes.StateDir, set_: processes.Set
 ) -> ServerSettings:
-    said = processes.overrides(state_dir, set_, debug=False)
-    return processes.server_settings(files, said, warn=False)
+    given = processes.overrides(state_dir, set_, debug=False)
+    return processes.server_settings(files, given, warn=False)
 
 
 @app.command()
@@ -36,13 +36,13 @@ def check(
     set_: processes.Set = None,
     json: ask.Json = False,
 ) -> None:
-    """List what breaks an invariant of the store; exit status 1 if anything does.
+    """List violations of the store's invariants; exit status 1 if there are any.
 
-    A server may run meanwhile.
+    A server may run at the same time.
     """
-    from lessor.store.engine.upkeep import check as checked  # noqa: PLC0415 - SQLAlchemy loads slowly
+    from lessor.store.engine import upkeep  # noqa: PLC0415 - SQLAlchemy loads slowly
 
-    found = checked(_settings(config_file, state_dir, set_))
+    found = upkeep.check(_settings(config_file, state_dir, set_))
     if found or json:
         ask.print_rows([asdict(finding) for finding in found], FINDINGS, json=json)
     else:
@@ -57,30 +57,30 @@ def upgrade(
     state_dir: processes.StateDir = None,
     set_: processes.Set = None,
 ) -> None:
-    """Make the tables, or bring them up to date, as the server does when it starts."""
-    from lessor.store.engine.upkeep import upgrade as upgraded  # noqa: PLC0415 - as above
+    """Create the tables or upgrade them, as the server does at its start."""
+    from lessor.store.engine import upkeep  # noqa: PLC0415 - as above
 
-    print(f"tables are version {upgraded(_settings(config_file, state_dir, set_)).version}")
+    print(f"tables are version {upkeep.upgrade(_settings(config_file, state_dir, set_)).version}")
 
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy goes.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File for the copy.")],
     *,
     config_file: processes.ConfigFile = None,
     state_dir: processes.StateDir = None,
     set_: processes.Set = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     json: ask.Json = False,
 ) -> None:
-    """Copy an SQLite database to a file: whole, on disk, and looked through when this ends.
+    """Copy an SQLite database to a file; at the end the copy is on disk and checked.
 
-    The server may run meanwhile. To restore it, stop the server, put FILE in the database's place,
-    without its -wal and -shm files, and start the server. PostgreSQL has pg_dump.
+    The server may run at the same time. To restore the copy, stop the server, replace the database
+    by FILE, delete its -wal and -shm files, and start the server. For PostgreSQL, use pg_dump.
     """
-    from lessor.store.engine.upkeep import backup as copied  # noqa: PLC0415 - as above
+    from lessor.store.engine import upkeep  # noqa: PLC0415 - as above
 
-    size = copied(_settings(config_file, state_dir, set_), file.absolute(), force=force)
+    size = upkeep.backup(_settings(config_file, state_dir, set_), file.absolute(), force=force)
     if json:
         print(jsons.dumps({"file": str(file.absolute()), "bytes": size}))
     else:
@@ -93,14 +93,14 @@ def new(
     state_dir: processes.StateDir = None,
     set_: processes.Set = None,
 ) -> None:
-    """Make a new, empty database where one was lost and there is no back-up of it.
+    """Create a new, empty database after one was lost without a back-up.
 
-    Networks, ports and hosts have to be made again. Agents keep what they serve until
+    Create networks, ports and hosts again. Agents continue to serve the lost ones until
     `lessor agent accept` on each host.
     """
-    from lessor.store.engine.upkeep import new as made  # noqa: PLC0415 - as above
+    from lessor.store.engine import upkeep  # noqa: PLC0415 - as above
 
-    print(f"new epoch {made(_settings(config_file, state_dir, set_))}")
+    print(f"new epoch {upkeep.new(_settings(config_file, state_dir, set_))}")
 
 
 @app.command("copy")
@@ -110,15 +110,15 @@ def copy_(
     state_dir: processes.StateDir = None,
     set_: processes.Set = None,
 ) -> None:
-    """Copy everything to an empty database, such as from SQLite to PostgreSQL.
+    """Copy everything to an empty database, for example from SQLite to PostgreSQL.
 
-    Stop all servers first: what they write meanwhile is not copied. Agents and VMs go on; agents
-    follow the new database as if it were the old one.
+    Stop all servers first: writes during the copy are lost. Agents and VMs continue; for agents the
+    new database is the same store.
     """
-    from lessor.store.engine.upkeep import copy as copied  # noqa: PLC0415 - as above
+    from lessor.store.engine import upkeep  # noqa: PLC0415 - as above
 
     source = _settings(config_file, state_dir, set_)
-    print(f"{copied(source, replace(source, connection=to))} rows copied")
+    print(f"{upkeep.copy(source, replace(source, connection=to))} rows copied")
 
 
 @app.command()
@@ -127,11 +127,11 @@ def restored(
     state_dir: processes.StateDir = None,
     set_: processes.Set = None,
 ) -> None:
-    """Say that a back-up was put back in its place, so that agents take everything again.
+    """Declare the database restored from a back-up, so that agents reload everything.
 
-    Run it before a server starts on the restored database. A server notices by itself what it is
-    given back, at its start or by the first agent that asks; this is for who wants to be sure.
+    Run it before a server starts on the restored database. It is a precaution: a server detects a
+    restored database itself, at its start or at the first request of an agent.
     """
-    from lessor.store.engine.upkeep import restored as believed  # noqa: PLC0415 - as above
+    from lessor.store.engine import upkeep  # noqa: PLC0415 - as above
 
-    print(f"new epoch {believed(_settings(config_file, state_dir, set_))}")
+    print(f"new epoch {upkeep.restored(_settings(config_file, state_dir, set_))}")

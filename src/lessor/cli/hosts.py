@@ -1,4 +1,4 @@
-"""`lessor host`: the machines of the fleet."""
+"""`lessor host`: the hosts of the fleet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="Hosts of the fleet and their token
 
 
 def state(row: Row) -> str:
-    """Say how a host's agent reports; what is pending there is another matter."""
+    """Return the heartbeat state of a host's agent, for a cell."""
     match row["state"]:
         case "new":
             return "never seen"
@@ -24,7 +24,7 @@ def state(row: Row) -> str:
 
 
 def last_seen(row: Row) -> str:
-    """Say how long ago a host's last report came."""
+    """Return the age of a host's last report, for a cell."""
     return "" if row["silent_s"] is None else f"{age(row['silent_s'])} ago"
 
 
@@ -44,7 +44,7 @@ COLUMNS = (
 
 @app.command()
 def add(name: str, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
-    """Make a host known and print the token of its agent, which is shown only this once.
+    """Add a host and print the token of its agent; the token is shown only once.
 
     lessor host add h1 > agent-token
     """
@@ -55,7 +55,7 @@ def add(name: str, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = Fal
 
 @app.command()
 def token(name: str, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
-    """Give a host a new token and print it, once; the former one is worth nothing from then on.
+    """Replace the token of a host and print the new one, once; the old one is invalid at once.
 
     lessor host token h1 > agent-token
     """
@@ -70,8 +70,8 @@ def _print_token(row: Row, *, json: bool) -> None:
         return
     print(row["token"])
     ask.note(
-        f"that is the token of {row['name']}, shown only now: put it into the file that token_file "
-        "names there (state_dir/agent-token), readable by root only"
+        f"that is the token of {row['name']}, shown only once: write it on that host to the file "
+        "of token_file (state_dir/agent-token), readable by root only"
     )
 
 
@@ -85,7 +85,7 @@ def list_(server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> No
 
 @app.command()
 def show(name: str, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
-    """Show a host, with what is pending there and why."""
+    """Show a host, with its problems."""
     with ask.client(server) as api:
         row = api.show("hosts", name)
     if not json:
@@ -101,14 +101,15 @@ def set_(
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Take a host down or up again, or describe it.
+    """Take a host down or up, or set its description.
 
-    A host taken down hands its DHCP servers of vxlan networks to others, with their addresses, and
-    is given no more. Ports, and flat networks of which it is the network host, stay.
+    The DHCP servers of vxlan networks on a host taken down move to other hosts, with their
+    addresses, and it gets no new ones. Its ports stay, and flat networks of which it is the network
+    host.
     """
     body = ask.given(admin_state_up=up, description=description)
     if not body:
-        raise typer.BadParameter("say what to change; --help lists the options")
+        raise typer.BadParameter("nothing to change; --help lists the options")
     with ask.client(server) as api:
         api.update("agents", api.show("hosts", name)["id"], body)
         row = api.show("hosts", name)
@@ -117,5 +118,5 @@ def set_(
 
 @app.command()
 def delete(names: ask.Keys, server: ask.Server = ask.DEFAULT_SERVER) -> None:
-    """Delete hosts; their tokens are worth nothing from then on."""
+    """Delete hosts; their tokens become invalid."""
     ask.delete(server, "hosts", names)

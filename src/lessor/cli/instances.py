@@ -1,4 +1,4 @@
-"""`lessor instance`: what the metadata service tells a VM."""
+"""`lessor instance`: the metadata of a VM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from lessor.cli import ask, kinds
 from lessor.layout import Column, by_name
 
-app = typer.Typer(no_args_is_help=True, help="What the metadata service tells VMs.")
+app = typer.Typer(no_args_is_help=True, help="Metadata of VMs.")
 
 COLUMNS = (
     Column("ID", "id"),
@@ -28,7 +28,7 @@ PublicKey = Annotated[
         "--public-key",
         parser=kinds.pair,
         metavar="NAME=KEY",
-        help="NAME=@FILE reads it from a file; repeatable.",
+        help="NAME=@FILE reads the key from a file; repeatable.",
     ),
 ]
 Meta = Annotated[
@@ -37,7 +37,7 @@ Meta = Annotated[
 ]
 UserData = Annotated[
     Path | None,
-    typer.Option(exists=True, dir_okay=False, help="File that the VM gets as its user data."),
+    typer.Option(exists=True, dir_okay=False, help="File with the VM's user data."),
 ]
 
 
@@ -59,7 +59,7 @@ def _body(
 def create(  # noqa: PLR0917 - typer makes the options of the arguments
     name: Annotated[str, typer.Argument(help="Name of the VM.")],
     id_: Annotated[
-        str | None, typer.Option("--id", help="The device_id of its ports; default: a new one.")
+        str | None, typer.Option("--id", help="The device_id of its ports; default: a new id.")
     ] = None,
     hostname: kinds.Text = None,
     availability_zone: kinds.Text = None,
@@ -70,7 +70,7 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Say what a VM is told; give its ports the id: lessor port set PORT --device ID."""
+    """Create a VM's metadata; give its ports the id: lessor port set PORT --device ID."""
     body = _body(
         public_key,
         meta,
@@ -114,7 +114,7 @@ def set_(  # noqa: PLR0917 - as create
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Change an instance; --public-key and --meta replace all there were."""
+    """Change an instance; --public-key and --meta replace all previous values."""
     body = _body(
         public_key,
         meta,
@@ -128,5 +128,5 @@ def set_(  # noqa: PLR0917 - as create
 
 @app.command()
 def delete(instances: ask.Keys, server: ask.Server = ask.DEFAULT_SERVER) -> None:
-    """Delete instances; their VMs are described from their ports from then on."""
+    """Delete instances; the metadata of their VMs is then made from their ports."""
     ask.delete(server, "instances", instances)

@@ -1,4 +1,4 @@
-"""How the words of a command line are read; what can't be read is wrong usage (exit status 2)."""
+"""Parsers and types of command-line values; a malformed one is wrong usage (exit status 2)."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ TRUE, FALSE = {"t", "true", "y", "yes", "1"}, {"f", "false", "n", "no", "0"}
 
 
 def flag(text: str) -> bool:
-    """Read nova-manage's T or F."""
+    """Parse nova-manage's T or F."""
     if text.lower() in TRUE | FALSE:
         return text.lower() in TRUE
     raise typer.BadParameter(f"{text!r} is neither T nor F")
 
 
 def address(text: str) -> IPv4Address:
-    """Read an IPv4 address."""
+    """Parse an IPv4 address."""
     try:
         return IPv4Address(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no IPv4 address") from None
+        raise typer.BadParameter(f"{text!r} is not an IPv4 address") from None
 
 
 def block(text: str) -> IPv4Network:
-    """Read a block of IPv4 addresses."""
+    """Parse a block of IPv4 addresses."""
     try:
         return IPv4Network(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no IPv4 block: {error}") from None
+        raise typer.BadParameter(f"{text!r} is not an IPv4 block: {error}") from None
 
 
 def pair(text: str) -> tuple[str, str]:
-    """Read NAME=VALUE."""
+    """Parse NAME=VALUE."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise typer.BadParameter(f"{text!r} is not NAME=VALUE")
     return name.strip(), value
 
 
-def span(text: str) -> dict[str, str]:
-    """Read FIRST-LAST, a span of addresses."""
+def address_range(text: str) -> dict[str, str]:
+    """Parse FIRST-LAST, a range of addresses."""
     first, dash, last = text.partition("-")
     if not dash:
         raise typer.BadParameter(f"{text!r} is not FIRST-LAST, such as 10.0.0.10-10.0.0.99")
@@ -51,7 +51,7 @@ def span(text: str) -> dict[str, str]:
 
 
 def route(text: str) -> dict[str, str]:
-    """Read BLOCK,GATEWAY: a route."""
+    """Parse BLOCK,GATEWAY, a route."""
     destination, comma, nexthop = text.partition(",")
     if not comma:
         raise typer.BadParameter(f"{text!r} is not BLOCK,GATEWAY, such as 10.9.0.0/16,10.0.0.7")
@@ -59,7 +59,7 @@ def route(text: str) -> dict[str, str]:
 
 
 def text_or_file(text: str) -> str:
-    """Take a text, or with "@" before it the contents of a file."""
+    """Return the text, or for "@FILE" the contents of the file."""
     if not text.startswith("@"):
         return text
     try:
@@ -75,17 +75,17 @@ Security = Annotated[
     bool | None,
     typer.Option(
         "--port-security/--no-port-security",
-        help="Hold VMs to their own MACs and addresses (the default).",
+        help="Let the VM send with its own MAC and addresses only (the default).",
     ),
 ]
 Mtu = Annotated[int | None, typer.Option(min=68, max=65535, help="In bytes.")]
 MultiHost = Annotated[
-    Any,  # else typer takes it for a switch without a value
+    Any,  # with bool, typer makes a switch without a value
     typer.Option(
         "--multi-host",
         parser=flag,
         metavar="T/F",
-        help="Every host with a port is gateway and DHCP server of its own VMs.",
+        help="Every host with a port is the gateway and DHCP server of its own VMs.",
     ),
 ]
 ShareAddress = Annotated[
@@ -94,6 +94,6 @@ ShareAddress = Annotated[
         "--share-address",
         parser=flag,
         metavar="T/F",
-        help="With --multi-host: all hosts carry the same gateway address.",
+        help="With --multi-host: all hosts have the same gateway address.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""`lessor lease`: what VMs were given, since when, until when."""
+"""`lessor lease`: DHCP leases and their history."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lessor.cli import ask, kinds
 from lessor.errors import NotFound
 from lessor.layout import Column, by_address
 
-app = typer.Typer(no_args_is_help=True, help="Leases, the living ones and their history.")
+app = typer.Typer(no_args_is_help=True, help="Live leases and the history of leases.")
 
 LIVE = (
     Column("ADDRESS", "address"),
@@ -33,7 +33,7 @@ HISTORY = (
 
 At = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="As of then: 2026-11-22T03:35:00 (UTC) or seconds."),
+    typer.Option(metavar="TIME", help="Leases at a time: 2026-11-22T03:35:00 (UTC) or seconds."),
 ]
 
 
@@ -43,11 +43,11 @@ def list_(  # noqa: PLR0917 - typer makes the options of the arguments
     address: kinds.Address = None,
     mac: kinds.Text = None,
     port: Annotated[str | None, typer.Option(help="Name or id.")] = None,
-    host: Annotated[str | None, typer.Option(help="Whose DHCP server gave it.")] = None,
+    host: Annotated[str | None, typer.Option(help="Host of the DHCP server.")] = None,
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """List leases that are alive."""
+    """List live leases."""
     with ask.client(server) as api:
         rows = api.list(
             "leases",
@@ -68,12 +68,12 @@ def history(  # noqa: PLR0917 - as list
     network: kinds.Text = None,
     address: kinds.Address = None,
     mac: kinds.Text = None,
-    port: Annotated[str | None, typer.Option(help="Id; the port may be gone.")] = None,
+    port: Annotated[str | None, typer.Option(help="Id, also of a deleted port.")] = None,
     at: At = None,
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """List all leases, the ended ones too: who had this address at that time."""
+    """List live and ended leases: who had an address at a given time."""
     with ask.client(server) as api:
         rows = api.list(
             "leases",
@@ -103,7 +103,7 @@ def release(
     network: kinds.Text = None,
     server: ask.Server = ask.DEFAULT_SERVER,
 ) -> None:
-    """End leases that are alive, as if their VMs had given them back."""
+    """End live leases, as if their VMs had released them."""
     with ask.client(server) as api:
         if network is not None:
             there = ask.network_id(api, network)
@@ -112,7 +112,7 @@ def release(
                 filters = {"network_id": there, "address": address, "live": True}
                 rows = api.list("leases", filters)
                 if not rows:
-                    raise NotFound(f"no lease of {address} is alive on network {network}")
+                    raise NotFound(f"network {network} has no live lease of {address}")
                 found += [row["id"] for row in rows]
             leases = found
         for lease in leases:

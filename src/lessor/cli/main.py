@@ -1,6 +1,6 @@
-"""The program `lessor`: puts the commands together, and says what went wrong in one place.
+"""The program `lessor`: joins all commands and prints errors.
 
-Exit status: 0 done, 1 refused (said on standard error), 2 wrong usage or settings.
+Exit status: 0 done, 1 refused (the reason is on standard error), 2 wrong usage or settings.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def program() -> typer.Typer:
 
 
 def show_version(asked: bool) -> None:
-    """Print the version and end, if that is asked."""
+    """Print the version and exit, if `asked`."""
     if asked:
         print(f"lessor {version('lessor')}")
         raise typer.Exit
@@ -89,7 +89,7 @@ def the_program(
 
 
 def dashed(word: str) -> str:
-    """Take nova-manage's names of options, --fixed_range_v4, for --fixed-range-v4."""
+    """Accept nova-manage's option names: --fixed_range_v4 is --fixed-range-v4."""
     return word.replace("_", "-")
 
 

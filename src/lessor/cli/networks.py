@@ -1,4 +1,4 @@
-"""`lessor network`: make, see and change networks; knows nova-manage's names of options too."""
+"""`lessor network`: manages networks; also accepts nova-manage's option names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COLUMNS = (
 )
 
 
-# what `create` can be told
+# options of `create`
 Blocks = Annotated[
     Any,
     typer.Option(
@@ -39,35 +39,35 @@ Blocks = Annotated[
         "--fixed-range-v4",
         parser=kinds.block,
         metavar="CIDR",
-        help="Make the subnet too, from this block.",
+        help="Also create a subnet with this block.",
     ),
 ]
-Count = Annotated[int, typer.Option("--num-networks", min=1, help="Cut so many from it.")]
+Count = Annotated[int, typer.Option("--num-networks", min=1, help="Number of networks.")]
 Size = Annotated[
     int | None,
     typer.Option(
         "--network-size",
         min=4,
-        help="Addresses in each. Not given: the whole block, or with --num-networks a "
-        "share of it, at most 256.",
+        help="Addresses in each network. Default: the whole block, or with --num-networks an "
+        "equal share of it, at most 256.",
     ),
 ]
 Kind = Annotated[
     str | None,
-    typer.Option("--type", metavar="flat|vxlan", help="By default what the server says."),
+    typer.Option("--type", metavar="flat|vxlan", help="Default: the server decides."),
 ]
 Vni = Annotated[
-    int | None, typer.Option("--vni", help="Of a vxlan network; by default the lowest free.")
+    int | None, typer.Option("--vni", help="VNI of a vxlan network; default: the lowest free one.")
 ]
-Physical = Annotated[str | None, typer.Option(help="By default the one of flat_network_bridge.")]
-Bridge = Annotated[str | None, typer.Option(help="Say the physical network by it.")]
+Physical = Annotated[str | None, typer.Option(help="Default: the one of flat_network_bridge.")]
+Bridge = Annotated[str | None, typer.Option(help="Selects the physical network by its bridge.")]
 DhcpServer = Annotated[
     Any,
     typer.Option(
         "--dhcp-server",
         parser=kinds.address,
         metavar="ADDRESS",
-        help="Other than the gateway: then the gateway is a router of yours.",
+        help="An address other than the gateway's: the gateway is then an external router.",
     ),
 ]
 Part = Annotated[
@@ -76,7 +76,7 @@ Part = Annotated[
         "--fixed-cidr",
         parser=kinds.block,
         metavar="CIDR",
-        help="Give ports addresses of this part of the block only.",
+        help="Allocate addresses from this part of the block only.",
     ),
 ]
 First = Annotated[Any, typer.Option("--allowed-start", parser=kinds.address, metavar="ADDRESS")]
@@ -86,7 +86,7 @@ Zones = Annotated[
     typer.Option(
         "--availability-zone-hint",
         metavar="ZONE",
-        help="Where DHCP servers of a vxlan network shall be; repeatable.",
+        help="Zone for DHCP servers of a vxlan network; repeatable.",
     ),
 ]
 Shared = Annotated[bool | None, typer.Option("--shared/--not-shared")]
@@ -122,7 +122,7 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Make a network, or several; with --cidr their subnets too. All or nothing."""
+    """Create one or more networks; with --cidr also their subnets. All or none."""
     name = name or label
     if not name:
         raise typer.BadParameter("a network needs a name: lessor network create NAME")
@@ -153,7 +153,7 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
     )
     names = [name] if num_networks == 1 else [f"{name}_{n}" for n in range(num_networks)]
     with ask.client(server) as api:
-        with ask.working(f"making {names[0]}" + (f" to {names[-1]}" if names[1:] else "")):
+        with ask.working(f"creating {names[0]}" + (f" to {names[-1]}" if names[1:] else "")):
             rows = _made(api, [{"name": each, **body} for each in names], subnets)
         _check_interface(bridge_interface, rows[0])
         if len(rows) == 1:
@@ -163,7 +163,7 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
 
 
 def _made(api: Client, bodies: Sequence[dict[str, Any]], subnets: Subnets) -> Sequence[Row]:
-    """Make networks and their subnets; if the subnets are refused, there are no networks either."""
+    """Create networks and their subnets; if a subnet is refused, delete the networks."""
     rows = api.create_many("networks", bodies)
     if subnets.block is None:
         return rows
@@ -179,7 +179,7 @@ def _made(api: Client, bodies: Sequence[dict[str, Any]], subnets: Subnets) -> Se
 def _taken(api: Client, network: Row) -> list[str]:
     """Return the blocks in use on the network's physical network."""
     physical = network["provider:physical_network"]
-    if physical is None:  # an overlay network has all addresses to itself
+    if physical is None:  # blocks of overlay networks may overlap
         return []
     there = {row["id"] for row in api.list("networks", {"provider:physical_network": physical})}
     return [row["cidr"] for row in api.list("subnets") if row["network_id"] in there]
@@ -189,8 +189,8 @@ def _check_interface(asked: str | None, network: Row) -> None:
     there = network.get("lessor:bridge_interface")
     if asked is not None and asked != there:
         ask.note(
-            f"--bridge_interface {asked} is not taken: the interface is a setting of each host "
-            f"(flat_interface, flat_mappings); the server's says {there or 'none'}"
+            f"--bridge_interface {asked} is ignored: the interface is a setting of each host "
+            f"(flat_interface, flat_mappings); on the server it is {there or 'not set'}"
         )
 
 
@@ -213,7 +213,7 @@ def list_(
 
 @app.command()
 def show(network: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
-    """Show a network, with the problems of its DHCP hosts."""
+    """Show a network, with its problems on its DHCP hosts."""
     with ask.client(server) as api:
         row = api.find("networks", network)
         row |= {"problems": concerning.of_network(api, row)}
@@ -222,9 +222,9 @@ def show(network: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Js
 
 @app.command()
 def tour(network: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
-    """Walk through a network on all its hosts: what should be there, and whether it is.
+    """Compare the desired and the actual state of a network on all its hosts.
 
-    Exit status 1 if a piece is missing, or a host doesn't answer.
+    Exit status 1 if an object is missing or a host doesn't answer.
     """
     with ask.client(server) as api:
         row = api.find("networks", network)
@@ -278,7 +278,7 @@ def delete(
     networks: Annotated[list[str] | None, typer.Argument(help="Names or ids.")] = None,
     fixed_range: Annotated[
         str | None,
-        typer.Option("--fixed-range", metavar="CIDR", help="By its block."),
+        typer.Option("--fixed-range", metavar="CIDR", help="Block of the network."),
     ] = None,
     server: ask.Server = ask.DEFAULT_SERVER,
 ) -> None:
@@ -288,5 +288,5 @@ def delete(
         with ask.client(server) as api:
             keys += [row["network_id"] for row in api.list("subnets", {"cidr": fixed_range})]
     if not keys:
-        raise typer.BadParameter("no network was named, or none has that block")
+        raise typer.BadParameter("no network is given, or none has that block")
     ask.delete(server, "networks", keys)

@@ -1,4 +1,4 @@
-"""What nova-manage's options of `network create` mean, as bodies of subnets. Pure.
+"""Translates nova-manage's options of `network create` to bodies of subnets. Pure.
 
 Source: semantics.md A4, A20 (nova-manage, network create).
 """
@@ -17,10 +17,10 @@ from lessor.layout import Row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnets:
-    """The subnets that are asked for along with `count` networks. None: not said.
+    """Options of the subnets of `count` new networks. None: not given.
 
     Raises:
-        Invalid: it makes no sense together.
+        Invalid: the options contradict each other.
     """
 
     count: int = 1
@@ -37,9 +37,9 @@ class Subnets:
         of_one = (self.gateway, self.dhcp_server, self.fixed_cidr, *self._allowed)
         if self.block is None:
             if any((*of_one, *self.dns, self.size)) or self.count > 1:
-                raise Invalid("addresses are those of a subnet: say its block with --cidr")
+                raise Invalid("addresses need a subnet: give its block with --cidr")
         elif self.count > 1 and any(of_one):
-            raise Invalid("one gateway, DHCP server or span can't be that of several networks")
+            raise Invalid("several networks can't share one gateway, DHCP server or address range")
         elif self.fixed_cidr and not self.fixed_cidr.subnet_of(self.block):
             raise Invalid(f"--fixed-cidr {self.fixed_cidr} isn't inside {self.block}")
 
@@ -52,13 +52,13 @@ class Subnets:
 
         Args:
             networks: the networks, just made.
-            taken: blocks in use on their physical network.
+            taken: blocks in use on the physical network.
 
         Raises:
             Invalid, Conflict: as `cut`.
         """
         assert self.block is not None
-        blocks = [self.block]  # whether one whole block is free, the server says best
+        blocks = [self.block]  # the server checks whether it is free
         if self.count > 1 or self.size:
             size = size_of_each(self.block, self.count, self.size)
             blocks = cut(self.block, self.count, size, map(IPv4Network, taken))

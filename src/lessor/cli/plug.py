@@ -1,4 +1,4 @@
-"""`lessor port plug`: a port wired on this host, and how a hypervisor uses it."""
+"""`lessor port plug`: wires a port on this host and prints the options of a hypervisor."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from lessor.client import Client
 
 POLL_S = 0.2
-MANAGED = {"tap": "managed"}  # in a binding's profile: the agent makes the tap
-MAKER, PRODUCT = "OpenStack Foundation", "OpenStack Nova"  # by which cloud-init knows its source
+MANAGED = {"tap": "managed"}  # in a binding's profile: the agent creates the tap
+MAKER, PRODUCT = "OpenStack Foundation", "OpenStack Nova"  # cloud-init detects its source by them
 
 
 class Use(StrEnum):
-    """Who uses a tap."""
+    """The user of a tap."""
 
     LIBVIRT = "libvirt"
     QEMU = "qemu"
@@ -39,7 +39,7 @@ def tap(port: Row) -> str:
 
 
 def libvirt_xml(port: Row, mtu: int) -> str:
-    """Return the <interface> of a libvirt domain for a tap that is there already.
+    """Return the <interface> of a libvirt domain for an existing tap.
 
     Source: libvirt, domain XML, "Generic ethernet connection" with managed='no'.
     """
@@ -61,7 +61,7 @@ def _is_netdev(port: Row) -> bool:
 
 
 def qemu_options(port: Row, mtu: int) -> str:
-    """Return QEMU's options for a tap that is there already."""
+    """Return QEMU's options for an existing tap."""
     left = f",{offloads.QEMU}" if _is_netdev(port) else ""
     return (
         f"-netdev tap,id=net0,ifname={tap(port)},script=no,downscript=no "
@@ -70,9 +70,9 @@ def qemu_options(port: Row, mtu: int) -> str:
 
 
 def libvirt_identity() -> str:
-    """Return what a libvirt domain has besides, so that its guest asks for metadata.
+    """Return the SMBIOS elements of a libvirt domain that make cloud-init request metadata.
 
-    Source: cloud-init, ds-identify: without a product that it knows it disables itself.
+    Source: cloud-init, ds-identify: an unknown product disables cloud-init.
     """
     sysinfo = ET.Element("sysinfo", type="smbios")
     system = ET.SubElement(sysinfo, "system")
@@ -83,12 +83,15 @@ def libvirt_identity() -> str:
 
 
 def qemu_identity() -> list[str]:
-    """Return what QEMU is given besides, so that its guest asks for metadata."""
+    """Return the SMBIOS options of QEMU that make cloud-init request metadata."""
     return ["-smbios", f"type=1,manufacturer={MAKER},product={PRODUCT}"]
 
 
 def instructions(port: Row, mtu: int, *, instance: bool = False) -> str:
-    """Lay out how to use a plugged port; that of an `instance` has a guest that reads metadata."""
+    """Return the text that explains how to use a plugged port.
+
+    With `instance` it has the options for a guest that reads metadata.
+    """
     addresses = ", ".join(fixed["ip_address"] for fixed in port["fixed_ips"])
     return (
         f"port {port['id']}: {tap(port)} is ready; its VM will get {addresses or 'no address'}\n\n"
@@ -109,26 +112,26 @@ def plug(  # noqa: PLR0917 - typer makes the options of the arguments
     port: ask.Key,
     host: Annotated[
         str | None,
-        typer.Option(help="Name of the host. Default: this one's, as its settings say."),
+        typer.Option(help="Name of the host. Default: this host, by its settings."),
     ] = None,
     config_file: ConfigFile = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the agent.")] = 30,
     move: Annotated[
         bool,
         typer.Option(
-            "--move", help="Also where it is plugged on another host: a VM there is cut off."
+            "--move", help="Also if it is plugged on another host: a VM there loses its network."
         ),
     ] = False,
     only: Annotated[
         Use | None,
-        typer.Option(metavar="libvirt|qemu", help="Print what it needs and no more, for scripts."),
+        typer.Option(metavar="libvirt|qemu", help="Print only its options, for scripts."),
     ] = None,
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Make a port's tap on this host, wait until it is wired, and say how a VM uses it.
+    """Create a port's tap on this host, wait until it is wired, and print how a VM uses it.
 
-    The agent makes a persistent tap and wires it; any hypervisor can open it.
+    The agent creates a persistent tap and wires it; any hypervisor can open it.
     """
     with ask.client(server) as api:
         row = api.find("ports", port)
@@ -160,7 +163,7 @@ def plug(  # noqa: PLR0917 - typer makes the options of the arguments
 
 
 def unplug(port: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
-    """Take a port from its host: the agent there removes the tap it made."""
+    """Unbind a port from its host: the agent there removes the tap that it created."""
     with ask.client(server) as api:
         row = api.find("ports", port)
         profile = {name: v for name, v in row["binding:profile"].items() if name != "tap"}
@@ -169,24 +172,24 @@ def unplug(port: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Jso
 
 
 def this_host(config_files: list[Path] | None) -> str:
-    """Return the name of this host, as its agent has it."""
+    """Return the name of this host in its agent's settings."""
     from lessor.config.load import load_agent  # noqa: PLC0415 - oslo.config loads slowly
 
     return load_agent(config_files or (), warn=False).host
 
 
 def _check_unplugged(port: Row, host: str) -> None:
-    """Refuse to take a port from the host that it is plugged on.
+    """Check that a port isn't plugged on another host.
 
     Raises:
-        Conflict: a VM there would lose its network.
+        Conflict: it is, and a VM there would lose its network.
     """
     other, key = port["binding:host_id"], port["name"] or port["id"]
     plugged = port["binding:profile"].get("tap") == "managed" or port["status"] == "ACTIVE"
     if other not in {"", None, host} and plugged:
         raise Conflict(
-            f"port {key} is plugged on {other}: plugged on {host}, a VM that runs there loses its "
-            f"network; to move it while it runs, lessor port bind {key} --host {host}; else unplug it "
+            f"port {key} is plugged on {other}: a VM that runs there would lose its network; to "
+            f"migrate the VM, lessor port bind {key} --host {host}; otherwise unplug the port "
             "first, or give --move"
         )
 
@@ -195,14 +198,14 @@ def _active(api: Client, port_id: str, timeout_s: float) -> dict[str, Any]:
     """Wait until a port is ACTIVE.
 
     Raises:
-        LessorError: it is not, after `timeout_s`; says what it waits for.
+        LessorError: it is not after `timeout_s`; the message has the reason.
     """
     end = time.monotonic() + timeout_s
     while (row := api.show("ports", port_id))["status"] != "ACTIVE":
         if time.monotonic() >= end:
             raise LessorError(
                 f"port {port_id} is not wired on {row['binding:host_id']} after {timeout_s:g} s: "
-                f"{row['lessor:pending'] or 'its agent has not said why'}; see `lessor status`"
+                f"{row['lessor:pending'] or 'its agent has given no reason'}; see `lessor status`"
             )
         time.sleep(POLL_S)
     return row

@@ -1,4 +1,4 @@
-"""`lessor port`: make, see and change ports."""
+"""`lessor port`: manages ports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ app.command()(bindings.bind)
 app.command()(bindings.activate)
 app.command()(bindings.unbind)
 
-MOST_AT_ONCE = 200  # ports in one request; each request is all or nothing
+MOST_AT_ONCE = 200  # ports in one request; each request creates all or none
 
 
 def addresses(row: Row) -> list[str]:
@@ -29,7 +29,7 @@ def addresses(row: Row) -> list[str]:
 
 
 def by_address(row: Row) -> tuple[str, int]:
-    """Order ports by network, then by their first address."""
+    """Return the sort key by network, then by first address."""
     first = [int(IPv4Address(address)) for address in addresses(row)[:1]]
     return str(row["network_id"]), first[0] if first else -1
 
@@ -46,17 +46,17 @@ COLUMNS = (
 
 FixedIp = Annotated[
     list[str] | None,
-    typer.Option("--fixed-ip", metavar="ADDRESS", help="Repeatable; default: a free one."),
+    typer.Option("--fixed-ip", metavar="ADDRESS", help="Repeatable; default: a free address."),
 ]
 Host = Annotated[str | None, typer.Option(help="Host of the VM; its agent wires the port.")]
-Device = Annotated[str | None, typer.Option(help="Id of the VM: its device_id.")]
+Device = Annotated[str | None, typer.Option(help="Id of the VM (device_id).")]
 DhcpOption = Annotated[
     list[Any] | None,
     typer.Option(
         "--dhcp-option",
         parser=kinds.pair,
         metavar="NAME=VALUE",
-        help="By dnsmasq's name or its number; repeatable.",
+        help="DHCP option, by dnsmasq's name or its number; repeatable.",
     ),
 ]
 MoreDhcpOptions = Annotated[
@@ -65,7 +65,7 @@ MoreDhcpOptions = Annotated[
         "--dhcp-option",
         parser=kinds.pair,
         metavar="NAME=VALUE",
-        help="Added to those that there are; one of the same name is replaced. Repeatable.",
+        help="Adds a DHCP option, or replaces the one of the same name; repeatable.",
     ),
 ]
 Allowed = Annotated[
@@ -73,7 +73,7 @@ Allowed = Annotated[
     typer.Option(
         "--allowed-address",
         metavar="BLOCK[,MAC]",
-        help="The VM may send with it too; repeatable.",
+        help="Another source address that the VM may use; repeatable.",
     ),
 ]
 
@@ -114,13 +114,13 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
     port_security_enabled: kinds.Security = None,
     project_id: kinds.Text = None,
     description: kinds.Text = None,
-    count: Annotated[int, typer.Option(min=1, help="Make so many, NAME_0, NAME_1 ...")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="Number of ports: NAME_0, NAME_1 ...")] = 1,
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Make a port, or many: it has its address from then on."""
+    """Create one or more ports; each gets its address at once."""
     if count > 1 and (fixed_ip or mac):
-        raise typer.BadParameter("one address can't be that of several ports")
+        raise typer.BadParameter("several ports can't have the same address")
     body = _body(
         fixed_ip,
         dhcp_option,
@@ -145,7 +145,7 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
 
 def _in_parts(api: Client, bodies: list[dict[str, Any]]) -> list[Row]:
     rows: list[Row] = []
-    with ask.counting("making ports", len(bodies)) as done:
+    with ask.counting("creating ports", len(bodies)) as done:
         for at in range(0, len(bodies), MOST_AT_ONCE):
             part = bodies[at : at + MOST_AT_ONCE]
             rows += api.create_many("ports", part)
@@ -182,7 +182,7 @@ def list_(  # noqa: PLR0917 - as create
 
 @app.command()
 def show(port: ask.Key, server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
-    """Show a port, with what it waits for, and the problems of its hosts."""
+    """Show a port, with the reason it is not ACTIVE and the problems of its hosts."""
     with ask.client(server) as api:
         row = api.find("ports", port)
         row |= {"problems": concerning.of_port(api, row)}
@@ -207,7 +207,7 @@ def set_(  # noqa: PLR0917 - as create
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Change a port; --fixed-ip and --allowed-address replace all there were."""
+    """Change a port; --fixed-ip and --allowed-address replace all previous values."""
     body = _body(
         fixed_ip,
         dhcp_option,
@@ -227,5 +227,5 @@ def set_(  # noqa: PLR0917 - as create
 
 @app.command()
 def delete(ports: ask.Keys, server: ask.Server = ask.DEFAULT_SERVER) -> None:
-    """Delete ports; their addresses come back once no lease of them is alive."""
+    """Delete ports; an address is free again when it has no live lease."""
     ask.delete(server, "ports", ports)

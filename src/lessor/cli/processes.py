@@ -1,6 +1,6 @@
-"""`lessor server`, `lessor agent`: one process each, from its settings.
+"""`lessor server` and `lessor agent`: start a process from its settings.
 
-What a process needs is imported when it starts: an agent loads nothing of the server.
+Modules of a process are imported when it starts: an agent imports no module of the server.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ ConfigFile = Annotated[
     typer.Option(
         "--config-file",
         metavar="FILE",
-        help="Settings; repeatable, later ones win. Default: /etc/lessor/lessor.conf if it is "
-        "there. A nova.conf will do.",
+        help="Settings file; repeatable, later ones win. Default: /etc/lessor/lessor.conf if it "
+        "exists. A nova.conf is accepted.",
     ),
 ]
 StateDir = Annotated[
     Path | None,
     typer.Option("--state-dir", metavar="DIR", help="Default: /var/lib/lessor.", resolve_path=True),
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Log more.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Log debug events.")]
 Set = Annotated[
     list[Any] | None,
     typer.Option(
         "--set",
         parser=kinds.pair,
         metavar="NAME=VALUE",
-        help="Any option of the settings file (SECTION.NAME outside of DEFAULT); repeatable.",
+        help="Sets an option of the settings file (SECTION.NAME outside DEFAULT); repeatable.",
     ),
 ]
 Listen = Annotated[
@@ -52,7 +52,7 @@ InsecureListen = Annotated[
     bool,
     typer.Option(
         "--insecure-listen",
-        help="Let an API that asks nobody who he is listen beyond loopback.",
+        help="Let an API without authentication listen on other addresses than loopback.",
     ),
 ]
 
@@ -73,38 +73,38 @@ def overrides(
     debug: bool,
     **rest: object,
 ) -> dict[str, object]:
-    """Return what the command line says, by option name; options of their own win over --set."""
+    """Return the options of the command line, by name; a dedicated option wins over --set."""
     own = {"state_dir": state_dir, "debug": debug or None, **rest}
     return dict(set_ or []) | {name: value for name, value in own.items() if value is not None}
 
 
-def has_own(files: list[Path], said: dict[str, object]) -> bool:
-    """Tell whether a command that looks at a host has settings of its own, beside where to look."""
-    return bool(files or said.keys() - {"state_dir", "debug"})
+def has_own(files: list[Path], given: dict[str, object]) -> bool:
+    """Return whether a command that inspects a host has settings other than the state folder."""
+    return bool(files or given.keys() - {"state_dir", "debug"})
 
 
 def server_settings(
-    files: list[Path] | None, said: dict[str, object], *, warn: bool = True
+    files: list[Path] | None, given: dict[str, object], *, warn: bool = True
 ) -> ServerSettings:
     """Load a server's settings and set up its log; `warn` as for `load_server`."""
     from lessor import logs  # noqa: PLC0415 - only processes log
     from lessor.config.load import load_server  # noqa: PLC0415 - oslo.config loads slowly
 
-    logs.setup(debug=bool(said.get("debug")))
-    settings = load_server(files or (), said, warn=warn)
+    logs.setup(debug=bool(given.get("debug")))
+    settings = load_server(files or (), given, warn=warn)
     logs.setup(debug=settings.debug)
     return settings
 
 
 def agent_settings(
-    files: list[Path] | None, said: dict[str, object], *, warn: bool = True
+    files: list[Path] | None, given: dict[str, object], *, warn: bool = True
 ) -> AgentSettings:
     """Load an agent's settings and set up its log; `warn` as for `load_agent`."""
     from lessor import logs  # noqa: PLC0415 - only processes log
     from lessor.config.load import load_agent  # noqa: PLC0415 - oslo.config loads slowly
 
-    logs.setup(debug=bool(said.get("debug")))
-    settings = load_agent(files or (), said, warn=warn)
+    logs.setup(debug=bool(given.get("debug")))
+    settings = load_agent(files or (), given, warn=warn)
     logs.setup(debug=settings.debug)
     return settings
 
@@ -120,7 +120,7 @@ def server(  # noqa: PLR0917 - typer makes the options of the arguments
     debug: Debug = False,
 ) -> None:
     """Run the server: the API, the store, and the listener for agents."""
-    said = overrides(
+    given = overrides(
         state_dir,
         set_,
         debug=debug,
@@ -129,8 +129,8 @@ def server(  # noqa: PLR0917 - typer makes the options of the arguments
         insecure_listen=insecure_listen or None,
         workers=workers,
     )
-    settings = server_settings(config_file, said)
-    from lessor.api.server import serve  # noqa: PLC0415 - see the module's words
+    settings = server_settings(config_file, given)
+    from lessor.api.server import serve  # noqa: PLC0415 - see the module's docstring
 
     serve(settings)
 
@@ -138,7 +138,7 @@ def server(  # noqa: PLR0917 - typer makes the options of the arguments
 ServerUrl = Annotated[
     str | None,
     typer.Option(
-        metavar="URL", help="Where the server listens for agents; several with commas between."
+        metavar="URL", help="The server's listener for agents; several with commas between."
     ),
 ]
 HostName = Annotated[str | None, typer.Option(help="Default: this machine's host name.")]
@@ -154,13 +154,13 @@ def agent(  # noqa: PLR0917 - as server
     set_: Set = None,
     debug: Debug = False,
 ) -> None:
-    """Run this host's agent (as root), or with `plan` only say what it would do."""
-    said = overrides(state_dir, set_, debug=debug, host=host, server_url=server_url)
+    """Run this host's agent (as root), or with `plan` only print its changes."""
+    given = overrides(state_dir, set_, debug=debug, host=host, server_url=server_url)
     if context.invoked_subcommand is not None:
-        context.obj = (config_file or [], said)
+        context.obj = (config_file or [], given)
         return
-    settings = agent_settings(config_file, said)
-    from lessor.agent.main import serve  # noqa: PLC0415 - see the module's words
+    settings = agent_settings(config_file, given)
+    from lessor.agent.main import serve  # noqa: PLC0415 - see the module's docstring
 
     serve(settings)
 
@@ -176,22 +176,22 @@ def plan(  # noqa: PLR0917 - as server
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what the agent would change on this host now, and change nothing.
+    """Print the changes that the agent would make on this host now, without making them.
 
-    It compares with the last view of the agent that runs here, wherever its state folder is, by the
-    settings that this agent runs with. With settings or files of its own, it tells what an agent with
-    those would change. Exit status 1 if the host differs, or if no agent keeps that view up to date.
+    It uses the last view and the settings of the agent that runs here, in any state folder. With
+    other settings or settings files, it prints the changes of an agent with those. Exit status 1 if
+    the host differs from its desired state, or if no agent keeps that view up to date.
     """
     files, before = context.obj
     files = [*files, *(config_file or [])]
-    said = before | overrides(state_dir, set_, debug=debug, host=host, server_url=server_url)
-    settings = agent_settings(files, said)
-    from lessor.agent.offline import plan as planned  # noqa: PLC0415 - see the module's words
+    given = before | overrides(state_dir, set_, debug=debug, host=host, server_url=server_url)
+    settings = agent_settings(files, given)
+    from lessor.agent.offline import plan as planned  # noqa: PLC0415 - see the module's docstring
 
-    known, changes = planned(settings, chosen="state_dir" in said, own=has_own(files, said))
-    ok = known.is_kept and not changes
-    text = [known.words(time.time()), *(changes or ["nothing: this host is as that view says"])]
-    row = {"ok": ok, "view": asdict(known), "changes": changes}
+    basis, changes = planned(settings, chosen="state_dir" in given, own=has_own(files, given))
+    ok = basis.is_kept and not changes
+    text = [basis.words(time.time()), *(changes or ["nothing: this host is as that view says"])]
+    row = {"ok": ok, "view": asdict(basis), "changes": changes}
     print(jsons.dumps(row, indent=2) if json else "\n".join(text))
     if not ok:
         raise typer.Exit(1)
@@ -207,22 +207,22 @@ def tour(  # noqa: PLR0917 - as server
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Walk through a network on this host: what should be there, and whether it is.
+    """Compare the desired and the actual state of a network on this host.
 
-    It needs neither the server nor a running agent: it goes by the last view of the agent that runs
-    here, or ran last, and by that agent's settings, unless others are given. Exit status 1 if a piece
+    It needs neither the server nor a running agent: it uses the last view and the settings of the
+    agent that runs here, or ran last, unless other settings are given. Exit status 1 if an object
     is missing, or if no agent keeps that view up to date.
     """
     files, before = context.obj
     files = [*files, *(config_file or [])]
-    said = before | overrides(state_dir, set_, debug=debug)
-    settings = agent_settings(files, said, warn=False)
-    from lessor.agent.offline import look_around  # noqa: PLC0415 - see the module's words
+    given = before | overrides(state_dir, set_, debug=debug)
+    settings = agent_settings(files, given, warn=False)
+    from lessor.agent.offline import look_around  # noqa: PLC0415 - see the module's docstring
 
-    own = has_own(files, said)
-    known, found = look_around(settings, network, chosen="state_dir" in said, own=own)
-    row = {"ok": found.ok and known.is_kept, "view": asdict(known), **asdict(found)}
-    text = f"{known.words(time.time())}\n{host_text(row)}"
+    own = has_own(files, given)
+    basis, found = look_around(settings, network, chosen="state_dir" in given, own=own)
+    row = {"ok": found.ok and basis.is_kept, "view": asdict(basis), **asdict(found)}
+    text = f"{basis.words(time.time())}\n{host_text(row)}"
     print(jsons.dumps(row, indent=2) if json else text)
     if not row["ok"]:
         raise typer.Exit(1)
@@ -236,16 +236,16 @@ def accept(
     set_: Set = None,
     debug: Debug = False,
 ) -> None:
-    """Let the agent follow another store, which takes away what this host serves for the former one."""
+    """Let the agent follow another store, and remove what this host serves for the former one."""
     files, before = context.obj
-    said = before | overrides(state_dir, set_, debug=debug)
-    settings = agent_settings([*files, *(config_file or [])], said, warn=False)
-    from lessor.agent.offline import accept as accepted  # noqa: PLC0415 - see the module's words
+    given = before | overrides(state_dir, set_, debug=debug)
+    settings = agent_settings([*files, *(config_file or [])], given, warn=False)
+    from lessor.agent.offline import accept as accepted  # noqa: PLC0415 - see the module's docstring
 
     epoch = accepted(settings)
     typer.echo(
-        f"the agent with state_dir {settings.state_dir} follows the store {epoch} from now on: what "
-        "this host serves and that store doesn't want is removed",
+        f"the agent with state_dir {settings.state_dir} now follows the store {epoch} and removes "
+        "what this host serves only for the former store",
         err=True,
     )
     print(epoch)

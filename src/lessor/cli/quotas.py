@@ -1,4 +1,4 @@
-"""`lessor quota`: how many networks, subnets, ports a project may have."""
+"""`lessor quota`: maximum numbers of a project's networks, subnets, ports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from lessor.cli import ask
 from lessor.layout import Column
 
-app = typer.Typer(no_args_is_help=True, help="Quotas: how much a project may have; -1: any number.")
+app = typer.Typer(no_args_is_help=True, help="Quotas of projects; -1: unlimited.")
 
 COLUMNS = (
     Column("PROJECT", "project_id"),
@@ -20,13 +20,13 @@ COLUMNS = (
     Column("RBAC POLICIES", "rbac_policy"),
 )
 
-Project = Annotated[str, typer.Argument(help="Its id.")]
+Project = Annotated[str, typer.Argument(help="Id of the project.")]
 Most = Annotated[int | None, typer.Option(min=-1)]
 
 
 @app.command("list")
 def list_(server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> None:
-    """List the projects that quotas were set for."""
+    """List projects with quotas of their own."""
     with ask.client(server) as api:
         rows = api.list("quotas")
     ask.print_rows(rows, COLUMNS, json=json, order=lambda row: str(row["project_id"]))
@@ -51,7 +51,7 @@ def set_(  # noqa: PLR0917 - typer makes the options of the arguments
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Set quotas of a project; fewer than there are only stop new ones."""
+    """Set quotas of a project; a quota below the present number only refuses new objects."""
     body = ask.given(
         network=networks,
         subnet=subnets,
@@ -60,7 +60,7 @@ def set_(  # noqa: PLR0917 - typer makes the options of the arguments
         rbac_policy=rbac_policies,
     )
     if not body:
-        raise typer.BadParameter("no quota was named, such as --ports 20")
+        raise typer.BadParameter("no quota is given, such as --ports 20")
     with ask.client(server) as api:
         row = api.update("quotas", project, body)
     ask.print_row(row, json=json)
@@ -68,6 +68,6 @@ def set_(  # noqa: PLR0917 - typer makes the options of the arguments
 
 @app.command()
 def delete(project: Project, server: ask.Server = ask.DEFAULT_SERVER) -> None:
-    """Give a project the default quotas again."""
+    """Reset a project to the default quotas."""
     with ask.client(server) as api:
         api.delete("quotas", project)

@@ -1,4 +1,4 @@
-"""`lessor config`: the pages made from the options."""
+"""`lessor config`: pages generated from the options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lessor status`: how the fleet is, and what is pending and why."""
+"""`lessor status`: the state of the fleet, and what is pending and why."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_HOST = "no host yet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """All that status looks at."""
+    """The rows that `status` reads."""
 
     hosts: Sequence[Row]
     networks: Sequence[Row]
@@ -40,12 +40,12 @@ class Fleet:
 
     @property
     def now(self) -> float:
-        """The server's clock, as the host that reported last shows it."""
+        """The server's time, from the host that reported last."""
         return max((server_now(host) for host in self.hosts), default=time.time())
 
     @classmethod
     def of(cls, api: Client) -> Fleet:
-        """Ask for all of it."""
+        """Read all rows."""
         return cls(
             hosts=api.list("hosts"),
             networks=api.list("networks"),
@@ -74,7 +74,7 @@ def status(server: ask.Server = ask.DEFAULT_SERVER, json: ask.Json = False) -> N
 
 
 def network_rows(fleet: Fleet) -> list[Row]:
-    """Return networks with what happens on them."""
+    """Return networks with their hosts and counts."""
     rows: list[Row] = []
     for network in sorted(fleet.networks, key=by_name):
         ports = [port for port in fleet.ports if port["network_id"] == network["id"]]
@@ -93,7 +93,7 @@ def network_rows(fleet: Fleet) -> list[Row]:
 
 
 def _served_by(fleet: Fleet, network: Row, ports: Sequence[Row]) -> list[str]:
-    """Return the hosts that are gateway and DHCP server of a network; overlays have no gateway."""
+    """Return the hosts that are gateway and DHCP server of a network; for an overlay, DHCP only."""
     if network["provider:network_type"] == "vxlan":
         return _dhcp_hosts(fleet, network) or [NO_HOST] * _has_dhcp(fleet, network)
     if network["lessor:multi_host"]:
@@ -102,7 +102,7 @@ def _served_by(fleet: Fleet, network: Row, ports: Sequence[Row]) -> list[str]:
 
 
 def _dhcp_hosts(fleet: Fleet, network: Row) -> list[str]:
-    """Return the hosts with a DHCP server's port of an overlay network."""
+    """Return the DHCP hosts of an overlay network."""
     return sorted(
         port["binding:host_id"]
         for port in fleet.ports
@@ -117,42 +117,45 @@ def _has_dhcp(fleet: Fleet, network: Row) -> bool:
 
 
 def pending(fleet: Fleet) -> Iterator[str]:
-    """Say, a line each, what isn't as it should be, and why; what a port waits for only with it."""
+    """Yield a line for each thing that is pending or wrong, with the reason.
+
+    A problem that a port waits for is in the port's line only.
+    """
     waiting = [p for p in fleet.ports if p["binding:host_id"] and p["status"] != "ACTIVE"]
     of_networks = {row["id"]: row["lessor:pending"] for row in fleet.networks}
     silent = frozenset(host["name"] for host in fleet.hosts if host["state"] != "up")
     texts = {h["name"]: [problem["text"] for problem in h["problems"]] for h in fleet.hosts}
-    said = joined(texts, silent)
+    reports = joined(texts, silent)
     for host in fleet.hosts:
         if host["heartbeat_at"] is None:
             yield f"host {host['name']}: its agent was never seen; start `lessor agent` there"
         elif host["state"] != "up":
             yield f"host {host['name']}: its agent is silent for {age(host['silent_s'])}"
         for problem in host["problems"]:
-            if problem["text"] in said[host["name"]] and not any(
-                _says(port, problem) for port in waiting
+            if problem["text"] in reports[host["name"]] and not any(
+                _waits_for(port, problem) for port in waiting
             ):
                 yield f"host {host['name']}: {problem_line(host, problem)}"
     yield from _unserved(fleet)
     for port in waiting:
         network = of_networks.get(port["network_id"])
         own = _own(port["lessor:pending"], network)
-        why = own or (SEE_NETWORK if network else "its agent has not said why")
+        why = own or (SEE_NETWORK if network else "its agent has given no reason")
         yield f"port {port['name'] or port['id']} on {port['binding:host_id']}: {why}"
 
 
-def _says(port: Row, problem: Row) -> bool:
-    """Tell whether a port waits for a problem of its host, which is said once then."""
+def _waits_for(port: Row, problem: Row) -> bool:
+    """Return whether a port's reason includes a problem of its host."""
     name = port["name"] or port["id"]
-    words = port["lessor:pending"].replace(port["id"], name)
-    return problem["text"].removeprefix(f"port {name}: ") in words
+    reason = port["lessor:pending"].replace(port["id"], name)
+    return problem["text"].removeprefix(f"port {name}: ") in reason
 
 
 SEE_NETWORK = "see its network"
 
 
 def _own(pending: str, network: str | None) -> str:
-    """Return what a port waits for, without what is said once of its network."""
+    """Return a port's reason without the part that its network's line has."""
     return pending.partition("its network: ")[0].removesuffix("; ") if network else pending
 
 
@@ -179,7 +182,7 @@ def _moved_since(reason: str) -> str:
 
 
 def report(fleet: Fleet) -> str:
-    """Lay all of it out."""
+    """Return the status as plain text."""
     waiting = list(pending(fleet))
     parts = [
         _part(
@@ -193,7 +196,7 @@ def report(fleet: Fleet) -> str:
 
 
 def print_fitted(fleet: Fleet) -> None:
-    """Print the same on a terminal, tables fitted to it."""
+    """Print the status on a terminal, with tables fitted to it."""
     print("hosts:")
     print_table(hosts.COLUMNS, sorted(fleet.hosts, key=by_name))
     print("\nnetworks:")

@@ -1,4 +1,4 @@
-"""`lessor subnetpool`: blocks that subnets are cut from."""
+"""`lessor subnetpool`: prefixes from which subnets are allocated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from lessor.cli import ask, kinds
 from lessor.layout import Column
 
-app = typer.Typer(no_args_is_help=True, help="Subnet pools: blocks that subnets are cut from.")
+app = typer.Typer(no_args_is_help=True, help="Subnet pools: prefixes to allocate subnets from.")
 
 COLUMNS = (
     Column("ID", "id"),
@@ -24,16 +24,16 @@ COLUMNS = (
 Prefixes = Annotated[
     list[Any] | None,
     typer.Option(
-        "--prefix", parser=kinds.block, metavar="CIDR", help="Block to cut from; repeatable."
+        "--prefix", parser=kinds.block, metavar="CIDR", help="Prefix of the pool; repeatable."
     ),
 ]
-Least = Annotated[int | None, typer.Option(min=0, max=32, help="Shortest prefix of a subnet.")]
-Most = Annotated[int | None, typer.Option(min=0, max=32, help="Longest prefix of a subnet.")]
-Length = Annotated[int | None, typer.Option(min=0, max=32, help="Prefix of a subnet, unasked.")]
-Quota = Annotated[int | None, typer.Option(min=0, help="Addresses that one project may have.")]
+Least = Annotated[int | None, typer.Option(min=0, max=32, help="Minimum length of a prefix.")]
+Most = Annotated[int | None, typer.Option(min=0, max=32, help="Maximum length of a prefix.")]
+Length = Annotated[int | None, typer.Option(min=0, max=32, help="Default length of a prefix.")]
+Quota = Annotated[int | None, typer.Option(min=0, help="Maximum addresses of one project.")]
 Scope = Annotated[str | None, typer.Option(help='Name or id, or "none".')]
 Default = Annotated[
-    bool | None, typer.Option("--default/--no-default", help="For subnets that name no pool.")
+    bool | None, typer.Option("--default/--no-default", help="For subnets without a given pool.")
 ]
 
 
@@ -62,7 +62,7 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Make a subnet pool."""
+    """Create a subnet pool."""
     with ask.client(server) as api:
         body = _body(
             api,
@@ -112,7 +112,7 @@ def set_(  # noqa: PLR0917 - as create
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Change a subnet pool; --prefix adds to those there are."""
+    """Change a subnet pool; --prefix adds a prefix."""
     with ask.client(server) as api:
         body = _body(
             api,
@@ -127,7 +127,7 @@ def set_(  # noqa: PLR0917 - as create
             description=description,
         )
         if not body:
-            raise typer.BadParameter("say what to change; --help lists the options")
+            raise typer.BadParameter("nothing to change; --help lists the options")
         pool = api.find("subnetpools", subnetpool)
         if "prefixes" in body:
             body["prefixes"] = [*pool["prefixes"], *body["prefixes"]]
@@ -137,5 +137,5 @@ def set_(  # noqa: PLR0917 - as create
 
 @app.command()
 def delete(subnetpools: ask.Keys, server: ask.Server = ask.DEFAULT_SERVER) -> None:
-    """Delete subnet pools; refused while there are subnets cut from them."""
+    """Delete subnet pools; refused while they have subnets."""
     ask.delete(server, "subnetpools", subnetpools)

@@ -13,7 +13,7 @@ from lessor.layout import Column, Row
 
 app = typer.Typer(no_args_is_help=True, help="Subnets: blocks of addresses on networks.")
 
-MOST_SERVERS = 3  # that are listed by address
+MOST_SERVERS = 3  # maximum number listed by address
 COLUMNS = (
     Column("ID", "id"),
     Column("NAME", "name"),
@@ -28,12 +28,12 @@ COLUMNS = (
 def with_servers(
     subnets: Sequence[Row], networks: Sequence[Row], ports: Sequence[Row]
 ) -> list[dict[str, Any]]:
-    """Return subnets with the addresses at which their DHCP servers answer.
+    """Return subnets with the addresses of their DHCP servers.
 
     Args:
-        subnets: as the API shows them.
+        subnets: from the API.
         networks: all of them.
-        ports: those of DHCP servers. Each has an address of its own on overlay networks, and on
+        ports: those of DHCP servers. Each has its own address on overlay networks, and on
             multi-host ones unless they share the gateway's.
     """
     own = {
@@ -60,7 +60,7 @@ def _served_at(row: Row, own: Collection[str], there: Sequence[str]) -> str | No
 
 
 def by_block(row: Row) -> tuple[IPv4Network, str]:
-    """Order subnets by block."""
+    """Return the sort key by block."""
     return IPv4Network(row["cidr"]), str(row["network_id"])
 
 
@@ -69,7 +69,7 @@ Gateway = Annotated[
 ]
 Dns = Annotated[
     list[str] | None,
-    typer.Option("--dns", metavar="ADDRESS", help="Name server that VMs are told; repeatable."),
+    typer.Option("--dns", metavar="ADDRESS", help="Name server of the VMs; repeatable."),
 ]
 Route = Annotated[
     list[Any] | None,
@@ -77,21 +77,24 @@ Route = Annotated[
         "--route",
         parser=kinds.route,
         metavar="BLOCK,GATEWAY",
-        help="Route that VMs are told; repeatable.",
+        help="Route of the VMs, by DHCP; repeatable.",
     ),
 ]
 Pool = Annotated[
     list[Any] | None,
     typer.Option(
         "--pool",
-        parser=kinds.span,
+        parser=kinds.address_range,
         metavar="FIRST-LAST",
-        help="Addresses that ports get unasked; repeatable; default: all.",
+        help="Addresses for automatic allocation; repeatable; default: all.",
     ),
 ]
 DhcpServer = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Other than the gateway: that is a router of yours."),
+    typer.Option(
+        metavar="ADDRESS",
+        help="An address other than the gateway's: the gateway is then an external router.",
+    ),
 ]
 Dhcp = Annotated[bool | None, typer.Option("--dhcp/--no-dhcp")]
 
@@ -120,8 +123,10 @@ def _body(
 def create(  # noqa: PLR0917 - typer makes the options of the arguments
     network: Annotated[str, typer.Option(help="Name or id.")],
     cidr: Annotated[Any, typer.Option(parser=kinds.block, metavar="CIDR")] = None,
-    subnetpool: Annotated[str | None, typer.Option(help="Cut the block from it.")] = None,
-    prefixlen: Annotated[int | None, typer.Option(min=0, max=32, help="Of the block.")] = None,
+    subnetpool: Annotated[str | None, typer.Option(help="Pool to allocate the block from.")] = None,
+    prefixlen: Annotated[
+        int | None, typer.Option(min=0, max=32, help="Prefix length of that block.")
+    ] = None,
     name: kinds.Text = None,
     gateway: Gateway = None,
     dns: Dns = None,
@@ -133,7 +138,7 @@ def create(  # noqa: PLR0917 - typer makes the options of the arguments
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Make a subnet on a network."""
+    """Create a subnet on a network."""
     body = _body(
         gateway,
         dns,
@@ -188,7 +193,7 @@ def set_(  # noqa: PLR0917 - as create
     server: ask.Server = ask.DEFAULT_SERVER,
     json: ask.Json = False,
 ) -> None:
-    """Change a subnet; --dns, --route and --pool replace all there were."""
+    """Change a subnet; --dns, --route and --pool replace all previous values."""
     body = _body(
         gateway,
         dns,
@@ -204,5 +209,5 @@ def set_(  # noqa: PLR0917 - as create
 
 @app.command()
 def delete(subnets: ask.Keys, server: ask.Server = ask.DEFAULT_SERVER) -> None:
-    """Delete subnets; refused while ports have addresses of them."""
+    """Delete subnets; refused while ports have addresses in them."""
     ask.delete(server, "subnets", subnets)

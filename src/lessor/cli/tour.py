@@ -1,4 +1,4 @@
-"""Lays a tour of a network out: host by host, piece by piece, what should be there and what is."""
+"""Formats a tour of a network: for each host and object, the desired and the actual state."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ MARKS = {True: "ok  ", False: "MISS"}
 
 
 def tour_text(network: Row, tour: Row) -> str:
-    """Return a tour as text. A piece that isn't as it should be says how to look at it.
+    """Return a tour as text. A wrong object has the command that shows it.
 
     Args:
-        network: as the API shows it.
+        network: its row in the API.
         tour: the API's answer.
     """
     return "\n".join([*_head(network, tour), "", *_hosts(tour)])
 
 
 def host_text(host: Row) -> str:
-    """Return what one host says, as text."""
+    """Return one host's part as text."""
     return "\n".join(_host(host))
 
 
@@ -56,12 +56,12 @@ def _host(host: Row) -> Iterator[str]:
         yield f"  {'wait' if problem['waits'] else 'MISS'}  {problem_line(host, problem)}"
     width = max((len(piece["what"]) for piece in host["pieces"]), default=0)
     for piece in host["pieces"]:
-        yield f"  {MARKS[piece['ok']]}  {piece['what']:<{width}}  {piece['name']}: {_said(piece)}"
+        yield f"  {MARKS[piece['ok']]}  {piece['what']:<{width}}  {piece['name']}: {_state(piece)}"
         if not piece["ok"]:
             yield f"        {'':<{width}}  look: {piece['command']}"
 
 
-def _said(piece: Row) -> str:
+def _state(piece: Row) -> str:
     if piece["ok"]:
         return str(piece["found"])
     return f"should be {piece['should']}; is {piece['found']}"

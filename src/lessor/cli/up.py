@@ -1,4 +1,4 @@
-"""`lessor up`: server and agent of one machine, as two child processes on one state folder."""
+"""`lessor up`: runs the server and the agent of one machine as two child processes."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def up(  # noqa: PLR0917 - typer makes the options of the arguments
     set_: processes.Set = None,
     debug: processes.Debug = False,
 ) -> None:
-    """Run server and agent of one machine (as root), on an SQLite file in the state folder.
+    """Run the server and the agent of one machine (as root), with SQLite in the state folder.
 
-    Ends when one of them ends. What the agent made on this host goes on serving.
+    Ends when one of them ends. DHCP servers, bridges and rules on this host stay in service.
     """
-    said = processes.overrides(
+    given = processes.overrides(
         state_dir, set_, debug=debug, host=host, listen=listen, agent_listen=agent_listen
     )
-    server = processes.server_settings(config_file, said, warn=False)
-    said |= own_server(server)
-    agent = processes.agent_settings(config_file, said, warn=False)
-    said["token_file"] = ensure_token(server, agent)
+    server = processes.server_settings(config_file, given, warn=False)
+    given |= own_server(server)
+    agent = processes.agent_settings(config_file, given, warn=False)
+    given["token_file"] = ensure_token(server, agent)
     options = [f"--config-file={file}" for file in config_file or ()]
-    options += [f"--set={name}={value}" for name, value in said.items()]
+    options += [f"--set={name}={value}" for name, value in given.items()]
     ask.note(introduction(server, agent))
     address = server.agent_listen
     ended = asyncio.run(
@@ -55,9 +55,9 @@ def up(  # noqa: PLR0917 - typer makes the options of the arguments
 
 
 def own_server(server: ServerSettings) -> dict[str, object]:
-    """Return the agent's settings for the server beside it.
+    """Return the agent's settings for the server of the same machine.
 
-    What listens there is on this machine, whatever name is in its certificate.
+    The certificate's name is not verified: the server is on this machine.
     """
     address, port = server.agent_listen
     if server.agent_tls is None:
@@ -66,7 +66,7 @@ def own_server(server: ServerSettings) -> dict[str, object]:
 
 
 def introduction(server: ServerSettings, agent: AgentSettings) -> str:
-    """Say where everything is."""
+    """Return the first lines of output: URLs, folders, bridges."""
     address, port = server.listen
     url = f"http{'s' if server.tls else ''}://{address}:{port}"
     lines = [f"lessor on {agent.host}: API at {url}, state in {server.state_dir}"]
@@ -77,18 +77,18 @@ def introduction(server: ServerSettings, agent: AgentSettings) -> str:
     ]
     if not server.flat_mappings:
         lines.append(
-            "no flat_network_bridge is set, and there is no default: networks can't be made "
-            "(lessor up --set flat_network_bridge=br100)"
+            "no flat_network_bridge is set, and there is no default: flat networks can't be "
+            "created (lessor up --set flat_network_bridge=br100)"
         )
     lines.append(f"try: lessor status{'' if url == ask.DEFAULT_SERVER else f' --server {url}'}")
     return "\n".join(lines)
 
 
 def token_files(server: ServerSettings, agent: AgentSettings) -> list[Path]:
-    """Return where this host's token may be; a new one goes into the last.
+    """Return the files that may have this host's token; a new token is written to the last one.
 
-    By default it lies beside the store: the usual file may have the token of another store, whose
-    agent serves this host.
+    The default is beside the store: the usual file may have the token of another store, whose agent
+    serves this host.
     """
     if agent.token_file != USUAL_TOKEN_FILE:
         return [agent.token_file]
@@ -96,14 +96,14 @@ def token_files(server: ServerSettings, agent: AgentSettings) -> list[Path]:
 
 
 def ensure_token(server: ServerSettings, agent: AgentSettings) -> Path:
-    """Make this host known to the store and write its agent's token, unless that is so already.
+    """Add this host to the store and write its agent's token, unless both exist.
 
     Returns:
-        The file that has the token.
+        The file with the token.
 
     Raises:
-        Conflict: the store knows this host, but not by the token in the file.
-        Unavailable: the file can't be written; the host is not known then.
+        Conflict: the store has this host, but with another token.
+        Unavailable: the file can't be written; the host is then not added.
     """
     from lessor.store.hosts import rules, tokens  # noqa: PLC0415 - only here does the CLI need it
     from lessor.store.store import Store  # noqa: PLC0415 - as above
@@ -115,7 +115,7 @@ def ensure_token(server: ServerSettings, agent: AgentSettings) -> Path:
                 return file
         if any(known.name == agent.host for known in store.hosts.find()):
             raise Conflict(
-                f"{file} has no token of host {agent.host}, which the store knows: put the right "
+                f"{file} has no token of host {agent.host}, which is in the store: write the right "
                 f"one there, or run `lessor server` and `lessor host delete {agent.host}`"
             )
         _, token = store.write(rules.create, agent.host)
@@ -130,7 +130,7 @@ def ensure_token(server: ServerSettings, agent: AgentSettings) -> Path:
 
 
 def write_secret(file: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all.
+    """Write a file atomically, readable by its owner only.
 
     Raises:
         Unavailable: it can't be written.
@@ -154,7 +154,7 @@ def _write_secret(file: Path, text: str) -> None:
 
 
 def answers(address: tuple[str, int]) -> bool:
-    """Tell whether somebody listens at an address of this host."""
+    """Return whether a program listens at an address of this host."""
     host, port = address
     try:
         socket.create_connection(("127.0.0.1" if host == "0.0.0.0" else host, port), 1).close()  # noqa: S104 - that means any
@@ -166,24 +166,24 @@ def answers(address: tuple[str, int]) -> bool:
 async def run_both(
     first: Sequence[str], second: Sequence[str], *, ready: Callable[[], bool]
 ) -> str:
-    """Run two commands of this program until one ends or we are told to end; then end the other.
+    """Run two commands of this program until one ends or a signal arrives; then end the other.
 
     Args:
-        first: its arguments; it is started first.
-        second: started when the first is `ready`.
-        ready: asked again and again.
+        first: arguments of the first command.
+        second: arguments of the second command, started when the first is `ready`.
+        ready: polled until it returns True.
 
     Returns:
-        Which one ended unasked, in words; "" if we were told to end.
+        The command that ended by itself, with its status; "" after a signal.
     """
-    told = asyncio.Event()
+    stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     children = {first[0]: await _start(first)}
-    waits: list[asyncio.Task[Any]] = [asyncio.create_task(told.wait())]
+    waits: list[asyncio.Task[Any]] = [asyncio.create_task(stopping.wait())]
     try:
         waits.append(asyncio.create_task(children[first[0]].wait()))
-        while not ready() and not any(wait.done() for wait in waits):  # noqa: ASYNC110 - a port that opens wakes nobody
+        while not ready() and not any(wait.done() for wait in waits):  # noqa: ASYNC110 - no event
             await asyncio.sleep(POLL_S)
         if not any(wait.done() for wait in waits):
             children[second[0]] = await _start(second)
@@ -192,10 +192,10 @@ async def run_both(
         ended = [name for name, child in children.items() if child.returncode is not None]
     finally:
         await asyncio.gather(*(_end(child) for child in children.values()))
-    if told.is_set() or not ended:
+    if stopping.is_set() or not ended:
         return ""
     status = children[ended[0]].returncode
-    others = "".join(f", so {name} was ended too" for name in children if name not in ended)
+    others = "".join(f", so {name} was stopped" for name in children if name not in ended)
     return f"{ended[0]} has ended (status {status}){others}; its log is above"
 
 
