@@ -12,7 +12,8 @@ from pyroute2 import IPRoute
 
 from lessor.agent.diagnosis.inspect import Inspector
 from lessor.agent.kit import agent_kit, connection, lease_parts
-from lessor.agent.overlay import Overlay, Plans
+from lessor.agent.overlay import Overlay
+from lessor.agent.planner import HostPlanner
 from lessor.core.plan.desired import Desired
 from lessor.core.state import HostState
 from lessor.errors import Unavailable
@@ -91,10 +92,10 @@ class _Ovs(Overlay):
 def test_networks_keep_the_local_vlans_that_ovs_has_once_it_answers(tmp_path: Path) -> None:
     given = settings(tmp_path, local_ip=HERE)
     ovs = _Ovs(given, tmp_path)
-    plans = Plans(given, ovs)
+    planner = HostPlanner(given, ovs)
 
     def vlans() -> dict[str, int | None]:
-        ports = plans.desired(view()).state.ovs_ports.values()
+        ports = planner.plan(view()).state.ovs_ports.values()
         return {port.network_id: port.vlan for port in ports if port.kind == "vif"}
 
     assert vlans() == {"blue": 1, "red": 2}

@@ -72,7 +72,7 @@ class Agent:
         self._diagnosis = diagnosis
         self._leases = leases
         self._thread = thread
-        self._planner = kit.plans
+        self._planner = kit.planner
         self._port_reports = PortReports()
         self._reconciler = Reconciler(kit.kinds)
         self._blocks: tuple[model.HostBlock, ...] | None = None  # of this host, not by us
@@ -134,7 +134,7 @@ class Agent:
     def _pass(self, view: View, events: set[Event], full: bool) -> tuple[Desired, Outcome]:
         if full or self._blocks is None:
             self._blocks = self._planner.look().blocks
-        desired = self._planner.desired(view, changed=bool(events))
+        desired = self._planner.plan(view, changed=bool(events))
         self._diagnosis.desired = desired
         self._leases.where.learn(desired.state.dhcp_servers.values())
         if full:

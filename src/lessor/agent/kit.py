@@ -1,4 +1,4 @@
-"""Makes what an agent works on its host with: drivers, spool, lease book and plans."""
+"""Makes what an agent works on its host with: drivers, spool, lease book and planner."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from lessor.agent.kinds import Kind, kinds
 from lessor.agent.leases.leasebook import LeaseBook
 from lessor.agent.leases.spool import Spool
 from lessor.agent.leases.whereabouts import Whereabouts
-from lessor.agent.overlay import Overlay, Plans
+from lessor.agent.overlay import Overlay
+from lessor.agent.planner import HostPlanner
 from lessor.agent.server.client import Client
 from lessor.core.state import DhcpServer, MetadataListener
 from lessor.settings import AgentSettings
@@ -38,7 +39,7 @@ SYSCTLS = ("net.ipv4.ip_forward",)
 
 
 class Server(Protocol):
-    """What drivers and plans ask of the server. May be called by any thread."""
+    """What drivers and the planner ask of the server. May be called by any thread."""
 
     @property
     def addresses(self) -> Iterable[IPv4Address]:
@@ -69,7 +70,7 @@ class Kit:
     kinds: list[Kind]
     dhcp: DhcpDriver
     overlay: Overlay | None  # None: `local_ip` is not set
-    plans: Plans
+    planner: HostPlanner
     nft: Nft | None
 
     def close(self) -> None:
@@ -152,7 +153,7 @@ def agent_kit(
         ),
         dhcp=dhcp,
         overlay=overlay,
-        plans=Plans(settings, overlay, Surroundings(settings, lambda: server.addresses)),
+        planner=HostPlanner(settings, overlay, Surroundings(settings, lambda: server.addresses)),
         nft=nft,
     )
 

@@ -11,7 +11,8 @@ from lessor.agent.basis import Basis, basis, located
 from lessor.agent.diagnosis.tour import tour
 from lessor.agent.host.run import run
 from lessor.agent.kit import agent_kit, folder, lease_parts
-from lessor.agent.overlay import Overlay, Plans
+from lessor.agent.overlay import Overlay
+from lessor.agent.planner import HostPlanner
 from lessor.agent.reconcile import Reconciler
 from lessor.agent.server import follow
 from lessor.core.diff import Changes
@@ -36,7 +37,7 @@ def plan(
     settings = located(settings, chosen=chosen, own=own)
     known, kept = basis(settings)
     kit = agent_kit(settings, lease_parts(settings), _NoServer(), metadata=None)
-    changes = Reconciler(kit.kinds).plan(kit.plans.desired(kept.view).state)
+    changes = Reconciler(kit.kinds).plan(kit.planner.plan(kept.view).state)
     kit.close()
     return known, [line for kind, found in changes.items() for line in _lines(kind, found)]
 
@@ -62,7 +63,7 @@ def look_around(
         many = f"; {len(found)} have that name, give an id" if found else ""
         raise NotFound(f"this host's view has no one network {network}{many}")
     overlay = Overlay(settings, folder(settings)) if settings.local_ip else None
-    desired = Plans(settings, overlay).desired(kept.view)
+    desired = HostPlanner(settings, overlay).plan(kept.view)
     pieces = tour(found[0], kept.view, desired, settings, run)
     if overlay:
         overlay.close()

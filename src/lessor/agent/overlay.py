@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lessor.agent.around import Surroundings
 from lessor.agent.drivers import Driver
 from lessor.agent.drivers.dhcp_devices import DhcpDeviceDriver
 from lessor.agent.drivers.flows import FlowDriver
@@ -21,10 +20,7 @@ from lessor.agent.host.ovs_alive import OvsAlive
 from lessor.agent.host.ovs_watch import OvsWatch
 from lessor.agent.host.run import TookTooLong, run
 from lessor.agent.host.wake import GONE, FolderWatch
-from lessor.core.plan.around import Around
-from lessor.core.plan.desired import Desired, Planner
-from lessor.errors import LessorError, Unavailable
-from lessor.model import View
+from lessor.errors import Unavailable
 from lessor.netns import FOLDER
 from lessor.settings import AgentSettings
 
@@ -113,44 +109,6 @@ class Overlay:
     def close(self) -> None:
         """End the connection; OVS goes on."""
         self._db.close()
-
-
-class Plans:
-    """Plans the host. Networks keep the local VLANs that OVS has for them from before.
-
-    As long as OVS does not answer these are not known; nothing can be wired then either.
-    """
-
-    def __init__(
-        self, settings: AgentSettings, overlay: Overlay | None, around: Surroundings | None = None
-    ) -> None:
-        self._settings = settings
-        self._overlay = overlay
-        self._around = around or Surroundings(settings)
-        self._planner: Planner | None = None
-
-    def look(self) -> Around:
-        """Look at what the host has and reaches without us, and return it."""
-        return self._around.look()
-
-    def desired(self, view: View, *, changed: bool = True) -> Desired:
-        """Return what this host should have for `view`.
-
-        Args:
-            view: rows that concern it.
-            changed: the host's own addresses may have changed since the last call.
-        """
-        around = self._around.facts(changed=changed)
-        if self._planner is not None:
-            return self._planner.desired(view, around)
-        try:
-            self._planner = self._made(self._overlay.vlans() if self._overlay else {})
-        except LessorError:
-            return self._made({}).desired(view, around)
-        return self._planner.desired(view, around)
-
-    def _made(self, vlans: dict[str, int]) -> Planner:
-        return Planner(self._settings, vlans, datapath_type(self._settings))
 
 
 def datapath_type(settings: AgentSettings) -> str:
