@@ -59,7 +59,7 @@ ENTRY_POINTS = {
         "lessor.store.store",
         "lessor.store.hosts",
     },  # makes the token of its own host
-    "lessor.cli.db": {"lessor.store.engine.upkeep"},  # a database without a server
+    "lessor.cli.db": {"lessor.store.engine"},  # upkeep of a database without a server
     "lessor.cli.main": {"lessor.lab.cli"},
 }
 PURE = {"core", "net"}
