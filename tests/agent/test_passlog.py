@@ -3,6 +3,7 @@ from structlog.testing import CapturingLogger
 from lessor.agent.kinds import Done
 from lessor.agent.outcome import Outcome, Problem
 from lessor.agent.passlog import PassLog
+from lessor.core.diff import Unsound
 
 
 class Log:
@@ -51,6 +52,10 @@ def test_what_was_done_is_said_with_counts_and_some_names() -> None:
 def test_repaired_drift_is_a_warning_with_names() -> None:
     log = Log()
     assert log.tell(put_back={"taps": ["a"]}) == [("warning", "put back", None)]
+    assert log.last.get("why") == "somebody else changed it"
+    broken: dict[str, object] = {"taps": {"a": Unsound(None, "the host takes part in IPv6 on a")}}
+    log.tell(put_back={"taps": ["a"]}, before=broken)
+    assert log.last.get("why") == "the host takes part in IPv6 on a"
     assert log.last["names"] == ["a"]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lessor.agent.kinds import KINDS, Done, kinds
 from lessor.agent.reconcile import Reconciler
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 from lessor.core.state import (
     Bridge,
     DhcpRange,
@@ -241,6 +241,21 @@ def test_drift_beside_a_thing_that_waits_is_repaired_and_named(
     assert outcome.put_back == {"taps": ["a", "b"]}
 
 
+def test_a_broken_object_is_repaired_and_what_was_wrong_is_known(
+    host: Reconciler, taps: Things
+) -> None:
+    wanted = state(tap("a"))
+    host.apply(wanted)
+    taps.there["a"] = Unsound(tap("a"), "the host takes part in IPv6 on a")
+    host.suspect()
+    assert host.plan(wanted)["taps"].replace == (tap("a"),)
+    assert host.faults("taps") == ["the host takes part in IPv6 on a"]
+    outcome = host.apply(wanted)
+    assert outcome.put_back == {"taps": ["a"]}
+    assert outcome.faults("taps", ["a"]) == ["the host takes part in IPv6 on a"]
+    assert taps.there["a"] == tap("a")
+
+
 def test_a_tap_that_its_vm_took_along_and_brought_back_was_not_put_back(
     host: Reconciler, taps: Things
 ) -> None:
@@ -281,8 +296,8 @@ def server(**loaded: object) -> DhcpServer:
     ("found", "repaired"),
     [
         pytest.param({}, True, id="its files are gone"),
-        pytest.param({"br100": server(interface="", ranges=())}, True, id="dead"),
-        pytest.param({"br100": server(interface="")}, False, id="lacks leases of others"),
+        pytest.param({"br100": Unsound(server(ranges=()), "it is dead")}, True, id="dead"),
+        pytest.param({"br100": Unsound(server(), "it lacks leases")}, False, id="lacks leases"),
     ],
 )
 def test_a_dhcp_server_is_put_back_unless_it_only_learns(

@@ -28,6 +28,7 @@ from lessor.agent.server.reporter import Reporter, Status
 from lessor.agent.server.viewstore import Kept
 from lessor.agent.signal import Signal
 from lessor.core.diagnosis.problems import Concerned, Since, problem_of
+from lessor.core.diff import as_read
 from lessor.core.plan.desired import Desired
 from lessor.core.plan.done import is_settled, networks_done
 from lessor.core.plan.ready import Found, PortReports, flows_in_force
@@ -156,10 +157,10 @@ class Agent:
         actual = self._reconciler.actual
         rules = actual("rulesets")
         found = Found(
-            bridges=actual("bridges"),
+            bridges={name: as_read(one) for name, one in actual("bridges").items()},
             taps=actual("taps"),
             own={*actual("addresses"), *actual("dhcp_devices")},
-            servers=actual("dhcp_servers"),
+            servers={name: as_read(one) for name, one in actual("dhcp_servers").items()},
             guarded=rules.get(GUARDS) == desired.state.rulesets.get(GUARDS),
             ovs_ports=actual("ovs_ports"),
             flows=flows_in_force(

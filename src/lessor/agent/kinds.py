@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lessor.agent.drivers import Driver
+from lessor.core.diff import Unsound
 
 # What watchers tell of: links, addresses and routes; Open vSwitch; names of namespaces; DHCP servers.
 Event = Literal["netlink", "ovs", "netns", "dhcp"]
@@ -27,7 +28,7 @@ class Done:
 
 
 # Tells whether an object that a pass made again had been changed by somebody else, from the object
-# as desired, as found (None: it was missing), and what the pass did before, by kind.
+# as desired, as found (maybe `Unsound`; None: it was missing), and what the pass did, by kind.
 IsDrift = Callable[[Any, Any, Mapping[str, Done]], bool]
 
 
@@ -47,7 +48,7 @@ def _of_ovs_port(desired: Any, _found: Any, done: Mapping[str, Done]) -> bool:
 
 def _of_dhcp_server(_desired: Any, found: Any, _done: Mapping[str, Done]) -> bool:
     """What a server has loaded changes by itself, but not that it is dead or unknown."""
-    return found is None or not found.ranges
+    return found is None or (isinstance(found, Unsound) and not found.value.ranges)
 
 
 def _of_flows(_desired: Any, _found: Any, done: Mapping[str, Done]) -> bool:

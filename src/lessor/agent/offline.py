@@ -37,9 +37,14 @@ def plan(
     settings = located(settings, chosen=chosen, own=own)
     known, kept = basis(settings)
     kit = agent_kit(settings, lease_parts(settings), _NoServer(), metadata=None)
-    changes = Reconciler(kit.kinds).plan(kit.planner.plan(kept.view).state)
+    reconciler = Reconciler(kit.kinds)
+    changes = reconciler.plan(kit.planner.plan(kept.view).state)
     kit.close()
-    return known, [line for kind, found in changes.items() for line in _lines(kind, found)]
+    lines: list[str] = []
+    for kind, found in changes.items():
+        lines += _lines(kind, found)
+        lines += [f"! {kind} {why}" for why in reconciler.faults(kind)]
+    return known, lines
 
 
 def look_around(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lessor.agent.kinds import Done, Kind
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class Outcome:
     def of(self, kind: str) -> list[Problem]:
         """Return the problems of one kind."""
         return [problem for problem in self.problems if problem.kind == kind]
+
+    def faults(self, kind: str, names: Iterable[str]) -> list[str]:
+        """Return what was wrong with objects of a kind that were found broken."""
+        found = map(self.before.get(kind, {}).get, names)
+        return [one.why for one in found if isinstance(one, Unsound)]
 
     def note(
         self,

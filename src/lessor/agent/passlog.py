@@ -47,7 +47,7 @@ class PassLog:
                 took_ms=round(took_s * 1000),
             )
         for kind, names in outcome.put_back.items():
-            why = "somebody else changed it"
+            why = "; ".join(few(outcome.faults(kind, names))) or "somebody else changed it"
             self._log.warning("put back", kind=kind, names=few(names), why=why)
         problems = {(problem.kind, problem.key): problem for problem in outcome.problems}
         self._standing = {key: self._problem(key, problem) for key, problem in problems.items()}

@@ -12,7 +12,7 @@ from typing import Any
 from lessor.agent.drivers import Recalling, Verifying
 from lessor.agent.kinds import Event, Kind
 from lessor.agent.outcome import Outcome, Problem
-from lessor.core.diff import Changes, diff
+from lessor.core.diff import Changes, Unsound, diff
 from lessor.core.state import HostState
 from lessor.errors import Pending
 
@@ -41,6 +41,11 @@ class Reconciler:
     def actual(self, kind: str) -> Mapping[str, Any]:
         """Return what the last pass found or left there, by name."""
         return self._actual.get(kind, {})
+
+    def faults(self, kind: str) -> list[str]:
+        """Return what was wrong with objects of a kind at the last look, by their names."""
+        actual = self.actual(kind)
+        return [one.why for _, one in sorted(actual.items()) if isinstance(one, Unsound)]
 
     def plan(self, desired: HostState) -> dict[str, Changes[Any]]:
         """Return what a pass would do, and do nothing. Every kind is observed."""

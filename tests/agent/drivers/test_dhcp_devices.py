@@ -13,7 +13,7 @@ import pytest
 from lessor.agent.drivers.dhcp_devices import DhcpDeviceDriver
 from lessor.agent.drivers.namespaces import PREFIX
 from lessor.agent.host.run import run
-from lessor.core.diff import Changes, diff
+from lessor.core.diff import Changes, Unsound, as_read, diff
 from lessor.core.state import DhcpDevice
 from lessor.errors import Conflict, Pending
 from lessor.netns import FOLDER, inside
@@ -40,8 +40,8 @@ OTHER = replace(DEVICE, name=f"{NAME}-02", outer=f"o{NAME}-02", namespace=f"{OWN
 class Driver(DhcpDeviceDriver):
     """Sees the namespaces of this test only."""
 
-    def observe(self) -> dict[str, DhcpDevice]:
-        return {n: d for n, d in super().observe().items() if d.namespace.startswith(OWN)}
+    def observe(self) -> dict[str, DhcpDevice | Unsound[DhcpDevice]]:
+        return {n: d for n, d in super().observe().items() if as_read(d).namespace.startswith(OWN)}
 
 
 @pytest.fixture(autouse=True)

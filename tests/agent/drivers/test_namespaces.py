@@ -6,7 +6,7 @@ import pytest
 
 from lessor.agent.drivers.namespaces import PREFIX, NamespaceDriver
 from lessor.agent.host.run import run
-from lessor.core.diff import Changes, diff
+from lessor.core.diff import Changes, Unsound, diff
 from lessor.core.state import Namespace
 from lessor.netns import FOLDER
 
@@ -19,7 +19,7 @@ A, B = (Namespace(f"{OWN}{letter}") for letter in "ab")
 class Driver(NamespaceDriver):
     """Sees the namespaces of this test only."""
 
-    def observe(self) -> dict[str, Namespace]:
+    def observe(self) -> dict[str, Namespace | Unsound[Namespace]]:
         return {name: one for name, one in super().observe().items() if name.startswith(OWN)}
 
 

@@ -9,7 +9,7 @@ from lessor.agent.drivers.flows import FlowDriver
 from lessor.agent.drivers.ovs_ports import OvsPortDriver
 from lessor.agent.host.ovs import Ovsdb, rundir
 from lessor.agent.host.run import run
-from lessor.core.diff import Changes, diff
+from lessor.core.diff import Changes, as_read, diff
 from lessor.core.openflow.flow_bundle import COOKIE
 from lessor.core.state import Flows
 from lessor.errors import CommandError, Pending
@@ -229,7 +229,7 @@ def test_a_port_that_goes_in_the_middle_of_a_change_spoils_nobody_elses_flows(
     del numbers["br-int"]["tap9"]
     with pytest.raises(ExceptionGroup):
         bring(driver, Flows("br-int", lines))
-    assert not bring(driver, Flows("br-int", driver.observe()["br-int"].lines))
+    assert not bring(driver, Flows("br-int", as_read(driver.observe()["br-int"]).lines))
 
 
 def test_flows_for_a_port_that_is_not_there_wait_and_hold_up_no_other(

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from lessor.core.diff import Observed, Unsound
 from lessor.core.plan.network import NetworkPlan
 from lessor.core.plan.ready import Found, PortReports, flows_in_force, news
 from lessor.core.state import Bridge, Flows, HostState, OvsPort, Reservation, Tap
@@ -15,7 +16,7 @@ BRIDGE = "br100"
 
 
 def reports(
-    taps: dict[str, Tap],
+    taps: Observed[Tap],
     reservations: dict[str, Reservation],
     why: dict[str, str] | None = None,
     *,
@@ -49,6 +50,12 @@ def test_a_tap_that_is_not_as_wanted_is_said(taps: dict[str, Tap]) -> None:
         True,
         "the hypervisor has not made it",
     )
+
+
+def test_what_is_wrong_with_a_broken_tap_is_said() -> None:
+    broken = {TAP.name: Unsound(TAP, "the host takes part in IPv6 on it")}
+    found = reports(broken, RESERVED)[HERE.id]
+    assert (found.wired, found.pending) == (False, "the host takes part in IPv6 on it")
 
 
 def test_an_unguarded_tap_is_not_wired() -> None:
@@ -120,7 +127,8 @@ def test_a_port_that_waits_for_its_tap_keeps_no_other_from_its_flows(
     here = {name: ports[name] for name in there}
     assert flows_in_force(wanted, actual, ports, here) is answer
     if "tap1" not in there:  # in the database, but without a device
-        dead = here | {"tap1": replace(VIF, bridge="")}
+        gone = Unsound(VIF, "device tap1 of its port is gone")
+        dead: dict[str, OvsPort | Unsound[OvsPort]] = {**here, "tap1": gone}
         assert flows_in_force(wanted, actual, ports, dead) is answer
 
 

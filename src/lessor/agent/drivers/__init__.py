@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Observed
 
 V = TypeVar("V")
 
@@ -17,8 +17,8 @@ V = TypeVar("V")
 class Driver(Protocol[V]):
     """What the loop asks of each kind."""
 
-    def observe(self) -> Mapping[str, V]:
-        """Return our things of this kind as they are now, by the key `HostState` uses."""
+    def observe(self) -> Observed[V]:
+        """Return our objects of this kind, by the key `HostState` uses; broken ones as `Unsound`."""
 
     def apply(self, changes: Changes[V]) -> None:
         """Make every change that can be made.

@@ -31,12 +31,11 @@ from lessor.agent.host.inet import (
 from lessor.agent.host.journal import Journal
 from lessor.agent.host.move import Belongings, put, read_belongings
 from lessor.agent.host.netlink import OUR_PROTO, Devices, Link, explained, link
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 from lessor.core.state import Address
 from lessor.errors import LessorError, Pending
 from lessor.steps import each
 
-NOBODY = IPv4Interface("0.0.0.0/32")  # stands for addresses that are still to be put back
 POINT_TO_POINT = 31  # from this prefix length on there is no broadcast address (RFC 3021)
 
 
@@ -65,15 +64,19 @@ class AddressDriver:
         self._theirs: set[str] = set()  # keys of wanted addresses that are an operator's
         self._unordered: set[str] = set()  # keys of addresses that needn't come first
 
-    def observe(self) -> dict[str, Address]:
+    def observe(self) -> dict[str, Address | Unsound[Address]]:
         """Return our addresses, and an operator's that we wanted, by "device address/prefix".
 
         A device whose addresses were being reordered when the agent ended has one more entry,
-        which nobody wants: so there is a difference, and the next apply() puts them back.
+        which is never desired: so there is a difference, and the next apply() restores them.
         """
         names = {device.index: device.name for device in self._devices.links().values()}
-        found = {name: Address(name, NOBODY) for name in self._journal.read()}
-        found = {f"{name} (to be put back)": address for name, address in found.items()}
+        found: dict[str, Address | Unsound[Address]] = {
+            f"{name} (being reordered)": Unsound(
+                address, f"the addresses of {name} were being reordered when the agent ended"
+            )
+            for name, address in self._noted().items()
+        }
         behind: set[int] = set()  # devices of which an operator's address was seen
         for address in addresses(family=AF_INET):
             name = names.get(address.device, "")
@@ -96,9 +99,11 @@ class AddressDriver:
 
     def apply(self, changes: Changes[Address]) -> None:
         """Apply every change; raise one group of the failures."""
-        steps = [partial(self._complete, name) for name in self._journal.read()]
+        noted = self._noted()
+        steps = [partial(self._complete, name) for name in noted]
         steps += [partial(self._ensure, address) for address in changes.create + changes.replace]
-        steps += [partial(self._remove, address) for address in changes.delete]
+        theirs = set(noted.values())  # restored, not deleted
+        steps += [partial(self._remove, one) for one in changes.delete if one not in theirs]
         each(steps, "addresses")
 
     def _is_served(self, device: str, address: HostAddress) -> bool:
@@ -198,6 +203,11 @@ class AddressDriver:
             self._bring_first(device, present, leading[-1])
 
     # --- what the kernel would drop
+
+    def _noted(self) -> dict[str, Address]:
+        """Return the first address that is still to be restored of each device, by its name."""
+        notes = {name: read_belongings(note) for name, note in self._journal.read().items()}
+        return {name: Address(name, _interface(one.addresses[0])) for name, one in notes.items()}
 
     def _note(self, device: Link, present: list[HostAddress]) -> None:
         """Write down all that isn't marked as ours, in the order that it is to have."""

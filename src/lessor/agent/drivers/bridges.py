@@ -23,7 +23,7 @@ from lessor.agent.host.inet import Surroundings, addresses, is_movable, surround
 from lessor.agent.host.journal import Journal
 from lessor.agent.host.netlink import Devices, Link, explained, link, links, ports_of
 from lessor.agent.host.offload import set_tx_checksum, tx_checksum
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 from lessor.core.state import Bridge
 from lessor.errors import Conflict, LessorError, Pending
 from lessor.settings import FlatMapping
@@ -31,7 +31,6 @@ from lessor.steps import each
 
 MARK = "lessor"
 NEW = "lessor-new"  # a bridge has this name until it has its mark and its settings
-AMISS = 0  # shown as MTU of a bridge with a fault that `Bridge` has no word for: never wanted
 
 
 class _Sight(NamedTuple):
@@ -70,14 +69,14 @@ class BridgeDriver:
     ) -> None:
         self._ip = ip
         self._devices = devices or Devices()
-        self._seen: dict[str, tuple[_Sight, str | None, int | None]] = {}
+        self._seen: dict[str, tuple[_Sight, str | None, str]] = {}
         self._uplink = Uplink(ip, reachable, Journal(journal), patience_s)
         self._held = Held(ip, Journal(journal.with_name(f"held-{journal.name}")))
         # what was wanted of each: says which bridges of an operator's to show, and which port to
         # take for the interface
         self._wanted = {m.bridge: Bridge(m.bridge, m.interface) for m in mappings}
 
-    def observe(self) -> dict[str, Bridge]:
+    def observe(self) -> dict[str, Bridge | Unsound[Bridge]]:
         """Return our bridges, and an operator's that we were asked for, by name."""
         around = surroundings()
         devices = self._devices.links()
@@ -104,7 +103,9 @@ class BridgeDriver:
 
     # --- what is there
 
-    def _shown(self, device: Link, devices: dict[str, Link], around: Surroundings) -> Bridge:
+    def _shown(
+        self, device: Link, devices: dict[str, Link], around: Surroundings
+    ) -> Bridge | Unsound[Bridge]:
         wanted = self._wanted.get(device.name)
         port = self._interface(device, devices)
         sight = _Sight(device, port, wanted, around, _mtu(device, port, devices.values()))
@@ -112,28 +113,39 @@ class BridgeDriver:
         if known is None or known[0] != sight:
             known = (sight, *self._looked_at(sight))
             self._seen[device.name] = known
+        _, interface, why = known
         offload = tx_checksum(device.name) or (
             not _is_ours(device) and wanted is not None and wanted.tx_checksum
         )
-        return Bridge(device.name, known[1], known[2], offload)
+        bridge = Bridge(device.name, interface, tx_checksum=offload)
+        return Unsound(bridge, why) if why else bridge
 
-    def _looked_at(self, sight: _Sight) -> tuple[str | None, int | None]:
-        """Return the interface that is settled there, and no MTU or `AMISS`; note what is held."""
+    def _looked_at(self, sight: _Sight) -> tuple[str | None, str]:
+        """Return the interface that is settled there, and what is wrong; note what is held."""
         device, port = sight.bridge, sight.interface
         ours = _is_ours(device)
         settled = port is not None and self._uplink.is_settled(device, port)
-        mtu = None
-        if not device.up or (ours and self._is_amiss(device, port, sight.mtu)):
-            mtu = AMISS
-        elif ours:
-            self._held.note(device)
-        return port.name if port and settled else None, mtu
+        why = "" if device.up else f"bridge {device.name} is down"
+        if ours:
+            why = why or self._fault(device, port, sight.mtu)
+            if not why:
+                self._held.note(device)
+        return port.name if port and settled else None, why
 
-    def _is_amiss(self, device: Link, interface: Link | None, mtu: int) -> bool:
-        pinned = (interface is None or interface.mac == device.mac) and device.mtu == mtu
-        ipv6 = device.ipv6 == self._wants_ipv6(device, interface)
-        as_made = not device.stp and device.forward_delay == 0 and pinned and ipv6
-        return not (as_made and self._held.is_whole(device))
+    def _fault(self, device: Link, interface: Link | None, mtu: int) -> str:
+        """Return what is wrong with a bridge of ours; "": nothing."""
+        name = device.name
+        if device.stp or device.forward_delay:
+            return f"bridge {name} has STP on, or a forward delay"
+        if interface and interface.mac != device.mac:
+            return f"bridge {name} has MAC {device.mac}, not {interface.mac} of {interface.name}"
+        if device.mtu != mtu:
+            return f"bridge {name} has MTU {device.mtu}, not {mtu}"
+        if device.ipv6 != self._wants_ipv6(device, interface):
+            return f"bridge {name} has IPv6 {'on' if device.ipv6 else 'off'}"
+        if not self._held.is_whole(device):
+            return f"bridge {name} was made again and lacks an operator's addresses and routes"
+        return ""
 
     def _wants_ipv6(self, device: Link, interface: Link | None) -> bool:
         return bridge_ipv6.is_wanted(device, interface) or self._held.has_ipv6(device.name)

@@ -17,15 +17,13 @@ from lessor.agent.host.netdump import DefaultRoute, Device, NetDump
 from lessor.agent.host.netlink import OUR_PROTO, explained
 from lessor.agent.host.offload import set_tx_checksum, tx_checksum
 from lessor.agent.host.run import Run
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 from lessor.core.state import DhcpDevice
 from lessor.errors import CommandError, Conflict, LessorError, Pending
 from lessor.netns import FOLDER, inside
 from lessor.steps import tried
 
 MARK = "lessor-dhcp:"
-AMISS = 0  # MTU that is shown of a device that isn't as it should be
-NOWHERE = IPv4Address(0)  # shown as the gateway where the default routes aren't the one of ours
 
 
 class DhcpDeviceDriver:
@@ -38,14 +36,15 @@ class DhcpDeviceDriver:
     def __init__(self, run: Run) -> None:
         self._run = run
 
-    def observe(self) -> dict[str, DhcpDevice]:
+    def observe(self) -> dict[str, DhcpDevice | Unsound[DhcpDevice]]:
         """Return our DHCP ports, by the name of the inner end."""
         marked = {d.alias: d for d in _devices().values() if d.alias.startswith(MARK)}
         sealed = {alias: d for alias, d in marked.items() if _has_no_ipv6(d.name)}
-        found = {}
+        found: dict[str, DhcpDevice | Unsound[DhcpDevice]] = {}
         for alias, outer in marked.items():
             namespace, _, name = alias.removeprefix(MARK).partition("/")
-            found[name] = DhcpDevice(name, outer.name, namespace, "", AMISS, ())
+            alone = DhcpDevice(name, outer.name, namespace, "", outer.mtu, ())
+            found[name] = Unsound(alone, f"{name} is not in {namespace}; {outer.name} is left")
         for namespace in names():
             with contextlib.suppress(OSError), inside(namespace), NetDump() as there:
                 routes = there.default_routes()
@@ -147,29 +146,39 @@ class DhcpDeviceDriver:
 
 def _shown(
     namespace: str, inner: Device, outer: Device | None, routes: Sequence[DefaultRoute]
-) -> DhcpDevice:
-    ready = (
-        outer is not None
-        and (inner.peer, outer.mtu, outer.up) == (outer.index, inner.mtu, True)
-        and inner.up
-        and not tx_checksum(inner.name)
-    )
-    return DhcpDevice(
+) -> DhcpDevice | Unsound[DhcpDevice]:
+    found = DhcpDevice(
         name=inner.name,
         outer=outer.name if outer else "",
         namespace=namespace,
         mac=inner.mac,
-        mtu=inner.mtu if ready else AMISS,
+        mtu=inner.mtu,
         addresses=inner.addresses,
-        gateway=_gateway(routes, inner),
+        gateway=routes[0].gateway if routes else None,
     )
+    why = _fault(inner, outer, routes)
+    return Unsound(found, why) if why else found
 
 
-def _gateway(routes: Sequence[DefaultRoute], inner: Device) -> IPv4Address | None:
-    if not routes:
-        return None
+def _fault(inner: Device, outer: Device | None, routes: Sequence[DefaultRoute]) -> str:
+    """Return what is wrong with a pair; "": nothing."""
+    if outer is None or inner.peer != outer.index:
+        return f"{inner.name} has no end in the host that is marked as ours"
+    if outer.mtu != inner.mtu:
+        return f"{outer.name} has MTU {outer.mtu}, and {inner.name} {inner.mtu}"
+    if not (inner.up and outer.up):
+        return f"{inner.name if outer.up else outer.name} is down"
+    if tx_checksum(inner.name):
+        return f"{inner.name} has its transmit offload on"
+    if routes and not _is_only(routes, inner):
+        return f"the namespace of {inner.name} has other default routes than by a gateway there"
+    return ""
+
+
+def _is_only(routes: Sequence[DefaultRoute], inner: Device) -> bool:
+    """Tell whether a gateway at the inner end is the only default route."""
     only = routes[0]
-    return (len(routes) == 1 and only.device == inner.index and only.gateway) or NOWHERE
+    return len(routes) == 1 and only.device == inner.index and bool(only.gateway)
 
 
 def _setting_up(wanted: DhcpDevice, inner: Device, routes: Sequence[DefaultRoute]) -> list[str]:
@@ -183,9 +192,17 @@ def _setting_up(wanted: DhcpDevice, inner: Device, routes: Sequence[DefaultRoute
     wrong = inner.addresses[same:]
     lines += [f"addr del {address} dev {name}" for address in reversed(wrong)]
     lines += [f"addr add {address} brd + dev {name}" for address in wanted.addresses[same:]]
-    if wrong or _gateway(routes, inner) != wanted.gateway:
+    if wrong or not _has_gateway(routes, inner, wanted.gateway):
         lines += ["route flush exact 0.0.0.0/0", *_route(wanted)]
     return lines
+
+
+def _has_gateway(
+    routes: Sequence[DefaultRoute], inner: Device, gateway: IPv4Address | None
+) -> bool:
+    if gateway is None or not routes:
+        return gateway is None and not routes
+    return _is_only(routes, inner) and routes[0].gateway == gateway
 
 
 def _route(wanted: DhcpDevice) -> Iterable[str]:

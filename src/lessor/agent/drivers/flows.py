@@ -25,7 +25,7 @@ from lessor.agent import unwritten
 from lessor.agent.drivers import meters
 from lessor.agent.host.atomic import atomic_write
 from lessor.agent.host.run import Run
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 from lessor.core.openflow import flow_bundle
 from lessor.core.state import Flows
 from lessor.errors import CommandError, Pending
@@ -85,12 +85,12 @@ class FlowDriver:
         """Compare with what the switch has at the next `observe()`. May be called by any thread."""
         self._verifications += 1
 
-    def observe(self) -> dict[str, Flows]:
-        """Return our flows by bridge; no lines if they aren't as we left them.
+    def observe(self) -> dict[str, Flows | Unsound[Flows]]:
+        """Return our flows by bridge, as they were applied; unsound if they were changed since.
 
         A port goes by the name that flows were given, whatever it is really called.
         """
-        found = {}
+        found: dict[str, Flows | Unsound[Flows]] = {}
         back = {real: name for name, real in self._names().items()}
         for bridge in self._bridges:
             known = self._load().get(bridge, _Known((), ""))
@@ -99,11 +99,15 @@ class FlowDriver:
                 continue
             asked, numbers = self._verifications, self._numbers_of(bridge)
             digest = self._digest(bridge)
-            if digest:
-                lines = known.lines if known.digest == digest else ()
-                found[bridge] = Flows(bridge, flow_bundle.renamed(lines, back))
-                if lines and self._numbers:
-                    self._believed[bridge] = asked, numbers
+            if not digest:
+                continue
+            flows = Flows(bridge, flow_bundle.renamed(known.lines, back))
+            if known.digest != digest:
+                found[bridge] = Unsound(flows, f"{bridge} has other flows than were applied last")
+                continue
+            found[bridge] = flows
+            if known.lines and self._numbers:
+                self._believed[bridge] = asked, numbers
         return found
 
     def apply(self, changes: Changes[Flows]) -> None:

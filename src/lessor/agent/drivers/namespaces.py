@@ -14,14 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from lessor.agent.host.run import Run
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 from lessor.core.state import Namespace
 from lessor.errors import CommandError, LessorError
 from lessor.netns import FOLDER, inside
 from lessor.steps import Step, each
 
 PREFIX = "qdhcp-"
-UNREADY = " (not set up)"  # after the name of one that is there, but not as it should be
 SYSCTLS = {  # its addresses and routes are what we give it (LP 1627902)
     "net/ipv6/conf/all/accept_ra": "0",
     "net/ipv6/conf/default/accept_ra": "0",
@@ -40,15 +39,15 @@ class NamespaceDriver:
     def __init__(self, run: Run) -> None:
         self._run = run
 
-    def observe(self) -> dict[str, Namespace]:
-        """Return our namespaces, by name; one that isn't set up has a note after its name."""
-        return {name: Namespace(name if _is_ready(name) else name + UNREADY) for name in names()}
+    def observe(self) -> dict[str, Namespace | Unsound[Namespace]]:
+        """Return our namespaces, by name."""
+        return {name: _shown(name) for name in names()}
 
     def apply(self, changes: Changes[Namespace]) -> None:
         """Apply every change; raise one group of the failures."""
         wanted = [one.name for one in changes.create + changes.replace]
         broken = [name for name in wanted if (FOLDER / name).exists() and not _is_real(name)]
-        gone = [one.name.removesuffix(UNREADY) for one in changes.delete]
+        gone = [one.name for one in changes.delete]
         steps: list[Step] = [
             lambda: self._all("del", broken + gone),
             lambda: self._all("add", [name for name in wanted if not (FOLDER / name).exists()]),
@@ -81,6 +80,11 @@ def _is_real(name: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def _shown(name: str) -> Namespace | Unsound[Namespace]:
+    found = Namespace(name)
+    return found if _is_ready(name) else Unsound(found, f"namespace {name} is not set up")
 
 
 def _is_ready(name: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from lessor.agent.host.ovs import OWNER, BridgeRow, Ovsdb, Step
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 from lessor.core.state import OvsBridge
 from lessor.errors import Conflict, InUse
 from lessor.steps import each
@@ -35,13 +35,10 @@ class OvsBridgeDriver:
         self._names = frozenset(names)
         self._wanted: set[str] = set()  # operator's bridges count while they are wanted
 
-    def observe(self) -> dict[str, OvsBridge]:
-        """Return our bridges, and an operator's that we use, by name.
-
-        One that lacks something is shown with the datapath type "".
-        """
+    def observe(self) -> dict[str, OvsBridge | Unsound[OvsBridge]]:
+        """Return our bridges, and an operator's that we use, by name."""
         return {
-            row.name: OvsBridge(row.name, _datapath_type(row) if _is_right(row) else "")
+            row.name: _shown(row)
             for row in self._db.bridges().values()
             if row.ours or row.name in self._wanted
         }
@@ -64,7 +61,7 @@ class OvsBridgeDriver:
     def _use(self, wanted: OvsBridge, present: BridgeRow) -> None:
         if wanted.name not in self._names:
             raise Conflict(f"bridge {wanted.name} of Open vSwitch is there and isn't ours")
-        if not _is_right(present):
+        if _fault(present):
             self._db.transact(_additions(wanted.name, present.protocols | PROTOCOLS))
         self._wanted.add(wanted.name)
         if _datapath_type(present) != wanted.datapath_type:
@@ -112,8 +109,19 @@ def _additions(name: str, protocols: Collection[str]) -> Sequence[Step]:
     return [lambda api: api.db_set("Bridge", name, *columns)]
 
 
-def _is_right(row: BridgeRow) -> bool:
-    return row.fail_mode == "secure" and row.protocols >= PROTOCOLS
+def _shown(row: BridgeRow) -> OvsBridge | Unsound[OvsBridge]:
+    bridge = OvsBridge(row.name, _datapath_type(row))
+    why = _fault(row)
+    return Unsound(bridge, why) if why else bridge
+
+
+def _fault(row: BridgeRow) -> str:
+    """Return what is wrong with a bridge; "": nothing."""
+    if row.fail_mode != "secure":
+        return f"bridge {row.name}: fail_mode is {row.fail_mode!r}, not 'secure'"
+    if lacks := PROTOCOLS - row.protocols:
+        return f"bridge {row.name} lacks protocols: {', '.join(sorted(lacks))}"
+    return ""
 
 
 def _datapath_type(row: BridgeRow) -> str:

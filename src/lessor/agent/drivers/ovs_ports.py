@@ -5,8 +5,8 @@ hypervisor: it is found by external_ids:iface-id of the Interface, whatever its 
 marks (and lessor-taken=true): when it isn't wanted any more, it goes to the dead VLAN and its marks
 are taken off.
 
-In userspace, OVS goes on listening to a device that was removed, and not to a new one of the same
-name, until the port is removed and added in two steps; lessor-ifindex tells which device it has.
+Userspace OVS keeps the old device open when a device of the same name replaces it, until the port
+is removed and added in two steps; lessor-ifindex tells which device it has.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lessor.agent.drivers.ovs_ingress import OvsIngress
 from lessor.agent.host.netlink import explained
 from lessor.agent.host.ovs import OWNER, BridgeRow, Ovsdb, PortRow, Step, exactly, without
 from lessor.agent.host.run import Run
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 from lessor.core.state import OvsPort
 from lessor.errors import CommandError, Conflict, LessorError, Pending, Unavailable
 from lessor.steps import each, tried
@@ -73,19 +73,24 @@ class OvsPortDriver:
         self._db = db
         self._ingress = OvsIngress(run)
 
-    def observe(self) -> dict[str, OvsPort]:
+    def observe(self) -> dict[str, OvsPort | Unsound[OvsPort]]:
         """Return the ports that carry our mark, by the name they are wanted by.
 
-        One that does not work (no device, or the host's own stack gets its frames too) is shown
-        as on no bridge; so is a closed device that is no port any more.
+        One that does not work (no device, or the host's own stack gets its frames too) is unsound;
+        so is a closed device that is no port any more.
         """
         seen = self._seen()
         ours = [row for row in seen.ports.values() if row.ours]
         closed = self._ingress.devices() if any(map(seen.is_userspace, seen.bridges)) else set()
         left = closed - {row.name for row in ours}
-        return {name: OvsPort(name, "", "") for name in left} | {
-            _key(row): _shown(row, works=_works(row, seen, closed)) for row in ours
+        found: dict[str, OvsPort | Unsound[OvsPort]] = {
+            name: Unsound(OvsPort(name, "", ""), f"{name} is closed to the host, and no port")
+            for name in left
         }
+        for row in ours:
+            port, why = _shown(row), _fault(row, seen, closed)
+            found[_key(row)] = Unsound(port, why) if why else port
+        return found
 
     def vlans(self) -> dict[str, int]:
         """Return the local VLAN of each network that has a port here, by network id."""
@@ -222,23 +227,35 @@ def _key(row: PortRow) -> str:
     return row.external_ids.get(NAME, row.name)
 
 
-def _works(row: PortRow, seen: _Seen, closed: Collection[str]) -> bool:
+def _fault(row: PortRow, seen: _Seen, closed: Collection[str]) -> str:
+    """Return why a port does not work; "": it does."""
+    kind = row.external_ids.get(KIND, "")
     if (row.ofport or 0) <= 0:
-        return False
-    if row.type:
-        return True
+        return f"ovs-vswitchd does not switch {row.name}"
+    if row.type != TYPES.get(kind, ""):
+        return f"{row.name} is of type {row.type!r}, not {TYPES.get(kind, '')!r}"
+    if kind in DEVICES and row.interface_ids.get("iface-status") != "active":
+        return f"{row.name} is not marked as active"
+    return "" if row.type else _fault_of_device(row, seen, closed)
+
+
+def _fault_of_device(row: PortRow, seen: _Seen, closed: Collection[str]) -> str:
+    index = _index(row.name)
     if not seen.is_userspace(row.bridge):
-        return bool(_index(row.name))
-    return row.name in closed and row.external_ids.get(INDEX) == _index(row.name)
+        return "" if index else f"device {row.name} of its port is gone"
+    if row.name not in closed:
+        return f"the host's own stack gets the frames of {row.name}, too"
+    if row.external_ids.get(INDEX) != index:
+        return f"device {row.name} was replaced, and Open vSwitch has the old one open"
+    return ""
 
 
-def _shown(row: PortRow, *, works: bool) -> OvsPort:
+def _shown(row: PortRow) -> OvsPort:
     kind = row.external_ids.get(KIND, "")
     has_options = kind in TYPES
-    active = kind not in DEVICES or row.interface_ids.get("iface-status") == "active"
     return OvsPort(
         name=_key(row),
-        bridge=row.bridge if works and active and row.type == TYPES.get(kind, "") else "",
+        bridge=row.bridge,
         kind=kind,
         port_id="" if has_options else row.interface_ids.get("iface-id", ""),
         mac="" if has_options else row.interface_ids.get("attached-mac", ""),

@@ -27,7 +27,7 @@ from lessor.agent import unwritten
 from lessor.agent.host.atomic import atomic_write
 from lessor.agent.host.nft import next_generation
 from lessor.agent.host.run import Run
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 from lessor.core.firewall import (
     gateway_iptables,
     gateway_nft,
@@ -91,21 +91,19 @@ class RulesetDriver:
         """Tell whether the rules that were applied last know a tap."""
         return f'"{tap}"' in self._load().get(guards.NAME, _Known("")).text
 
-    def observe(self) -> dict[str, Ruleset]:
-        """Return our rulesets by name; the text is "" if it isn't as we left it.
+    def observe(self) -> dict[str, Ruleset | Unsound[Ruleset]]:
+        """Return our rulesets by name, as they were applied; unsound if they were changed since.
 
         A new driver looks for all; later only for what it found or applied, to save processes.
         """
         names = self._names if self._known is None else tuple(self._known)
         known, now = self._load(), self._generation()
-        found = {}
+        found: dict[str, Ruleset | Unsound[Ruleset]] = {}
         for name in names:
-            if self._verify or not self._is_untouched(name, now):
-                text = self._look(name, now)
-            else:
-                text = known[name].text
-            if text is not None:
-                found[name] = Ruleset(name, text)
+            if not self._verify and self._is_untouched(name, now):
+                found[name] = Ruleset(name, known[name].text)
+            elif ruleset := self._look(name, now):
+                found[name] = ruleset
         self._verify = False
         return found
 
@@ -120,8 +118,8 @@ class RulesetDriver:
         one = self._load().get(name)
         return one is not None and bool(now) and one.at == now
 
-    def _look(self, name: str, now: str) -> str | None:
-        """Return what of ours is in force, "" if it isn't as it was left, None if nothing is."""
+    def _look(self, name: str, now: str) -> Ruleset | Unsound[Ruleset] | None:
+        """Return what of ours is in force; None: nothing is."""
         digest = self._digest(name)
         if digest is None:
             return None
@@ -130,13 +128,13 @@ class RulesetDriver:
         untaken = not last.digest and self._is_untouched(name, now)
         if not untaken and last.digest != digest:
             known[name] = last._replace(at="")
-            return ""
+            return Unsound(Ruleset(name, last.text), f"{name} was changed since it was applied")
         nft = name != gateway_iptables.NAME
         fresh = _Known(last.text, digest, now if nft and now == self._generation() else "")
         if untaken:
             self._remember(name, fresh)
         known[name] = fresh
-        return last.text
+        return Ruleset(name, last.text)
 
     def _install(self, ruleset: Ruleset) -> None:
         """Apply one, and only then remember it: killed in between, it is applied again."""

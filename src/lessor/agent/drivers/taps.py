@@ -19,14 +19,13 @@ from lessor.agent.drivers.sysctls import ROOT, sysctl_path
 from lessor.agent.host import bridge_mtu
 from lessor.agent.host.netlink import Devices, Link, explained, link, links
 from lessor.agent.host.tun import new_tap
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 from lessor.core.state import Tap
 from lessor.core.vmport import tap_mac
 from lessor.errors import Conflict, LessorError, Pending
 from lessor.steps import each
 
 MARK, MANAGED = "lessor:", ":managed"
-UNFIT = "?"  # shown as the bridge of a tap that isn't as it must be: no bridge has this name
 
 # The group 01:80:c2:00:00:0e goes past all bridge hooks to the host's own stack, unless it is
 # forwarded: a VM could send the host anything in it (net/bridge/br_input.c, br_handle_frame).
@@ -56,11 +55,8 @@ class TapDriver:
         self._sysctls = sysctls
         self._guarded = guarded
 
-    def observe(self) -> dict[str, Tap]:
-        """Return the taps that carry our mark, by name.
-
-        One that is not on a bridge as it must be (no hairpin, IPv6 on) is shown as on `UNFIT`.
-        """
+    def observe(self) -> dict[str, Tap | Unsound[Tap]]:
+        """Return the taps that carry our mark, by name."""
         devices = self._devices.links()
         bridges = {d.index: d.name for d in devices.values() if d.kind == "bridge"}
         return {
@@ -75,13 +71,16 @@ class TapDriver:
         steps += [partial(_explained, self._let_go, tap) for tap in changes.delete]
         each(steps, "taps")
 
-    def _shown(self, device: Link, bridges: Mapping[int, str]) -> Tap:
+    def _shown(self, device: Link, bridges: Mapping[int, str]) -> Tap | Unsound[Tap]:
         port_id = device.alias.removeprefix(MARK).removesuffix(MANAGED)
         bridge = bridges.get(device.master or 0, "")
-        if (bridge and not _is_set_up(device)) or device.ipv6:
-            bridge = UNFIT
         managed = device.alias.endswith(MANAGED)
-        return Tap(device.name, port_id, bridge, device.mtu, managed, device.up)
+        tap = Tap(device.name, port_id, bridge, device.mtu, managed, device.up)
+        if device.ipv6:
+            return Unsound(tap, f"the host takes part in IPv6 on {device.name}")
+        if bridge and not _is_set_up(device):
+            return Unsound(tap, f"{device.name} is not set up as a port of {bridge}")
+        return tap
 
     # --- making it
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
+from lessor.core.diff import Observed, Unsound
 from lessor.core.openflow.flow_bundle import resolvable
 from lessor.core.plan.network import NetworkPlan, OwnPort
 from lessor.core.plan.reserve import Reserved
@@ -32,10 +33,10 @@ class Found:
     """What a pass found or left on the host.
 
     Attributes:
-        bridges: the bridges as they are.
+        bridges: the bridges as they were read, sound or not.
         taps: the taps as they are.
         own: the keys of our addresses, and the names of DHCP ports' devices, as they are.
-        servers: the DHCP servers as they are: what each has loaded.
+        servers: the DHCP servers as they were read: what each is known to have loaded.
         guarded: the protection of all taps is in force.
         ovs_ports: the ports of OVS bridges as they are.
         flows: all flows of OVS bridges are in force, but those of VMs' ports that aren't there.
@@ -44,11 +45,11 @@ class Found:
     """
 
     bridges: Mapping[str, Bridge] = field(default_factory=dict)
-    taps: Mapping[str, Tap] = field(default_factory=dict)
+    taps: Observed[Tap] = field(default_factory=dict)
     own: Collection[str] = ()
     servers: Mapping[str, DhcpServer] = field(default_factory=dict)
     guarded: bool = False
-    ovs_ports: Mapping[str, OvsPort] = field(default_factory=dict)
+    ovs_ports: Observed[OvsPort] = field(default_factory=dict)
     flows: bool = False
     problems: Mapping[str, str] = field(default_factory=dict)
     bridge_problems: Mapping[str, str] = field(default_factory=dict)
@@ -148,9 +149,9 @@ def _unwired(tap: Tap, wanted: HostState, found: Found) -> str:
     On a Linux bridge it needs the bridge's wire and the guard of its tap, on an OVS bridge its
     place there and the flows.
     """
-    lacks = f"{tap.name} is not ready"
     there = found.taps.get(tap.name) == tap
     port = wanted.ovs_ports.get(tap.name)
+    lacks = _fault(found.ovs_ports if there and port else found.taps, tap.name)
     if port is None:
         apart = _apart(wanted.bridges[tap.bridge], found)
         if there and found.guarded and not apart:
@@ -160,6 +161,12 @@ def _unwired(tap: Tap, wanted: HostState, found: Found) -> str:
     if there and found.flows and found.ovs_ports.get(tap.name) == port and not problem:
         return ""
     return problem or found.problems.get(port.bridge, lacks)
+
+
+def _fault(there: Observed[Tap] | Observed[OvsPort], name: str) -> str:
+    """Return what is wrong with a tap or its port, as far as it was seen."""
+    one = there.get(name)
+    return one.why if isinstance(one, Unsound) else f"{name} is not ready"
 
 
 def _apart(wanted: Bridge, found: Found) -> str:
@@ -180,9 +187,9 @@ def _missing(own: OwnPort, found: Found) -> str:
 
 def flows_in_force(
     wanted: Mapping[str, Flows],
-    actual: Mapping[str, Flows],
+    actual: Observed[Flows],
     ports: Mapping[str, OvsPort],
-    there: Mapping[str, OvsPort],
+    there: Observed[OvsPort],
     awaited: Collection[str] = (),
 ) -> bool:
     """Tell whether bridges have all flows that they can have while some VMs' taps aren't there.
@@ -193,16 +200,16 @@ def flows_in_force(
         wanted: the flows by bridge.
         actual: those that there are.
         ports: the ports of OVS bridges as wanted.
-        there: those that there are; one on no bridge does not work.
+        there: those that there are.
         awaited: ports that flows could not be applied for: they went in the middle of the pass.
     """
     if dict(actual) == dict(wanted):
         return True
-    working = {name for name, port in there.items() if port.bridge} - set(awaited)
+    working = {name for name, port in there.items() if isinstance(port, OvsPort)} - set(awaited)
     waiting = {name for name, port in ports.items() if port.kind == "vif" and name not in working}
     present = ports.keys() - waiting
     return bool(waiting) and all(
-        bridge in actual and actual[bridge].lines == resolvable(flows.lines, present)[0]
+        actual.get(bridge) == Flows(bridge, resolvable(flows.lines, present)[0])
         for bridge, flows in wanted.items()
     )
 

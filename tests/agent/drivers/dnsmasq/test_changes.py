@@ -12,6 +12,7 @@ import pytest
 
 from lessor.agent.drivers.dnsmasq.server import RESTART_S, RESTARTS
 from lessor.agent.host.run import run
+from lessor.core.diff import as_read
 from lessor.errors import Pending
 from tests.agent.drivers.dnsmasq_host import (
     BRIDGE,
@@ -121,7 +122,7 @@ def test_a_conflicting_reservation_never_goes_live_half(host: Host) -> None:
     moved = server(reserve(8, at=5))
     (problem,) = host.once(moved)
     assert isinstance(problem, Pending)
-    assert host.driver.observe()[BRIDGE].reservations == {"10.0.0.5": reserve(5)}
+    assert as_read(host.driver.observe()[BRIDGE]).reservations == {"10.0.0.5": reserve(5)}
     assert host.client(8).discover(0.2) is None
     assert str(host.lease(5).address) == "10.0.0.5"
 

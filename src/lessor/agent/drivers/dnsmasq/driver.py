@@ -27,7 +27,7 @@ from lessor.agent.drivers.dnsmasq.server import Server
 from lessor.agent.drivers.dnsmasq.touch import Touches
 from lessor.agent.host.run import Run
 from lessor.agent.signal import Signal
-from lessor.core.diff import Changes
+from lessor.core.diff import Changes, Unsound
 from lessor.core.state import DhcpServer
 from lessor.errors import Pending
 from lessor.steps import tried
@@ -98,7 +98,7 @@ class DnsmasqDriver:
         self._verify = False
         self._retired: list[Process] = []
 
-    def observe(self) -> dict[str, DhcpServer]:
+    def observe(self) -> dict[str, DhcpServer | Unsound[DhcpServer]]:
         """Return our servers by name, with what each has loaded (`Server.seen`)."""
         self._scans.forget()
         tried(self._context.leases.catch_up)  # a full disk is told by who sends the leases

@@ -20,6 +20,7 @@ from lessor.agent.drivers.dnsmasq.health import Health
 from lessor.agent.drivers.dnsmasq.orphans import REPORT_S, Orphans
 from lessor.agent.drivers.dnsmasq.process import Process, find, find_all, start
 from lessor.agent.drivers.dnsmasq.starttable import StartTable
+from lessor.core.diff import Unsound
 from lessor.core.dnsmasq.command import command_line, plan
 from lessor.core.dnsmasq.files import is_tagged, reserved_names
 from lessor.core.leases import LiveLease, peer_leases
@@ -130,17 +131,14 @@ class Server:
         others = self.has_peers() or self._folder.lacks_peer_leases
         return self.sure and others and self._context.known is not None
 
-    def seen(self) -> DhcpServer:
+    def seen(self) -> DhcpServer | Unsound[DhcpServer]:
         """Return what is loaded; a lease without a reservation is one without a port.
 
-        The interface is "" if the server is dead or does not answer, if it is unknown what it has
-        loaded, if lease events were lost, or if it lacks leases of peers: then it differs from
-        any desired state.
+        Without ranges and reservations if the server is dead, or if it is unknown what it has.
         """
-        if not self.sure:
-            return replace(self.loaded, interface="", ranges=(), reservations={})
-        if self._missing or self._alarm.raised() or self._complaint():
-            return replace(self.loaded, interface="")
+        if why := self._fault():
+            known = self.loaded if self.sure else replace(self.loaded, ranges=(), reservations={})
+            return Unsound(known, why)
         orphans = {str(one.address): _without_port(one) for one in self._orphans.of(self.loaded)}
         reservations = self.loaded.reservations | orphans if orphans else self.loaded.reservations
         return replace(self.loaded, reservations=reservations)
@@ -174,6 +172,19 @@ class Server:
     def report_lost_events(self) -> None:
         """Have all leases reported again: events were lost."""
         self._alarm.set()
+
+    def _fault(self) -> str:
+        """Return why the server is to be brought to the desired state, whatever that is."""
+        dnsmasq = f"dnsmasq of {self._context.label(self.loaded)}"
+        if not self.process:
+            return f"{dnsmasq} does not run"
+        if not self.sure:
+            return f"it is unknown what {dnsmasq} has loaded"
+        if self._missing:
+            return f"{dnsmasq} lacks leases of its peers"
+        return (
+            f"lease events of {self.name} were lost" if self._alarm.raised() else self._complaint()
+        )
 
     def _complaint(self) -> str:
         complaint = self.health.complaint(self.process, self.loaded)
