@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from lessor.store import census
+from lessor.store import rowcounts
 from lessor.store.store import Store
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds
@@ -79,7 +79,7 @@ class _StoreGauges(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Return the gauges."""
-        there = self._store.read(census.take)
+        there = self._store.read(rowcounts.read)
         yield _gauge("lessor_hosts", "Hosts known", there.hosts)
         yield _gauge("lessor_hosts_alive", "Hosts alive", there.hosts_alive)
         yield _gauge("lessor_hosts_in_sync", "Hosts in sync", there.hosts_in_sync)

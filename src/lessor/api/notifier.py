@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from lessor.store.engine.fellows import EVERYONE
+from lessor.store.engine.peers import EVERYONE
 
 
 class Notifier:

@@ -1,4 +1,4 @@
-"""Instances, and what the metadata service asks."""
+"""Rules of instances, and the facts for the metadata service."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ _SIBLINGS = (
 def metadata_facts(
     tx: ReadTx, host: str, network_ids: Sequence[str], address: IPv4Address
 ) -> MetadataFacts | None:
-    """Return what is known of the VM that has an address on one of the networks; None: nobody has."""
+    """Return the facts of the VM with an address on one of the networks; None: there is none."""
     if not network_ids:
         return None
     asked = {"network_ids": list(network_ids), "client": int(address), "host_name": host}

@@ -1,4 +1,4 @@
-"""Turns a `Query` into SQL: the same for all nouns, from a table of what each can be asked."""
+"""Turns a `Query` into SQL, the same for all nouns, by the columns that each declares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a noun's module declares of it: its rules, and what the rest of the store reads of it."""
+"""A noun's declaration: its rules, and what quotas, tags, sharing and lists need of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lessor.store.sharing.shareable import Shareable
 
 
 class Row(Protocol):
-    """What every noun's row has."""
+    """The row of a noun."""
 
     @property
     def id(self) -> str:
@@ -30,7 +30,7 @@ V = TypeVar(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noun(Generic[R, V]):
-    """What a noun's module declares of it.
+    """The declaration of a noun.
 
     Attributes:
         name: in the API, singular ("port").

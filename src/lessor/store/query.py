@@ -1,4 +1,4 @@
-"""What a list is asked for."""
+"""Queries of lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store: everything that the server remembers. Thread-safe; calls block until it is on disk.
+"""The store: all persistent state of the server. Thread-safe; writes return once on disk.
 
 What is special to a noun is a function of its module, run by `read` or `write`.
 """
@@ -79,13 +79,13 @@ class Store(Database):
         return store
 
     def close(self) -> None:
-        """Write what is left, and close the database."""
+        """Write the last heartbeats, and close the database."""
         with suppress(Unavailable):  # heartbeats are worth no error
             failover.write_heartbeats(self)
         super().close()
 
     def housekeep(self) -> None:
-        """Do what time asks for; called about every 10 s."""
+        """Do the periodic work; called about every 10 s."""
         failover.write_heartbeats(self)
         if not self.peers.keeps:
             return

@@ -1,8 +1,8 @@
 """The tables. Whatever must be unique is a constraint here, not a check in Python.
 
-Addresses are integers (BIGINT), times seconds since 1970, lists and maps JSON text (`columns`
-reads them). `revision` is given at the end of the transaction that writes a row (`writer`). A change
-here needs a migration; `tests/store/engine/test_database.py` compares the two.
+Addresses are integers (BIGINT), times seconds since 1970, lists and maps JSON text (`columns` reads
+them). `revision` is given at the end of the transaction that writes a row (`writer`). A change here
+needs a migration; `tests/store/engine/test_database.py` compares the two.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ counter = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 
-# The starts of servers in this epoch, by which positions that agents show are checked: see `history`.
+# The starts of servers in this epoch, by which positions that agents show are checked: see
+# `history`.
 runs = Table(
     "runs",
     metadata,
@@ -93,7 +94,7 @@ hosts = Table(
     _text("server"),
     _text("datapath_type"),
     _flag("in_sync"),
-    _flag("admin_state_up", default=True),  # not: it is given no DHCP servers, and loses its own
+    _flag("admin_state_up", default=True),  # false: gets no DHCP servers, hands over those it has
     _text("description"),
     _json("problems", "[]"),
     _json("counts", "{}"),
@@ -198,7 +199,8 @@ auto_allocated = Table(
     Index("ix_auto_allocated_network_id", "network_id"),
 )
 
-# What is shared with whom. `shared` of a thing is whether a row here shares it with everybody ("*").
+# What is shared with whom. `shared` of a thing is whether a row here shares it with everybody
+# ("*").
 rbac_policies = Table(
     "rbac_policies",
     metadata,
@@ -402,7 +404,7 @@ addresses = Table(
     Column("mac", Text),  # of the last owner, while it is releasing
     Column("freed_seq", BigInteger),
     Column("let_go_at", Float),  # when its port let it go
-    Column("not_before", Float),  # somebody may believe until then that it is his
+    Column("not_before", Float),  # a former owner may still use it until then
     _time("updated_at"),
     Index("ix_addresses_subnet_id", "subnet_id"),
     Index("ix_addresses_address", "address"),

@@ -1,4 +1,4 @@
-"""Rows of tags: read, dropped, and asked about in lists. `tags` has the rules.
+"""Rows of tags: read, deleted, and filtered by in lists. `tags` has the rules.
 
 Lists without tags pay one look at an empty table; nothing else reads tags, above all no agent's
 view.

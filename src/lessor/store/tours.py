@@ -1,4 +1,4 @@
-"""Questions to hosts how a network is there, and their answers (`lessor network tour`).
+"""Requests to hosts for a network's status, and their answers (`lessor network tour`).
 
 They are in the database so that any server can ask a host that polls another one. A question is
 gone as soon as its asker has the answers; what a server that died left behind goes with the next.
@@ -65,10 +65,10 @@ def open_for(tx: ReadTx, host: str) -> dict[str, str]:
 
 
 def answer(tx: Tx, host: str, tour_id: str, pieces: Collection[Piece]) -> None:
-    """Keep what a host says.
+    """Write the answer of a host.
 
     Raises:
-        NotFound: nobody asks it any more.
+        NotFound: the tour has ended.
     """
     here = (tours.c.id == tour_id, tours.c.host == host)
     done = tx.conn.execute(update(tours).where(*here).values(answer=packed(list(pieces))))
@@ -77,11 +77,11 @@ def answer(tx: Tx, host: str, tour_id: str, pieces: Collection[Piece]) -> None:
 
 
 def answers(tx: ReadTx, tour_id: str) -> dict[str, HostTour]:
-    """Return what hosts have said so far, by name."""
+    """Return the answers so far, by host."""
     rows: Any = tx.conn.execute(_ANSWERS, {"tour": tour_id})
     return {host: HostTour(host=host, pieces=_PIECES.decode(text)) for host, text in rows}
 
 
 def end(tx: Tx, tour_id: str) -> None:
-    """Forget a tour."""
+    """Delete a tour."""
     tx.conn.execute(delete(tours).where(tours.c.id == tour_id))

@@ -1,4 +1,4 @@
-"""What a caller may give to make or change a row. An absent key is unset: default, or unchanged.
+"""The values to make or change a row. An absent key is unset: default, or unchanged.
 
 `tags` are given at creation only; later they change by calls of their own.
 
@@ -25,7 +25,7 @@ class FixedIpRequest:
 
 
 class NetworkValues(TypedDict, total=False):
-    """Of a network. After creation: network_type, physical_network and id stay as they are."""
+    """Fields of a network. network_type, physical_network and id can't change later."""
 
     id: str  # a UUID of the caller's own choice (nova-manage's --uuid)
     name: str
@@ -48,7 +48,7 @@ class NetworkValues(TypedDict, total=False):
 
 
 class AddressScopeValues(TypedDict, total=False):
-    """Of an address scope."""
+    """Fields of an address scope."""
 
     id: str
     name: str
@@ -57,7 +57,7 @@ class AddressScopeValues(TypedDict, total=False):
 
 
 class SubnetPoolValues(TypedDict, total=False):
-    """Of a subnet pool. `prefixes` is required at creation; later it may only grow."""
+    """Fields of a subnet pool. `prefixes` is required at creation; later it may only grow."""
 
     id: str
     name: str
@@ -76,7 +76,7 @@ class SubnetPoolValues(TypedDict, total=False):
 
 
 class RbacValues(TypedDict, total=False):
-    """Of an RBAC policy. Only `target_project` can change later."""
+    """Fields of an RBAC policy. Only `target_project` can change later."""
 
     project_id: str
     object_type: str
@@ -86,14 +86,14 @@ class RbacValues(TypedDict, total=False):
 
 
 class HostValues(TypedDict, total=False):
-    """Of a host, by an administrator; the rest its agent says."""
+    """Fields of a host that an administrator sets; its agent reports the others."""
 
     admin_state_up: bool
     description: str
 
 
 class SubnetValues(TypedDict, total=False):
-    """Of a subnet. `network_id` is required at creation, and can't change later; neither can `cidr`.
+    """Fields of a subnet. `network_id` is required; it and `cidr` can't change later.
 
     Without a `cidr` a block is cut from a pool: the one of `subnetpool_id`, or the default one if
     `use_default_subnetpool`; as long as `prefixlen`, or as the pool has it.
@@ -119,7 +119,7 @@ class SubnetValues(TypedDict, total=False):
 
 
 class PortValues(TypedDict, total=False):
-    """Of a port. `network_id` is required at creation and can't change later.
+    """Fields of a port. `network_id` is required at creation and can't change later.
 
     `extra_dhcp_opts` and `allowed_address_pairs` are whole: what is given replaces what was.
     """
@@ -146,7 +146,7 @@ class PortValues(TypedDict, total=False):
 
 
 class InstanceValues(TypedDict, total=False):
-    """Of an instance. `id` is what its ports carry as `device_id`; absent: a new UUID."""
+    """Fields of an instance. `id` is what its ports carry as `device_id`; absent: a new UUID."""
 
     id: str
     name: str

@@ -1,11 +1,12 @@
-"""What one host has to know: answered from rows and revisions, with nothing kept between calls.
+"""Views of hosts: the rows that concern one, newer than its cursors; nothing is kept between calls.
 
-A host takes part in a network that it owns, or that has a port bound to it or prepared for it. Of a network it knows
-the network's row, its subnets and, in one of two *forms*, all its ports (the owner of a
-single-host network; every host of an overlay one, and of a multi-host one with
-`update_dns_entries`) or those bound to it, or prepared for it (`portbindings`). A change of an overlay scope also says where the tunnels
-of all who take part end (`peers`). A scope that the host holds gets the rows newer than its cursor; it is sent whole when it is
-new, when the form changed after the cursor, or when tombstones after the cursor were purged.
+A host takes part in a network that it owns, or that has a port bound to it or prepared for it. Its
+scope of the network has the network's row, its subnets and, in one of two *forms*, all ports (for
+the owner of a single-host network, and every host of an overlay network, or of a multi-host one
+with `update_dns_entries`) or those bound to the host, or prepared for it (`ports.bindings`). A
+change of an overlay scope also has the tunnel ends of all hosts that take part (`peers`). The host
+gets the rows newer than the scope's cursor; the scope is sent whole when it is new, when its form
+changed after the cursor, or when tombstones after the cursor were purged.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from lessor.model import VXLAN, Network, Port, ScopeChange, Subnet, ViewAnswer, 
 from lessor.store import tours
 from lessor.store.engine import database, history, notes
 from lessor.store.engine.access import Database
-from lessor.store.engine.fellows import EVERYONE
+from lessor.store.engine.peers import EVERYONE
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.networks import overlay
 from lessor.store.networks import subnets as subnet_rows
@@ -225,7 +226,7 @@ _MULTI_HOST = select(networks.c.id).where(networks.c.multi_host)
 
 
 def note_form(tx: Tx) -> None:
-    """When update_dns_entries was switched, multi-host scopes have other ports than before."""
+    """Have multi-host scopes sent whole if update_dns_entries, which picks their ports, changed."""
     form = str(tx.settings.update_dns_entries)
     if notes.remembered(tx.conn, "update_dns_entries") == form:
         return

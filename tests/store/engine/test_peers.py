@@ -18,9 +18,9 @@ from lessor.model import Report, ViewRequest
 from lessor.settings import NovaSettings, ServerSettings
 from lessor.store import views
 from lessor.store.engine import database, postgres
-from lessor.store.engine.fellows import EVERYONE
 from lessor.store.engine.groupcommit import GroupWriter
-from lessor.store.engine.peers import PostgresPeers
+from lessor.store.engine.peers import EVERYONE
+from lessor.store.engine.postgres_peers import PostgresPeers
 from lessor.store.engine.tx import ReadTx
 from lessor.store.hosts import failover, placement, reports
 from lessor.store.hosts import rules as host_rules

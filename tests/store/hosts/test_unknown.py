@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from lessor.errors import Invalid, NotFound
-from lessor.store import census
+from lessor.store import rowcounts
 from lessor.store.addresses import housekeeping
 from lessor.store.engine import database
 from lessor.store.hosts import rules as host_rules
@@ -31,7 +31,7 @@ def test_an_unknown_host_is_shown_nowhere(cloud: Cloud) -> None:
         cloud.store.hosts.get("h9")
     with pytest.raises(NotFound):
         cloud.store.write(host_rules.remove, "h9")
-    assert cloud.store.read(census.take).hosts == 0
+    assert cloud.store.read(rowcounts.read).hosts == 0
     with pytest.raises(Invalid, match="lessor host add h9"):
         cloud.network(None, host="h9")
 

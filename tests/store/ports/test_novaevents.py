@@ -10,7 +10,7 @@ import pytest
 from lessor.errors import Conflict
 from lessor.model import Port
 from lessor.settings import NovaSettings
-from lessor.store import census
+from lessor.store import rowcounts
 from lessor.store.ports import bindings as portbindings
 from lessor.store.ports import novaevents
 from lessor.store.values import FixedIpRequest
@@ -142,7 +142,7 @@ def test_new_addresses_change_the_network_of_a_vm_and_unplug_nothing(cloud: Clou
 
 def test_a_deleted_port_is_said_to_be_deleted(cloud: Cloud) -> None:
     cloud.store.ports.delete(vm_port(cloud).id)
-    assert cloud.store.read(census.take).nova_events == 1
+    assert cloud.store.read(rowcounts.read).nova_events == 1
     assert told(cloud) == ["network-vif-deleted"]
 
 

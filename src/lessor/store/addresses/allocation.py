@@ -1,4 +1,4 @@
-"""Addresses of ports: claimed, let go, freed. The table's constraints decide, not a lock.
+"""Addresses of ports: claimed, released, freed. The table's constraints decide, not a lock.
 
 Automatic choice takes an address that was never used, by a pointer that each pool has, or else the
 one that has been free for the longest time (semantics.md A7.2). An address that a port lets go
@@ -21,9 +21,9 @@ from lessor.model import LATEST, FixedIp
 from lessor.store.engine import recovery
 from lessor.store.engine.dialect import insert
 from lessor.store.engine.tx import UNSTAMPED, Tx
-from lessor.store.networks.addressing import Ground, Plot, Span
+from lessor.store.networks.addressing import NetworkAddressing, PoolRange, SubnetRange
 from lessor.store.ports import pairs
-from lessor.store.ports.keepers import Keepers
+from lessor.store.ports.pair_ranges import PairRanges
 from lessor.store.sharing import visible
 from lessor.store.tables import addresses, holds, hosts, leases, pools, ports
 from lessor.store.values import FixedIpRequest
@@ -107,8 +107,8 @@ _ADVANCE = (
     .where(pools.c.subnet_id == bindparam("subnet"), pools.c.first == bindparam("low"))
     .values(next_fresh=bindparam("fresh"))
 )
-# In their order the addresses in use are _ADDRESS, _ADDRESS + 1, ... up to the first gap. PostgreSQL
-# without statistics compares all with all where each is joined with its successor.
+# In their order the addresses in use are _ADDRESS, _ADDRESS + 1, ... up to the first gap.
+# PostgreSQL without statistics compares all with all where each is joined with its successor.
 _USED = (
     select(addresses.c.address, func.row_number().over(order_by=addresses.c.address).label("place"))
     .where(
@@ -130,7 +130,12 @@ _OLDEST_FREE_OF_PAIRS = _FREE_ONES.where(pairs.FREE_OF_PAIRS).limit(1)
 
 
 def claim(
-    tx: Tx, ground: Ground, owner: Owner, wanted: Sequence[FixedIpRequest], *, at: int = 0
+    tx: Tx,
+    network: NetworkAddressing,
+    owner: Owner,
+    wanted: Sequence[FixedIpRequest],
+    *,
+    at: int = 0,
 ) -> list[FixedIp]:
     """Give a port the addresses it asks for; positions count from `at`.
 
@@ -141,56 +146,62 @@ def claim(
         Unavailable: hosts have yet to say which addresses are in use there (`recovery`).
     """
     if wanted:
-        recovery.check(tx, ground)
-    return [_one(tx, ground, owner, want, at + n) for n, want in enumerate(wanted)]
+        recovery.check(tx, network)
+    return [_one(tx, network, owner, want, at + n) for n, want in enumerate(wanted)]
 
 
-def _one(tx: Tx, ground: Ground, owner: Owner, want: FixedIpRequest, position: int) -> FixedIp:
+def _one(
+    tx: Tx, network: NetworkAddressing, owner: Owner, want: FixedIpRequest, position: int
+) -> FixedIp:
     if want.address is None:
-        plots = [ground.plot(want.subnet_id)] if want.subnet_id else ground.plots
-        return _any(tx, ground, owner, plots, position)
-    plot = ground.plot(want.subnet_id) if want.subnet_id else ground.plot_of(want.address)
+        subnets = [network.subnet(want.subnet_id)] if want.subnet_id else network.subnets
+        return _any(tx, network, owner, subnets, position)
+    subnet = network.subnet(want.subnet_id) if want.subnet_id else network.subnet_of(want.address)
     number = int(want.address)
-    if number not in plot:
+    if number not in subnet:
         raise Invalid(
-            f"address {want.address} is not in subnet {plot.id}, which is {plot.cidr}",
+            f"address {want.address} is not in subnet {subnet.id}, which is {subnet.cidr}",
             type_="InvalidIpForSubnet",
         )
-    pairs.check_free(tx, ground, want.address, owner.project_id, owner.acts_for)
-    if not _insert(tx, owner, plot, number, position) and not _take(tx, owner, number, position):
-        raise _refusal(tx, ground, want.address, owner.acts_for)
-    return FixedIp(plot.id, want.address)
+    pairs.check_free(tx, network, want.address, owner.project_id, owner.acts_for)
+    if not _insert(tx, owner, subnet, number, position) and not _take(tx, owner, number, position):
+        raise _refusal(tx, network, want.address, owner.acts_for)
+    return FixedIp(subnet.id, want.address)
 
 
-def _any(tx: Tx, ground: Ground, owner: Owner, plots: list[Plot], position: int) -> FixedIp:
-    keepers = pairs.keepers(tx, ground, owner.project_id)
-    for plot in plots:
-        if owner.project_id in plot.dry:
+def _any(
+    tx: Tx, network: NetworkAddressing, owner: Owner, subnets: list[SubnetRange], position: int
+) -> FixedIp:
+    others = pairs.of_others(tx, network, owner.project_id)
+    for subnet in subnets:
+        if owner.project_id in subnet.exhausted_for:
             continue
-        number = _fresh(tx, owner, plot, position, keepers)
+        number = _fresh(tx, owner, subnet, position, others)
         if number is None:
-            number = _rested(tx, owner, plot, position, ground.segment if keepers else "")
+            number = _rested(tx, owner, subnet, position, network.segment if others else "")
         if number is not None:
-            return FixedIp(plot.id, IPv4Address(number))
-        plot.dry.add(owner.project_id)
-    raise _exhausted(tx, ground, plots, keepers)
+            return FixedIp(subnet.id, IPv4Address(number))
+        subnet.exhausted_for.add(owner.project_id)
+    raise _exhausted(tx, network, subnets, others)
 
 
-def _fresh(tx: Tx, owner: Owner, plot: Plot, position: int, keepers: Keepers) -> int | None:
-    """Claim the first address of the pools that was never used, and is in no pair of `keepers`."""
-    for span in plot.spans:
-        at = max(span.next_fresh, span.beyond.get(owner.project_id, 0))
-        passed = at > span.next_fresh
-        while at <= span.last:
-            if (pair := keepers.holder(at)) is not None:
+def _fresh(
+    tx: Tx, owner: Owner, subnet: SubnetRange, position: int, others: PairRanges
+) -> int | None:
+    """Claim the first address of the pools that was never used, and is in no pair of `others`."""
+    for pool in subnet.pools:
+        at = max(pool.next_fresh, pool.next_for.get(owner.project_id, 0))
+        passed = at > pool.next_fresh
+        while at <= pool.last:
+            if (pair := others.find(at)) is not None:
                 at, passed = pair.last + 1, True  # the pointer stays: the pair may be taken away
                 continue
-            claimed = _insert(tx, owner, plot, at, position)
-            after = at + 1 if claimed else _after_used(tx, owner.network_id, at, span.last)
+            claimed = _insert(tx, owner, subnet, at, position)
+            after = at + 1 if claimed else _after_used(tx, owner.network_id, at, pool.last)
             if passed:
-                span.beyond[owner.project_id] = after
+                pool.next_for[owner.project_id] = after
             else:
-                _advance(tx, plot.id, span, after)
+                _advance(tx, subnet.id, pool, after)
             if claimed:
                 return at
             at = after
@@ -203,19 +214,19 @@ def _after_used(tx: Tx, network_id: str, number: int, last: int) -> int:
     return number + int(tx.conn.execute(_BEFORE_GAP, values).scalar_one())
 
 
-def _advance(tx: Tx, subnet_id: str, span: Span, fresh: int) -> None:
-    span.next_fresh = min(fresh, span.last + 1)
-    values = {"subnet": subnet_id, "low": span.first, "fresh": span.next_fresh}
+def _advance(tx: Tx, subnet_id: str, pool: PoolRange, fresh: int) -> None:
+    pool.next_fresh = min(fresh, pool.last + 1)
+    values = {"subnet": subnet_id, "low": pool.first, "fresh": pool.next_fresh}
     # once for a bulk of ports: who reads an older one finds the address in use, and goes on
-    tx.at_last((subnet_id, span.first), _ADVANCE, values)
+    tx.at_end((subnet_id, pool.first), _ADVANCE, values)
 
 
-def _rested(tx: Tx, owner: Owner, plot: Plot, position: int, segment: str) -> int | None:
+def _rested(tx: Tx, owner: Owner, subnet: SubnetRange, position: int, segment: str) -> int | None:
     """Claim the address that has been free for the longest time.
 
     With a `segment` it is in no pair that another project gave there.
     """
-    oldest, values = _OLDEST, {"subnet": plot.id}
+    oldest, values = _OLDEST, {"subnet": subnet.id}
     if segment:
         oldest = _OLDEST_FREE_OF_PAIRS
         values |= {"segment": segment, "project": owner.project_id}
@@ -225,11 +236,11 @@ def _rested(tx: Tx, owner: Owner, plot: Plot, position: int, segment: str) -> in
     return None
 
 
-def _insert(tx: Tx, owner: Owner, plot: Plot, number: int, position: int) -> bool:
+def _insert(tx: Tx, owner: Owner, subnet: SubnetRange, number: int, position: int) -> bool:
     row = {
         "network_id": owner.network_id,
         "address": number,
-        "subnet_id": plot.id,
+        "subnet_id": subnet.id,
         "port_id": owner.port_id,
         "position": position,
         "updated_at": tx.now,
@@ -265,12 +276,14 @@ _LEASE_ENDS = select(leases.c.mac_address, leases.c.expires_at).where(
 )
 
 
-def _refusal(tx: Tx, ground: Ground, address: IPv4Address, acts_for: str | None) -> Conflict:
+def _refusal(
+    tx: Tx, network: NetworkAddressing, address: IPv4Address, acts_for: str | None
+) -> Conflict:
     """Return the error that says why an address can't be had, as far as the caller may know."""
-    key = {"network": ground.id, "addr": int(address)}
+    key = {"network": network.id, "addr": int(address)}
     row = tx.conn.execute(_WHY, key).one()
     if row.port_id is None:
-        seen = acts_for in (None, ground.project_id)
+        seen = acts_for in (None, network.project_id)
     else:
         seen = visible.sees(tx, "port", row.port_id, acts_for)
     if not seen and row.reserved_as is None:
@@ -284,7 +297,8 @@ def _refusal(tx: Tx, ground: Ground, address: IPv4Address, acts_for: str | None)
     else:
         why = _lease_words(tx, key, row.mac)
     return Conflict(
-        f"address {address} of network {ground.id} {why}; give another, or none to have one chosen",
+        f"address {address} of network {network.id} {why}; give another, or none to have one "
+        "chosen",
         type_="IpAddressInUse",
     )
 
@@ -301,17 +315,19 @@ def _shown(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(at, LATEST)))
 
 
-def _exhausted(tx: Tx, ground: Ground, plots: list[Plot], keepers: Keepers) -> Exhausted:
-    if not plots:
-        return Exhausted(f"network {ground.id} has no subnet, so there is no address to choose")
+def _exhausted(
+    tx: Tx, network: NetworkAddressing, subnets: list[SubnetRange], others: PairRanges
+) -> Exhausted:
+    if not subnets:
+        return Exhausted(f"network {network.id} has no subnet, so there is no address to choose")
     words = []
-    for plot in plots:
-        total = sum(span.last - span.first + 1 for span in plot.spans)
-        here = addresses.c.subnet_id == plot.id
+    for subnet in subnets:
+        total = sum(pool.last - pool.first + 1 for pool in subnet.pools)
+        here = addresses.c.subnet_id == subnet.id
         still = tx.conn.execute(select(func.count()).where(here, _RELEASING, _POOLED)).scalar_one()
         more = f", {still} of them until their leases end" if still else ""
-        words.append(f"subnet {plot.cidr} has no free address: {total} of {total} in use{more}")
-    if keepers:
+        words.append(f"subnet {subnet.cidr} has no free address: {total} of {total} in use{more}")
+    if others:
         words.append("what allowed address pairs of other projects' ports hold is not given")
     return Exhausted("; ".join(words))
 
@@ -349,19 +365,19 @@ _FREE = (
 _FORGET = delete(addresses).where(_THIS, addresses.c.freed_seq.is_not(None), ~_POOLED)
 
 
-def let_go(tx: Tx, ground: Ground, owner: Owner, fixed_ips: Sequence[FixedIp]) -> None:
+def let_go(tx: Tx, network: NetworkAddressing, owner: Owner, fixed_ips: Sequence[FixedIp]) -> None:
     """Take addresses from a port; they are free once no VM can have them, nor a lease be alive."""
     taps = _with_tap(tx, owner)
     for fixed in fixed_ips:
-        key = {"network": ground.id, "addr": int(fixed.address)}
+        key = {"network": network.id, "addr": int(fixed.address)}
         values = {"owner": owner.port_id, "owner_mac": owner.mac, "now": tx.now}
         tx.conn.execute(_LET_GO, key | values)
-        serves = ground.plot(fixed.subnet_id).enable_dhcp
-        servers = ground.served_by(owner.binding_host) if serves else ()
+        serves = network.subnet(fixed.subnet_id).enable_dhcp
+        servers = network.served_by(owner.binding_host) if serves else ()
         for host in {*servers, *taps}:
-            hold(tx, ground.id, fixed.address, host)
+            hold(tx, network.id, fixed.address, host)
         if not servers and not taps:
-            free(tx, ground.id, fixed.address)
+            free(tx, network.id, fixed.address)
 
 
 _AGENT = select(hosts.c.name).where(

@@ -1,4 +1,4 @@
-"""How many addresses each subnet has to give, and how many of them are taken."""
+"""Total and used addresses of each subnet."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Holdings: the addresses that a host says are in use there, when it meets a new epoch.
+"""Holdings: the addresses in use on a host, as it reports them in a new epoch.
 
-A host that is awaited after a restore is believed of each network that there is: the store may have
-lost that it takes part. Told again, or unasked, holdings are worth what lease events are (`trust`).
+Of a host awaited after a restore, holdings on any existing network count: the store may have lost
+that it takes part. Later reports count as lease events do (`trust`).
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ _KEEP = (
 Key = tuple[str, IPv4Address]  # an address, by its network
 
 
-def report(tx: Tx, host: str, said: Holdings) -> bool:
-    """Keep what a host holds from others; False: it was told of another epoch than this.
+def report(tx: Tx, host: str, holdings: Holdings) -> bool:
+    """Keep the addresses that a host holds from others; False: the report is of another epoch.
 
     Raises:
         NotFound: there is no such host.
     """
-    if said.epoch != notes.remembered(tx.conn, EPOCH):
+    if holdings.epoch != notes.remembered(tx.conn, EPOCH):
         return False
-    trust = Trust(tx.conn, host, anywhere=recovery.awaits(tx.conn, host))
-    live = leases.snapshot(tx, host, said.leases, trust)
-    held = [*_fit(trust, said.ports), *map(_held, live)]
+    trust = Trust(tx, host, anywhere=recovery.awaits(tx.conn, host))
+    live = leases.snapshot(tx, host, holdings.leases, trust)
+    held = [*_fit(trust, holdings.ports), *map(_held, live)]
     until = _until(tx, live)
     kept, taken = 0, list[tuple[Holding, str]]()
     for network_id, some in _by_network(held).items():
@@ -80,9 +80,9 @@ def report(tx: Tx, host: str, said: Holdings) -> bool:
     return True
 
 
-def _fit(trust: Trust, told: Iterable[Holding]) -> Iterator[Holding]:
+def _fit(trust: Trust, holdings: Iterable[Holding]) -> Iterator[Holding]:
     """Yield the addresses of ports that are the host's to report."""
-    for one in told:
+    for one in holdings:
         with suppress(Invalid):
             mac = parsed_mac(one.mac_address)
             if not trust.refusal(one.network_id, int(one.address)):
@@ -94,7 +94,7 @@ def _held(event: LeaseEvent) -> Holding:
 
 
 def _until(tx: Tx, live: Iterable[LeaseEvent]) -> Mapping[Key, float]:
-    """Return until when clients may believe in their leases, in seconds since 1970.
+    """Return the ends of clients' leases, in seconds since 1970.
 
     A DHCP server drops a lease when its reservation goes, as for a port that was deleted with its
     VM. The VM of a lost port lives, so the end of such a lease does not free its address.
@@ -118,7 +118,7 @@ def _keep(
     held: Mapping[IPv4Address, Holding],
     until: Mapping[Key, float],
 ) -> tuple[int, list[tuple[Holding, str]]]:
-    """Keep those that no port owns; return how many, and those that another's port owns."""
+    """Keep those that no port owns; return their number, and those of another host's port."""
     kept, taken = 0, list[tuple[Holding, str]]()
     for one, row in _with_rows(tx, network_id, held):
         if row is None or (row.port_id is None and row.reserved_as is None):

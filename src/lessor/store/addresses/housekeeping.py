@@ -1,4 +1,4 @@
-"""What time alone does: addresses whose leases have certainly ended, and old history."""
+"""Frees addresses whose leases have certainly ended, and deletes old history."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _OVER = (
 def time_out(tx: Tx) -> int:
     """Free addresses whose last lease has certainly ended, and return how many.
 
-    Certain is: the last expiry told to a client is over; if a host has not yet said that it no
+    Certain is: the last expiry that a client got is over; if a host has not yet said that it no
     longer serves the address, also the longest lease that it can have given since the port let the
     address go. And it is never sooner than fixed_ip_disassociate_timeout (A7.6).
     """
@@ -86,7 +86,7 @@ _LIFT = delete(holds).where(
 
 
 def purge(tx: Tx) -> None:
-    """Forget old lease history, old tombstones, and holds that time has lifted."""
+    """Delete old lease history, old tombstones, and holds that time has lifted."""
     old = tx.now - tx.settings.lease_history_days * DAY_S
     tx.conn.execute(
         delete(leases).where(or_(leases.c.ended_at < old, and_(_ALIVE, leases.c.expires_at < old)))
@@ -105,7 +105,7 @@ def purge(tx: Tx) -> None:
 
 
 def _purge_tombstones(tx: Tx) -> None:
-    """Drop old tombstones; each network notes up to which revision it can't tell any more."""
+    """Delete old tombstones; each network records the revision up to which it has none."""
     old = tombstones.c.made_at < tx.now - TOMBSTONES_S
     floors = select(tombstones.c.network_id, func.max(tombstones.c.revision)).where(old)
     for network_id, floor in tx.conn.execute(floors.group_by(tombstones.c.network_id)).all():

@@ -1,4 +1,4 @@
-"""Leases: what DHCP servers said, once each, and the history of it."""
+"""Leases, from the events of DHCP servers, and their history."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def find(tx: ReadTx, query: Query) -> list[Lease]:
 def live(tx: ReadTx, host: str, network_id: str) -> list[Lease]:
     """Return the live leases of a network that a host takes part in: one for each address.
 
-    Several hosts may have given the same lease, or one address to two MACs in turn: the last word
-    counts.
+    Several hosts may have given the same lease, or one address to two MACs in turn: the
+    last event counts.
 
     Raises:
         NotFound: there is no such network, or the host takes no part in it.
@@ -112,7 +112,7 @@ def live(tx: ReadTx, host: str, network_id: str) -> list[Lease]:
     return list({lease.address: lease for lease in find(tx, query)}.values())
 
 
-# --- what DHCP servers say ------------------------------------------------------------------------
+# --- events of DHCP servers -----------------------------------------------------------------------
 
 _SPOOL = select(hosts.c.spool_epoch, hosts.c.spool_seq).where(
     hosts.c.name == bindparam("host_name")
@@ -125,7 +125,7 @@ _NOTE = (
 
 
 def apply(tx: Tx, host: str, batch: LeaseBatch) -> int:
-    """Write what a host's DHCP servers said; each (epoch, seq) counts once.
+    """Write the lease events of a host's DHCP servers; each (epoch, seq) counts once.
 
     Events that are not the host's to report are passed over, and count as written: see `trust`.
 
@@ -140,13 +140,13 @@ def apply(tx: Tx, host: str, batch: LeaseBatch) -> int:
         raise NotFound(f"there is no host {host}", type_="HostNotFound")
     last = known.spool_seq if known.spool_epoch == batch.epoch else 0
     fresh = [event for event in batch.events if event.seq > last]
-    sifted = sift(tx, Trust(tx.conn, host), fresh)
+    sifted = sift(tx, Trust(tx, host), fresh)
     for event in sifted.fit:
         if event.action == ENDS:
             _close(tx, host, event)
         else:
             _open(tx, host, event)
-    sifted.tell(host)
+    sifted.log_passed_over(host)
     if batch.snapshot and (fresh or not batch.events):
         _end_others(tx, host, batch.events)
     seq = max([last, *(event.seq for event in fresh)])
@@ -172,7 +172,7 @@ def snapshot(tx: Tx, host: str, live: Iterable[LeaseEvent], trust: Trust) -> lis
         if not tx.conn.execute(_SAME, _key(host, event) | {"expiry": event.expires_at}).first():
             _open(tx, host, event)
     _end_others(tx, host, named)
-    sifted.tell(host)
+    sifted.log_passed_over(host)
     return sifted.fit
 
 
@@ -245,7 +245,7 @@ def _without(key: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _open(tx: Tx, host: str, event: LeaseEvent) -> None:
-    """A lease was given or renewed. If nobody has the address, nobody gets it until that is over."""
+    """Open or renew a lease. An address without a port is not allocated until the lease ends."""
     key = _key(host, event)
     at = event.at or tx.now
     spot = _without(key, "the_host", "the_mac_address")
@@ -299,7 +299,7 @@ def _row(host: str, event: LeaseEvent, at: float, port_id: str | None) -> dict[s
 
 
 def keep_away(tx: Tx, network_id: str, address: IPv4Address, mac: str) -> bool:
-    """Make a row for an address in use that never had one; False: no subnet of ours has it."""
+    """Make a row for an address in use without one; False: it is in no subnet."""
     spot = {"the_network_id": network_id, "the_address": int(address)}
     subnet_id = tx.conn.execute(_SUBNET, spot).scalar()
     if subnet_id is None:
@@ -325,7 +325,7 @@ _END = (
 
 
 def _close(tx: Tx, host: str, event: LeaseEvent) -> None:
-    """A lease ended. It is this MAC's: a new owner of the address is not concerned (A7.5)."""
+    """End the lease of this MAC: a new owner of the address is not concerned (A7.5)."""
     lease = tx.conn.execute(_FIND, _key(host, event)).first()
     if lease is None:
         return
@@ -342,8 +342,7 @@ def _end(tx: Tx, lease_id: str, at: float, reason: str) -> None:
 def _end_others(tx: Tx, host: str, named: Iterable[LeaseEvent]) -> None:
     """End the leases of a host that its DHCP servers no longer know.
 
-    Their clients were not heard of: whoever has such a lease may believe in it until it expires,
-    so its address stays out of reach until then.
+    A client may use such a lease until it expires, so its address is not allocated before.
     """
     kept = {(e.network_id, int(e.address), e.mac_address) for e in named if e.action != "del"}
     alive = select(
@@ -371,11 +370,11 @@ def _wait(tx: Tx, row: Any) -> None:
 
 
 def release(tx: Tx, lease_id: str) -> None:
-    """End a lease by an operator's word.
+    """End a lease at an operator's request.
 
-    The record ends with the reason `operator`. If no port has the address any more, the word
-    counts as the confirmation that its client is gone, and the address is freed as soon as no DHCP
-    server serves it. If a port still has it, nothing else changes: the VM keeps its address, and
+    The record ends with the reason `operator`. If no port has the address any more, the
+    operator confirms that its client has left, and the address is freed as soon as no DHCP server
+    serves it. If a port still has it, nothing else changes: the VM keeps its address, and
     its next renewal opens a new record.
 
     Raises:

@@ -14,7 +14,7 @@ from lessor.store.addresses.allocation import free
 from lessor.store.engine.dialect import insert
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.listing import Listing
-from lessor.store.networks.addressing import ground
+from lessor.store.networks.addressing import read_addressing
 from lessor.store.query import Query
 from lessor.store.sharing import visible
 from lessor.store.tables import addresses, leases, ports
@@ -138,21 +138,21 @@ def _get(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo | None:
 
 
 def reserve(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo:
-    """Keep an address from ever being handed out. One that is reserved already stays so.
+    """Reserve an address: it is never allocated. One that is reserved already stays so.
 
     Raises:
         NotFound: there is no such network.
         Invalid: the address lies in no subnet of it.
         Conflict: it is in use, or its lease may still be alive.
     """
-    plot = ground(tx, network_id).plot_of(address)
+    subnet = read_addressing(tx, network_id).subnet_of(address)
     tx.conn.execute(
         delete(addresses).where(*_this(network_id, address), addresses.c.freed_seq.is_not(None))
     )
     row = {
         "network_id": network_id,
         "address": int(address),
-        "subnet_id": plot.id,
+        "subnet_id": subnet.id,
         "reserved_as": "operator",
         "updated_at": tx.now,
     }
@@ -176,7 +176,7 @@ def unreserve(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo:
         Invalid: the address lies in no subnet of it.
         Conflict: the subnet itself needs it: it is its gateway's, for example.
     """
-    plot = ground(tx, network_id).plot_of(address)
+    subnet = read_addressing(tx, network_id).subnet_of(address)
     this = _this(network_id, address)
     reason = tx.conn.execute(select(addresses.c.reserved_as).where(*this)).scalar()
     if reason == "operator":
@@ -184,10 +184,10 @@ def unreserve(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo:
         free(tx, network_id, address)
     elif reason is not None:
         raise Conflict(
-            f"address {address} is subnet {plot.id}'s own ({reason.replace('_', ' ')}); it can't "
+            f"address {address} is subnet {subnet.id}'s own ({reason.replace('_', ' ')}); it can't "
             "be unreserved",
             type_="IpAddressInUse",
         )
     return _get(tx, network_id, address) or AddressInfo(
-        network_id=network_id, subnet_id=plot.id, address=address, state=AddressState.FREE
+        network_id=network_id, subnet_id=subnet.id, address=address, state=AddressState.FREE
     )

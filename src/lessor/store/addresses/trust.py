@@ -1,9 +1,9 @@
-"""What a host may say of leases: its token is worth that host alone.
+"""Which lease events a host may report: its token is worth that host alone.
 
-It speaks for the networks that it serves DHCP on, and for those that it hands over: as long as a hold
-of it is left there, its spool may have events of the time before. What it says of others is passed
-over, counted and logged, not refused: an honest host may be late, and would send the same again for
-ever. What it says of the end of its own leases always counts.
+It reports for the networks that it serves DHCP on, and for those that it hands over: as long as one
+of its holds is left there, its spool may have earlier events. Events of other networks are skipped,
+counted and logged, not refused: a late host would send the same again for ever. The end of its own
+leases always counts.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import structlog
-from sqlalchemy import BindParameter, Connection, bindparam, exists, or_, select
+from sqlalchemy import BindParameter, bindparam, exists, or_, select
 
 from lessor.errors import Invalid
 from lessor.model import LeaseEvent
 from lessor.net.macs import parsed_mac
 from lessor.settings import ServerSettings
-from lessor.store.engine.tx import Tx
+from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.tables import holds, networks, ports, subnets
 
 SKEW_S = 86400.0  # by so much a host's clock may be fast
@@ -52,22 +52,22 @@ NO_SUBNET = "no subnet of the network has the address"
 
 @dataclass(slots=True)
 class Trust:
-    """What one host may say of networks; each is looked up once.
+    """The networks for which a host may report leases; each is looked up once.
 
     Attributes:
-        conn: of one transaction.
+        tx: the transaction.
         host: its name.
-        anywhere: it tells what a restored store may have lost: any network that is there, and
-            addresses of subnets that are not.
+        anywhere: after a restore, any existing network counts, and addresses of subnets that the
+            store lost.
     """
 
-    conn: Connection
+    tx: ReadTx
     host: str
     anywhere: bool = False
     _known: dict[str, tuple[str, list[tuple[int, int]]]] = field(default_factory=dict)
 
     def refusal(self, network_id: str, address: int) -> str:
-        """Return why the host may not say anything of an address; "" if it may."""
+        """Return why the host may not report an address; "" if it may."""
         if network_id not in self._known:
             self._known[network_id] = self._look(network_id)
         why, ranges = self._known[network_id]
@@ -78,10 +78,10 @@ class Trust:
     def _look(self, network_id: str) -> tuple[str, list[tuple[int, int]]]:
         key = {"network": network_id}
         if self.anywhere:
-            return "" if self.conn.execute(_IS_THERE, key).first() else NO_NETWORK, []
-        if not self.conn.execute(_MAY, key | {"host_name": self.host}).first():
+            return "" if self.tx.conn.execute(_IS_THERE, key).first() else NO_NETWORK, []
+        if not self.tx.conn.execute(_MAY, key | {"host_name": self.host}).first():
             return NOT_ITS_NETWORK, []
-        return "", [(row.first, row.last) for row in self.conn.execute(_SUBNETS, key)]
+        return "", [(row.first, row.last) for row in self.tx.conn.execute(_SUBNETS, key)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Sifted:
     fit: list[LeaseEvent] = field(default_factory=list)
     passed_over: list[tuple[LeaseEvent, str]] = field(default_factory=list)
 
-    def tell(self, host: str) -> None:
+    def log_passed_over(self, host: str) -> None:
         """Log what was passed over, in one line."""
         if self.passed_over:
             event, why = self.passed_over[0]

@@ -26,14 +26,14 @@ Subscriber = Callable[[frozenset[str]], None]
 
 
 class Database:
-    """Runs functions in transactions, and tells which hosts a commit concerns. Thread-safe.
+    """Runs functions in transactions, and publishes which hosts a commit concerns. Thread-safe.
 
-    A function that takes a `Tx` or a `ReadTx` runs in one transaction, by `write` or `read`; one that
-    takes the database needs several.
+    A function that takes a `Tx` or a `ReadTx` runs in one transaction, by `write` or `read`; one
+    that takes the database needs several.
 
     Attributes:
-        id: this server, as other servers on the database know it.
-        fleet: what this server knows of the hosts beside the database.
+        id: the name of this server among those on the database.
+        fleet: the state of hosts that this server has in memory.
         peers: the other servers on the database.
         epoch: of the database, as of the last view: see `history`.
     """
@@ -105,7 +105,7 @@ class Database:
         """Call `callback` after each commit with the hosts whose view changed.
 
         It is called in the writer's thread, or in the one that hears other servers, so it must be
-        quick. `peers.EVERYONE` means that what changed is not known.
+        quick. `peers.EVERYONE` stands for all hosts.
         """
         self._subscribers.append(callback)
 

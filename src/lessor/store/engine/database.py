@@ -1,4 +1,4 @@
-"""Opens the database: the file or the server, its schema, and what is true of the database itself."""
+"""Opens the database: the file or the server, its schema, its epoch and its place."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from lessor.errors import ConfigError, Invalid, Unavailable
 from lessor.settings import ServerSettings
 from lessor.store.engine import connection, files, history, notes, place, postgres, recovery, sqlite
 from lessor.store.engine.dialect import is_postgres
-from lessor.store.engine.fellows import Alone, Peers
 from lessor.store.engine.groupcommit import GroupWriter
+from lessor.store.engine.peers import Alone, Peers
 from lessor.store.engine.tx import Context
-from lessor.store.engine.writer import Told, Writer, said
+from lessor.store.engine.writer import Subscriber, Writer, message_of
 from lessor.store.tables import counter
 
 FILE = "lessor.sqlite"
@@ -63,7 +63,7 @@ def _opened(engine: Engine, shown: str, *, changed: bool = False, doubted: bool 
     except DBAPIError as error:
         engine.dispose()
         if files.is_damage(error.orig):
-            raise files.damaged(place.file_of(engine), said(error)) from error
+            raise files.damaged(place.file_of(engine), message_of(error)) from error
         raise Unavailable(f"can't open the database {shown}: {_words(error, engine)}") from error
     except BaseException:
         engine.dispose()
@@ -73,7 +73,7 @@ def _opened(engine: Engine, shown: str, *, changed: bool = False, doubted: bool 
 
 def _words(error: DBAPIError, engine: Engine) -> str:
     if is_postgres(engine) or not isinstance(error.orig, sqlite3.Error):
-        return said(error)
+        return message_of(error)
     return files.words(error.orig, place.file_of(engine))
 
 
@@ -94,20 +94,20 @@ def is_file(settings: ServerSettings) -> bool:
     return not settings.connection or settings.connection.startswith("sqlite")
 
 
-def writer_of(engine: Engine, context: Context, told: Told, sender: str) -> Writer:
+def writer_of(engine: Engine, context: Context, subscriber: Subscriber, sender: str) -> Writer:
     """Return what runs write jobs on a database; `sender` names this server to the others."""
     if is_postgres(engine):
-        return GroupWriter(postgres.PostgresTransactions(engine, sender), context, told)
-    return GroupWriter(sqlite.SqliteTransactions(engine), context, told)
+        return GroupWriter(postgres.PostgresTransactions(engine, sender), context, subscriber)
+    return GroupWriter(sqlite.SqliteTransactions(engine), context, subscriber)
 
 
-def peers_of(engine: Engine, sender: str, told: Told) -> Peers:
-    """Return what tells of the other servers on a database."""
+def peers_of(engine: Engine, sender: str, subscriber: Subscriber) -> Peers:
+    """Return the other servers on a database."""
     if not is_postgres(engine):
         return Alone()
-    from lessor.store.engine.peers import PostgresPeers  # noqa: PLC0415 - needs psycopg, which takes a while to load
+    from lessor.store.engine.postgres_peers import PostgresPeers  # noqa: PLC0415 - psycopg is slow
 
-    return PostgresPeers(engine, sender, told)
+    return PostgresPeers(engine, sender, subscriber)
 
 
 class Readers:
@@ -158,9 +158,9 @@ def reading(engine: Engine) -> Iterator[Connection]:
             finally:
                 _ended(conn)
     except DataError as error:
-        raise Invalid(f"the database can't be asked that: {said(error)}") from error
+        raise Invalid(f"the database can't be asked that: {message_of(error)}") from error
     except DBAPIError as error:
-        raise Unavailable(f"the database can't be read now: {said(error)}") from error
+        raise Unavailable(f"the database can't be read now: {message_of(error)}") from error
     except PoolTimeout as error:
         raise Unavailable("the database is too busy to be read now; try again") from error
 
@@ -182,7 +182,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
                 raise
             conn.exec_driver_sql("COMMIT")
     except DBAPIError as error:
-        raise Unavailable(f"the database can't be written now: {said(error)}") from error
+        raise Unavailable(f"the database can't be written now: {message_of(error)}") from error
 
 
 def _begun(engine: Engine) -> Connection:

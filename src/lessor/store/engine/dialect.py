@@ -1,4 +1,4 @@
-"""How statements are written so that SQLite and PostgreSQL both take them.
+"""Statements that SQLite and PostgreSQL both take.
 
 `insert` here is the one with `on_conflict_do_nothing` and `on_conflict_do_update`: PostgreSQL's
 construct, which SQLAlchemy compiles for SQLite too (the two share the syntax). Where a statement

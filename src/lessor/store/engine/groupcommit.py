@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from lessor.errors import Unavailable
 from lessor.store.engine.tx import Context, Tx
-from lessor.store.engine.writer import Pending, Told, Written, as_ours
+from lessor.store.engine.writer import Pending, Subscriber, Written, as_lessor_error
 
 T = TypeVar("T")
 MOST_JOBS = 128  # in one transaction
@@ -129,10 +129,12 @@ class _Waiting(Generic[T]):
 class GroupWriter:
     """A `Writer`: see the top."""
 
-    def __init__(self, transactions: Transactions, context: Context, told: Told) -> None:
+    def __init__(
+        self, transactions: Transactions, context: Context, subscriber: Subscriber
+    ) -> None:
         self._transactions = transactions
         self._context = context
-        self._told = told
+        self._subscriber = subscriber
         self._queue: SimpleQueue[_Waiting[Any] | None] = SimpleQueue()
         self._closed = False
         self._gate = threading.Lock()
@@ -200,7 +202,7 @@ class GroupWriter:
                 if self._transactions.again(attempt):
                     continue
                 self._refuse(batch, lost.__cause__ or lost)
-            except BaseException as error:  # noqa: BLE001 - whatever it was, its callers must hear of it
+            except BaseException as error:  # noqa: BLE001 - its callers raise it
                 self._refuse(batch, error)
             break
         for waiting in batch:
@@ -212,7 +214,7 @@ class GroupWriter:
 
     def _refuse(self, batch: list[_Waiting[Any]], error: BaseException) -> None:
         for waiting in batch:
-            waiting.error = waiting.error or as_ours(error)
+            waiting.error = waiting.error or as_lessor_error(error)
 
     def _transaction(self, batch: list[_Waiting[Any]], *, guarded: bool) -> Tx:
         for waiting in batch:
@@ -243,7 +245,7 @@ class GroupWriter:
             waiting.value = waiting.job(tx)
             tx.end()
         except BaseException as error:
-            waiting.error = as_ours(error)
+            waiting.error = as_lessor_error(error)
             if not guarded or not self._transactions.alive() or self._transactions.lost(error):
                 raise
             conn.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
@@ -256,6 +258,6 @@ class GroupWriter:
 
     def _tell(self, hosts: frozenset[str]) -> None:
         try:
-            self._told(hosts)
+            self._subscriber(hosts)
         except Exception:  # noqa: BLE001 - a subscriber's mistake must not end the writer
             structlog.get_logger().exception("store subscriber failed", hosts=sorted(hosts))

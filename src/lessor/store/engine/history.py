@@ -1,4 +1,4 @@
-"""Tells whether a database went back: agents show positions that it has given and no longer has.
+"""Detects a database that went back in time: agents show positions that it issued and lost.
 
 Each view says at which *position* of the store's history it is true: the run (a start of a server)
 and the revision, signed with a secret of the database. The agent shows it with its next question.

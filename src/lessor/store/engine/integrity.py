@@ -1,4 +1,4 @@
-"""What must be true of the rows of a database, asked of them: `lessor db check`.
+"""Consistency checks on the rows of a database: `lessor db check`.
 
 Constraints keep most of it on each write. This looks for what they can't say, and for what a file
 edited by hand, a disk or an error of ours may have done.

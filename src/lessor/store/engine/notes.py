@@ -1,4 +1,4 @@
-"""What is noted of the database itself, by name."""
+"""Notes on the database itself, by name."""
 
 from __future__ import annotations
 

@@ -5,13 +5,13 @@ the first agent asks.
 
 A PostgreSQL database is told by its server's identifier and its own number: what pg_restore fills
 is another one, and the timeline says that it was set back to an earlier time. SQLite's file has a
-token, changed at each start and each minute, that a small file beside it has as well: a back-up that
-is put in place of the file has an older one. A whole folder that is put back, both files with it,
-can't be told: that is what `lessor db restored` is for.
+token, changed at each start and each minute, that a small file beside it has as well: a back-up
+that is put in place of the file has an older one. A whole folder that is put back, both files with
+it, can't be told: that is what `lessor db restored` is for.
 
-A file that lost its -wal has an older token, too. It is told from a back-up by its run and its schema
-cookie, which are noted beside it when both are in the file itself: each copy that SQLite makes has
-another cookie, and a file that was copied while no server ran has an earlier run.
+A file that lost its -wal has an older token, too. It is told from a back-up by its run and its
+schema cookie, which are noted beside it when both are in the file itself: each copy that SQLite
+makes has another cookie, and a file that was copied while no server ran has an earlier run.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def close(engine: Engine) -> None:
 
 
 def was_changed(file: Path) -> bool:
-    """Tell whether a file that nobody has open is not as it was left: put back, or without its WAL."""
+    """Tell whether a closed file is not as it was left: put back, or without its WAL."""
     states = [token for token in _tokens(beside(file)) if _is_state(token)]
     if not states or not file.exists() or _wal(file).exists():
         return False
@@ -155,7 +155,8 @@ def _tokens(path: Path) -> list[str]:
 def _write(path: Path, tokens: list[str]) -> None:
     fresh = path.with_name(path.name + ".new")
     try:
-        with open(os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:  # noqa: PTH123 - its mode from the start
+        made = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with open(made, "w") as out:  # noqa: PTH123 - its mode from the start
             out.write("\n".join(tokens) + "\n")
             out.flush()
             os.fsync(out.fileno())

@@ -21,7 +21,7 @@ from sqlalchemy.pool import QueuePool
 from lessor.errors import ConfigError, Unavailable
 from lessor.store.engine.connection import Connection, Statements
 from lessor.store.engine.tx import Tx
-from lessor.store.engine.writer import said
+from lessor.store.engine.writer import message_of
 
 READERS = 10  # connections of one process; each costs the database some megabytes
 READER_WAIT_S = 10.0
@@ -41,8 +41,8 @@ _IN_TRANSACTION = {2, 3}  # libpq: PQTRANS_INTRANS, PQTRANS_INERROR
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 HAS_VERSION = "SELECT to_regclass('alembic_version')"
-# The token is written in the transaction that it names. pg_xact_status() would not do: the number of
-# a transaction that a crash took along is given to another one afterwards.
+# The token is written in the transaction that it names. pg_xact_status() would not do: the number
+# of a transaction that a crash took along is given to another one afterwards.
 _LOCK = """WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(%s::int, %s::int))
 INSERT INTO meta (name, value)
 SELECT %s, %s || ' ' || floor(extract(epoch FROM clock_timestamp())) FROM held
@@ -191,7 +191,7 @@ class PostgresTransactions:
             try:
                 return self._is_written()
             except DBAPIError as error:
-                log.warning("database away", error=said(error))
+                log.warning("database away", error=message_of(error))
             time.sleep(0.1)
         raise Unavailable(
             "the database went away while it wrote; whether it did is not known: look before you "

@@ -1,4 +1,4 @@
-"""The time after a restore, until all hosts have said which addresses are in use there.
+"""The time after a restore, until all hosts have reported which addresses are in use there.
 
 A restored database lacks the ports that were made after its copy, and their addresses look free.
 So none is given out before every host that ever reported has sent its holdings (the ports that its
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select, update
 from lessor.errors import Unavailable
 from lessor.store.engine import notes
 from lessor.store.engine.tx import Tx
-from lessor.store.networks.addressing import RECOVERY, Ground
+from lessor.store.networks.addressing import RECOVERY, NetworkAddressing
 from lessor.store.tables import hosts
 
 SHOWN = 5  # hosts that a refusal names
@@ -52,11 +52,11 @@ def started(conn: Connection, now: float) -> None:
         notes.remember(conn, RECOVERY, str(now))
 
 
-def check(tx: Tx, ground: Ground) -> None:
+def check(tx: Tx, network: NetworkAddressing) -> None:
     """Raise Unavailable while a network's addresses may be in use by VMs that the store lost."""
-    if not ground.recovery:
+    if not network.recovery:
         return
-    since = float(ground.recovery) or tx.now
+    since = float(network.recovery) or tx.now
     until = since + tx.settings.agent_down_time
     if tx.now >= until:
         return

@@ -1,4 +1,4 @@
-"""What a caller believes to be a row's revision, checked inside the transaction that changes it."""
+"""The revision that a caller expects of a row, checked in the transaction that changes it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from lessor.store.engine.tx import Tx
 
 
 def expect(tx: Tx, table: Table, row_id: str, expected: int | None) -> None:
-    """Check that a row is as its caller knows it; None: he doesn't care.
+    """Raise Outdated unless the row has revision `expected`; None skips the check.
 
-    A row that isn't there is left to who looks for it. The row is locked where the database has
-    such locks: two callers that expect the same can't both be right.
+    A missing row passes: the change itself raises NotFound. The row is locked where the database
+    has such locks: of two callers with the same revision, one passes.
 
     Raises:
         Outdated: it has changed since.

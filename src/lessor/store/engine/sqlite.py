@@ -25,7 +25,7 @@ HAS_VERSION = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
 
 
 def engine(path: Path) -> Engine:
-    """Return an engine whose transactions begin and end where we say so, not where a driver guesses.
+    """Return an engine whose transactions begin and end where we say, not where a driver guesses.
 
     Raises:
         Unavailable: the file can't be made.

@@ -1,4 +1,4 @@
-"""Transactions as rules see them: what they read and write through, and what they know beside.
+"""Transactions as rules see them: the connection, the time, the settings, the hosts' state.
 
 Every function of the store takes one first: a `ReadTx` where it only reads, a `Tx` where it writes.
 """
@@ -29,7 +29,7 @@ class Context:
     Attributes:
         settings: the server's.
         clock: seconds since 1970.
-        fleet: what this server knows of the hosts beside the database.
+        fleet: the state of hosts that this server has in memory.
         nouns: what the nouns' modules declare, by name.
     """
 
@@ -46,7 +46,7 @@ class ReadTx:
         conn: the connection.
         now: seconds since 1970, the same for the whole transaction.
         settings: the server's.
-        fleet: what this server knows of the hosts beside the database.
+        fleet: the state of hosts that this server has in memory.
         nouns: what the nouns' modules declare, by name.
     """
 
@@ -69,7 +69,7 @@ class Tx(ReadTx):
     def __init__(self, conn: Connection, context: Context) -> None:
         super().__init__(conn, context)
         self.touched: dict[str, set[str]] = {}
-        self.graves: list[dict[str, Any]] = []
+        self.tombstones: list[dict[str, Any]] = []
         self.hosts: set[str] = set()
         self.held = False
         # by a range's first number: below it, this job saw none free
@@ -77,37 +77,37 @@ class Tx(ReadTx):
         self.revision = 0  # of what it touched, once its transaction is finished
         self.ids: set[str] = set()  # of what it touched, whatever kind it is
         self.earlier: Collection[str] = ()  # `ids` of earlier jobs that have no revision yet
-        self._last: dict[Hashable, tuple[Executable, dict[str, Any]]] = {}
+        self._at_end: dict[Hashable, tuple[Executable, dict[str, Any]]] = {}
         self._parts: list[Tx] = []
         self._afterwards: list[Callable[[], None]] = []
 
     def touch(self, kind: str, row_id: str) -> None:
         """Give a row of a table that has one (`_STAMP`) a new revision.
 
-        Kind `form` is a network of which hosts now have to know other rows than before: its scopes
-        will be sent whole.
+        Kind `form` is a network whose scopes consist of other rows than before: they are sent
+        whole.
         """
         self.touched.setdefault(kind, set()).add(row_id)
         self.ids.add(row_id)
 
     def gone(self, kind: str, row_id: str, network_id: str, host: str | None = None) -> None:
-        """Say that a `subnet` or `port` was deleted, or that `host` no longer has to know it."""
-        grave = {"kind": kind, "id": row_id, "network_id": network_id, "host": host}
-        self.graves.append(grave | {"made_at": self.now})
+        """Record that a `subnet` or `port` was deleted, or left the view of `host`."""
+        tombstone = {"kind": kind, "id": row_id, "network_id": network_id, "host": host}
+        self.tombstones.append(tombstone | {"made_at": self.now})
 
     def concerns(self, hosts: Iterable[str | None]) -> None:
         """Name hosts whose view changes."""
         self.hosts.update(host for host in hosts if host is not None)
 
-    def at_last(self, key: Hashable, statement: Executable, values: dict[str, Any]) -> None:
+    def at_end(self, key: Hashable, statement: Executable, values: dict[str, Any]) -> None:
         """Execute a statement when the job has done all else; of those with one key, the last."""
-        self._last[key] = (statement, values)
+        self._at_end[key] = (statement, values)
 
     def end(self) -> None:
-        """Execute what was left for the job's end."""
-        for statement, values in self._last.values():
+        """Execute the statements of `at_end`."""
+        for statement, values in self._at_end.values():
             self.conn.execute(statement, values)
-        self._last = {}
+        self._at_end = {}
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call something once the transaction is committed, before its caller is answered."""
@@ -130,17 +130,17 @@ class Tx(ReadTx):
         self.ids |= other.ids
         for kind, ids in other.touched.items():
             self.touched.setdefault(kind, set()).update(ids)
-        self.graves += other.graves
+        self.tombstones += other.tombstones
         self.hosts |= other.hosts
         self.held |= other.held
 
     def finish(self) -> int:
         """Give all that was touched the next revision; return the last one given, 0 if none was."""
-        if self.touched or self.graves or self.held:
+        if self.touched or self.tombstones or self.held:
             self.revision = self._stamp()
         for part in self._parts:
             part.revision = self.revision
-        self._parts, self.touched, self.graves, self.held = [], {}, [], False
+        self._parts, self.touched, self.tombstones, self.held = [], {}, [], False
         self.ids = set()
         return self.revision
 
@@ -150,9 +150,9 @@ class Tx(ReadTx):
             self.conn.execute(_STAMP[kind], {"ids": sorted(ids), "at": revision})
         if self.held:
             self.conn.execute(_STAMP_HOLDS, {"at": revision})
-        if self.graves:
-            graves = [grave | {"revision": revision} for grave in self.graves]
-            self.conn.execute(tombstones.insert(), graves)
+        if self.tombstones:
+            tombstone_rows = [tombstone | {"revision": revision} for tombstone in self.tombstones]
+            self.conn.execute(tombstones.insert(), tombstone_rows)
         return revision
 
 

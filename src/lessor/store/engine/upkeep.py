@@ -1,4 +1,4 @@
-"""What is done to a whole database: looked through, copied to another, believed after a restore."""
+"""Work on a whole database: checked, copied to another, accepted after a restore."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _copy(rows: Connection, conn: Connection) -> int:
     for table in metadata.sorted_tables:
         found = rows.execute(select(table))
         while some := found.fetchmany(AT_ONCE):
-            conn.execute(insert(table), [dict(row._mapping) for row in some])  # noqa: SLF001 - SQLAlchemy's public name for it
+            conn.execute(insert(table), [row._asdict() for row in some])
             copied += len(some)
     if is_postgres(conn.engine):
         for column in (tombstones.c.seq, nova_events.c.id):

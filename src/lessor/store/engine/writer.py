@@ -18,7 +18,7 @@ from lessor.store.engine.tx import Tx
 
 T = TypeVar("T")
 Ended_co = TypeVar("Ended_co", covariant=True)
-Told = Callable[[frozenset[str]], None]
+Subscriber = Callable[[frozenset[str]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +62,25 @@ class Writer(Protocol):
         """End after the jobs that wait."""
 
 
-def as_ours(error: BaseException) -> BaseException:
+def as_lessor_error(error: BaseException) -> BaseException:
     """Return what the caller of a job is to be raised."""
     if isinstance(error, OverflowError):
         return Invalid(f"a number is larger than the database can keep: {error}")
     if isinstance(error, IntegrityError):
-        return Conflict(f"it contradicts what is stored ({said(error)}); look at it and try again")
+        return Conflict(
+            f"it contradicts what is stored ({message_of(error)}); look at it and try again"
+        )
     if isinstance(error, DataError):
-        return Invalid(f"a value is larger than the database can keep, or malformed: {said(error)}")
+        return Invalid(
+            f"a value is larger than the database can keep, or malformed: {message_of(error)}"
+        )
     if isinstance(error, DBAPIError):
-        return Unavailable(f"the database can't write now: {said(error)}")
+        return Unavailable(f"the database can't write now: {message_of(error)}")
     if isinstance(error, SQLAlchemyError):
         return Unavailable(f"the database can't write now: {error}")
     return error
 
 
-def said(error: DBAPIError) -> str:
+def message_of(error: DBAPIError) -> str:
     """Return what a database said, in one line: PostgreSQL adds details that repeat the values."""
     return str(error.orig).strip().partition("\n")[0]

@@ -1,7 +1,7 @@
-"""Whether a port can be plugged on the host that it was bound to (Neutron's binding_failed).
+"""Checks whether a port can be plugged on the host that it is bound to (binding_failed).
 
-Said when it is bound, and kept: a host that falls silent later keeps the VMs it has. It is taken back
-(`reports`) as soon as the host, having the network by then, says anything of the port.
+The check is made with the binding; a host that falls silent later keeps its VMs. It is cleared by
+the first report on the port from a host that has the network (`reports`).
 """
 
 from __future__ import annotations

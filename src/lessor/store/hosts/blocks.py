@@ -1,4 +1,4 @@
-"""What hosts have and reach themselves, as their agents report it: no flat subnet takes it over."""
+"""Address blocks that hosts have and reach themselves: no flat subnet may take them over."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ _NEAR = (
 _OF_HOST = delete(host_blocks).where(host_blocks.c.host == bindparam("host_name"))
 
 
-def said(tx: Tx, host: str, blocks: Sequence[HostBlock]) -> None:
-    """Write what a host has and reaches, instead of what it said before."""
+def record(tx: Tx, host: str, blocks: Sequence[HostBlock]) -> None:
+    """Replace the blocks of a host by those it reports."""
     tx.conn.execute(_OF_HOST, {"host_name": host})
     rows = [_row(host, n, one) for n, one in enumerate(blocks[:MAXIMUM])]
     if rows:
@@ -122,7 +122,9 @@ def check_parts(tx: Tx, wire: str | None, parts: Sequence[Extent]) -> None:
 
 
 def check_part(tx: Tx, wire: str | None, part: IPv4Network) -> None:
-    """Refuse a project a part of a subnet beyond its pools, that the operator, a host or the server needs.
+    """Refuse a project a part of a subnet beyond its pools that others need.
+
+    Others are the operator, hosts and the server.
 
     Args:
         tx: the transaction.

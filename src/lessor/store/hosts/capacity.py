@@ -19,13 +19,13 @@ START_S = 0.1  # for each network that a starting agent has to set up, it may be
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Hosts as far as DHCP servers go.
+    """The hosts' capacity for DHCP servers of overlay networks.
 
     Attributes:
-        able: alive, with a tunnel end, and network hosts: they may be given servers.
-        lost: dead, or not able to serve any more by what they or an administrator say of them; why.
-        unserved: why hosts that are alive can't serve networks, by host and network id.
-        failed: hosts that could not serve a network lately, with the network's id.
+        able: alive network hosts with a tunnel end: they may get servers.
+        lost: hosts that can serve no network any more, with the reason.
+        unserved: why alive hosts can't serve networks, by host and network id.
+        failed: (host, network id) of hosts that recently could not serve a network.
         load: how many DHCP servers each host has.
         zones: the availability zone of each host.
     """
@@ -76,7 +76,7 @@ class Capacity:
         return replace(self, lost={} if host in self.able else lost, unserved={})
 
     def reason(self, host: str, network_id: str) -> str | None:
-        """Return why a host can't serve a network; None: it can, as far as is known."""
+        """Return why a host can't serve a network; None: no known reason."""
         return self.lost.get(host) or self.unserved.get((host, network_id))
 
 

@@ -21,7 +21,7 @@ log = structlog.get_logger("lessor.store")
 
 
 def place(db: Database) -> None:
-    """Give DHCP servers to networks that have too few, if there are hosts that had no chance yet."""
+    """Place the DHCP servers that networks lack, once for each newly able host."""
     able = db.read(_able)
     if able is None:
         return
@@ -40,7 +40,7 @@ def _able(tx: ReadTx) -> frozenset[str] | None:
 def watch(db: Database) -> None:
     """Move DHCP servers away from dead hosts; called about every second.
 
-    Every server looks, so that each is ready to take over; the one that keeps house moves.
+    Every server watches, so that each is ready to take over; the one that keeps house moves.
     """
     if db.peers.several:
         write_heartbeats(db)
@@ -51,7 +51,7 @@ def watch(db: Database) -> None:
 
 
 def update_host(db: Database, name: str, values: HostValues) -> Host:
-    """Change what an administrator says of a host; down, it hands its DHCP servers to others."""
+    """Change a host; one that is taken down hands its DHCP servers to others."""
     db.write(hosts.change, name, values)
     if values.get("admin_state_up") is False:
         _move(db, name)

@@ -1,4 +1,4 @@
-"""What a server knows of the hosts beside the database: for itself, until it ends."""
+"""The state of hosts that a server has in memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ DELETED = "-"  # before a host's name, where servers tell each other which hosts
 
 @dataclass(slots=True)
 class Fleet:
-    """The hosts, as far as a server remembers them between transactions.
+    """The state of hosts between transactions.
 
     Attributes:
         opened_at: when this server began to listen to them, in seconds since 1970.
         heartbeats: when they reported last.
-        reports: their last reports, without what is news, by host.
-        tokens: whose a token is, and until when that is believed (monotonic), by the token's hash.
-        able: hosts that had their chance of DHCP servers of overlay networks.
-        silence: tells when a host's silence means that it is dead.
-        troubles: when they were last looked for, and what was found; None: look again.
+        reports: the parts of their last reports that repeat, by host.
+        tokens: (host, monotonic time until which that is valid), by the token's hash.
+        able: hosts for which missing DHCP servers of overlay networks were placed.
+        silence: decides when a silent host counts as dead.
+        troubles: (time, troubles) of the last search; None: search again.
     """
 
     opened_at: float
@@ -43,9 +43,9 @@ class Fleet:
         self.reports.pop(host, None)
 
     def forget_tokens(self, host: str) -> None:
-        """Forget the tokens of a host: they may have ended."""
+        """Forget the tokens of a host."""
         self.tokens = {key: known for key, known in self.tokens.items() if known[0] != host}
 
     def forget_troubles(self) -> None:
-        """Have troubles looked for again."""
+        """Have troubles searched for again."""
         self.troubles = None

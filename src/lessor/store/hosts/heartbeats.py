@@ -1,4 +1,4 @@
-"""Heartbeats of hosts: kept in memory, written in batches. They have no revision; nobody waits."""
+"""Heartbeats of hosts: in memory, and written in batches, without revisions."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Heartbeats:
 
 
 class SilenceWatch:
-    """Tells when silence means something: not while it may be this server that was away."""
+    """Decides when a silent host counts as dead: not while this server may have been away."""
 
     def __init__(self, down_s: float) -> None:
         self._down_s = down_s
@@ -70,14 +70,14 @@ class SilenceWatch:
         self._quiet_until = 0.0
 
     def look(self, now: float, *, disturbed: bool = False) -> bool:
-        """Note a look at the hosts; tell whether a silent host can be called dead.
+        """Record a look at the hosts; return whether a silent host counts as dead.
 
-        It can't for `down_s` after the start, and after a gap between looks in which hosts can
-        have spoken without being heard: the clock jumped, or the machine slept (semantics.md B13).
+        It doesn't for `down_s` after the start, and after a gap between looks, in which reports may
+        be lost: the clock jumped, or the machine slept (semantics.md B13).
 
         Args:
-            now: when it is.
-            disturbed: another server went, and what it heard last; its hosts will come to us.
+            now: seconds since 1970.
+            disturbed: another server left with its heartbeats; its hosts will come to this one.
         """
         last, self._last = self._last, now
         if disturbed or last is None or not 0 <= now - last <= self._down_s / 2:

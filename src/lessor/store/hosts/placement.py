@@ -1,9 +1,9 @@
-"""Where the DHCP servers of overlay networks are: placed, moved from dead hosts, placed by hand.
+"""Places the DHCP servers of overlay networks, and moves them from dead hosts.
 
 A network has `dhcp_agents_per_network` of them. Each is a port like any other (semantics.md B5),
 bound to its host, with an address of each DHCP subnet; `server_of` marks it. When its host dies,
-the *port* moves: the successor serves at the same address, and the clients notice nothing. A host
-that comes back gets nothing back by itself.
+the *port* moves: the successor serves at the same address, and clients notice nothing. A host that
+comes back gets no server back.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from lessor.store.hosts.capacity import HOSTS, Capacity
 from lessor.store.networks import rules as network_rows
 from lessor.store.networks import zones
 from lessor.store.networks.addressing import (
-    Ground,
+    NetworkAddressing,
     dhcp_hosts,
-    ground,
     hosts_taking_part,
     network_not_found,
+    read_addressing,
 )
 from lessor.store.ports import servers, serving
 from lessor.store.query import Query
@@ -56,10 +56,10 @@ def settle(tx: Tx, network_ids: Iterable[str]) -> None:
     """Place the DHCP servers that networks lack, after a subnet of theirs was made or changed."""
     found: Capacity | None = None
     for network_id in dict.fromkeys(network_ids):
-        land = ground(tx, network_id)
-        if land.overlay and any(plot.enable_dhcp for plot in land.plots):
+        network = read_addressing(tx, network_id)
+        if network.overlay and any(subnet.enable_dhcp for subnet in network.subnets):
             found = found or capacity.read(tx)
-            _complete(tx, land, found)
+            _complete(tx, network, found)
 
 
 def fill(tx: Tx) -> int:
@@ -68,21 +68,21 @@ def fill(tx: Tx) -> int:
     wanted = min(tx.settings.dhcp_agents_per_network, len(found.able))
     placed = 0
     for (network_id,) in tx.conn.execute(_SHORT, {"wanted": wanted}).all():
-        placed += _complete(tx, ground(tx, network_id), found)
+        placed += _complete(tx, read_addressing(tx, network_id), found)
         if placed >= AT_ONCE:
             break
     return placed
 
 
-def _complete(tx: Tx, land: Ground, found: Capacity) -> int:
-    here, hints = [*land.dhcp_hosts], zones.hints(tx, land.id)
+def _complete(tx: Tx, network: NetworkAddressing, found: Capacity) -> int:
+    here, hints = [*network.dhcp_hosts], zones.hints(tx, network.id)
     while len(here) < tx.settings.dhcp_agents_per_network:
-        host = found.choose(land.id, here, hints)
+        host = found.choose(network.id, here, hints)
         if host is None:
             break
-        _place(tx, land, host)
+        _place(tx, network, host)
         here.append(host)
-    return len(here) - len(land.dhcp_hosts)
+    return len(here) - len(network.dhcp_hosts)
 
 
 _PARKED = select(ports.c.id).where(
@@ -90,14 +90,14 @@ _PARKED = select(ports.c.id).where(
 )
 
 
-def _place(tx: Tx, land: Ground, host: str) -> None:
-    """Put a DHCP server of a network on a host: one that was parked, with its address, or a new one."""
-    parked = tx.conn.execute(_PARKED, {"network": land.id}).scalar()
+def _place(tx: Tx, network: NetworkAddressing, host: str) -> None:
+    """Put a DHCP server of a network on a host: the parked one, with its address, or a new one."""
+    parked = tx.conn.execute(_PARKED, {"network": network.id}).scalar()
     if parked is None:
-        servers.make(tx, land, host, device_id(host, land.id))
+        servers.create_server(tx, network, host, device_id(host, network.id))
     else:
-        _bind(tx, parked, host, device_id(host, land.id))
-    tx.concerns([host, *hosts_taking_part(tx, land.id)])
+        _bind(tx, parked, host, device_id(host, network.id))
+    tx.concerns([host, *hosts_taking_part(tx, network.id)])
 
 
 def device_id(host: str, network_id: str) -> str:
@@ -170,7 +170,7 @@ def fail_over(tx: Tx, only: str | None = None) -> list[DhcpMove]:
                 network_id=network_id, source=source, target=target, reason=reason, unable=unable
             )
             _move(tx, port_id, move)
-            unserved.moved(tx, move)
+            unserved.record_move(tx, move)
             moves.append(move)
         if len(moves) == AT_ONCE:
             break
@@ -190,7 +190,7 @@ _HOLD = insert(holds)
 
 
 def _leave(tx: Tx, network_id: str, host: str) -> None:
-    """Until a former DHCP host says otherwise, it may go on serving every address it served."""
+    """Hold every address of a network for a former DHCP host, which may still serve it."""
     used = select(
         addresses.c.network_id,
         addresses.c.address,
@@ -210,7 +210,7 @@ def _leave(tx: Tx, network_id: str, host: str) -> None:
 
 
 def _inherit(tx: Tx, move: DhcpMove) -> None:
-    """Make the leases that the former host gave its successor's, who will be asked to renew them."""
+    """Give the leases of the former host to its successor, which will renew them."""
     other = leases.alias("other")
     mine = (
         leases.c.network_id == move.network_id,
@@ -284,7 +284,7 @@ def add(tx: Tx, network_id: str, host: str) -> None:
         NotFound: there is no such network or host, or the host can't serve DHCP on tunnels.
         Conflict: the network isn't a vxlan one, has no DHCP subnet, or the host serves it already.
     """
-    land = _tunnelled(tx, network_id)
+    network = _tunnelled(tx, network_id)
     row = tx.conn.execute(HOSTS.where(hosts.c.name == host)).first()
     if row is None or row.local_ip is None or not (row.network_host and row.admin_state_up):
         raise NotFound(
@@ -292,17 +292,17 @@ def add(tx: Tx, network_id: str, host: str) -> None:
             "network host, or administratively down",
             type_="InvalidDHCPAgent",
         )
-    if host in land.dhcp_hosts:
+    if host in network.dhcp_hosts:
         raise Conflict(
             f"host {host} serves DHCP on network {network_id} already",
             type_="NetworkHostedByDHCPAgent",
         )
-    if not any(plot.enable_dhcp for plot in land.plots):
+    if not any(subnet.enable_dhcp for subnet in network.subnets):
         raise Conflict(
             f"network {network_id} has no subnet with DHCP; make one first: its DHCP server needs "
             "an address"
         )
-    _place(tx, land, host)
+    _place(tx, network, host)
 
 
 def remove(tx: Tx, network_id: str, host: str) -> None:
@@ -312,8 +312,8 @@ def remove(tx: Tx, network_id: str, host: str) -> None:
         NotFound: there is no such network.
         Conflict: the host doesn't serve it.
     """
-    land = _tunnelled(tx, network_id)
-    server = servers.of_host(tx, land, host)
+    network = _tunnelled(tx, network_id)
+    server = servers.of_host(tx, network, host)
     if server is None:
         raise Conflict(
             f"host {host} doesn't serve DHCP on network {network_id}",
@@ -322,16 +322,16 @@ def remove(tx: Tx, network_id: str, host: str) -> None:
     tx.concerns(hosts_taking_part(tx, network_id))
     _leave(tx, network_id, host)
     if tx.conn.execute(_PARKED, {"network": network_id}).first():
-        servers.drop(tx, land, server)
+        servers.delete_server(tx, network, server)
     else:
         _bind(tx, server.port_id, None, PARKED)
 
 
-def _tunnelled(tx: Tx, network_id: str) -> Ground:
-    land = ground(tx, network_id)
-    if not land.overlay:
+def _tunnelled(tx: Tx, network_id: str) -> NetworkAddressing:
+    network = read_addressing(tx, network_id)
+    if not network.overlay:
         raise Conflict(
             f"network {network_id} is flat: its network host is its DHCP server (lessor:host), or "
             "every host with ports of it (lessor:multi_host)"
         )
-    return land
+    return network

@@ -1,4 +1,4 @@
-"""Problems of hosts, as they are shown: networks and ports by their names."""
+"""Problems of hosts as the API shows them: with the names of networks and ports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PREPARED = select(bindings.c.port_id).where(
 
 
 def named(tx: ReadTx, found: Sequence[Host]) -> list[Host]:
-    """Return hosts whose problems say names instead of ids; what was deleted keeps its id."""
+    """Return hosts whose problems have names in place of ids; a deleted row keeps its id."""
     found = [_joined(tx, host) for host in found]
     problems = [problem for host in found for problem in host.problems]
     if not problems:
@@ -44,7 +44,7 @@ def named(tx: ReadTx, found: Sequence[Host]) -> list[Host]:
     ]
 
 
-def strays(tx: ReadTx, host: Host) -> dict[str, Problem]:
+def orphan_taps(tx: ReadTx, host: Host) -> dict[str, Problem]:
     """Return the problems of taps on a host whose ports are bound elsewhere, by port id."""
     found = {}
     for problem in host.problems:
@@ -76,7 +76,7 @@ def _joined(tx: ReadTx, host: Host) -> Host:
     if not any(one.key.startswith(STRAY) for one in host.problems):
         return host
     others = [one for one in host.problems if not one.key.startswith(STRAY)]
-    return replace(host, problems=(*others, *strays(tx, host).values()))
+    return replace(host, problems=(*others, *orphan_taps(tx, host).values()))
 
 
 def _names(tx: ReadTx, problems: Iterable[Problem]) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What agents report of their hosts: of themselves, of ports, and of what was applied there."""
+"""Reports of agents: on themselves, on ports, and on the revisions applied."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def receive(db: Database, host: str, report: Report) -> None:
 
 
 def _is_known(db: Database, host: str, bare: Report) -> bool:
-    """Tell whether the database has what a host says; where others write too, it is asked."""
+    """Tell whether the database has a report already; with other servers, it is read."""
     if db.peers.several:
         return db.read(is_stored, host, bare)
     return db.fleet.reports.get(host) == bare
@@ -60,7 +60,7 @@ _RUN = select(
 ).where(hosts.c.name == bindparam("host_name"))
 
 
-def write(tx: Tx, host: str, said: Report) -> None:
+def write(tx: Tx, host: str, report: Report) -> None:
     """Write what an agent reports.
 
     Raises:
@@ -71,30 +71,30 @@ def write(tx: Tx, host: str, said: Report) -> None:
     if row is None:
         raise host_rows.not_found(host)
     last = tx.fleet.heartbeats.last(host, row.heartbeat_at)
-    runs = {said.run_id, said.previous_run_id, *said.unconfirmed_run_ids}
+    runs = {report.run_id, report.previous_run_id, *report.unconfirmed_run_ids}
     if row.run_id and row.run_id not in runs:
         _check_silent(host, tx.now - last, tx.settings.agent_down_time)
-    if row.local_ip != _text(said.local_ip):
-        overlay.check_end(tx, host, said.local_ip)
+    if row.local_ip != _text(report.local_ip):
+        overlay.check_end(tx, host, report.local_ip)
         _moved_end(tx, host)
-    tx.conn.execute(update(hosts).where(hosts.c.name == host).values(**_columns(said, tx.now)))
-    if said.unserved is not None:
-        unserved.said(tx, host, said.unserved)
+    tx.conn.execute(update(hosts).where(hosts.c.name == host).values(**_columns(report, tx.now)))
+    if report.unserved is not None:
+        unserved.record(tx, host, report.unserved)
         tx.after_commit(tx.fleet.forget_troubles)
-    if said.blocks is not None:
-        hostblocks.said(tx, host, said.blocks)
-    if said.epoch not in {"", row.epoch}:  # its revisions mean nothing here
+    if report.blocks is not None:
+        hostblocks.record(tx, host, report.blocks)
+    if report.epoch not in {"", row.epoch}:  # its revisions mean nothing here
         return
-    _ports(tx, host, said)
-    for network_id, revision in said.applied.items():
+    _ports(tx, host, report)
+    for network_id, revision in report.applied.items():
         applied(tx, host, network_id, revision)
-    if said.settled:
-        _settled(tx, host, said.settled)
+    if report.settled:
+        _settled(tx, host, report.settled)
 
 
-def is_stored(tx: ReadTx, host: str, said: Report) -> bool:
-    """Tell whether a host's row has what it says of itself already."""
-    columns = _columns(said, 0.0)
+def is_stored(tx: ReadTx, host: str, report: Report) -> bool:
+    """Tell whether a host's row equals a report."""
+    columns = _columns(report, 0.0)
     del columns["heartbeat_at"]
     known = select(*(hosts.c[name] for name in columns)).where(hosts.c.name == host)
     row = tx.conn.execute(known).first()
@@ -102,7 +102,7 @@ def is_stored(tx: ReadTx, host: str, said: Report) -> bool:
 
 
 def _moved_end(tx: Tx, host: str) -> None:
-    """A host's tunnels end elsewhere now: whoever has tunnels to it must know."""
+    """Send the new tunnel end of a host to its peers."""
     for network_id in overlay.networks_of(tx, host):
         tx.touch("networks", network_id)
         tx.concerns(hosts_taking_part(tx, network_id))
@@ -121,29 +121,29 @@ def _check_silent(host: str, ago_s: float, down_s: float) -> None:
         )
 
 
-def _columns(said: Report, now: float) -> dict[str, Any]:
+def _columns(report: Report, now: float) -> dict[str, Any]:
     columns = {
-        "run_id": said.run_id,
-        "started_at": said.started_at,
+        "run_id": report.run_id,
+        "started_at": report.started_at,
         "heartbeat_at": now,
-        "version": said.version,
-        "physical_networks": packed(said.physical_networks),
-        "network_host": said.network_host,
-        "local_ip": _text(said.local_ip),
-        "availability_zone": said.availability_zone,
-        "server": said.server,
-        "datapath_type": said.datapath_type,
-        "in_sync": said.in_sync,
-        "counts": packed(said.counts),
-        "report_interval": said.report_interval,
+        "version": report.version,
+        "physical_networks": packed(report.physical_networks),
+        "network_host": report.network_host,
+        "local_ip": _text(report.local_ip),
+        "availability_zone": report.availability_zone,
+        "server": report.server,
+        "datapath_type": report.datapath_type,
+        "in_sync": report.in_sync,
+        "counts": packed(report.counts),
+        "report_interval": report.report_interval,
     }
-    if said.problems is not None:
-        columns["problems"] = packed(said.problems)
+    if report.problems is not None:
+        columns["problems"] = packed(report.problems)
     return columns
 
 
-# Who may say what of a port: its binding host that it is wired, its DHCP server's host that it is
-# served; on an overlay network several hosts may. Nothing that was said of an older row counts for the present one.
+# The binding host reports a port wired; its DHCP server's host, on an overlay network any of them,
+# reports it served. A report on an older revision of the row does not count.
 _PRESENT = (
     select(
         ports.c.id,
@@ -160,36 +160,36 @@ _PRESENT = (
 )
 
 
-def _ports(tx: Tx, host: str, said: Report) -> None:
-    every = [*said.ports]
+def _ports(tx: Tx, host: str, report: Report) -> None:
+    every = [*report.ports]
     for start in range(0, len(every), AT_ONCE):
         some = every[start : start + AT_ONCE]
-        elsewhere = _some_ports(tx, host, said, some)
+        elsewhere = _some_ports(tx, host, report, some)
         novaevents.reported(tx, some)
         novaevents.prepared(tx, host, elsewhere)
 
 
-def _some_ports(tx: Tx, host: str, said: Report, some: Sequence[str]) -> list[str]:
-    """Note what a host says of ports; return those it has wired though they are bound elsewhere."""
+def _some_ports(tx: Tx, host: str, report: Report, some: Sequence[str]) -> list[str]:
+    """Write the reported states of ports; return those wired though bound elsewhere."""
     elsewhere = []
     rows = tx.conn.execute(_PRESENT, {"host_name": host, "keys": some}).all()
     for port_id, revision, binds, serves, kind, physical, places in rows:
-        word = said.ports[port_id]
-        if word.revision and word.revision < revision:
+        state = report.ports[port_id]
+        if state.revision and state.revision < revision:
             continue
         columns: dict[str, Any] = {}
-        if word.wired and not binds:
+        if state.wired and not binds:
             elsewhere.append(port_id)
-        if binds and word.wired is not None:
-            columns |= {"wired": word.wired, "wired_pending": word.pending}
-            there = has_network(said.local_ip, said.physical_networks, kind, physical)
-            if word.wired or there:
+        if binds and state.wired is not None:
+            columns |= {"wired": state.wired, "wired_pending": state.pending}
+            there = has_network(report.local_ip, report.physical_networks, kind, physical)
+            if state.wired or there:
                 columns["binding_failed"] = False
-        if kind == VXLAN and places and word.served is not None:
-            columns |= serving.said(tx, port_id, host, word)
-        elif serves and word.served is not None:
-            pending = "" if columns else word.pending
-            columns |= {"served": word.served, "served_pending": pending}
+        if kind == VXLAN and places and state.served is not None:
+            columns |= serving.record(tx, port_id, host, state)
+        elif serves and state.served is not None:
+            pending = "" if columns else state.pending
+            columns |= {"served": state.served, "served_pending": pending}
         if columns:
             tx.conn.execute(update(ports).where(ports.c.id == port_id).values(**columns))
     return elsewhere
@@ -221,7 +221,7 @@ _LIFT = (
 
 
 def applied(tx: Tx, host: str, network_id: str, revision: int) -> None:
-    """A host has applied all of a network up to a revision: what was let go there serves nobody."""
+    """Lift the holds of a host that has applied a network up to a revision."""
     key = {"host_name": host, "network": network_id, "upto": revision}
     for (address,) in tx.conn.execute(_LIFT, key).all():
         free(tx, network_id, IPv4Address(address))
@@ -235,7 +235,7 @@ _LIFT_ALL = (
 
 
 def _settled(tx: Tx, host: str, revision: int) -> None:
-    """A host is as its view of a revision says, whatever networks it took part in before."""
+    """Lift the holds of a host on all networks: it has applied its view up to a revision."""
     lifted = tx.conn.execute(_LIFT_ALL, {"host_name": host, "upto": revision}).all()
     for network_id, address in lifted:
         free(tx, network_id, IPv4Address(address))

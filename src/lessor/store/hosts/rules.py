@@ -1,4 +1,4 @@
-"""Hosts, their tokens, and what their agents report."""
+"""Rules of hosts. `reports` has those of their agents' reports."""
 
 from __future__ import annotations
 
@@ -124,14 +124,14 @@ def datapath_types(tx: ReadTx, names: Collection[str]) -> dict[str, str]:
 
 
 def change(tx: Tx, name: str, values: HostValues) -> None:
-    """Change what an administrator says of a host, or raise NotFound."""
+    """Change what an administrator sets of a host, or raise NotFound."""
     here = update(hosts).where(hosts.c.name == name)
     if values and not tx.conn.execute(here.values(**values)).rowcount:
         raise not_found(name)
 
 
 def remove(tx: Tx, name: str) -> None:
-    """Delete a host that nothing needs any more.
+    """Delete a host without networks and ports.
 
     Raises:
         NotFound: there is none.

@@ -1,4 +1,4 @@
-"""Tokens, by which agents are known. The database has their hashes alone."""
+"""Tokens of agents. The database has their hashes alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lessor.store.engine.access import Database
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.tables import hosts
 
-CACHE_S = 30.0  # a deleted host's token may be believed by another server for so long
+CACHE_S = 30.0  # for so long another server may accept a deleted host's token
 
 _BEARER = select(hosts.c.name).where(hosts.c.token_hash == bindparam("digest"))
 

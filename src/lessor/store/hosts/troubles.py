@@ -1,4 +1,4 @@
-"""Networks that no DHCP server serves, in words: for the network, and for each of its ports."""
+"""Troubles: why ports get no address, for a network and for each of its ports."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ _SAME_NAME = select(func.count()).where(networks.c.name == bindparam("name"))
 
 @dataclass(frozen=True, slots=True)
 class Troubles:
-    """Why ports get no address though nothing is wrong with them.
+    """Why ports get no address.
 
     Attributes:
         networks: of whole networks, by id.
         local: of the ports of a multi-host network on one host, by host and network id.
-        moves: DHCP servers that were moved lately, by network id.
+        moves: DHCP servers that were moved in the last ten minutes, by network id.
         ports: of ports whose tap is on another host, by id.
     """
 
@@ -64,12 +64,12 @@ class Troubles:
     ports: Mapping[str, str] = field(default_factory=dict)
 
     def of_network(self, network_id: str) -> str:
-        """Return why ports of a network get no address; "": nothing is known."""
+        """Return why ports of a network get no address; "" without a known reason."""
         some = [text for (_, key), text in sorted(self.local.items()) if key == network_id]
         return "; ".join(filter(None, [self.networks.get(network_id), *some]))
 
     def of_port(self, port: Port) -> str:
-        """Return why a port gets no address; "": nothing is known."""
+        """Return why a port gets no address; "" without a known reason."""
         if port.device_owner.startswith("network:"):
             return ""
         local = self.local.get((port.binding_host or "", port.network_id), "")
@@ -78,14 +78,14 @@ class Troubles:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """The hosts, and what they report that they can't serve."""
+    """The hosts, and the networks that they report unserved."""
 
     hosts: Mapping[str, Host]
     reasons: Mapping[Pair, str]
     wait_s: float
 
-    def words(self, host: str, network_id: str) -> str:
-        """Say why a host doesn't serve a network; "": it does, as far as is known."""
+    def reason(self, host: str, network_id: str) -> str:
+        """Return why a host doesn't serve a network; "" without a known reason."""
         found = self.hosts.get(host)
         if found is not None and found.state == "new":
             return f"{host} has no agent yet"
@@ -112,32 +112,32 @@ def recent(db: Database) -> Troubles:
 
 
 def find(tx: ReadTx) -> Troubles:
-    """Return the present troubles."""
+    """Return the current troubles."""
     known = {row.name: host_of(tx, row) for row in tx.conn.execute(_HOSTS)}
     look = _Look(known, unserved.reasons(tx, tx.now), tx.settings.dhcp_down_time)
     moves: dict[str, list[DhcpMove]] = {}
     for move in unserved.moves(tx):
         moves.setdefault(move.network_id, []).append(move)
-    ill = {name for name, host in known.items() if host.state != "up"}
-    ill |= {host for host, _ in look.reasons}
-    strays = {
+    unwell = {name for name, host in known.items() if host.state != "up"}
+    unwell |= {host for host, _ in look.reasons}
+    orphans = {
         key: problem.text
         for host in known.values()
-        for key, problem in hostproblems.strays(tx, host).items()
+        for key, problem in hostproblems.orphan_taps(tx, host).items()
         if host.state == "up"
     }
-    if not ill:
-        return Troubles(moves=moves, ports=strays)
-    whole = {**dict(_flats(tx, look, ill)), **dict(_overlays(tx, look, ill))}
-    return Troubles(whole, dict(_each(tx, look, ill)), moves, strays)
+    if not unwell:
+        return Troubles(moves=moves, ports=orphans)
+    whole = {**dict(_flats(tx, look, unwell)), **dict(_overlays(tx, look, unwell))}
+    return Troubles(whole, dict(_each(tx, look, unwell)), moves, orphans)
 
 
 _HOSTS = select(*HOST).where(hosts.c.added).order_by(hosts.c.name)
 
 
-def _flats(tx: ReadTx, look: _Look, ill: Collection[str]) -> Iterator[tuple[str, str]]:
-    for row in tx.conn.execute(_FLAT, {"hosts": sorted(ill)}).all():
-        why = look.words(row.host, row.id)
+def _flats(tx: ReadTx, look: _Look, unwell: Collection[str]) -> Iterator[tuple[str, str]]:
+    for row in tx.conn.execute(_FLAT, {"hosts": sorted(unwell)}).all():
+        why = look.reason(row.host, row.id)
         if not why:
             continue
         others = [
@@ -159,28 +159,28 @@ def _flats(tx: ReadTx, look: _Look, ill: Collection[str]) -> Iterator[tuple[str,
         )
 
 
-def _overlays(tx: ReadTx, look: _Look, ill: Collection[str]) -> Iterator[tuple[str, str]]:
+def _overlays(tx: ReadTx, look: _Look, unwell: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield the overlay networks of which all DHCP hosts fail."""
     servers: dict[str, dict[str, str]] = {}
-    for row in tx.conn.execute(_SERVERS, {"hosts": sorted(ill)}).all():
-        servers.setdefault(row.id, {})[row.server_of] = look.words(row.server_of, row.id)
-    for network_id, words in servers.items():
-        if not all(words.values()):
+    for row in tx.conn.execute(_SERVERS, {"hosts": sorted(unwell)}).all():
+        servers.setdefault(row.id, {})[row.server_of] = look.reason(row.server_of, row.id)
+    for network_id, reasons in servers.items():
+        if not all(reasons.values()):
             continue
-        others = [host for host in look.able(network_id, words) if host.local_ip is not None]
+        others = [host for host in look.able(network_id, reasons) if host.local_ip is not None]
         mend = (
             f"its DHCP server moves to another host after {look.wait_s:g} s"
             if others
             else "no other network host with a local_ip is up to take it"
         )
-        hosts_ = "its DHCP host" if len(words) == 1 else "its DHCP hosts:"
-        yield network_id, f"{hosts_} {', '.join(words.values())}; its VMs get no address; {mend}"
+        hosts_ = "its DHCP host" if len(reasons) == 1 else "its DHCP hosts:"
+        yield network_id, f"{hosts_} {', '.join(reasons.values())}; its VMs get no address; {mend}"
 
 
-def _each(tx: ReadTx, look: _Look, ill: Collection[str]) -> Iterator[tuple[Pair, str]]:
+def _each(tx: ReadTx, look: _Look, unwell: Collection[str]) -> Iterator[tuple[Pair, str]]:
     """Yield the hosts of multi-host networks that don't serve their own ports."""
-    for row in tx.conn.execute(_EACH, {"hosts": sorted(ill)}).all():
-        why = look.words(row.binding_host, row.id)
+    for row in tx.conn.execute(_EACH, {"hosts": sorted(unwell)}).all():
+        why = look.reason(row.binding_host, row.id)
         if why:
             text = f"its DHCP server and gateway on its host {why}; VMs there get no address"
             yield (row.binding_host, row.id), text

@@ -1,8 +1,8 @@
 """Hosts that ports were bound to before an administrator added them.
 
-Neutron takes such a binding and says that it failed, and clients count on that. Ports and bindings name
-hosts by their rows, so one is made for the name; until the host is added (`hosts.create`) it has no
-token, no list shows it, and nothing is placed on it.
+Neutron takes such a binding and says that it failed, and clients count on that. Ports and bindings
+name hosts by their rows, so one is made for the name; until the host is added (`hosts.create`) it
+has no token, no list shows it, and nothing is placed on it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Networks that DHCP hosts report they can't serve, and the moves of DHCP servers.
 
-A host that reports so for `dhcp_down_time` is treated as dead for that network (`capacity`). It gets no
-DHCP server of the network again for `RECENT_S`, so that two hosts which both fail don't pass it to and fro.
+A host that reports so for `dhcp_down_time` is treated as dead for that network (`capacity`). It
+gets no DHCP server of the network again for `RECENT_S`, so that two hosts which both fail don't
+pass it to and fro.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ _RECENT = select(
 ).where(dhcp_moves.c.moved_at > bindparam("since"))
 
 
-def said(tx: Tx, host: str, reasons: Mapping[str, str]) -> None:
-    """Write which networks a host can't serve, by id, with reasons; others it serves again."""
+def record(tx: Tx, host: str, reasons: Mapping[str, str]) -> None:
+    """Write why a host can't serve networks, by their ids; others it serves again."""
     known = {row[0] for row in tx.conn.execute(_OF_HOST, {"host_name": host})}
     if gone := sorted(known - reasons.keys()):
         tx.conn.execute(_GONE, {"host_name": host, "keys": gone})
@@ -68,8 +69,8 @@ def reasons(tx: ReadTx, until: float) -> dict[Pair, str]:
     }
 
 
-def moved(tx: Tx, move: DhcpMove) -> None:
-    """Note that a DHCP server was moved by itself."""
+def record_move(tx: Tx, move: DhcpMove) -> None:
+    """Record the automatic move of a DHCP server."""
     tx.conn.execute(
         _MOVED,
         {
@@ -91,5 +92,5 @@ def moves(tx: ReadTx) -> list[DhcpMove]:
 
 
 def purge(tx: Tx) -> None:
-    """Forget older moves."""
+    """Delete older moves."""
     tx.conn.execute(delete(dhcp_moves).where(dhcp_moves.c.moved_at <= tx.now - RECENT_S))

@@ -1,4 +1,4 @@
-"""What a change to a network's ports has to know: the network, its subnets, their pools."""
+"""The addressing of a network: its subnets and their pools, as rules of ports need them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lessor.errors import Invalid, NotFound
 from lessor.model import DHCP_OWNER, FLAT, VXLAN
 from lessor.net.prefixes import Extent, gaps
 from lessor.store.engine.tx import ReadTx
-from lessor.store.ports.keepers import Held, Keepers
+from lessor.store.ports.pair_ranges import PairRange, PairRanges
 from lessor.store.tables import (
     address_pairs,
     bindings,
@@ -35,29 +35,31 @@ from lessor.store.tables import (
 
 
 @dataclass(slots=True)
-class Span:
-    """A pool: addresses from `next_fresh` on may never have been used.
+class PoolRange:
+    """An allocation pool, from `first` to `last`.
 
-    `beyond` has where a project goes on that passed others' pairs: for as long as a request lasts.
+    Attributes:
+        next_fresh: no address from it on was ever used.
+        next_for: `next_fresh` of a project that passed pairs of others, within one request.
     """
 
     first: int
     last: int
     next_fresh: int
-    beyond: dict[str, int] = field(default_factory=dict)
+    next_for: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class Plot:
-    """A subnet, as far as addresses go; `dry` has the projects for which a request found none free."""
+class SubnetRange:
+    """The block of a subnet; `exhausted_for`: projects for which this request found none free."""
 
     id: str
     first: int
     last: int
     prefix: int
     enable_dhcp: bool
-    spans: list[Span] = field(default_factory=list)
-    dry: set[str] = field(default_factory=set)
+    pools: list[PoolRange] = field(default_factory=list)
+    exhausted_for: set[str] = field(default_factory=set)
 
     def __contains__(self, address: int) -> bool:
         return self.first <= address <= self.last
@@ -69,8 +71,8 @@ class Plot:
 
 
 @dataclass(slots=True)
-class Ground:
-    """A network with its subnets, oldest first."""
+class NetworkAddressing:
+    """A network with the ranges of its subnets, oldest first."""
 
     id: str
     project_id: str
@@ -79,12 +81,12 @@ class Ground:
     multi_host: bool
     share_address: bool
     port_security_enabled: bool
-    plots: list[Plot] = field(default_factory=list)
+    subnets: list[SubnetRange] = field(default_factory=list)
     overlay: bool = False
     dhcp_hosts: tuple[str, ...] = ()  # of an overlay network: where its DHCP servers are
     recovery: str = ""  # since when hosts are awaited after a restore; "": they are not
-    held: tuple[Held, ...] | None = None  # on its wire; None: not read yet, see `pairs.keepers`
-    keepers: dict[str, Keepers] = field(default_factory=dict)  # by the project that is kept out
+    pair_ranges: tuple[PairRange, ...] | None = None  # on its wire; None: not read yet
+    others_pairs: dict[str, PairRanges] = field(default_factory=dict)  # by the project kept out
     _pooled: list[Extent] | None = None
 
     @property
@@ -98,45 +100,45 @@ class Ground:
         return None if self.overlay else self.segment.removeprefix(_FLAT)
 
     def beyond_pools(self, part: Extent) -> list[Extent]:
-        """Return what of some addresses lies in no allocation pool of the network, in order."""
+        """Return the parts of a range that lie in no allocation pool of the network, in order."""
         if self._pooled is None:
-            spans = (span for plot in self.plots for span in plot.spans)
-            self._pooled = sorted((span.first, span.last) for span in spans)
+            pools = (pool for subnet in self.subnets for pool in subnet.pools)
+            self._pooled = sorted((pool.first, pool.last) for pool in pools)
         low = bisect_left(self._pooled, part[0], key=lambda pool: pool[1])
         high = bisect_right(self._pooled, part[1], key=lambda pool: pool[0])
         return list(gaps([part], self._pooled[low:high]))
 
     def served_by(self, binding_host: str | None) -> tuple[str, ...]:
-        """Return whose DHCP servers serve a port that is bound to `binding_host`."""
+        """Return the hosts whose DHCP servers serve a port bound to `binding_host`."""
         if self.overlay:
             return self.dhcp_hosts
         host = binding_host if self.multi_host else self.host
         return (host,) if host is not None else ()
 
-    def plot(self, subnet_id: str) -> Plot:
+    def subnet(self, subnet_id: str) -> SubnetRange:
         """Return a subnet of the network.
 
         Raises:
             Invalid: it has no such subnet.
         """
-        found = next((plot for plot in self.plots if plot.id == subnet_id), None)
+        found = next((subnet for subnet in self.subnets if subnet.id == subnet_id), None)
         if found is None:
             raise Invalid(
                 f"network {self.id} has no subnet {subnet_id}; it has "
-                + (", ".join(plot.id for plot in self.plots) or "none"),
+                + (", ".join(subnet.id for subnet in self.subnets) or "none"),
                 type_="InvalidIpForNetwork",
             )
         return found
 
-    def plot_of(self, address: IPv4Address) -> Plot:
+    def subnet_of(self, address: IPv4Address) -> SubnetRange:
         """Return the subnet that an address lies in.
 
         Raises:
             Invalid: it lies in none.
         """
-        found = next((plot for plot in self.plots if int(address) in plot), None)
+        found = next((subnet for subnet in self.subnets if int(address) in subnet), None)
         if found is None:
-            blocks = ", ".join(str(plot.cidr) for plot in self.plots) or "none"
+            blocks = ", ".join(str(subnet.cidr) for subnet in self.subnets) or "none"
             raise Invalid(
                 f"address {address} lies in no subnet of network {self.id}; it has {blocks}",
                 type_="InvalidIpForNetwork",
@@ -149,7 +151,7 @@ _OWN = "network:"  # how that of others does
 
 
 def segment_of(network_id: str, network_type: str, physical_network: str | None) -> str:
-    """Name the broadcast domain of a network: flat ones of one physical network share it."""
+    """Name the broadcast domain of a network; flat ones of one physical network share it."""
     return f"{_FLAT}{physical_network}" if network_type == FLAT else f"{_OWN}{network_id}"
 
 
@@ -158,7 +160,7 @@ _SEGMENT = case(
     (networks.c.network_type == FLAT, literal(_FLAT).concat(networks.c.physical_network)),
     else_=literal(_OWN).concat(networks.c.id),
 )
-_GROUND = (
+_ADDRESSING = (
     select(
         select(meta.c.value).where(meta.c.name == RECOVERY).scalar_subquery(),
         exists(select(1).where(address_pairs.c.segment == _SEGMENT)),
@@ -188,36 +190,36 @@ _GROUND = (
 )
 
 
-def ground(tx: ReadTx, network_id: str) -> Ground:
-    """Read the ground of a network.
+def read_addressing(tx: ReadTx, network_id: str) -> NetworkAddressing:
+    """Read the addressing of a network.
 
     Raises:
         NotFound: there is no such network.
     """
-    rows = tx.conn.execute(_GROUND, {"network": network_id}).all()
+    rows = tx.conn.execute(_ADDRESSING, {"network": network_id}).all()
     if not rows:
         raise network_not_found(network_id)
     recovery, pairs, project, kind, physical, host, multi, share, security, *_ = rows[0]
     segment = segment_of(network_id, kind, physical)
-    made = Ground(network_id, project, segment, host, multi, share, security)
-    made.recovery = recovery or ""
-    made.held = None if pairs else ()
+    found = NetworkAddressing(network_id, project, segment, host, multi, share, security)
+    found.recovery = recovery or ""
+    found.pair_ranges = None if pairs else ()
     if kind == VXLAN:
-        made.overlay = True
-        made.dhcp_hosts = dhcp_hosts(tx, network_id)
+        found.overlay = True
+        found.dhcp_hosts = dhcp_hosts(tx, network_id)
     for row in rows:
-        _add(made, row[9:])
-    return made
+        _add(found, row[9:])
+    return found
 
 
-def _add(made: Ground, row: Any) -> None:
+def _add(found: NetworkAddressing, row: Any) -> None:
     subnet_id, first, last, prefix, enable_dhcp, low, high, fresh = row
     if subnet_id is None:
         return
-    if not made.plots or made.plots[-1].id != subnet_id:
-        made.plots.append(Plot(subnet_id, first, last, prefix, enable_dhcp))
+    if not found.subnets or found.subnets[-1].id != subnet_id:
+        found.subnets.append(SubnetRange(subnet_id, first, last, prefix, enable_dhcp))
     if low is not None:
-        made.plots[-1].spans.append(Span(low, high, fresh))
+        found.subnets[-1].pools.append(PoolRange(low, high, fresh))
 
 
 _SERVERS = (
@@ -233,7 +235,7 @@ def dhcp_hosts(tx: ReadTx, network_id: str) -> tuple[str, ...]:
 
 
 def network_not_found(network_id: str) -> NotFound:
-    """Return the error that says so."""
+    """Return the error that there is no such network."""
     return NotFound(f"there is no network {network_id}", type_="NetworkNotFound")
 
 
@@ -244,16 +246,16 @@ def check_host(tx: ReadTx, name: str) -> None:
 
 
 def no_host(name: str) -> Invalid:
-    """Return the error that says so of a host that a request names."""
+    """Return the error that a request names an unknown host."""
     return Invalid(
         f"there is no host {name!r}; add it first (lessor host add {name})", type_="HostNotFound"
     )
 
 
 def takes_part(host: ColumnElement[str], network: ColumnElement[str]) -> ColumnElement[bool]:
-    """Say that a host has a port of a network, or is prepared for one.
+    """Return the condition that a host has a port of a network, or is prepared for one.
 
-    To be asked of each host, not of each port: a network has few hosts and may have 65,000 ports.
+    Ask it of each host, not of each port: a network has few hosts and may have 65,000 ports.
     """
     bound = select(1).where(ports.c.binding_host == host, ports.c.network_id == network)
     with_ports = bindings.join(ports, ports.c.id == bindings.c.port_id)

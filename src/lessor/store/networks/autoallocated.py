@@ -1,4 +1,4 @@
-"""The network that a project is given for the asking: Neutron's auto-allocated topology.
+"""Auto-allocated topology: the network that a project gets on request.
 
 There are no routers here: it is a network of the default type, with a subnet cut from the default
 subnet pool. Names are those that Neutron gives.

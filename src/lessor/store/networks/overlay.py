@@ -14,7 +14,7 @@ from lessor.net.address import Address
 from lessor.settings import ServerSettings
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.networks import vnis
-from lessor.store.networks.addressing import Ground, takes_part
+from lessor.store.networks.addressing import NetworkAddressing, takes_part
 from lessor.store.tables import hosts, networks
 from lessor.store.values import NetworkValues
 
@@ -119,7 +119,7 @@ def check_change(network_id: str, changes: Mapping[str, Any]) -> None:
 
 
 def mtu(tx: Tx, asked: int | None) -> int:
-    """Return the MTU of an overlay network: what the underlay leaves, or less if asked; 0: not asked.
+    """Return the MTU of an overlay network: what the underlay leaves, or less if asked.
 
     Where any host's tunnels end at an IPv6 address, packets are to fit behind its longer header.
 
@@ -146,16 +146,16 @@ def overhead(tx: ReadTx) -> int:
 # --- ports ----------------------------------------------------------------------------------------
 
 
-def check_owner(land: Ground, device_owner: str) -> None:
+def check_owner(network: NetworkAddressing, device_owner: str) -> None:
     """Refuse a DHCP server's port that a client makes on an overlay network: ours are the servers.
 
     Raises:
         Invalid: it is one.
     """
-    if land.overlay and device_owner == DHCP_OWNER:
+    if network.overlay and device_owner == DHCP_OWNER:
         raise Invalid(
-            f"a {DHCP_OWNER} port of vxlan network {land.id} can't be made by hand: it comes with "
-            f"the network's DHCP server; POST /v2.0/agents/ID/dhcp-networks puts one on a host"
+            f"a {DHCP_OWNER} port of vxlan network {network.id} can't be made by hand: it comes "
+            f"with the network's DHCP server; POST /v2.0/agents/ID/dhcp-networks puts one on a host"
         )
 
 

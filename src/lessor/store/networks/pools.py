@@ -88,7 +88,8 @@ def checked_pools(
 def _check_outside(pool: Pool, address: IPv4Address | None, what: str) -> None:
     if address is not None and pool.first <= address <= pool.last:
         raise Conflict(
-            f"{what} {address} lies in the allocation pool {_shown(pool)}; leave it out of the pools",
+            f"{what} {address} lies in the allocation pool {_shown(pool)}; leave it out of the "
+            "pools",
             type_="GatewayConflictWithAllocationPools",
         )
 

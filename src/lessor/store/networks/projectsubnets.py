@@ -1,4 +1,4 @@
-"""What a subnet of a project may not have on a wire that others share. `guests` has its ports."""
+"""Limits of projects' subnets on a shared wire. `guests` has those of ports."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def check_blocks(
     if not beyond or (pool_id is not None and not subnetpools.get(tx, pool_id).by_project):
         return
     raise Forbidden(
-        f"{beyond[0]} of flat network {network.id}: all VMs and the host of its gateway would reach "
-        "these addresses there alone, and those of projects are within "
-        f"{', '.join(map(str, ours)) or 'no block'} (project_cidrs); take one of these, or one of a "
-        "subnet pool whose prefixes an administrator gave, ask an administrator, or take a vxlan "
+        f"{beyond[0]} of flat network {network.id}: all VMs and the host of its gateway would "
+        "reach these addresses there alone, and those of projects are within "
+        f"{', '.join(map(str, ours)) or 'no block'} (project_cidrs); take one of these, or one of "
+        "a subnet pool whose prefixes an administrator gave, ask an administrator, or take a vxlan "
         "network"
     )
 

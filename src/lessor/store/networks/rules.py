@@ -1,4 +1,4 @@
-"""Networks in the store."""
+"""Rules of networks."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def claim_unowned(tx: Tx) -> None:
 
 # --- changes --------------------------------------------------------------------------------------
 
-# What of a network says who serves it, and what it is called there.
+# Troubles depend on these.
 _SERVED_BY = frozenset({"name", "host", "multi_host"})
 _FORM = frozenset({"host", "multi_host", "share_address"})
 
@@ -333,9 +333,9 @@ def _check_shared_wire(which: str, asked: Mapping[str, Any]) -> None:
         raise guests.unguarded(f"new ports of {which}")
     if domain := asked.get("dns_domain"):
         raise Forbidden(
-            f"dns_domain {domain!r} of {which}: all VMs of its bridge would be answered names in it "
-            "from there alone, whoever's they are; leave it out (dhcp_domain), ask an administrator "
-            "to set it, or take a vxlan network"
+            f"dns_domain {domain!r} of {which}: all VMs of its bridge would be answered names in "
+            "it from there alone, whoever's they are; leave it out (dhcp_domain), ask an "
+            "administrator to set it, or take a vxlan network"
         )
 
 
@@ -346,7 +346,7 @@ def _write(tx: Tx, network_id: str, changes: dict[str, Any]) -> None:
 
 
 def _hold_all(tx: Tx, network_id: str, host: str) -> None:
-    """Until the former network host says so, it may go on serving every address it served."""
+    """Hold every address for the former network host, which may still serve it."""
     used = select(addresses.c.address).where(
         addresses.c.network_id == network_id, addresses.c.port_id.is_not(None)
     )

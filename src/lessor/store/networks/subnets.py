@@ -1,4 +1,4 @@
-"""Subnets in the store."""
+"""Rules of subnets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lessor.store.hosts import placement
 from lessor.store.listing import Listing
 from lessor.store.networks import projectsubnets
 from lessor.store.networks import rules as network_rows
-from lessor.store.networks.addressing import ground, hosts_taking_part
+from lessor.store.networks.addressing import hosts_taking_part, read_addressing
 from lessor.store.networks.pools import (
     check_number,
     checked_pools,
@@ -117,7 +117,7 @@ def read(tx: ReadTx, rows: Collection[Any]) -> list[Subnet]:
 
 
 def create_many(tx: Tx, many: Sequence[SubnetValues]) -> list[Subnet]:
-    """Make subnets, all or none; see `create`. Overlay networks get their DHCP servers with them."""
+    """Make subnets, all or none; see `create`. Overlay networks get their DHCP servers."""
     made = [create(tx, values) for values in many]
     placement.settle(tx, [subnet.network_id for subnet in made])
     return made
@@ -128,7 +128,7 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
 
     Raises:
         NotFound: there is no such network.
-        Invalid: a value can't be meant, or the block overlaps another of the network.
+        Invalid: a value is malformed or out of range, or the block overlaps another of the network.
         Forbidden: a project takes what it may not have on a wire that others share.
         Conflict: the block overlaps one of another flat network of the same physical network, or
             what hosts have and reach, the subnet pool has no room, or IPv4 packets have none in the
@@ -215,8 +215,8 @@ def _check_overlap(tx: ReadTx, network: Network, cidr: IPv4Network, acts_for: st
     """Refuse a block of which another subnet on the same wire has addresses.
 
     Within a network it is Neutron's InvalidInput (400); between two flat networks of one physical
-    network, which Neutron lets pass, it is ours: CidrConflict (409), as nova-network's. Clients look
-    for Neutron's words "overlaps with another subnet", and try the next block then (Tempest).
+    network, which Neutron lets pass, it is ours: CidrConflict (409), as nova-network's. Clients
+    look for Neutron's words "overlaps with another subnet", and try the next block then (Tempest).
     """
     row = tx.conn.execute(
         _OVERLAPPING,
@@ -256,7 +256,8 @@ def _server(
 
 
 def _check_ends(cidr: IPv4Network, gateway: IPv4Address | None, server: IPv4Address | None) -> None:
-    ends = {cidr.network_address, cidr.broadcast_address} if cidr.prefixlen < 31 else set()  # noqa: PLR2004 - RFC 3021
+    is_link = cidr.prefixlen >= 31  # noqa: PLR2004 - RFC 3021
+    ends = set() if is_link else {cidr.network_address, cidr.broadcast_address}
     for address, what in ((gateway, "gateway"), (server, "DHCP server")):
         if address is not None and (address not in cidr or address in ends):
             raise Invalid(f"{what} {address} is not a host address of {cidr}; give one of its own")
@@ -386,7 +387,7 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
 
     Raises:
         NotFound: there is none.
-        Invalid: what can't change is to be changed, or a value can't be meant.
+        Invalid: what can't change is to be changed, or a value is malformed or out of range.
         Forbidden: a project takes what it may not have on a wire that others share.
         Conflict: the new gateway or DHCP server lies in a pool, or its address is in use; or a
             project asks for addresses that a host has or reaches.
@@ -440,7 +441,7 @@ def _check_pairs(tx: Tx, before: Subnet, after: Subnet) -> None:
         ("DHCP server", before.dhcp_server, after.dhcp_server),
     ):
         if now is not None and now != was:
-            pairs.check_end(tx, ground(tx, after.network_id), now, what)
+            pairs.check_end(tx, read_addressing(tx, after.network_id), now, what)
 
 
 def _parts(subnet: Subnet) -> list[Extent]:
@@ -524,9 +525,9 @@ def delete_one(tx: Tx, subnet_id: str) -> None:
             f"(lessor port list --network {subnet.network_id})",
             type_="SubnetInUse",
         )
-    pairs.check_none_inside(tx, ground(tx, subnet.network_id), subnet)
+    pairs.check_none_inside(tx, read_addressing(tx, subnet.network_id), subnet)
     tx.concerns(hosts_taking_part(tx, subnet.network_id))
-    servers.leave(tx, subnet.network_id, subnet_id)
+    servers.release_subnet(tx, subnet.network_id, subnet_id)
     tx.conn.execute(delete(addresses).where(addresses.c.subnet_id == subnet_id))
     tx.conn.execute(delete(subnets).where(subnets.c.id == subnet_id))
     forget_tags(tx, subnet_id)

@@ -1,4 +1,4 @@
-"""Numbers of vxlan networks (VNIs): given or the lowest free one, unique by constraint."""
+"""VNIs of vxlan networks: given or the lowest free one, unique by constraint."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lessor.store.tables import networks
 _LOW: Any = bindparam("low")
 _HIGH: Any = bindparam("high")
 
-# In their order the numbers in use are low, low + 1, ... up to the first gap; so many are counted. A
-# join of each with its successor stops at the gap, but PostgreSQL without statistics compares all
+# In their order the numbers in use are low, low + 1, ... up to the first gap; so many are counted.
+# A join of each with its successor stops at the gap, but PostgreSQL without statistics compares all
 # with all.
 _USED = (
     select(
@@ -68,8 +68,8 @@ def lowest_free(tx: Tx) -> int | None:
 def _check_range(settings: ServerSettings, number: int) -> None:
     if not any(low <= number <= high for low, high in settings.vni_ranges):
         raise Invalid(
-            f"segmentation_id {number} is out of range: vni_ranges is {_ranges(settings)}; give one "
-            "of them, or none to have one chosen"
+            f"segmentation_id {number} is out of range: vni_ranges is {_ranges(settings)}; give "
+            "one of them, or none to have one chosen"
         )
 
 

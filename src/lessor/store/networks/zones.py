@@ -1,4 +1,4 @@
-"""Availability zones: what hosts say they are in, and where networks' DHCP servers are."""
+"""Availability zones of hosts, and of networks' DHCP servers."""
 
 from __future__ import annotations
 

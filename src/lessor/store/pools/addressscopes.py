@@ -1,4 +1,4 @@
-"""Address scopes in the store: within one, no two subnet pools have an address in common."""
+"""Rules of address scopes: within one, no two subnet pools have an address in common."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def find(tx: ReadTx, query: Query) -> list[AddressScope]:
         if project_id is None
         else rbac.listing_for(LISTING, KIND, address_scopes, project_id)
     )
-    found = [AddressScope(**row._mapping) for row in listing.rows(tx, query)]  # noqa: SLF001 - as above
+    found = [AddressScope(**row._asdict()) for row in listing.rows(tx, query)]
     return rbac.as_seen(tx, KIND, found, project_id)
 
 

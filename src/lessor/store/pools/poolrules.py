@@ -1,4 +1,4 @@
-"""What a subnet pool may be: the order of its lengths, one default, its size and address scope."""
+"""Checks of subnet pools: prefix lengths, the one default, size and address scope."""
 
 from __future__ import annotations
 

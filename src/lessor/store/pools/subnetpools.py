@@ -1,4 +1,4 @@
-"""Subnet pools in the store: their rules. `delegation` cuts subnets from them."""
+"""Rules of subnet pools. `delegation` cuts subnets from them."""
 
 from __future__ import annotations
 
@@ -108,10 +108,7 @@ def _read(tx: ReadTx, rows: Sequence[Row[Any]]) -> list[SubnetPool]:
     found: dict[str, list[IPv4Network]] = {row.id: [] for row in rows}
     for pool_id, first, length in tx.conn.execute(_PREFIXES, {"keys": list(found)}):
         found[pool_id].append(IPv4Network((first, length)))
-    return [
-        SubnetPool(**row._mapping, prefixes=tuple(found[row.id]))  # noqa: SLF001 - SQLAlchemy's public name for it
-        for row in rows
-    ]
+    return [SubnetPool(**row._asdict(), prefixes=tuple(found[row.id])) for row in rows]
 
 
 def cut_from(tx: ReadTx, pool_id: str) -> list[Extent]:
@@ -205,8 +202,8 @@ def update_one(tx: Tx, pool_id: str, values: SubnetPoolValues) -> SubnetPool:
 
     Raises:
         NotFound: there is none.
-        Invalid: prefixes would be lost, the lengths contradict each other, or prefixes are to change
-            in an address scope of another project than the caller's.
+        Invalid: prefixes would be lost, the lengths contradict each other, or prefixes are to
+            change in an address scope of another project than the caller's.
         Conflict: another is the default, or an address scope has these addresses already.
     """
     before = lock(tx, pool_id)
@@ -226,7 +223,7 @@ def update_one(tx: Tx, pool_id: str, values: SubnetPoolValues) -> SubnetPool:
 
 
 def _by_project(before: SubnetPool, values: SubnetPoolValues) -> bool:
-    """Tell whose the prefixes of a changed pool are: who makes them the default has seen them, too."""
+    """Tell whether a project gave the prefixes of a changed pool."""
     if "acts_for" in values:
         return before.by_project or "prefixes" in values
     return before.by_project and not ("prefixes" in values or values.get("is_default"))
@@ -237,8 +234,8 @@ def _check_growth(before: SubnetPool, after: SubnetPool) -> None:
     if lost:
         first, last = lost[0]
         raise Invalid(
-            f"prefixes of subnet pool {before.id} can only be added to here, and the new list lacks "
-            f"{IPv4Network((first, 32)).network_address} to "
+            f"prefixes of subnet pool {before.id} can only be added to here, and the new list "
+            f"lacks {IPv4Network((first, 32)).network_address} to "
             f"{IPv4Network((last, 32)).network_address}; remove_prefixes takes some away",
             type_="IllegalSubnetPoolPrefixUpdate",
         )
@@ -295,8 +292,8 @@ def remove_prefixes(
 
     Raises:
         NotFound: there is none.
-        Invalid: a block isn't in the pool, a subnet was cut from it, none or too many would be left,
-            there are too many, or the address scope is another project's.
+        Invalid: a block isn't in the pool, a subnet was cut from it, none or too many would be
+            left, there are too many, or the address scope is another project's.
     """
     check_number(len(blocks))
     before = lock(tx, pool_id)

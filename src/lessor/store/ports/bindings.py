@@ -1,4 +1,4 @@
-"""Further bindings of a port: the host that a VM is about to move to.
+"""Inactive bindings of a port, to hosts that its VM is about to move to.
 
 A port has one active binding, which is in its own row and which agents see. Beside it a compute
 service may prepare others, inactive, and make one of them the active one the moment the VM has
@@ -20,7 +20,7 @@ from lessor.store.columns import packed
 from lessor.store.engine.dialect import insert
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import unknown as unknownhosts
-from lessor.store.networks.addressing import ground
+from lessor.store.networks.addressing import read_addressing
 from lessor.store.ports import rows as portrows
 from lessor.store.ports import rules as ports
 from lessor.store.tables import bindings
@@ -93,9 +93,9 @@ def create(tx: Tx, port_id: str, values: Mapping[str, Any]) -> Binding:
 
 
 def _tell(tx: Tx, port: Port, host: str) -> None:
-    """Have agents hear of a binding to a host: on an overlay network all have a way to it."""
+    """Update the views that a binding to a host changes: on an overlay network all."""
     hosts = [port.binding_host, host]
-    tx.concerns(portrows.concerned(tx, ground(tx, port.network_id), hosts))
+    tx.concerns(portrows.concerned(tx, read_addressing(tx, port.network_id), hosts))
     tx.gone("port", port.id, port.network_id, host=host)  # unless it is sent again
 
 

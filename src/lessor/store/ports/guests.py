@@ -1,4 +1,4 @@
-"""What a port of a project may not be on a wire that others share. `pairs` has its pairs."""
+"""Limits of projects' ports on a shared wire. `pairs` has those of address pairs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from lessor.model import Port
 from lessor.net.macs import kept
 from lessor.store.engine.tx import Tx
 from lessor.store.hosts import blocks as hostblocks
-from lessor.store.networks.addressing import Ground
+from lessor.store.networks.addressing import NetworkAddressing
 from lessor.store.values import FixedIpRequest
 
 _DEVICES = "network:"  # device_owner of a network's own devices begins so
 
 
-def check(tx: Tx, land: Ground, before: Port | None, after: Port, acts_for: str | None) -> None:
+def check(
+    tx: Tx, network: NetworkAddressing, before: Port | None, after: Port, acts_for: str | None
+) -> None:
     """Refuse a project's port to be unguarded, or a host or device of a flat network's own.
 
     Args:
         tx: the transaction.
-        land: the port's network.
+        network: the port's network.
         before: the port as it was; None: it is new.
         after: the port.
         acts_for: the one project that the caller acts for; None: any.
@@ -30,26 +32,26 @@ def check(tx: Tx, land: Ground, before: Port | None, after: Port, acts_for: str 
     """
     if acts_for is None:
         return
-    guarded = before.port_security_enabled if before else land.port_security_enabled
+    guarded = before.port_security_enabled if before else network.port_security_enabled
     if guarded and not after.port_security_enabled:
-        _check_unguarded(land, acts_for)
-    if land.wire is None:
+        _check_unguarded(network, acts_for)
+    if network.wire is None:
         return
     owner, mac = (before.device_owner, before.mac_address) if before else ("", "")
     if after.device_owner != owner:
-        _check_device(land, after.device_owner)
+        _check_device(network, after.device_owner)
     if after.mac_address != mac:
-        _check_mac(land, after.mac_address, tx.settings.base_mac)
+        _check_mac(network, after.mac_address, tx.settings.base_mac)
 
 
-def _check_unguarded(land: Ground, project: str) -> None:
-    if land.project_id != project:
+def _check_unguarded(network: NetworkAddressing, project: str) -> None:
+    if network.project_id != project:
         raise Forbidden(
-            f"port_security_enabled=false of a port of network {land.id}, which is another "
+            f"port_security_enabled=false of a port of network {network.id}, which is another "
             "project's: its project or an administrator can say so"
         )
-    if land.wire is not None:
-        raise unguarded(f"a port of flat network {land.id}")
+    if network.wire is not None:
+        raise unguarded(f"a port of flat network {network.id}")
 
 
 def unguarded(what: str) -> Forbidden:
@@ -60,27 +62,29 @@ def unguarded(what: str) -> Forbidden:
     )
 
 
-def _check_device(land: Ground, device_owner: str) -> None:
+def _check_device(network: NetworkAddressing, device_owner: str) -> None:
     if device_owner.startswith(_DEVICES):
         raise Forbidden(
-            f"device_owner {device_owner!r} of a port of flat network {land.id}: its hosts are "
+            f"device_owner {device_owner!r} of a port of flat network {network.id}: its hosts are "
             "gateway and DHCP server there, and would take a VM's port for one of theirs; give "
             "another, or ask an administrator"
         )
 
 
-def _check_mac(land: Ground, mac: str, base: str) -> None:
+def _check_mac(network: NetworkAddressing, mac: str, base: str) -> None:
     """Hosts and routers of the wire have MACs, too: which, nobody but an operator knows."""
     if not mac.startswith(always := kept(base)):
         raise Forbidden(
-            f"MAC address {mac} of a port of flat network {land.id}: on a wire that others share a "
-            f"project's ports have MACs that begin with {always} (base_mac); leave it out, or ask "
-            "an administrator"
+            f"MAC address {mac} of a port of flat network {network.id}: on a wire that others "
+            f"share a project's ports have MACs that begin with {always} (base_mac); leave it out, or "
+            "ask an administrator"
         )
 
 
-def check_addresses(tx: Tx, land: Ground, wanted: Iterable[FixedIpRequest]) -> None:
-    """Refuse a project's port an address beyond the pools that the operator, a host or the server needs.
+def check_addresses(tx: Tx, network: NetworkAddressing, wanted: Iterable[FixedIpRequest]) -> None:
+    """Refuse a project's port an address beyond the pools that others need.
+
+    Others are the operator, hosts and the server.
 
     Raises:
         Invalid: no subnet can have it.
@@ -89,4 +93,4 @@ def check_addresses(tx: Tx, land: Ground, wanted: Iterable[FixedIpRequest]) -> N
     for want in wanted:
         if want.address is not None:
             number = int(want.address)
-            hostblocks.check_parts(tx, land.wire, land.beyond_pools((number, number)))
+            hostblocks.check_parts(tx, network.wire, network.beyond_pools((number, number)))

@@ -1,4 +1,4 @@
-"""The name that an instance gives to its ports: their dns_name, where they were given none.
+"""Names of ports from their instances: dns_name, where none was given.
 
 So a VM has one name: agents, which know ports only, tell and answer the one that its metadata has.
 """

@@ -1,4 +1,4 @@
-"""What a compute API is to be told: written with the change itself, sent afterwards.
+"""Events for a compute API: written with the change itself, sent afterwards.
 
 An event waits in its table, so a server that dies forgets none. The server that keeps house sends
 them, in their order.
@@ -27,7 +27,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE
 
 @dataclass(frozen=True, slots=True)
 class NovaEvent:
-    """One thing that a compute API is told."""
+    """An event for a compute API."""
 
     id: int
     name: str
@@ -63,7 +63,7 @@ _TELL = update(ports).where(ports.c.id == bindparam("port")).values(nova_told=bi
 
 
 def reported(tx: Tx, port_ids: Collection[str]) -> None:
-    """Hosts said something of ports: some may be plugged now, or not any more."""
+    """Write the events of ports that hosts reported: plugged, or unplugged."""
     if not _tells_status(tx) or not port_ids:
         return
     for port_id, device_id, owner, told in tx.conn.execute(_TURNED, {"keys": list(port_ids)}).all():
@@ -89,7 +89,7 @@ _TELL_ARRIVED = (
 
 
 def prepared(tx: Tx, host: str, port_ids: Collection[str]) -> None:
-    """Taps are ready on a host where ports are not bound: some of their VMs are about to move there.
+    """Write the events of ports whose taps are ready on a host that they are not bound to yet.
 
     The compute service waits for that before a live migration. Each binding is told of once.
     """
@@ -103,7 +103,7 @@ def prepared(tx: Tx, host: str, port_ids: Collection[str]) -> None:
 
 
 def changed(tx: Tx, before: Port, after: Port) -> None:
-    """Note what a VM's compute service has to know of a change of its port.
+    """Write the events of a change of a VM's port.
 
     One that moves to another host or goes down is unplugged; the service waits to hear that it is
     plugged again.
@@ -123,7 +123,7 @@ def changed(tx: Tx, before: Port, after: Port) -> None:
 
 
 def deleted(tx: Tx, port: Port) -> None:
-    """Note that a VM's port is gone."""
+    """Write the event of a VM's deleted port."""
     if _tells_data(tx) and is_compute(port.device_owner, port.device_id):
         _add(tx, DELETED, port.device_id, port.id)
 
@@ -134,7 +134,7 @@ _NEXT = select(*nova_events.c).order_by(nova_events.c.id).limit(AT_ONCE)
 
 
 def due(db: Database) -> list[NovaEvent]:
-    """Return what a compute API is to be told next; nothing if another server tells it."""
+    """Return the events to send next; none if another server sends them."""
     return db.read(_first) if db.peers.keeps else []
 
 
@@ -143,5 +143,5 @@ def _first(tx: ReadTx) -> list[NovaEvent]:
 
 
 def drop(tx: Tx, ids: Collection[int]) -> None:
-    """Forget events that were sent, or never can be."""
+    """Delete events that were sent, or never can be."""
     tx.conn.execute(delete(nova_events).where(nova_events.c.id.in_(list(ids))))

@@ -1,4 +1,4 @@
-"""Allowed address pairs that projects give their ports: which none may have, and whom they keep out.
+"""Allowed address pairs that projects give their ports: their limits, and the ports they exclude.
 
 An administrator may let a port send as anybody. Who acts for one project may not, so these rules
 are asked at the store, where no policy file changes them. `address_pairs` has the pairs that
@@ -17,20 +17,22 @@ from lessor.model import FLAT, AddressPair, Port, Subnet
 from lessor.net.prefixes import extent
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import blocks as hostblocks
-from lessor.store.networks.addressing import Ground
-from lessor.store.ports.keepers import Held, Keepers
+from lessor.store.networks.addressing import NetworkAddressing
+from lessor.store.ports.pair_ranges import PairRange, PairRanges
 from lessor.store.sharing import visible
 from lessor.store.tables import address_pairs, addresses, networks, ports
 
 # --- what a port gets -----------------------------------------------------------------------------
 
 
-def take(tx: Tx, land: Ground, before: Port | None, after: Port, acts_for: str | None) -> None:
+def take(
+    tx: Tx, network: NetworkAddressing, before: Port | None, after: Port, acts_for: str | None
+) -> None:
     """Check the pairs that a port newly has, and remember which of them a project gave.
 
     Args:
         tx: the transaction.
-        land: the port's network.
+        network: the port's network.
         before: the port as it was; None: it is new.
         after: the port, with its MAC.
         acts_for: the one project that the caller acts for; None: any.
@@ -45,8 +47,8 @@ def take(tx: Tx, land: Ground, before: Port | None, after: Port, acts_for: str |
     new = [pair for pair in after.allowed_address_pairs if _name(after, pair) not in had]
     if acts_for is not None:
         for pair in new:
-            _check(tx, land, after, pair, acts_for)
-    _remember(tx, land, after, () if acts_for is None else new)
+            _check(tx, network, after, pair, acts_for)
+    _remember(tx, network, after, () if acts_for is None else new)
 
 
 def _name(port: Port, pair: AddressPair) -> tuple[object, str]:
@@ -60,7 +62,7 @@ def _named(port: Port) -> set[tuple[object, str]]:
 _OF_PORT = address_pairs.c.port_id == bindparam("key")
 
 
-def _remember(tx: Tx, land: Ground, port: Port, given: Iterable[AddressPair]) -> None:
+def _remember(tx: Tx, network: NetworkAddressing, port: Port, given: Iterable[AddressPair]) -> None:
     """Write which pairs of a port a project gave; those that stay are whose they were."""
     wanted = {extent(pair.addresses) for pair in port.allowed_address_pairs}
     columns = select(address_pairs.c.first, address_pairs.c.last)
@@ -74,7 +76,7 @@ def _remember(tx: Tx, land: Ground, port: Port, given: Iterable[AddressPair]) ->
             "port_id": port.id,
             "first": first,
             "last": last,
-            "segment": land.segment,
+            "segment": network.segment,
             "project_id": port.project_id,
         }
         for first, last in sorted(kept)
@@ -86,22 +88,24 @@ def _remember(tx: Tx, land: Ground, port: Port, given: Iterable[AddressPair]) ->
 # --- what a project may give ----------------------------------------------------------------------
 
 
-def _check(tx: Tx, land: Ground, port: Port, pair: AddressPair, project: str) -> None:
-    what = f"allowed address pair {pair.addresses} of a port of network {land.id}"
-    if land.project_id != project:
+def _check(tx: Tx, network: NetworkAddressing, port: Port, pair: AddressPair, project: str) -> None:
+    what = f"allowed address pair {pair.addresses} of a port of network {network.id}"
+    if network.project_id != project:
         raise Forbidden(
             f"{what}, which is another project's: its project or an administrator can give one"
         )
-    if land.wire is not None:
-        _check_flat(tx, land, port, pair, what)
+    if network.wire is not None:
+        _check_flat(tx, network, port, pair, what)
     elif pair.mac is not None:
-        _check_mac(tx, land, pair.mac, project, what)
-    _check_reserved(tx, land, pair, what)
-    _check_ports(tx, land, pair, project, what)
+        _check_mac(tx, network, pair.mac, project, what)
+    _check_reserved(tx, network, pair, what)
+    _check_ports(tx, network, pair, project, what)
 
 
-def _check_flat(tx: Tx, land: Ground, port: Port, pair: AddressPair, what: str) -> None:
-    """A flat network's wire is everybody's: of that a project has its own subnets' addresses alone."""
+def _check_flat(
+    tx: Tx, network: NetworkAddressing, port: Port, pair: AddressPair, what: str
+) -> None:
+    """Check a pair on a flat network: a project has its own subnets' addresses alone there."""
     if pair.mac not in (None, port.mac_address):
         raise Forbidden(
             f"{what} with MAC {pair.mac}: on a wire that others share a project's ports send with "
@@ -113,17 +117,17 @@ def _check_flat(tx: Tx, land: Ground, port: Port, pair: AddressPair, what: str) 
             f"{what}: its prefix is shorter than /{least} (min_pair_prefixlen); give a smaller "
             "block, or ask an administrator"
         )
-    if not _inside(land, pair):
-        blocks = ", ".join(str(plot.cidr) for plot in land.plots) or "none"
+    if not _inside(network, pair):
+        blocks = ", ".join(str(subnet.cidr) for subnet in network.subnets) or "none"
         raise Forbidden(
             f"{what} lies outside of its subnets, which are {blocks}; give an address of theirs, "
             "or ask an administrator"
         )
-    hostblocks.check_parts(tx, land.wire, land.beyond_pools(extent(pair.addresses)))
+    hostblocks.check_parts(tx, network.wire, network.beyond_pools(extent(pair.addresses)))
 
 
-def _inside(land: Ground, pair: AddressPair) -> bool:
-    return any(pair.addresses.subnet_of(plot.cidr) for plot in land.plots)
+def _inside(network: NetworkAddressing, pair: AddressPair) -> bool:
+    return any(pair.addresses.subnet_of(subnet.cidr) for subnet in network.subnets)
 
 
 _MAC = select(ports.c.id).where(
@@ -133,8 +137,8 @@ _MAC = select(ports.c.id).where(
 )
 
 
-def _check_mac(tx: Tx, land: Ground, mac: str, project: str, what: str) -> None:
-    values = {"segment": land.segment, "mac": mac, "project": project}
+def _check_mac(tx: Tx, network: NetworkAddressing, mac: str, project: str, what: str) -> None:
+    values = {"segment": network.segment, "mac": mac, "project": project}
     if (key := tx.conn.execute(_MAC, values).scalar()) is not None:
         raise Conflict(f"{what}: MAC {mac} is {_whose(tx, key, project)}", type_="MacAddressInUse")
 
@@ -158,12 +162,12 @@ _RESERVED = (
 _GATEWAY, _SERVER, _OPERATOR = "gateway", "dhcp_server", "operator"
 
 
-def _check_reserved(tx: Tx, land: Ground, pair: AddressPair, what: str) -> None:
+def _check_reserved(tx: Tx, network: NetworkAddressing, pair: AddressPair, what: str) -> None:
     """Nobody is gateway or DHCP server beside ours; a block wider than a subnet is a router's."""
-    if not _inside(land, pair):
+    if not _inside(network, pair):
         return
-    kinds = (_OPERATOR,) if land.overlay else (_GATEWAY, _SERVER, _OPERATOR)
-    values = {"network": land.id, "reserved": list(kinds), **_ends(pair)}
+    kinds = (_OPERATOR,) if network.overlay else (_GATEWAY, _SERVER, _OPERATOR)
+    values = {"network": network.id, "reserved": list(kinds), **_ends(pair)}
     row = tx.conn.execute(_RESERVED, values).first()
     if row is None:
         return
@@ -199,8 +203,10 @@ _OTHERS = (
 )
 
 
-def _check_ports(tx: Tx, land: Ground, pair: AddressPair, project: str, what: str) -> None:
-    values = {"network": land.id, "wire": land.wire, "project": project, **_ends(pair)}
+def _check_ports(
+    tx: Tx, network: NetworkAddressing, pair: AddressPair, project: str, what: str
+) -> None:
+    values = {"network": network.id, "wire": network.wire, "project": project, **_ends(pair)}
     row = tx.conn.execute(_OTHERS, values).first()
     if row is not None:
         raise Conflict(
@@ -240,28 +246,30 @@ FREE_OF_PAIRS = ~exists(
 )
 
 
-def keepers(tx: Tx, land: Ground, project: str) -> Keepers:
+def of_others(tx: Tx, network: NetworkAddressing, project: str) -> PairRanges:
     """Return the pairs on a network's wire that other projects gave, read once for a request."""
-    if land.held is None:
-        rows = tx.conn.execute(_HELD, {"segment": land.segment})
-        land.held = tuple(Held(*row) for row in rows)
-    if project not in land.keepers:
-        land.keepers[project] = Keepers(one for one in land.held if one.project_id != project)
-    return land.keepers[project]
+    if network.pair_ranges is None:
+        rows = tx.conn.execute(_HELD, {"segment": network.segment})
+        network.pair_ranges = tuple(PairRange(*row) for row in rows)
+    if project not in network.others_pairs:
+        network.others_pairs[project] = PairRanges(
+            one for one in network.pair_ranges if one.project_id != project
+        )
+    return network.others_pairs[project]
 
 
 def check_free(
-    tx: Tx, land: Ground, address: IPv4Address, project: str, acts_for: str | None
+    tx: Tx, network: NetworkAddressing, address: IPv4Address, project: str, acts_for: str | None
 ) -> None:
     """Refuse a port an address that a port of another project may send with.
 
     Raises:
         Conflict: there is such a pair.
     """
-    found = keepers(tx, land, project).holder(int(address))
+    found = of_others(tx, network, project).find(int(address))
     if found is not None:
         raise Conflict(
-            f"address {address} of network {land.id} is in an allowed address pair that is "
+            f"address {address} of network {network.id} is in an allowed address pair that is "
             f"{_whose(tx, found.port_id, acts_for)}; give another, or none to have one chosen",
             type_="IpAddressInUse",
         )
@@ -279,7 +287,7 @@ _WITH_MAC = (
 )
 
 
-def check_mac_free(tx: Tx, land: Ground, port: Port, acts_for: str | None) -> None:
+def check_mac_free(tx: Tx, network: NetworkAddressing, port: Port, acts_for: str | None) -> None:
     """Refuse a port a MAC that a port of another project may send with.
 
     Flat networks have no such pair: what a project gives there is with its port's own MAC.
@@ -287,28 +295,32 @@ def check_mac_free(tx: Tx, land: Ground, port: Port, acts_for: str | None) -> No
     Raises:
         Conflict: there is such a pair.
     """
-    values = {"segment": land.segment, "project": port.project_id, "mac": port.mac_address}
-    found = tx.conn.execute(_WITH_MAC, values).scalar() if land.overlay else None
+    values = {"segment": network.segment, "project": port.project_id, "mac": port.mac_address}
+    found = tx.conn.execute(_WITH_MAC, values).scalar() if network.overlay else None
     if found is not None:
         raise Conflict(
-            f"MAC {port.mac_address} of network {land.id} is in an allowed address pair that is "
+            f"MAC {port.mac_address} of network {network.id} is in an allowed address pair that is "
             f"{_whose(tx, found, acts_for)}; give another, or none to have one chosen",
             type_="MacAddressInUse",
         )
 
 
-def check_end(tx: Tx, land: Ground, address: IPv4Address, what: str) -> None:
-    """Refuse a gateway or DHCP server an address of a flat network that a project's port may send with.
+def check_end(tx: Tx, network: NetworkAddressing, address: IPv4Address, what: str) -> None:
+    """Refuse a gateway or DHCP server an address that a project's port may send with.
+
+    On flat networks alone.
 
     Raises:
         Conflict: there is such a pair.
     """
-    rows = tx.conn.execute(_HELD, {"segment": land.segment})
-    found = None if land.overlay else Keepers(Held(*row) for row in rows).holder(int(address))
+    rows = tx.conn.execute(_HELD, {"segment": network.segment})
+    found = (
+        None if network.overlay else PairRanges(PairRange(*row) for row in rows).find(int(address))
+    )
     if found is not None:
         raise Conflict(
-            f"{what} {address} is in an allowed address pair of port {found.port_id}; choose another, "
-            "or take the pair away first",
+            f"{what} {address} is in an allowed address pair of port {found.port_id}; choose "
+            "another, or take the pair away first",
             type_="GatewayIpInUse",
         )
 
@@ -320,15 +332,15 @@ _INSIDE = select(func.count(func.distinct(address_pairs.c.port_id))).where(
 )
 
 
-def check_none_inside(tx: Tx, land: Ground, subnet: Subnet) -> None:
+def check_none_inside(tx: Tx, network: NetworkAddressing, subnet: Subnet) -> None:
     """Refuse to delete a flat subnet while pairs lie in it: its block may become another's.
 
     Raises:
         InUse: projects' ports have such pairs.
     """
     first, last = extent(subnet.cidr)
-    values = {"segment": land.segment, "first": first, "last": last}
-    count = 0 if land.overlay else tx.conn.execute(_INSIDE, values).scalar_one()
+    values = {"segment": network.segment, "first": first, "last": last}
+    count = 0 if network.overlay else tx.conn.execute(_INSIDE, values).scalar_one()
     if count:
         raise InUse(
             f"subnet {subnet.id} ({subnet.cidr}) still has allowed address pairs of {count} "

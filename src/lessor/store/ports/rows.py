@@ -1,4 +1,4 @@
-"""Rows of ports: how they are written and read. `ports` has the rules."""
+"""Rows of ports: written and read. `rules` has the rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lessor.net.macs import new_mac
 from lessor.store.columns import decoder, listed, mapped, packed
 from lessor.store.engine.dialect import among, insert
 from lessor.store.engine.tx import ReadTx, Tx
-from lessor.store.networks.addressing import Ground, hosts_taking_part, no_host
+from lessor.store.networks.addressing import NetworkAddressing, hosts_taking_part, no_host
 from lessor.store.sharing import visible
 from lessor.store.tables import addresses, bindings, ports, subnets
 
@@ -24,8 +24,8 @@ _PROFILE = decoder(dict[str, Any])
 _PAIRS = decoder(tuple[AddressPair, ...])
 _OPTIONS = decoder(tuple[DhcpOption, ...])
 
-# ACTIVE is said only when all who have a part in it have said so (semantics.md B12, B23).
-# A value, no EXISTS: to answer that for a page of 100 ports PostgreSQL reads all addresses there are.
+# ACTIVE: all hosts with a part in the port have reported it ready (semantics.md B12, B23). A value,
+# no EXISTS: to answer that for a page of 100 ports PostgreSQL reads all addresses there are.
 _BY_DHCP = (
     select(addresses.c.address)
     .select_from(addresses.join(subnets, subnets.c.id == addresses.c.subnet_id))
@@ -64,12 +64,12 @@ PORT = (
 
 
 def awaited(host: str | None, wiring: str | None, serving: str | None) -> str:
-    """Say what a port waits for.
+    """Return what a port waits for.
 
     Args:
-        host: where it is to be; None: nowhere, so it waits for nothing.
-        wiring: what its host says of it, "" if it said nothing; None: it is wired.
-        serving: what DHCP hosts say of it, "" if they said nothing; None: it is served.
+        host: its binding host; None: it waits for nothing.
+        wiring: the reason that its host reports, "" without one; None: it is wired.
+        serving: the reason that DHCP hosts report, "" without one; None: it is served.
     """
     if host is None:
         return ""
@@ -172,7 +172,7 @@ def prepared_hosts(tx: ReadTx, port_id: str) -> list[str]:
 
 
 def prepared(tx: ReadTx, network_ids: Collection[str]) -> dict[str, dict[str, bool]]:
-    """Return the hosts that ports of networks are prepared for, by port id; True: they make the tap."""
+    """Return the hosts that ports are prepared for, by port id; True: they make the tap."""
     found: dict[str, dict[str, bool]] = {}
     for port_id, host, managed in tx.conn.execute(_PREPARED, {"ids": list(network_ids)}):
         found.setdefault(port_id, {})[host] = bool(managed)
@@ -205,7 +205,7 @@ def columns_of(port: Port) -> dict[str, Any]:
 
 def add(
     tx: Tx,
-    ground: Ground,
+    network: NetworkAddressing,
     port: Port,
     *,
     server_of: str | None = None,
@@ -215,10 +215,10 @@ def add(
 
     Args:
         tx: the transaction.
-        ground: its network.
+        network: its network.
         port: the port.
         server_of: the host whose DHCP server's own it is.
-        acts_for: the one project that the caller acts for, who is told; None: any.
+        acts_for: the one project that the caller acts for, which errors may name; None: any.
 
     Raises:
         Invalid: there is no such host.
@@ -226,13 +226,13 @@ def add(
         Unavailable: no free MAC was found.
     """
     row = columns_of(port) | {
-        "segment": ground.segment,
+        "segment": network.segment,
         "server_of": server_of,
         "binding_failed": port.binding_failed,
     }
     if port.mac_address:
         if not _added(tx, row):
-            raise mac_in_use(tx, ground.segment, port.mac_address, acts_for)
+            raise mac_in_use(tx, network.segment, port.mac_address, acts_for)
         return port.mac_address
     settings = tx.settings
     for _ in range(settings.create_unique_mac_address_attempts):
@@ -261,7 +261,7 @@ def _added(tx: Tx, row: dict[str, Any]) -> bool:
 
 
 def mac_in_use(tx: Tx, segment: str, mac: str, acts_for: str | None) -> Conflict:
-    """Return the error that says who has a MAC, as far as the caller may know."""
+    """Return the error that a MAC is in use, with its owner as far as the caller may know."""
     row = tx.conn.execute(_BY_MAC, {"segment": segment, "mac_address": mac}).one()
     seen = visible.sees(tx, "port", row.id, acts_for)
     by = f"by port {row.id} of network {row.network_id}, " if seen else ""
@@ -271,8 +271,8 @@ def mac_in_use(tx: Tx, segment: str, mac: str, acts_for: str | None) -> Conflict
     )
 
 
-def concerned(tx: Tx, ground: Ground, hosts: Iterable[str | None]) -> set[str | None]:
+def concerned(tx: Tx, network: NetworkAddressing, hosts: Iterable[str | None]) -> set[str | None]:
     """Return the hosts whose view a port of these binding hosts is in."""
-    if ground.overlay or (ground.multi_host and tx.settings.update_dns_entries):
-        return {*hosts, *hosts_taking_part(tx, ground.id)}
-    return {*hosts, ground.host}
+    if network.overlay or (network.multi_host and tx.settings.update_dns_entries):
+        return {*hosts, *hosts_taking_part(tx, network.id)}
+    return {*hosts, network.host}

@@ -1,4 +1,4 @@
-"""Ports in the store: their rules."""
+"""Rules of ports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lessor.store.hosts import binding
 from lessor.store.hosts import unknown as unknownhosts
 from lessor.store.listing import Listing, one_of
 from lessor.store.networks import overlay
-from lessor.store.networks.addressing import Ground, ground, network_not_found
+from lessor.store.networks.addressing import NetworkAddressing, network_not_found, read_addressing
 from lessor.store.noun import Noun
 from lessor.store.ports import guests, novaevents, pairs, servers, serving
 from lessor.store.ports import names as guestnames
@@ -96,7 +96,7 @@ def _matching(values: tuple[Any, ...]) -> Any:
 
 
 def _of_device(values: tuple[Any, ...]) -> Any:
-    """Say what the index of devices is restricted to: without it, each row is looked at."""
+    """Return the condition with that of the partial index, which is used only then."""
     found = one_of(ports.c.device_id, values)
     return found if "" in values else found & portrows.HAS_DEVICE
 
@@ -159,14 +159,14 @@ def find(tx: ReadTx, query: Query) -> list[Port]:
 
 def create_many(tx: Tx, many: Sequence[PortValues]) -> list[Port]:
     """Make ports, with addresses, all or none."""
-    lands: dict[str, Ground] = {}
+    networks_by_id: dict[str, NetworkAddressing] = {}
     bound: dict[str, set[str | None]] = {}
     for values in many:
         if "network_id" not in values:
             raise Invalid("a port needs a network_id")
         key = values["network_id"]
-        if key not in lands:
-            lands[key] = _seen_ground(tx, key, values)
+        if key not in networks_by_id:
+            networks_by_id[key] = _usable_network(tx, key, values)
         bound.setdefault(key, set()).add(values.get("binding_host") or None)
     failing = {
         key: binding.admit(tx, key, {host for host in hosts if host})
@@ -177,69 +177,76 @@ def create_many(tx: Tx, many: Sequence[PortValues]) -> list[Port]:
     for n, values in enumerate(many):
         key = values["network_id"]
         fails = values.get("binding_host") in failing[key]
-        made.append(_create(tx, lands[key], values, tx.now + n * TICK_S, instances, fails=fails))
+        made.append(
+            _create(tx, networks_by_id[key], values, tx.now + n * TICK_S, instances, fails=fails)
+        )
     for key, hosts in bound.items():
-        tx.concerns(portrows.concerned(tx, lands[key], hosts))
+        tx.concerns(portrows.concerned(tx, networks_by_id[key], hosts))
     return made
 
 
-def _seen_ground(tx: Tx, network_id: str, values: PortValues) -> Ground:
-    """Read a network that a caller may use: what it saw may have been shared no more since."""
-    land = ground(tx, network_id)
+def _usable_network(tx: Tx, network_id: str, values: PortValues) -> NetworkAddressing:
+    """Read a network that the caller may use; it may be shared no more since it was checked."""
+    network = read_addressing(tx, network_id)
     acts_for = values.get("acts_for")
-    if acts_for != land.project_id and not visible.sees(tx, "network", network_id, acts_for):
+    if acts_for != network.project_id and not visible.sees(tx, "network", network_id, acts_for):
         raise network_not_found(network_id)
-    return land
+    return network
 
 
 def _create(
     tx: Tx,
-    land: Ground,
+    network: NetworkAddressing,
     values: PortValues,
     now: float,
     instances: guestnames.Known,
     *,
     fails: bool,
 ) -> Port:
-    wanted = values.get("fixed_ips", ANY if land.plots else ())
+    wanted = values.get("fixed_ips", ANY if network.subnets else ())
     asked = Port(
         id=values.get("id") or str(uuid.uuid4()),
-        network_id=land.id,
+        network_id=network.id,
         mac_address="",
         project_id=values.get("project_id", ""),
-        port_security_enabled=land.port_security_enabled,
+        port_security_enabled=network.port_security_enabled,
         binding_failed=fails,
         created_at=now,
     )
     port = guestnames.named(tx, _changed(asked, values, now), known=instances)
     acts_for = values.get("acts_for")
     _check_pairs(port, values)
-    overlay.check_owner(land, port.device_owner)
-    guests.check(tx, land, None, port, acts_for)
+    overlay.check_owner(network, port.device_owner)
+    guests.check(tx, network, None, port, acts_for)
     _check_quota(tx, port.project_id, len(wanted))
     if port.mac_address:
-        pairs.check_mac_free(tx, land, port, acts_for)
-    mac = portrows.add(tx, land, port, acts_for=acts_for)
+        pairs.check_mac_free(tx, network, port, acts_for)
+    mac = portrows.add(tx, network, port, acts_for=acts_for)
     if port.allowed_address_pairs:
-        pairs.take(tx, land, None, replace(port, mac_address=mac), acts_for)
-    owner = Owner(land.id, port.id, mac, port.binding_host, port.project_id, acts_for)
-    fixed = tuple(_claim(tx, land, owner, _checked(wanted)))
-    if port.binding_host is not None and land.own_servers:
-        servers.arrive(tx, land, port.binding_host)
+        pairs.take(tx, network, None, replace(port, mac_address=mac), acts_for)
+    owner = Owner(network.id, port.id, mac, port.binding_host, port.project_id, acts_for)
+    fixed = tuple(_claim(tx, network, owner, _checked(wanted)))
+    if port.binding_host is not None and network.own_servers:
+        servers.ensure_server(tx, network, port.binding_host)
     tx.touch("ports", port.id)
-    by_dhcp = any(land.plot(one.subnet_id).enable_dhcp for one in fixed)
+    by_dhcp = any(network.subnet(one.subnet_id).enable_dhcp for one in fixed)
     host = port.binding_host if port.admin_state_up else None
     pending = portrows.awaited(host, "", "" if by_dhcp else None)
     return replace(port, mac_address=mac, fixed_ips=fixed, pending=pending)
 
 
 def _claim(
-    tx: Tx, land: Ground, owner: Owner, wanted: Sequence[FixedIpRequest], *, at: int = 0
+    tx: Tx,
+    network: NetworkAddressing,
+    owner: Owner,
+    wanted: Sequence[FixedIpRequest],
+    *,
+    at: int = 0,
 ) -> list[FixedIp]:
     """Give a port the addresses it asks for; positions count from `at`."""
     if owner.acts_for is not None:
-        guests.check_addresses(tx, land, wanted)
-    return claim(tx, land, owner, wanted, at=at)
+        guests.check_addresses(tx, network, wanted)
+    return claim(tx, network, owner, wanted, at=at)
 
 
 def _changed(port: Port, values: PortValues, now: float) -> Port:
@@ -332,7 +339,7 @@ def update_one(tx: Tx, port_id: str, values: PortValues) -> Port:
 
     Raises:
         NotFound: there is no such port.
-        Invalid: a value can't be meant, or can't change.
+        Invalid: a value is malformed, or can't change.
         Conflict: its MAC is to change while it is ACTIVE, or the new MAC or an address is in use.
     """
     before = portrows.get(tx, port_id)
@@ -341,7 +348,7 @@ def update_one(tx: Tx, port_id: str, values: PortValues) -> Port:
             raise Invalid(f"{name} of port {port_id} can't be changed; make another port")
     after = guestnames.named(tx, _changed(before, values, before.updated_at), before)
     _check_pairs(after, values)
-    land = ground(tx, before.network_id)
+    network = read_addressing(tx, before.network_id)
     if "fixed_ips" in values:
         after = replace(after, fixed_ips=_planned(before, _checked(values["fixed_ips"])))
     if after == before and len(after.fixed_ips) == len(values.get("fixed_ips", after.fixed_ips)):
@@ -349,20 +356,20 @@ def update_one(tx: Tx, port_id: str, values: PortValues) -> Port:
     _check_server(tx, before, after, values)
     acts_for = values.get("acts_for")
     if before.device_owner != after.device_owner:
-        overlay.check_owner(land, after.device_owner)
-    guests.check(tx, land, before, after, acts_for)
+        overlay.check_owner(network, after.device_owner)
+    guests.check(tx, network, before, after, acts_for)
     after = replace(after, updated_at=tx.now)
-    _write(tx, land, before, after, acts_for)
-    pairs.take(tx, land, before, after, acts_for)
+    _write(tx, network, before, after, acts_for)
+    pairs.take(tx, network, before, after, acts_for)
     if "fixed_ips" in values:
-        fixed = _readdress(tx, land, before, after, values["fixed_ips"], acts_for=acts_for)
+        fixed = _readdress(tx, network, before, after, values["fixed_ips"], acts_for=acts_for)
         after = replace(after, fixed_ips=fixed)
     if before.binding_host != after.binding_host:
-        _move(tx, land, before, after)
+        _move(tx, network, before, after)
     novaevents.changed(tx, before, after)
     tx.touch("ports", port_id)
     hosts = [before.binding_host, after.binding_host, *portrows.prepared_hosts(tx, port_id)]
-    tx.concerns(portrows.concerned(tx, land, hosts))
+    tx.concerns(portrows.concerned(tx, network, hosts))
     return _checked_binding(tx, portrows.get(tx, port_id))
 
 
@@ -382,7 +389,9 @@ def _check_server(tx: Tx, before: Port, after: Port, values: PortValues) -> None
         )
 
 
-def _write(tx: Tx, land: Ground, before: Port, after: Port, acts_for: str | None) -> None:
+def _write(
+    tx: Tx, network: NetworkAddressing, before: Port, after: Port, acts_for: str | None
+) -> None:
     columns = portrows.columns_of(after)
     if before.mac_address != after.mac_address and before.status == "ACTIVE":
         raise Conflict(
@@ -400,12 +409,12 @@ def _write(tx: Tx, land: Ground, before: Port, after: Port, acts_for: str | None
     if before.mac_address == after.mac_address:
         tx.conn.execute(change)
         return
-    pairs.check_mac_free(tx, land, after, acts_for)
+    pairs.check_mac_free(tx, network, after, acts_for)
     try:
         with attempt(tx.conn):
             tx.conn.execute(change)
     except IntegrityError as error:
-        raise portrows.mac_in_use(tx, land.segment, after.mac_address, acts_for) from error
+        raise portrows.mac_in_use(tx, network.segment, after.mac_address, acts_for) from error
 
 
 _UNKNOWN = {"wired": None, "served": None, "wired_pending": "", "served_pending": ""}
@@ -439,46 +448,46 @@ def _meets(fixed: FixedIp, want: FixedIpRequest) -> bool:
 
 def _readdress(
     tx: Tx,
-    land: Ground,
+    network: NetworkAddressing,
     before: Port,
     after: Port,
     wanted: Sequence[FixedIpRequest],
     *,
     acts_for: str | None,
 ) -> tuple[FixedIp, ...]:
-    """Let go what isn't wanted any more, claim what is new."""
+    """Release the addresses that are no longer wanted, claim the new ones."""
     kept = _kept(before.fixed_ips, wanted)
     gone = [fixed for fixed in before.fixed_ips if fixed not in kept.values()]
     _check_quota(tx, after.project_id, max(0, len(wanted) - len(before.fixed_ips)))
-    let_go(tx, land, Owner(land.id, before.id, before.mac_address, before.binding_host), gone)
+    let_go(tx, network, Owner(network.id, before.id, before.mac_address, before.binding_host), gone)
     project, host = after.project_id, after.binding_host
-    owner = Owner(land.id, after.id, after.mac_address, host, project, acts_for)
+    owner = Owner(network.id, after.id, after.mac_address, host, project, acts_for)
     found = []
     for n, want in enumerate(wanted):
         if n in kept:
-            here = addresses.c.address == int(kept[n].address), addresses.c.network_id == land.id
+            here = addresses.c.address == int(kept[n].address), addresses.c.network_id == network.id
             tx.conn.execute(update(addresses).where(*here).values(position=n))
-        found.append(kept.get(n) or _claim(tx, land, owner, [want], at=n)[0])
+        found.append(kept.get(n) or _claim(tx, network, owner, [want], at=n)[0])
     if gone or len(kept) < len(wanted):
         tx.conn.execute(update(ports).where(ports.c.id == after.id).values(**_UNKNOWN))
         serving.forget_port(tx, after.id)
     return tuple(found)
 
 
-def _move(tx: Tx, land: Ground, before: Port, after: Port) -> None:
+def _move(tx: Tx, network: NetworkAddressing, before: Port, after: Port) -> None:
     """Take a port from one host to another; the former may serve its addresses for a while."""
-    if land.overlay:  # every host that takes part knows every port
+    if network.overlay:  # every host that takes part knows every port
         return
     old = before.binding_host
     if old is not None:
-        tx.gone("port", before.id, land.id, host=old)
-        if land.multi_host:
+        tx.gone("port", before.id, network.id, host=old)
+        if network.multi_host:
             for fixed in after.fixed_ips:
-                hold(tx, land.id, fixed.address, old)
-        if land.own_servers:
-            servers.depart(tx, land, old)
-    if after.binding_host is not None and land.own_servers:
-        servers.arrive(tx, land, after.binding_host)
+                hold(tx, network.id, fixed.address, old)
+        if network.own_servers:
+            servers.drop_unused_server(tx, network, old)
+    if after.binding_host is not None and network.own_servers:
+        servers.ensure_server(tx, network, after.binding_host)
 
 
 # --- deletion -------------------------------------------------------------------------------------
@@ -498,16 +507,18 @@ def delete_one(tx: Tx, port_id: str) -> None:
             "goes with the last port of that host",
             type_="PortInUse",
         )
-    land = ground(tx, port.network_id)
+    network = read_addressing(tx, port.network_id)
     hosts = [port.binding_host, *portrows.prepared_hosts(tx, port_id)]
-    tx.concerns(portrows.concerned(tx, land, hosts))
-    let_go(tx, land, Owner(land.id, port_id, port.mac_address, port.binding_host), port.fixed_ips)
+    tx.concerns(portrows.concerned(tx, network, hosts))
+    let_go(
+        tx, network, Owner(network.id, port_id, port.mac_address, port.binding_host), port.fixed_ips
+    )
     tx.conn.execute(delete(ports).where(ports.c.id == port_id))
     novaevents.deleted(tx, port)
     forget_tags(tx, port_id)
-    tx.gone("port", port_id, land.id)
-    if port.binding_host is not None and land.own_servers:
-        servers.depart(tx, land, port.binding_host)
+    tx.gone("port", port_id, network.id)
+    if port.binding_host is not None and network.own_servers:
+        servers.drop_unused_server(tx, network, port.binding_host)
 
 
 _PLACE = select(ports.c.network_id, ports.c.binding_host).where(ports.c.id == bindparam("key"))
@@ -515,7 +526,7 @@ _PLACE = select(ports.c.network_id, ports.c.binding_host).where(ports.c.id == bi
 
 def _shown_on(tx: Tx, port_id: str) -> set[str | None]:
     network_id, host = tx.conn.execute(_PLACE, {"key": port_id}).one()
-    return portrows.concerned(tx, ground(tx, network_id), [host])
+    return portrows.concerned(tx, read_addressing(tx, network_id), [host])
 
 
 NOUN = Noun(

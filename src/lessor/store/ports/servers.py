@@ -16,7 +16,12 @@ from sqlalchemy import bindparam, delete, select
 from lessor.model import DHCP_OWNER, Port
 from lessor.store.addresses.allocation import Owner, claim, let_go
 from lessor.store.engine.tx import Tx
-from lessor.store.networks.addressing import Ground, ground, has_ports, hosts_taking_part
+from lessor.store.networks.addressing import (
+    NetworkAddressing,
+    has_ports,
+    hosts_taking_part,
+    read_addressing,
+)
 from lessor.store.ports import rows as portrows
 from lessor.store.tables import ports
 from lessor.store.tagrows import forget as forget_tags
@@ -28,22 +33,22 @@ _OURS = select(ports.c.id, ports.c.server_of, ports.c.mac_address).where(
 _ONE = _OURS.where(ports.c.server_of == bindparam("host"))
 
 
-def arrive(tx: Tx, land: Ground, host: str) -> None:
-    """Give a host that has ports of the network its own server address, if it has none yet."""
-    if land.own_servers and not of_host(tx, land, host):
-        make(tx, land, host, f"dhcp-{host}-{land.id}")
+def ensure_server(tx: Tx, network: NetworkAddressing, host: str) -> None:
+    """Make the server of a host with ports of the network, where it has its own."""
+    if network.own_servers and not of_host(tx, network, host):
+        create_server(tx, network, host, f"dhcp-{host}-{network.id}")
 
 
-def make(tx: Tx, land: Ground, host: str, device_id: str) -> None:
-    """Make the port of a host's DHCP server, with an address of each DHCP subnet, if there is any."""
-    subnets = [plot.id for plot in land.plots if plot.enable_dhcp]
-    if not subnets:
+def create_server(tx: Tx, network: NetworkAddressing, host: str, device_id: str) -> None:
+    """Make the port of a host's DHCP server, with an address of each DHCP subnet."""
+    subnet_ids = [subnet.id for subnet in network.subnets if subnet.enable_dhcp]
+    if not subnet_ids:
         return
     port = Port(
         id=str(uuid.uuid4()),
-        network_id=land.id,
+        network_id=network.id,
         mac_address="",
-        project_id=land.project_id,
+        project_id=network.project_id,
         device_id=device_id,
         device_owner=DHCP_OWNER,
         binding_host=host,
@@ -51,88 +56,92 @@ def make(tx: Tx, land: Ground, host: str, device_id: str) -> None:
         created_at=tx.now,
         updated_at=tx.now,
     )
-    mac = portrows.add(tx, land, port, server_of=host)
-    owner = Owner(land.id, port.id, mac, host, land.project_id)
-    claim(tx, land, owner, [FixedIpRequest(subnet_id) for subnet_id in subnets])
+    mac = portrows.add(tx, network, port, server_of=host)
+    owner = Owner(network.id, port.id, mac, host, network.project_id)
+    claim(tx, network, owner, [FixedIpRequest(subnet_id) for subnet_id in subnet_ids])
     tx.touch("ports", port.id)
-    tx.concerns(portrows.concerned(tx, land, [host]))
+    tx.concerns(portrows.concerned(tx, network, [host]))
 
 
-def depart(tx: Tx, land: Ground, host: str) -> None:
-    """Take a host's server address back if it has no ports of the network any more."""
-    server = of_host(tx, land, host)
-    if server is not None and not has_ports(tx, land.id, host):
-        drop(tx, land, server)
+def drop_unused_server(tx: Tx, network: NetworkAddressing, host: str) -> None:
+    """Delete the server of a host without ports of the network."""
+    server = of_host(tx, network, host)
+    if server is not None and not has_ports(tx, network.id, host):
+        delete_server(tx, network, server)
 
 
-def drop(tx: Tx, land: Ground, server: Owner) -> None:
+def delete_server(tx: Tx, network: NetworkAddressing, server: Owner) -> None:
     """Delete the port of a DHCP server."""
-    tx.concerns(portrows.concerned(tx, land, [server.binding_host]))
-    let_go(tx, land, server, portrows.get(tx, server.port_id).fixed_ips)
+    tx.concerns(portrows.concerned(tx, network, [server.binding_host]))
+    let_go(tx, network, server, portrows.get(tx, server.port_id).fixed_ips)
     tx.conn.execute(delete(ports).where(ports.c.id == server.port_id))
     forget_tags(tx, server.port_id)
-    tx.gone("port", server.port_id, land.id)
+    tx.gone("port", server.port_id, network.id)
 
 
 def align(tx: Tx, network_id: str) -> None:
     """Make servers' addresses fit the network's subnets, after one was made or changed."""
-    land = ground(tx, network_id)
-    if land.overlay:
-        for server in _all(tx, land):
-            _fit(tx, land, server)
-    if not land.own_servers:
+    network = read_addressing(tx, network_id)
+    if network.overlay:
+        for server in _all(tx, network):
+            _fit(tx, network, server)
+    if not network.own_servers:
         return
     for host in sorted(hosts_taking_part(tx, network_id)):
         if not has_ports(tx, network_id, host):
             continue
-        present = of_host(tx, land, host)
+        present = of_host(tx, network, host)
         if present is None:
-            arrive(tx, land, host)
+            ensure_server(tx, network, host)
         else:
-            _fit(tx, land, present)
+            _fit(tx, network, present)
 
 
-def _fit(tx: Tx, land: Ground, server: Owner) -> None:
+def _fit(tx: Tx, network: NetworkAddressing, server: Owner) -> None:
     """Give a server one address of each DHCP subnet; without any, an overlay's has no use."""
-    wanted = {plot.id for plot in land.plots if plot.enable_dhcp}
-    if not wanted and land.overlay:
-        drop(tx, land, server)
+    wanted = {subnet.id for subnet in network.subnets if subnet.enable_dhcp}
+    if not wanted and network.overlay:
+        delete_server(tx, network, server)
         return
     held = portrows.get(tx, server.port_id).fixed_ips
     missing = sorted(wanted - {fixed.subnet_id for fixed in held})
-    let_go(tx, land, server, [fixed for fixed in held if fixed.subnet_id not in wanted])
-    claim(tx, land, server, [FixedIpRequest(key) for key in missing], at=len(held))
+    let_go(tx, network, server, [fixed for fixed in held if fixed.subnet_id not in wanted])
+    claim(tx, network, server, [FixedIpRequest(key) for key in missing], at=len(held))
     if missing or len(held) + len(missing) > len(wanted):
         tx.touch("ports", server.port_id)
 
 
-def leave(tx: Tx, network_id: str, subnet_id: str) -> None:
-    """Take back the servers' addresses of a subnet that is going to be deleted."""
-    land = ground(tx, network_id)
-    for server in _all(tx, land):
+def release_subnet(tx: Tx, network_id: str, subnet_id: str) -> None:
+    """Release the servers' addresses of a subnet that is about to be deleted."""
+    network = read_addressing(tx, network_id)
+    for server in _all(tx, network):
         held = portrows.get(tx, server.port_id).fixed_ips
         gone = [fixed for fixed in held if fixed.subnet_id == subnet_id]
-        let_go(tx, land, server, gone)
+        let_go(tx, network, server, gone)
         if gone:
             tx.touch("ports", server.port_id)
     tx.concerns(hosts_taking_part(tx, network_id))
 
 
-def _all(tx: Tx, land: Ground) -> list[Owner]:
-    rows = tx.conn.execute(_OURS, {"network": land.id}).all()
+def _all(tx: Tx, network: NetworkAddressing) -> list[Owner]:
+    rows = tx.conn.execute(_OURS, {"network": network.id}).all()
     return [
-        Owner(land.id, row.id, row.mac_address, row.server_of or None, land.project_id)
+        Owner(network.id, row.id, row.mac_address, row.server_of or None, network.project_id)
         for row in rows
     ]
 
 
-def of_host(tx: Tx, land: Ground, host: str) -> Owner | None:
+def of_host(tx: Tx, network: NetworkAddressing, host: str) -> Owner | None:
     """Return a host's server port; None: it has none."""
-    row = tx.conn.execute(_ONE, {"network": land.id, "host": host}).first()
-    return None if row is None else Owner(land.id, row.id, row.mac_address, host, land.project_id)
+    row = tx.conn.execute(_ONE, {"network": network.id, "host": host}).first()
+    return (
+        None
+        if row is None
+        else Owner(network.id, row.id, row.mac_address, host, network.project_id)
+    )
 
 
 def is_server(tx: Tx, port_id: str) -> str | None:
-    """Return whose server address a port is; None: nobody's."""
+    """Return the host whose server a port is; None: it is no server's."""
     found = tx.conn.execute(select(ports.c.server_of).where(ports.c.id == port_id)).scalar()
     return str(found) if found else None

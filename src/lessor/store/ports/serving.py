@@ -1,4 +1,4 @@
-"""What the DHCP hosts of an overlay network say of its ports: a port is served if any serves it."""
+"""Reports of an overlay network's DHCP hosts: a port is served if any host serves it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PUT = _PUT.on_conflict_do_update(
     index_elements=["port_id", "host"],
     set_={"served": _PUT.excluded.served, "pending": _PUT.excluded.pending},
 )
-_SAID = (
+_REPORTS = (
     select(serving.c.served, serving.c.pending)
     .where(serving.c.port_id == bindparam("port"))
     .order_by(serving.c.host)
@@ -35,18 +35,18 @@ def serves(host: ColumnElement[Any]) -> ColumnElement[bool]:
     )
 
 
-def said(tx: Tx, port_id: str, host: str, word: PortReport) -> dict[str, Any]:
-    """Write what a DHCP host says of a port; return what that makes of the port's columns."""
-    row = {"port_id": port_id, "host": host, "served": word.served, "pending": word.pending}
+def record(tx: Tx, port_id: str, host: str, state: PortReport) -> dict[str, Any]:
+    """Write the report of a DHCP host on a port; return the port's resulting columns."""
+    row = {"port_id": port_id, "host": host, "served": state.served, "pending": state.pending}
     tx.conn.execute(_PUT, row)
-    rows = tx.conn.execute(_SAID, {"port": port_id}).all()
+    rows = tx.conn.execute(_REPORTS, {"port": port_id}).all()
     served = any(row.served for row in rows)
-    words = "; ".join(dict.fromkeys(row.pending for row in rows if row.pending))
-    return {"served": served, "served_pending": "" if served else words}
+    texts = "; ".join(dict.fromkeys(row.pending for row in rows if row.pending))
+    return {"served": served, "served_pending": "" if served else texts}
 
 
 def forget_port(tx: Tx, port_id: str) -> None:
-    """A port was changed: nothing said of it before counts."""
+    """Delete the reports on a port that was changed."""
     tx.conn.execute(delete(serving).where(serving.c.port_id == port_id))
 
 
@@ -56,7 +56,7 @@ _SERVED = exists(select(1).where(_OF_PORT, serving.c.served))
 
 
 def forget_host(tx: Tx, network_id: str, host: str) -> None:
-    """A host has no DHCP server of a network any more: what it said of the ports doesn't count."""
+    """Delete the reports of a host that no longer serves a network."""
     here = select(ports.c.id).where(ports.c.network_id == network_id)
     gone = and_(serving.c.host == host, serving.c.port_id.in_(here))
     tx.conn.execute(delete(serving).where(gone))

@@ -1,4 +1,4 @@
-"""Projects: nobody keeps a register of them, so they are known by what they have."""
+"""Projects: known by the rows that they own, since there is no register of them."""
 
 from __future__ import annotations
 

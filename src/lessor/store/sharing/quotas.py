@@ -1,6 +1,6 @@
-"""Quotas: how many of each thing a project may have.
+"""Quotas: how many rows of each noun a project may have.
 
-A project that nobody set quotas for has the defaults of the settings. A request is checked in the
+A project without quotas of its own has the defaults of the settings. A request is checked in the
 transaction that makes its rows, before the first is made: one that asks for too much costs a count.
 """
 
@@ -47,7 +47,7 @@ _OWNERS = select(networks.c.id, networks.c.project_id).where(
 
 
 def defaults(tx: ReadTx) -> dict[str, int]:
-    """Return how many of each thing a project may have that nobody set quotas for."""
+    """Return the quotas of a project without its own, by noun."""
     known_to_all = tx.settings.auth_strategy == "noauth"
     found: dict[str, int] = {}
     for name, its in _quotas(tx).items():
@@ -62,19 +62,19 @@ def _quotas(tx: ReadTx) -> dict[str, Quota]:
 
 
 def limits(tx: ReadTx, project_id: str) -> dict[str, int]:
-    """Return how many of each thing a project may have; -1: any number."""
+    """Return the quotas of a project, by noun; -1: any number."""
     rows = tx.conn.execute(_SET, {"project": project_id}).all()
     return defaults(tx) | {row.resource: row.most for row in rows}
 
 
 def usage(tx: ReadTx, project_id: str) -> dict[str, int]:
-    """Return how many of each thing a project has."""
+    """Return the number of rows that a project has, by noun."""
     key = {"project": project_id}
     return {name: tx.conn.execute(its.count, key).scalar_one() for name, its in _quotas(tx).items()}
 
 
 def projects(tx: ReadTx) -> dict[str, dict[str, int]]:
-    """Return the quotas of the projects that somebody set some for."""
+    """Return the quotas of projects that have their own."""
     found: dict[str, dict[str, int]] = {}
     rows = select(quotas.c.project_id, quotas.c.resource, quotas.c.most)
     for project_id, name, most in tx.conn.execute(rows.order_by(quotas.c.project_id)):
@@ -139,7 +139,7 @@ def check(tx: Tx, resource: str, many: Sequence[Mapping[str, object]]) -> None:
 
 
 def _owners(tx: ReadTx, resource: str, many: Sequence[Mapping[str, object]]) -> Counter[str]:
-    """Return how many rows each project is to have; a subnet is its network's, if nobody says."""
+    """Return how many new rows each project gets; a subnet's default is its network's."""
     owners: dict[str, str] = {}
     if resource == "subnet":
         keys = {str(values.get("network_id")) for values in many if "project_id" not in values}

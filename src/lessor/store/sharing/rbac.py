@@ -1,8 +1,8 @@
-"""RBAC policies: what is shared with whom.
+"""Rules of RBAC policies, which share rows with projects.
 
-The attribute `shared` of a network, a subnet pool or an address scope says the same as a policy that
-shares it with everybody: both are written in one transaction, whichever of them a client speaks of.
-What can be shared, and who uses it, nouns declare (`shareable`).
+The attribute `shared` of a network, a subnet pool or an address scope says the same as a policy
+that shares it with everybody: both are written in one transaction, whichever of them a client
+speaks of. What can be shared, and who uses it, nouns declare (`shareable`).
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def update_one(tx: Tx, policy_id: str, values: RbacValues) -> RbacPolicy:
 
 
 def delete_one(tx: Tx, policy_id: str) -> None:
-    """Share something no more.
+    """Delete a policy.
 
     Raises:
         NotFound: there is no such policy.
@@ -190,7 +190,7 @@ def _beyond(tx: ReadTx, object_type: str, object_id: str, projects: Collection[s
 
 
 def targets_of(tx: ReadTx, object_type: str, object_id: str) -> set[str]:
-    """Return whom a thing is shared with."""
+    """Return the projects that a thing is shared with, "*" for all."""
     here = (
         rbac_policies.c.object_type == object_type,
         rbac_policies.c.object_id == object_id,

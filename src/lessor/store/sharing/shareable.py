@@ -1,4 +1,4 @@
-"""How a noun is shared: where its rows are, whose one is, and which projects use it."""
+"""How the rows of a noun are shared: their owner, and the projects that use them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lessor.store.engine.tx import ReadTx
 
 @dataclass(frozen=True, slots=True)
 class Shareable:
-    """How rows of a noun are shared.
+    """The sharing of a noun.
 
     Attributes:
         table: of its rows, which have project_id and shared.

@@ -36,7 +36,7 @@ def own_or_shared(object_type: str, table: Table, project_id: str) -> ColumnElem
 
 
 def sees(tx: ReadTx, kind: str, key: str, project_id: str | None) -> bool:
-    """Tell whether somebody may be told of a row.
+    """Tell whether a caller may know of a row.
 
     Args:
         tx: the transaction.

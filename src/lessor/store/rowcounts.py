@@ -1,4 +1,4 @@
-"""How much of everything there is, for who watches the server: counted, never read."""
+"""Row counts for monitoring: counts only, no rows are read."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lessor.store.tables import hosts, leases, networks, nova_events, ports
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
-    """Numbers of rows. `hosts_in_sync` said so at their last report; `nova_events` wait to be told."""
+class RowCounts:
+    """Numbers of rows: `hosts_in_sync` at their last report, `nova_events` not sent yet."""
 
     hosts: int
     hosts_alive: int
@@ -25,11 +25,11 @@ class Census:
     nova_events: int
 
 
-def take(tx: ReadTx) -> Census:
-    """Count."""
+def read(tx: ReadTx) -> RowCounts:
+    """Count the rows."""
     last, since = tx.fleet.heartbeats.last, tx.alive_since
     known = tx.conn.execute(select(hosts.c.name, hosts.c.heartbeat_at).where(hosts.c.added)).all()
-    return Census(
+    return RowCounts(
         hosts=len(known),
         hosts_alive=sum(last(name, stored) > since for name, stored in known),
         hosts_in_sync=_count(tx, hosts.c.name, hosts.c.in_sync),

@@ -1,4 +1,4 @@
-"""Allowed address pairs of a wire, found by an address in a few steps, however many there are."""
+"""The address ranges of allowed address pairs on a wire, searched in logarithmic time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import accumulate
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PairRange:
     """Addresses of an allowed address pair that a project gave one of its ports."""
 
     port_id: str
@@ -18,14 +18,14 @@ class Held:
     last: int
 
 
-def _farther(one: Held, other: Held) -> Held:
+def _farther(one: PairRange, other: PairRange) -> PairRange:
     return one if one.last >= other.last else other
 
 
-class Keepers:
-    """The pairs that keep a project's ports from addresses."""
+class PairRanges:
+    """Pairs of other projects, whose addresses a project's ports can't have."""
 
-    def __init__(self, pairs: Iterable[Held]) -> None:
+    def __init__(self, pairs: Iterable[PairRange]) -> None:
         ordered = sorted(pairs, key=lambda one: one.first)
         self._firsts = [one.first for one in ordered]
         self._farthest = list(accumulate(ordered, _farther))
@@ -33,7 +33,7 @@ class Keepers:
     def __bool__(self) -> bool:
         return bool(self._firsts)
 
-    def holder(self, number: int) -> Held | None:
+    def find(self, number: int) -> PairRange | None:
         """Return a pair that has an address; None: there is none."""
         place = bisect_right(self._firsts, number)
         if not place or self._farthest[place - 1].last < number:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lessor.store import census
+from lessor.store import rowcounts
 from lessor.store.query import Query
 from tests.store.store_cloud import Cloud
 
@@ -22,7 +22,7 @@ def listed(cloud: Cloud) -> tuple[int, ...]:
 
 
 def counted(cloud: Cloud) -> tuple[int, ...]:
-    there = cloud.store.read(census.take)
+    there = cloud.store.read(rowcounts.read)
     return (
         there.hosts,
         there.hosts_alive,
