@@ -33,7 +33,7 @@ def counted(cloud: Cloud) -> tuple[int, ...]:
     )
 
 
-def test_the_census_counts_what_the_lists_show(cloud: Cloud) -> None:
+def test_row_counts_are_what_lists_show(cloud: Cloud) -> None:
     assert counted(cloud) == listed(cloud) == (0,) * 6
     for name in ("h1", "h2", "h3"):
         cloud.host(name)

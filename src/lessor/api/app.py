@@ -44,7 +44,7 @@ from lessor.api.rest.apipage import ApiPage
 from lessor.settings import ServerSettings
 from lessor.store.collection import Collection
 from lessor.store.query import Query
-from lessor.store.store import NOUNS, Store
+from lessor.store.store import Store
 
 OPENAPI = OpenAPIConfig(
     title="Lessor",
@@ -66,35 +66,38 @@ def users_app(store: Store, settings: ServerSettings) -> ASGIApp:
 
     named: dict[str, Callable[[Query], Sequence[Any]]] = {
         f"{noun.name}_id": Collection(store, noun).find
-        for noun in NOUNS.values()
+        for noun in store.declared().values()
         if noun.shareable is not None
     }
 
     def access(caller: Caller) -> Access:
         return Access(caller, rules, named)
 
+    resources = [
+        *networks.handlers(store, settings),
+        *subnets.handlers(store),
+        *subnetpools.handlers(store),
+        *address_scopes.handlers(store),
+        *ports.handlers(store, settings),
+        *portbindings.handlers(store, settings),
+        *availability.handlers(store),
+        *quotas.handlers(store),
+        *auto_allocated.handlers(store),
+        *leases.handlers(store),
+        *instances.handlers(store),
+        *addresses.handlers(store),
+        *hosts.handlers(store),
+        *agents.handlers(store),
+        *dhcp_agents.handlers(store, settings),
+        *rbac.handlers(store),
+        *zones.handlers(store),
+        *tours.handlers(store),
+        *([] if settings.auth_strategy == "keystone" else identity.handlers(store)),
+    ]
     app = Litestar(
         route_handlers=[
-            *extensions.HANDLERS,
-            *networks.handlers(store, settings),
-            *subnets.handlers(store),
-            *subnetpools.handlers(store),
-            *address_scopes.handlers(store),
-            *ports.handlers(store, settings),
-            *portbindings.handlers(store, settings),
-            *availability.handlers(store),
-            *quotas.handlers(store),
-            *auto_allocated.handlers(store),
-            *leases.handlers(store),
-            *instances.handlers(store),
-            *addresses.handlers(store),
-            *hosts.handlers(store),
-            *agents.handlers(store),
-            *dhcp_agents.handlers(store, settings),
-            *rbac.handlers(store),
-            *zones.handlers(store),
-            *tours.handlers(store),
-            *([] if settings.auth_strategy == "keystone" else identity.handlers(store)),
+            *extensions.handlers(resources),
+            *resources,
             *_health(store, metrics),
         ],
         guards=[guard],

@@ -6,7 +6,7 @@ What is special to a noun is a function of its module, run by `read` or `write`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
@@ -50,10 +50,16 @@ class Store(Database):
     rbac_policies = Declared(rbac.NOUN)
     instances = Declared(instance_rules.NOUN)
 
+    @classmethod
+    def declared(cls) -> dict[str, Noun[Any, Any]]:
+        """Return the declarations of its nouns, by name."""
+        values = [value for base in reversed(cls.__mro__) for value in vars(base).values()]
+        return {one.noun.name: one.noun for one in values if isinstance(one, Declared)}
+
     def __init__(
         self, engine: Engine, settings: ServerSettings, clock: Callable[[], float]
     ) -> None:
-        super().__init__(engine, settings, clock, NOUNS)
+        super().__init__(engine, settings, clock, self.declared())
         self.hosts = Rows(self, host_rules.get, host_rules.find)
         self.leases = Rows(self, lease_rules.get, lease_rules.find)
         self._purged_at = 0.0
@@ -100,10 +106,3 @@ class Store(Database):
             here = self.write(lambda tx: database.tidy(tx.conn))
             place.settle(self._engine, here)
             self._tidied_at = self.clock()
-
-
-NOUNS: Mapping[str, Noun[Any, Any]] = {
-    declared.noun.name: declared.noun
-    for declared in vars(Store).values()
-    if isinstance(declared, Declared)
-}

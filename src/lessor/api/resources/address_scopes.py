@@ -30,6 +30,9 @@ RESOURCE = Resource(
         Field(name="shared", kind=bool, on="cu", query=flag, sort=True),
     ),
     doc="Subnet pools whose addresses don't overlap.",
+    extensions={
+        "address-scope": ("Address scope", "Subnet pools that don't overlap"),
+    },
 )
 
 

@@ -83,6 +83,13 @@ RESOURCE = Resource(
         Field(name="heartbeat_timestamp", kind=str | None, show=_time("heartbeat_at")),
     ),
     doc="A host's agent, in Neutron's shape.",
+    extensions={
+        "agent": ("agent", "The agents that serve networks"),
+        "agent-resources-synced": (
+            "Agent's Resource View Synced to Placement",
+            "Here: whether an agent has all that the server says",
+        ),
+    },
 )
 
 

@@ -53,6 +53,9 @@ RESOURCE = Resource(
         Field(name="ip_version", kind=int, fixed="4", write_only=True),
     ),
     doc="How many addresses a network has to give, and how many of them are taken.",
+    extensions={
+        "network-ip-availability": ("Network IP Availability", "How many addresses are left"),
+    },
 )
 
 

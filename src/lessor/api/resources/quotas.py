@@ -15,10 +15,10 @@ from lessor.api.auth.access import access
 from lessor.api.resources.routes import Answer, AnyRequest, json_body, route, typed
 from lessor.api.rest.fields import Field, Resource
 from lessor.store.sharing import quotas
-from lessor.store.store import NOUNS, Store
+from lessor.store.store import Store
 
 Switch = bool | Literal[0, 1]  # numbers are read as Neutron reads them
-RESOURCES = tuple(noun.name for noun in NOUNS.values() if noun.quota is not None)
+RESOURCES = tuple(noun.name for noun in Store.declared().values() if noun.quota is not None)
 Most = Annotated[int, Meta(ge=-1, le=(1 << 31) - 1)]
 
 RESOURCE = Resource(
@@ -30,6 +30,14 @@ RESOURCE = Resource(
         Field(name="tenant_id"),
     ),
     doc="How many of each thing a project may have; -1: any number.",
+    extensions={
+        "quotas": ("Quota management support", "How many of each thing a project may have"),
+        "quota_details": ("Quota details management support", "How much of a quota is used"),
+        "quota-check-limit": (
+            "Quota engine limit check",
+            "check_limit: a quota of fewer than there are is refused",
+        ),
+    },
 )
 
 

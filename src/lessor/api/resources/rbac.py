@@ -32,6 +32,17 @@ RESOURCE = Resource(
         ),
     ),
     doc='Something is shared with a project, or with all of them ("*").',
+    extensions={
+        "rbac-policies": ("RBAC Policies", "Networks shared with single projects"),
+        "rbac-address-scope": (
+            "Add address_scope type to RBAC",
+            "Address scopes shared with single projects",
+        ),
+        "rbac-subnetpool": (
+            "Add subnetpool type to RBAC",
+            "Subnet pools shared with single projects",
+        ),
+    },
 )
 
 

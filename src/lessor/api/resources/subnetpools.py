@@ -108,6 +108,11 @@ RESOURCE = Resource(
     ),
     doc="Blocks that subnets are cut from on demand.",
     limited=True,
+    extensions={
+        "subnet_allocation": ("Subnet Allocation", "Subnets are cut from subnet pools"),
+        "default-subnetpools": ("Default Subnetpools", "One pool may be the default"),
+        "subnetpool-prefix-ops": ("Subnet Pool Prefix Operations", "add_prefixes, remove_prefixes"),
+    },
 )
 
 

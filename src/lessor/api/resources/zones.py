@@ -32,6 +32,9 @@ RESOURCE = Resource(
         Field(name="resource", show=constant(KIND), fixed=KIND),
     ),
     doc="A zone that hosts are in, in Neutron's shape.",
+    extensions={
+        "availability_zone": ("Availability Zone", "Which zones hosts are in"),
+    },
 )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Network
@@ -87,6 +87,7 @@ class Resource:
     doc: str = ""
     title: str = ""  # on the OpenAPI page, where another resource has the same noun
     limited: bool = False  # the store has rules for who acts for one project: values say which
+    extensions: Mapping[str, tuple[str, str]] = field(default_factory=dict, hash=False)  # by alias
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
@@ -155,13 +156,13 @@ class Resource:
 
     def _struct(self, suffix: str, when: str, *, forbid: bool) -> type[Struct]:
         fields: list[Any] = []
-        for field in self.fields:
-            if when not in field.on:
+        for one in self.fields:
+            if when not in one.on:
                 continue
-            if field.required and when == "c":
-                fields.append((field.python, field.kind))
+            if one.required and when == "c":
+                fields.append((one.python, one.kind))
             else:
-                fields.append((field.python, field.kind | UnsetType, UNSET))
+                fields.append((one.python, one.kind | UnsetType, UNSET))
         return msgspec.defstruct(
             self._title + suffix,
             fields,

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from lessor.settings import ServerSettings
 from lessor.store.engine import database, history, place
-from lessor.store.engine.tx import Context, ReadTx, Tx
+from lessor.store.engine.tx import Context, ReadTx, Tx, stamps
 from lessor.store.engine.writer import Pending, Written
 from lessor.store.hosts.fleet import DELETED, Fleet
 from lessor.store.hosts.heartbeats import SilenceWatch
@@ -52,7 +52,9 @@ class Database:
         self._engine = engine
         self._readers = database.Readers(engine)
         self._subscribers: list[Subscriber] = []
-        self._context = Context(settings, clock, self.fleet, nouns)
+        self._context = Context(
+            settings, clock, self.fleet, nouns, stamps(noun.table for noun in nouns.values())
+        )
         self._writer = database.writer_of(engine, self._context, self._tell, self.id)
         self.peers = database.peers_of(engine, self.id, self._tell)
         self.epoch = self.read(lambda tx: history.now(tx.conn).epoch)

@@ -41,7 +41,7 @@ log = structlog.get_logger("lessor.store")
 
 
 class PostgresPeers:
-    """The servers on one PostgreSQL database: `fellows.Peers`; see the top."""
+    """The servers on one PostgreSQL database: `peers.Peers`; see the top."""
 
     several = True
 

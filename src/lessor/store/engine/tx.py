@@ -9,17 +9,33 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Connection, Executable, Text, bindparam, update
+from sqlalchemy import Connection, Executable, Table, bindparam, update
 
 from lessor.settings import ServerSettings
 from lessor.store.engine.dialect import among
-from lessor.store.tables import counter, holds, metadata, networks, tombstones
+from lessor.store.tables import counter, holds, networks, tombstones
 
 if TYPE_CHECKING:  # they are made of transactions themselves
     from lessor.store.hosts.fleet import Fleet
     from lessor.store.noun import Noun
 
+_AT: Any = bindparam("at")
 UNSTAMPED = 1 << 62  # revision of a hold until its transaction ends
+
+
+def stamps(tables: Iterable[Table]) -> dict[str, Executable]:
+    """Return the statements that give rows `ids` the revision `at`, by the kinds of `Tx.touch`.
+
+    Args:
+        tables: those of all nouns; the rows of some have no revision.
+    """
+    found = {table.name: _stamp(table, "revision") for table in tables if "revision" in table.c}
+    return found | {"form": _stamp(networks, "revision", "form_revision")}
+
+
+def _stamp(table: Table, *columns: str) -> Executable:
+    change = update(table).values(dict.fromkeys(columns, _AT))
+    return change.where(among(table.c.id, "ids"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +47,14 @@ class Context:
         clock: seconds since 1970.
         fleet: the state of hosts that this server has in memory.
         nouns: what the nouns' modules declare, by name.
+        stamps: how rows get their revision, by the kinds of `Tx.touch`.
     """
 
     settings: ServerSettings
     clock: Callable[[], float]
     fleet: Fleet
     nouns: Mapping[str, Noun[Any, Any]]
+    stamps: Mapping[str, Executable]
 
 
 class ReadTx:
@@ -68,6 +86,7 @@ class Tx(ReadTx):
 
     def __init__(self, conn: Connection, context: Context) -> None:
         super().__init__(conn, context)
+        self._stamps = context.stamps
         self.touched: dict[str, set[str]] = {}
         self.tombstones: list[dict[str, Any]] = []
         self.hosts: set[str] = set()
@@ -82,7 +101,7 @@ class Tx(ReadTx):
         self._afterwards: list[Callable[[], None]] = []
 
     def touch(self, kind: str, row_id: str) -> None:
-        """Give a row of a table that has one (`_STAMP`) a new revision.
+        """Give a row of a table that has one (`stamps`) a new revision.
 
         Kind `form` is a network whose scopes consist of other rows than before: they are sent
         whole.
@@ -147,7 +166,7 @@ class Tx(ReadTx):
     def _stamp(self) -> int:
         revision = cast(int, self.conn.execute(_NEXT).scalar_one())
         for kind, ids in self.touched.items():
-            self.conn.execute(_STAMP[kind], {"ids": sorted(ids), "at": revision})
+            self.conn.execute(self._stamps[kind], {"ids": sorted(ids), "at": revision})
         if self.held:
             self.conn.execute(_STAMP_HOLDS, {"at": revision})
         if self.tombstones:
@@ -157,13 +176,4 @@ class Tx(ReadTx):
 
 
 _NEXT = update(counter).values(revision=counter.c.revision + 1).returning(counter.c.revision)
-_AT: Any = bindparam("at")
-_STAMPED = {
-    table.name: (table, update(table).values(revision=_AT))
-    for table in metadata.sorted_tables
-    if [column.name for column in table.primary_key] == ["id"]
-    and isinstance(table.c.id.type, Text)
-    and "revision" in table.c
-} | {"form": (networks, update(networks).values(revision=_AT, form_revision=_AT))}
-_STAMP = {name: stamp.where(among(table.c.id, "ids")) for name, (table, stamp) in _STAMPED.items()}
 _STAMP_HOLDS = update(holds).where(holds.c.revision == UNSTAMPED).values(revision=_AT)

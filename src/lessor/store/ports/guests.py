@@ -76,8 +76,8 @@ def _check_mac(network: NetworkAddressing, mac: str, base: str) -> None:
     if not mac.startswith(always := kept(base)):
         raise Forbidden(
             f"MAC address {mac} of a port of flat network {network.id}: on a wire that others "
-            f"share a project's ports have MACs that begin with {always} (base_mac); leave it out, or "
-            "ask an administrator"
+            f"share a project's ports have MACs that begin with {always} (base_mac); leave it out, "
+            "or ask an administrator"
         )
 
 

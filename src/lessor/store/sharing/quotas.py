@@ -51,7 +51,7 @@ def defaults(tx: ReadTx) -> dict[str, int]:
     known_to_all = tx.settings.auth_strategy == "noauth"
     found: dict[str, int] = {}
     for name, its in _quotas(tx).items():
-        most: int | None = getattr(tx.settings, f"{name}_quota")
+        most: int | None = getattr(tx.settings, f"{name}_quota", None)
         usual = UNLIMITED if known_to_all else its.usual
         found[name] = usual if most is None else most
     return found
