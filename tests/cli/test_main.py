@@ -149,7 +149,7 @@ def test_settings_of_a_look_s_own_are_told_from_where_it_looks(
 
 def test_a_settings_file_that_is_not_there_is_exit_2() -> None:
     done = start("agent", "--config-file", "/nonexistent", "plan")
-    assert (done.status, done.err) == (2, "lessor: settings file /nonexistent is not there\n")
+    assert (done.status, done.err) == (2, "lessor: settings file /nonexistent does not exist\n")
 
 
 def test_a_folder_that_may_not_be_written_is_exit_1(tmp_path: Path) -> None:

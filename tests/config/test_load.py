@@ -132,13 +132,13 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     [
         pytest.param(
             "flat_network_bridge = br-1234567890123",
-            "16 characters; Linux takes 15",
+            "16 characters; Linux's maximum is 15",
             id="bridge-name-of-16",
         ),
         pytest.param("flat_interface = eth0/1", "name of an interface", id="slash-in-interface"),
         pytest.param("flat_mappings = p:b:i:x", "must be NAME:BRIDGE:INTERFACE", id="mapping"),
-        pytest.param("flat_mappings = p:br100,q:br100", "bridge br100 is there twice", id="twice"),
-        pytest.param("flat_mappings = p:br1:br1", "can't be a bridge and", id="bridge-in-itself"),
+        pytest.param("flat_mappings = p:br100,q:br100", "bridge br100 occurs twice", id="twice"),
+        pytest.param("flat_mappings = p:br1:br1", "can't be both a bridge", id="bridge-in-itself"),
         pytest.param("fixed_range = 10.0.0.0/33", "must be an IPv4 block", id="block"),
         pytest.param("base_mac = 01:16:3e:00:00:00", "group MAC", id="multicast-mac"),
         pytest.param("base_mac = fa:16", "must be a MAC", id="mac"),
@@ -223,7 +223,7 @@ def test_what_is_wrong_on_the_command_line_is_said_to_be_from_there(tmp_path: Pa
         load_server(written(tmp_path, ""), {"agent_listen": "x", "no_such": "1"})
     assert str(caught.value).splitlines() == [
         "agent_listen='x' (command line): must be ADDRESS:PORT with an IPv4 address, 127.0.0.1:9696",
-        "no_such='1' (command line): there is no such option",
+        "no_such='1' (command line): unknown option",
     ]
 
 
@@ -234,7 +234,7 @@ def test_an_option_of_another_section_is_said_with_its_section(tmp_path: Path) -
 
 
 def test_the_api_listens_beyond_loopback_only_if_told_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="loopback only; set auth_strategy, or --insecure-listen"):
+    with pytest.raises(ConfigError, match="loopback only; set auth_strategy, or allow it"):
         load_server(written(tmp_path, ""), {"listen": "192.0.2.1:9696"})
     told = {"listen": "192.0.2.1:9696", "insecure_listen": True}
     assert load_server(written(tmp_path, ""), told).listen == ("192.0.2.1", 9696)
@@ -256,7 +256,7 @@ def test_network_host_says_which_host_may_own_networks(
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"settings file /\S+/none.conf is not there"):
+    with pytest.raises(ConfigError, match=r"settings file /\S+/none.conf does not exist"):
         load_server([tmp_path / "none.conf"])
 
 
@@ -340,7 +340,7 @@ def test_neutrons_spelling_of_the_section_of_agents_is_known(
         ("[ml2_type_vxlan]\nvni_ranges = 5:1", "5:1"),
         ("[ml2_type_vxlan]\nvni_ranges = 5", "FIRST:LAST"),
         ("[ml2_type_vxlan]\nvni_ranges = 1:9,9:20", "overlap"),
-        ("[ml2]\nproject_network_types = vlan", "flat, vxlan"),
+        ("[ml2]\nproject_network_types = vlan", "neither flat nor vxlan"),
         ("[ovs]\nlocal_ip = 127.0.0.1", "network between hosts"),
         ("[ovs]\nlocal_ip = fe80::1", "network between hosts"),
         ("[ovs]\nlocal_ip = 255.255.255.255", "network between hosts"),
@@ -357,7 +357,7 @@ def test_a_wrong_option_of_overlay_networks_is_said(tmp_path: Path, text: str, w
 
 def test_two_bridges_of_open_vswitch_are_two(tmp_path: Path) -> None:
     files = written(tmp_path, "[ovs]\nintegration_bridge = br\ntunnel_bridge = br\n")
-    with pytest.raises(ConfigError, match="must be two"):
+    with pytest.raises(ConfigError, match="must differ"):
         load_agent(files)
 
 
@@ -390,7 +390,7 @@ def test_nova_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
 def test_a_password_in_a_url_is_refused_and_not_shown(tmp_path: Path) -> None:
     file = tmp_path / "lessor.conf"
     file.write_text("[nova]\nendpoint_override = http://lessor:s3cret@c:8774/v2.1\n")
-    with pytest.raises(ConfigError, match="without a user's name") as caught:
+    with pytest.raises(ConfigError, match="without a user name") as caught:
         load_server([file])
     assert "s3cret" not in str(caught.value)
 

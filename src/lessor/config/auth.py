@@ -1,4 +1,4 @@
-"""Options of who may do what, and of TLS."""
+"""Options of authentication, authorization and TLS."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from oslo_config import cfg
 
 from lessor.config import types
 
-# Sections that are handed on as they are to the library that knows their options.
+# Sections that are passed on unchanged to the library that defines their options.
 PASSED_ON = ("keystone_authtoken",)
 
 OPTIONS = [
@@ -14,29 +14,30 @@ OPTIONS = [
         "auth_strategy",
         default="noauth",
         choices=["noauth", "http_basic", "keystone"],
-        help="How callers of the API are known. noauth: nobody is asked, everybody is an "
-        "administrator. http_basic: user names and passwords of http_basic_auth_user_file. "
-        "keystone: Keystone's tokens, validated as [keystone_authtoken] says, a section that has "
-        "the options of keystonemiddleware (auth_type, auth_url, username, password, ...).",
+        help="Authentication of API callers. noauth: none; every caller is an administrator. "
+        "http_basic: user names and passwords of http_basic_auth_user_file. keystone: Keystone's "
+        "tokens, validated with the section [keystone_authtoken], which has the options of "
+        "keystonemiddleware (auth_type, auth_url, username, password, ...).",
     ),
     cfg.Opt(
         "http_basic_auth_user_file",
         type=types.optional(types.path),
-        help="With http_basic: names and bcrypt hashes, a line each, as `htpasswd -B` writes them. "
-        "Read again when it changes.",
+        help="With http_basic: file of user names and bcrypt hashes, one user a line, as written "
+        "by `htpasswd -B`. It is reloaded when it changes.",
     ),
     cfg.Opt(
         "http_basic_auth_roles_file",
         type=types.optional(types.path),
-        help="With http_basic: lines NAME:PROJECT:ROLE,ROLE with the roles admin, member, reader "
-        "and service. Who is not in it may do nothing. None: every user is an administrator.",
+        help="With http_basic: file of lines NAME:PROJECT:ROLE,ROLE with the roles admin, member, "
+        "reader and service. A user without a line may do nothing. None: every user is an "
+        "administrator.",
     ),
     cfg.IntOpt(
         "auth_cache_time",
         default=300,
         min=0,
-        help="Seconds for which a password or a token that was verified is believed without being "
-        "verified again. [keystone_authtoken] token_cache_time goes before it.",
+        help="Seconds for which a verified password or token is cached. "
+        "[keystone_authtoken] token_cache_time takes precedence.",
     ),
 ]
 
@@ -44,7 +45,7 @@ POLICY_OPTIONS = [
     cfg.Opt(
         "policy_file",
         type=types.optional(types.path),
-        help="Changes to the rules of who may do what, in oslo.policy's form (NAME: RULE, YAML). "
+        help="File of changed authorization rules, in oslo.policy's format (NAME: RULE, YAML). "
         "Names and defaults: docs/reference/rules.md. Read when the server starts.",
     ),
 ]
@@ -53,20 +54,21 @@ SSL_OPTIONS = [
     cfg.Opt(
         "cert_file",
         type=types.optional(types.path),
-        help="Certificate of the server, with those of its authorities behind it (PEM). Set: both "
-        "listeners speak TLS.",
+        help="Certificate of the server, followed by those of its authorities (PEM). If set, both "
+        "listeners use TLS.",
     ),
-    cfg.Opt("key_file", type=types.optional(types.path), help="Its key (PEM)."),
+    cfg.Opt("key_file", type=types.optional(types.path), help="Key of cert_file (PEM)."),
     cfg.Opt(
         "ca_file",
         type=types.optional(types.path),
-        help="Clients of the API need a certificate of one of these authorities (PEM). None: they "
-        "need none.",
+        help="Authorities of client certificates (PEM): clients of the API need one. None: clients "
+        "need no certificate.",
     ),
     cfg.Opt(
         "agent_ca_file",
         type=types.optional(types.path),
-        help="Agents need a certificate of one of these authorities (PEM), besides their token.",
+        help="Authorities of agents' certificates (PEM): agents need one besides their token. "
+        "None: agents need no certificate.",
     ),
 ]
 
@@ -74,18 +76,21 @@ AGENT_OPTIONS = [
     cfg.Opt(
         "server_cafile",
         type=types.optional(types.path),
-        help="Authorities that the server's certificate may be of (PEM), with an https server_url. "
-        "None: those of the system.",
+        help="Authorities of the server's certificate (PEM), with an https server_url. None: those "
+        "of the system.",
     ),
     cfg.Opt(
         "server_certfile",
         type=types.optional(types.path),
-        help="This host's own certificate (PEM), where the server has agent_ca_file.",
+        help="Certificate of this host (PEM), if the server has agent_ca_file.",
     ),
-    cfg.Opt("server_keyfile", type=types.optional(types.path), help="Its key (PEM)."),
+    cfg.Opt(
+        "server_keyfile", type=types.optional(types.path), help="Key of server_certfile (PEM)."
+    ),
     cfg.BoolOpt(
         "server_insecure",
         default=False,
-        help="Don't look at the server's certificate. Whoever answers then gets the host's token.",
+        help="Don't verify the server's certificate. Any program that answers then gets the host's "
+        "token.",
     ),
 ]

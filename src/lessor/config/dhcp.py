@@ -11,21 +11,21 @@ OPTIONS = [
         "dhcp_lease_time",
         default=86400,
         min=1,
-        help="Lease time in seconds. dnsmasq gives none shorter than 120. No host's may be longer "
-        "than the server's, which believes no lease to last longer.",
+        help="Lease time in seconds; dnsmasq's minimum is 120. Don't set it longer on a host than "
+        "on the server: the server considers a lease ended after its own value.",
     ),
     cfg.StrOpt(
         "dhcp_domain",
         default="novalocal",
-        help="Domain of the VMs. Empty: none is announced.",
+        help="Domain of the VMs. Empty: DHCP announces no domain.",
     ),
     cfg.MultiOpt(
         "forward_domains",
         item_type=types.several(types.words),
         default=[],
-        help="Domains of VMs in which other name servers have names, too: what no VM is called "
-        "there is asked upstream. Other domains of VMs, and the reverse zones of their subnets, "
-        "never are.",
+        help="Domains of VMs that upstream name servers serve too: names without a VM are "
+        "forwarded upstream. Names in other domains of VMs, and in the reverse zones of their "
+        "subnets, are never forwarded.",
     ),
     cfg.StrOpt(
         "dnsmasq_config_file",
@@ -37,27 +37,26 @@ OPTIONS = [
         "dns_server",
         item_type=types.several(types.words),
         default=[],
-        help="Upstream name server of dnsmasq. If there is any, the host's "
-        "resolv.conf is not read.",
+        help="Upstream name server of dnsmasq. If set, the host's resolv.conf is not read.",
     ),
     cfg.BoolOpt(
         "use_network_dns_servers",
         default=False,
-        help="Append the name servers of the network to dns_server. Networks of one bridge ask them "
-        "together, so where it is set on the server, too, a project gives a subnet of a flat network "
-        "none. Set it on the server as on the hosts.",
+        help="Append the name servers of the network to dns_server. Set it on the server and on "
+        "the hosts alike. Networks of one bridge share these name servers; therefore the server "
+        "then refuses name servers that a project sets on a subnet of a flat network.",
     ),
     cfg.BoolOpt(
         "use_single_default_gateway",
         default=False,
-        help="Only the first NIC of a VM is told a router.",
+        help="Announce a router to the first NIC of a VM only.",
     ),
     cfg.StrOpt(
         "dhcpbridge",
         default="",
-        help="Program that dnsmasq calls with lease events. Empty, or nova-dhcpbridge: the one "
-        "that comes with Lessor. It is called as lessor-hook (nobody, where there is no such user), who "
-        "may add to one file of state_dir and nothing else; `init` alone as root.",
+        help="Program that dnsmasq calls with lease events. Empty, or nova-dhcpbridge: Lessor's "
+        "own. It runs as the user lessor-hook (or nobody, if that user does not exist), which may "
+        "append to one file of state_dir and nothing else; only `init` runs as root.",
     ),
     cfg.Opt(
         "networks_path",
@@ -74,12 +73,12 @@ OPTIONS = [
         "fixed_ip_disassociate_timeout",
         default=600,
         min=0,
-        help="Seconds after which an address whose VM is gone is freed although no release "
-        "of its lease was seen, if the lease has certainly ended.",
+        help="Seconds after which the address of a deleted VM is freed without a release of its "
+        "lease, if the lease has certainly ended.",
     ),
     cfg.BoolOpt(
         "update_dns_entries",
         default=False,
-        help="With multi_host: every host's DNS knows every VM of the network, not only its own.",
+        help="With multi_host: every host's DNS resolves all VMs of the network, not only its own.",
     ),
 ]

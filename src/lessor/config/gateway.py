@@ -11,32 +11,32 @@ OPTIONS = [
         "gateway_firewall",
         default="nftables",
         choices=["nftables", "iptables"],
-        help="What the rules of gateways are written with.",
+        help="Firewall for the rules of gateways.",
     ),
     cfg.Opt(
         "public_interface",
         type=types.interface,
         default="eth0",
-        help="Interface to the outside: VMs' traffic that leaves by it is SNATed.",
+        help="Interface to the outside: traffic of VMs that leaves by it is SNATed.",
     ),
     cfg.Opt(
         "routing_source_ip",
         type=types.optional(types.ipv4),
         sample_default="$my_ip",
-        help="Address that VMs are seen with from outside.",
+        help="Source address of VMs' traffic after SNAT.",
     ),
     cfg.ListOpt(
         "dmz_cidr",
         item_type=types.ipv4_network,
         default=[],
-        help="Destinations that see the VMs' own addresses (no SNAT), with commas between them.",
+        help="Destinations without SNAT, which see the VMs' own addresses; separated by commas.",
     ),
     cfg.MultiOpt(
         "force_snat_range",
         item_type=types.several(types.ipv4_network),
         default=[],
-        help="With an external gateway (dhcp_server is not the gateway): destinations that are "
-        "SNATed all the same.",
+        help="With an external gateway (dhcp_server is not the gateway): destinations with SNAT "
+        "nevertheless.",
     ),
     cfg.MultiOpt(
         "forward_bridge_interface",
@@ -48,26 +48,26 @@ OPTIONS = [
         "host_access_cidr",
         item_type=types.ipv4_network,
         default=[],
-        help="Sources that reach this host through the bridges of VMs, at any of its addresses: "
-        "machines of the operator's on the VMs' wire, with commas between the blocks. They are "
-        "forwarded everywhere, too. No VM's address is among them.",
+        help="Sources that may reach this host through the bridges of VMs, at any of its "
+        "addresses: machines of the operator on the VMs' wire, as blocks separated by commas. "
+        "Their packets are also forwarded to any destination. No VM's address is among them.",
     ),
     cfg.ListOpt(
         "no_forward_cidr",
         item_type=types.no_forward,
         default=[types.CONNECTED],
-        help="Destinations that nothing of VMs is forwarded to, with commas between the blocks. "
-        "connected: the networks that this host has addresses in, other than those of "
-        "public_interface and of VM bridges, as they are now. Replies pass, and so does what is "
-        "narrower in dmz_cidr or, with an external gateway, in force_snat_range. Empty: none.",
+        help="Destinations to which VMs' packets are not forwarded, as blocks separated by commas. "
+        "connected: the present networks of this host's addresses, except those of "
+        "public_interface and of VM bridges. Replies pass, and so do narrower blocks of dmz_cidr "
+        "or, with an external gateway, of force_snat_range. Empty: none.",
     ),
     cfg.ListOpt(
         "joined_cidr",
         item_type=types.ipv4_network,
         default=[],
-        help="Blocks within which VMs of different flat networks reach each other, with commas "
-        "between them: 0.0.0.0/0 joins all. Other networks of one host are apart. To be set on "
-        "all hosts of the networks.",
+        help="Blocks within which VMs of different flat networks reach each other, separated by "
+        "commas; 0.0.0.0/0 joins all. Other networks of one host are isolated. Set it on all hosts "
+        "of the networks.",
     ),
     cfg.StrOpt(
         "iptables_drop_action",

@@ -11,21 +11,21 @@ OPTIONS = [
         "metadata_mode",
         default="local",
         choices=["local", "proxy"],
-        help="local: the agent answers from what the server knows. proxy: requests go to "
-        "nova_metadata_url with signed headers that say which VM asks.",
+        help="local: the agent answers with the server's data. proxy: requests are forwarded to "
+        "nova_metadata_url with signed headers that identify the VM.",
     ),
     cfg.Opt(
         "metadata_host",
         type=types.optional(types.ipv4),
         sample_default="<this agent answers>",
-        help="Where packets to 169.254.169.254:80 are redirected, if not to this host's agent. "
-        "The value of my_ip means this host's agent.",
+        help="Address to which packets to 169.254.169.254:80 are redirected instead of this host's "
+        "agent. The value of my_ip means this host's agent.",
     ),
     cfg.PortOpt(
         "metadata_port",
         default=8775,
         min=1,
-        help="Port that the metadata service listens on.",
+        help="Port of the metadata service.",
     ),
     cfg.IntOpt(
         "metadata_workers",
@@ -53,7 +53,7 @@ API_OPTIONS = [
         default=15,
         min=0,
         deprecated_group="DEFAULT",
-        help="Seconds for which the answers to one VM are kept; 0: not at all.",
+        help="Seconds for which the answers to a VM are cached; 0: no cache.",
     ),
 ]
 
@@ -62,6 +62,6 @@ NEUTRON_OPTIONS = [
         "metadata_proxy_shared_secret",
         default="",
         secret=True,
-        help="Key that the headers of metadata_mode = proxy are signed with; nova has the same.",
+        help="Key that signs the headers of metadata_mode = proxy; the same as in nova.",
     ),
 ]

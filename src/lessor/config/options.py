@@ -1,4 +1,4 @@
-"""All options, by section and topic: what is read, documented and put in the sample."""
+"""All options, by section and topic: read, documented, and listed in the sample file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lessor.config import (
     server,
 )
 
-# (topic, what it is about, section, options); Any: oslo.config has no types
+# (topic, section, options); Any: oslo.config has no types
 TOPICS: tuple[tuple[str, str, list[Any]], ...] = (
     ("Every process", "DEFAULT", process.OPTIONS),
     ("Server", "DEFAULT", server.OPTIONS),
-    ("Who may do what", "DEFAULT", auth.OPTIONS),
-    ("Who may do what: rules", "oslo_policy", auth.POLICY_OPTIONS),
+    ("Authentication", "DEFAULT", auth.OPTIONS),
+    ("Authorization rules", "oslo_policy", auth.POLICY_OPTIONS),
     ("TLS", "ssl", auth.SSL_OPTIONS),
     ("Database", "database", server.DATABASE_OPTIONS),
     ("Quotas", "quota", server.QUOTA_OPTIONS),
@@ -43,8 +43,8 @@ TOPICS: tuple[tuple[str, str, list[Any]], ...] = (
     ("Metadata: proxy", "neutron", metadata.NEUTRON_OPTIONS),
 )
 
-# nova-network's flags that concern flat networks and have nothing to say here, with what does
-# instead. They are ignored like any unknown option; the warning adds these words.
+# nova-network's flags for flat networks that have no effect here, each with a replacement or a
+# reason. They are ignored like any unknown option; the warning has this text.
 NOVA_ONLY = {
     "allow_same_net_traffic": "VMs of one network may always talk",
     "dhcpbridge_flagfile": "the script needs no settings",
@@ -56,10 +56,10 @@ NOVA_ONLY = {
     "flat_injected": "addresses come by DHCP",
     "flat_network_dhcp_start": "see a subnet's allocation pools",
     "gateway": "see a subnet's gateway",
-    "l3_lib": "see a subnet's dhcp_server for a gateway of somebody else's",
+    "l3_lib": "see a subnet's dhcp_server for an external gateway",
     "linuxnet_interface_driver": "flat networks are Linux bridges",
     "network_manager": "the mode is a property of each network",
-    "teardown_unused_network_gateway": "unused gateways always go",
+    "teardown_unused_network_gateway": "unused gateways are always removed",
 }
 
 

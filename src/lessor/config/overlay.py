@@ -1,4 +1,4 @@
-"""Options of overlay networks, under the names and in the sections that Neutron has them."""
+"""Options of overlay networks, with Neutron's names and sections."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ OPTIONS = [
         "dhcp_agents_per_network",
         default=1,
         min=1,
-        help="On how many hosts an overlay network has a DHCP server.",
+        help="Number of hosts with a DHCP server for an overlay network.",
     ),
     cfg.IntOpt(
         "dhcp_down_time",
         default=10,
         min=2,
-        help="Seconds without a word from an agent after which the DHCP servers that its host has "
-        "for overlay networks move to another host. At least twice report_interval.",
+        help="Seconds without a heartbeat of an agent after which its host's DHCP servers of "
+        "overlay networks move to another host. At least twice report_interval.",
     ),
 ]
 
@@ -27,17 +27,17 @@ ML2_OPTIONS = [
         "project_network_types",
         item_type=types.network_type,
         default=[],
-        help="What a network is that is created without provider attributes: the first of these "
-        "that can be made. Empty: vxlan, then flat, if its creator acts for one project; an "
-        "administrator's is vxlan if any host has a local_ip, or else flat.",
+        help="Types of a network that is created without provider attributes: the first possible "
+        "one is used. Empty: vxlan, then flat, for a caller that acts for one project; for an "
+        "administrator vxlan if any host has a local_ip, otherwise flat.",
     ),
     cfg.ListOpt(
         "project_physical_networks",
         default=[],
-        help="Physical networks on which whoever is no administrator may make flat networks. Such "
-        "a network is on a wire and on bridges of hosts that all projects share, and its subnets "
-        "become addresses and routes of its gateway host (project_cidrs). Empty: none; with "
-        "auth_strategy=noauth everybody is an administrator.",
+        help="Physical networks on which callers other than administrators may create flat "
+        "networks. Such a network is on a wire and on bridges of hosts that all projects share, "
+        "and its subnets become addresses and routes of its gateway host (project_cidrs). Empty: "
+        "none; with auth_strategy=noauth every caller is an administrator.",
     ),
 ]
 
@@ -46,8 +46,7 @@ VXLAN_OPTIONS = [
         "vni_ranges",
         item_type=types.vni_range,
         default=["1:16777215"],
-        help="Numbers (VNIs) of vxlan networks, each range as first:last, with commas between "
-        "them.",
+        help="VNIs of vxlan networks, each range as first:last, with commas between them.",
     ),
 ]
 
@@ -55,14 +54,14 @@ OVS_OPTIONS = [
     cfg.Opt(
         "local_ip",
         type=types.optional(types.tunnel_end),
-        help="IPv4 or IPv6 address of this host, on one of its interfaces, at which its tunnels "
-        "end. Unset: it takes no part in overlay networks.",
+        help="IPv4 or IPv6 address of this host's VTEP, on one of its interfaces. Unset: no "
+        "overlay networks on this host.",
     ),
     cfg.Opt(
         "integration_bridge",
         type=types.interface,
         default="br-int",
-        help="Open vSwitch bridge that VMs on overlay networks are plugged into.",
+        help="Open vSwitch bridge of VMs on overlay networks.",
     ),
     cfg.Opt(
         "tunnel_bridge",
@@ -74,13 +73,13 @@ OVS_OPTIONS = [
         "datapath_type",
         type=types.datapath_type,
         default="",
-        help="system: the kernel forwards. netdev: ovs-vswitchd does. Empty: system where the "
-        "kernel can, or else netdev.",
+        help="system: the kernel forwards packets. netdev: ovs-vswitchd does. Empty: system if the "
+        "kernel has the module, otherwise netdev.",
     ),
     cfg.StrOpt(
         "ovsdb_connection",
         default="unix:/run/openvswitch/db.sock",
-        help="Where ovsdb-server listens: unix:PATH or tcp:ADDRESS:PORT.",
+        help="Address of ovsdb-server: unix:PATH or tcp:ADDRESS:PORT.",
     ),
 ]
 
@@ -89,7 +88,7 @@ AGENT_OPTIONS = [
         "availability_zone",
         default="nova",
         max_length=255,
-        help="Zone that this host is in: networks may ask for DHCP servers in certain zones.",
+        help="Availability zone of this host; networks may request DHCP servers in certain zones.",
     ),
     cfg.PortOpt(
         "vxlan_udp_port",

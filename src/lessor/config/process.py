@@ -1,4 +1,4 @@
-"""Options that every process has."""
+"""Options of every process."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ OPTIONS = [
     cfg.StrOpt(
         "state_path",
         default="$state_dir",
-        help="nova's state folder, for values of a nova.conf that mention $state_path. Nothing "
-        "of ours is kept there.",
+        help="nova's state folder, for values of a nova.conf with $state_path. Lessor stores "
+        "nothing there.",
     ),
     cfg.StrOpt(
         "bindir",
         default="/usr/bin",
-        help="For values of a nova.conf that mention $bindir.",
+        help="For values of a nova.conf with $bindir.",
     ),
-    cfg.BoolOpt("debug", default=False, help="Log more."),
+    cfg.BoolOpt("debug", default=False, help="Log debug events."),
 ]

@@ -1,4 +1,4 @@
-"""Reads settings files: every value in its option's type, and all that is wrong with them."""
+"""Reads settings files: values in their options' types, and all errors."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Key = tuple[str, str]  # section, name
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What the files say.
+    """The content of settings files.
 
-    `values` are by (section, name), less the wrong ones; `wrong` has a line for each of those;
-    `ignored` names the options that are not ours; `passed_on` has the sections that a library
-    reads, as texts.
+    `values` has the valid values, by (section, name); `wrong` has a line for each invalid one;
+    `ignored` has the names of unknown options; `passed_on` has the sections that a library reads,
+    as text.
     """
 
     values: dict[Key, Any]
@@ -35,30 +35,30 @@ class Values:
 
 
 def read(files: Sequence[Path], overrides: Mapping[str, object]) -> Values:
-    """Read settings files, later ones over earlier ones, and put `overrides` over them all.
+    """Read settings files: later ones win over earlier ones, and `overrides` over all.
 
     Args:
-        files: by name; none: /etc/lessor/lessor.conf if it is there.
+        files: paths; none: /etc/lessor/lessor.conf if it exists.
         overrides: by option name ("listen", "database.connection"), as text or in the option's
-            type; None is no override.
+            type; None: no override.
 
     Raises:
         ConfigError: a file can't be read.
     """
     found = list(files) or [file for file in (DEFAULT_FILE,) if file.is_file()]
-    said = _parse(found)
+    given = _parse(found)
     conf = _options(found)
-    passed_on = _passed_on(said, overrides)
+    passed_on = _passed_on(given, overrides)
     wrong = _override(conf, {k: v for k, v in overrides.items() if _section(k) not in PASSED_ON})
     values = {}
     for key in by_key():
         try:
             values[key] = _value(conf, key)
         except (ValueError, cfg.Error) as error:
-            origin = _origin(said, key)
-            if origin:  # else a default that mentions a wrong value: that one is listed
+            origin = _origin(given, key)
+            if origin:  # else a default that refers to a wrong value, which is listed itself
                 wrong.append(f"{_label(key)}{origin}: {_reason(error)}")
-    return Values(values, tuple(wrong), tuple(_ignored(said)), passed_on)
+    return Values(values, tuple(wrong), tuple(_ignored(given)), passed_on)
 
 
 def _section(name: str) -> str:
@@ -66,11 +66,11 @@ def _section(name: str) -> str:
 
 
 def _passed_on(
-    said: Mapping[Key, list[tuple[Path, str]]], overrides: Mapping[str, object]
+    given: Mapping[Key, list[tuple[Path, str]]], overrides: Mapping[str, object]
 ) -> dict[str, dict[str, str]]:
-    """Return the sections that a library reads; of an option said more than once, the last."""
+    """Return the sections that a library reads; of a repeated option, the last value."""
     found: dict[str, dict[str, str]] = {section: {} for section in PASSED_ON}
-    for (section, name), lines in said.items():
+    for (section, name), lines in given.items():
         if section in found:
             found[section][name] = lines[-1][1]
     for key, value in overrides.items():
@@ -81,14 +81,14 @@ def _passed_on(
 
 
 def _parse(files: Iterable[Path]) -> dict[Key, list[tuple[Path, str]]]:
-    """Return everything the files say, with the file that says it."""
-    said: dict[Key, list[tuple[Path, str]]] = {}
+    """Return all values of the files, each with its file."""
+    given: dict[Key, list[tuple[Path, str]]] = {}
     for file in files:
         sections: dict[str, dict[str, list[str]]] = {}
         try:
             cfg.ConfigParser(str(file), sections).parse()
         except FileNotFoundError:
-            raise ConfigError(f"settings file {file} is not there") from None
+            raise ConfigError(f"settings file {file} does not exist") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"settings file {file} can't be read: {error}") from error
         except cfg.ParseError as error:
@@ -97,8 +97,8 @@ def _parse(files: Iterable[Path]) -> dict[Key, list[tuple[Path, str]]]:
             group = section.lower() if section.upper() != "DEFAULT" else "DEFAULT"
             for name, texts in assignments.items():
                 key = (group, name.replace("-", "_"))
-                said.setdefault(key, []).extend((file, text) for text in texts)
-    return said
+                given.setdefault(key, []).extend((file, text) for text in texts)
+    return given
 
 
 def _options(files: Sequence[Path]) -> Any:
@@ -116,7 +116,7 @@ def _options(files: Sequence[Path]) -> Any:
 
 
 def _override(conf: Any, overrides: Mapping[str, object]) -> list[str]:
-    """Set overrides; return what is wrong with them."""
+    """Set overrides; return a line for each wrong one."""
     wrong = []
     for name, value in overrides.items():
         if value is None:
@@ -126,7 +126,7 @@ def _override(conf: Any, overrides: Mapping[str, object]) -> list[str]:
             section, _, option = name.rpartition(".")
             conf.set_override(option, plain, section or None)
         except (cfg.NoSuchOptError, cfg.NoSuchGroupError):
-            wrong.append(f"{name}='{value}' (command line): there is no such option")
+            wrong.append(f"{name}='{value}' (command line): unknown option")
         except ValueError as error:
             wrong.append(f"{name}='{value}' (command line): {_reason(error)}")
     return wrong
@@ -145,9 +145,9 @@ def _label(key: Key) -> str:
     return name if section == "DEFAULT" else f"[{section}] {name}"
 
 
-def _origin(said: Mapping[Key, list[tuple[Path, str]]], key: Key) -> str:
-    """Return "='value' (file)" of what was said last, or nothing."""
-    lines = [line for name in _names(key) for line in said.get(name, [])]
+def _origin(given: Mapping[Key, list[tuple[Path, str]]], key: Key) -> str:
+    """Return "='value' (file)" of the last value; "" if the files don't set it."""
+    lines = [line for name in _names(key) for line in given.get(name, [])]
     if not lines:
         return ""
     file, text = lines[-1]
@@ -156,22 +156,22 @@ def _origin(said: Mapping[Key, list[tuple[Path, str]]], key: Key) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return the words that follow oslo.config's preamble, in our style."""
+    """Return the text after oslo.config's preamble, without its full stop."""
     words = str(error).rpartition("is not valid: ")[2].strip().rstrip(".")
     return words[:1].lower() + words[1:]
 
 
 def _names(key: Key) -> list[Key]:
-    """Return all (section, name) that an option may be written under."""
+    """Return all (section, name) pairs of an option, with its deprecated ones."""
     old = by_key()[key].deprecated_opts
     return [key, *((d.group or key[0], d.name or key[1]) for d in old)]
 
 
-def _ignored(said: Iterable[Key]) -> list[str]:
-    """Return what was said and is not ours, as a person would name it."""
+def _ignored(given: Iterable[Key]) -> list[str]:
+    """Return the labels of unknown options."""
     ours = {name for key in by_key() for name in _names(key)}
     return [
         _label(key) + (f" ({NOVA_ONLY[key[1]]})" if key[1] in NOVA_ONLY else "")
-        for key in sorted(set(said) - ours)
+        for key in sorted(set(given) - ours)
         if key[0] not in PASSED_ON
     ]

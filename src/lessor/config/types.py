@@ -1,8 +1,8 @@
-"""What an option's text may be, and what it becomes.
+"""Types of options: parse an option's text to our type.
 
-Each is a function that oslo.config calls with the text of a settings file, and takes its own
-result unchanged (oslo.config checks defaults that way). What is wrong is a ValueError whose words
-follow "name='value': " in a message.
+oslo.config calls each function with the text of a settings file, and with the function's own result
+to check defaults, which it must return unchanged. An error is a ValueError whose text follows
+"name='value': " in a message.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
 
 
 def ipv4(text: object) -> IPv4Address:
-    """Read an IPv4 address."""
+    """Parse an IPv4 address."""
     try:
         return IPv4Address(str(text).strip())
     except ValueError:
@@ -35,7 +35,7 @@ def ipv4(text: object) -> IPv4Address:
 
 
 def ipv4_network(text: object) -> IPv4Network:
-    """Read a block of IPv4 addresses; bits behind the prefix are cleared, as nova does."""
+    """Parse a block of IPv4 addresses; host bits are cleared, as in nova."""
     try:
         return IPv4Network(str(text).strip(), strict=False)
     except ValueError:
@@ -43,7 +43,7 @@ def ipv4_network(text: object) -> IPv4Network:
 
 
 def no_forward(text: object) -> IPv4Network | str:
-    """Read a block, or the word for the networks of a host."""
+    """Parse a block, or CONNECTED for the networks of a host."""
     if str(text).strip() == CONNECTED:
         return CONNECTED
     try:
@@ -53,7 +53,7 @@ def no_forward(text: object) -> IPv4Network | str:
 
 
 def listener(text: object) -> tuple[str, int]:
-    """Read ADDRESS:PORT; port 0 lets the kernel choose one."""
+    """Parse ADDRESS:PORT; for port 0 the kernel chooses a free one."""
     host, _, port = str(text).strip().rpartition(":")
     try:
         address = str(IPv4Address("127.0.0.1" if host == "localhost" else host))
@@ -65,20 +65,20 @@ def listener(text: object) -> tuple[str, int]:
 
 
 def interface(text: object) -> str:
-    """Read the name of a network interface or a bridge.
+    """Parse the name of a network interface or a bridge.
 
     Source: dev_valid_name() in net/core/dev.c.
     """
     name = str(text).strip()
     if len(name) > MAX_INTERFACE_NAME:
-        raise ValueError(f"{len(name)} characters; Linux takes {MAX_INTERFACE_NAME} in such a name")
+        raise ValueError(f"has {len(name)} characters; Linux's maximum is {MAX_INTERFACE_NAME}")
     if name in (".", "..") or not _INTERFACE.fullmatch(name):
         raise ValueError("must be the name of an interface: no space, slash, colon or comma")
     return name
 
 
 def flat_mapping(text: object) -> FlatMapping:
-    """Read NAME:BRIDGE:INTERFACE, or NAME:BRIDGE for a bridge that stays on its host."""
+    """Parse NAME:BRIDGE:INTERFACE, or NAME:BRIDGE for a bridge without uplink."""
     if isinstance(text, FlatMapping):
         return text
     match [part.strip() for part in str(text).split(":")]:
@@ -92,7 +92,7 @@ def flat_mapping(text: object) -> FlatMapping:
 
 
 def base_mac(text: object) -> str:
-    """Read the MAC whose first half (or first four octets) all generated ones start with."""
+    """Parse the MAC whose first three (or four) octets are the prefix of generated MACs."""
     mac = str(text).strip().lower()
     if not _MAC.fullmatch(mac):
         raise ValueError("must be a MAC such as fa:16:3e:00:00:00")
@@ -102,7 +102,7 @@ def base_mac(text: object) -> str:
 
 
 def host_name(text: object) -> str:
-    """Read the name of a host of the fleet."""
+    """Parse the name of a host of the fleet."""
     name = str(text).strip()
     if not _HOST.fullmatch(name):
         raise ValueError("must be a host name: letters, digits, dots and dashes, at most 255")
@@ -110,7 +110,7 @@ def host_name(text: object) -> str:
 
 
 def path(text: object) -> Path:
-    """Read an absolute path."""
+    """Parse an absolute path."""
     value = Path(str(text).strip())
     if not value.is_absolute():
         raise ValueError("must be an absolute path")
@@ -118,7 +118,7 @@ def path(text: object) -> Path:
 
 
 def pattern(text: object) -> str:
-    """Read a regular expression."""
+    """Check a regular expression."""
     try:
         re.compile(str(text))
     except re.error as error:
@@ -127,20 +127,20 @@ def pattern(text: object) -> str:
 
 
 def http_url(text: object) -> str:
-    """Read the address of an HTTP server, without the slash at its end."""
+    """Parse the URL of an HTTP server; a slash at its end is removed."""
     url = str(text).strip().rstrip("/")
     if not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", url):  # a password in it would be logged
-        raise ValueError("must be a URL such as http://127.0.0.1:9697, without a user's name")
+        raise ValueError("must be a URL such as http://127.0.0.1:9697, without a user name")
     return url
 
 
 def optional(item: Callable[[object], object]) -> Callable[[object], object]:
-    """Return a reader that takes an empty text as unset."""
+    """Return a parser that returns None for an empty text."""
     return lambda text: item(text) if str(text).strip() else None
 
 
 def several(item: Callable[[object], object]) -> Callable[[object], object]:
-    """Return a reader of values set apart by commas, for options that may also be repeated."""
+    """Return a parser of values separated by commas, for options that may also be repeated."""
 
     def read(text: object) -> object:
         if not isinstance(text, str):
@@ -151,12 +151,12 @@ def several(item: Callable[[object], object]) -> Callable[[object], object]:
 
 
 def words(text: object) -> str:
-    """Read one word of such a list."""
+    """Parse one word of such a list."""
     return str(text).strip()
 
 
 def tunnel_end(text: object) -> Address:
-    """Read the address at which a host's tunnels end."""
+    """Parse the address of a host's VTEP."""
     try:
         address = ip_address(str(text).strip())
     except ValueError:
@@ -167,17 +167,17 @@ def tunnel_end(text: object) -> Address:
 
 
 def network_type(text: object) -> str:
-    """Read a type of network that can be made."""
+    """Parse a network type."""
     kind = str(text).strip()
     if kind not in {FLAT, VXLAN}:
-        raise ValueError(f"'{kind}' is none of flat, vxlan")
+        raise ValueError(f"'{kind}' is neither flat nor vxlan")
     return kind
 
 
 def vni_range(text: object) -> tuple[int, int]:
-    """Read FIRST:LAST, numbers of vxlan networks.
+    """Parse FIRST:LAST, a range of VNIs.
 
-    Source: RFC 7348 section 5 (24 bits); 0 is nobody's.
+    Source: RFC 7348 section 5 (24 bits); 0 is not used.
     """
     if isinstance(text, tuple):
         return text
@@ -192,7 +192,7 @@ def vni_range(text: object) -> tuple[int, int]:
 
 
 def datapath_type(text: object) -> str:
-    """Read who forwards the packets of Open vSwitch."""
+    """Parse the datapath type of Open vSwitch."""
     kind = str(text).strip()
     if kind not in {"", "system", "netdev"}:
         raise ValueError("must be system or netdev, or empty")
