@@ -27,6 +27,7 @@ from lessor.agent.diagnosis.guide import Guide, Known
 from lessor.agent.diagnosis.inspect import Inspector
 from lessor.agent.diagnosis.inspection import Check
 from lessor.agent.diagnosis.strays import Strays
+from lessor.agent.drivers.dnsmasq.status import status
 from lessor.agent.host.run import run
 from lessor.agent.kit import Kit, agent_kit, connection, folder, lease_parts
 from lessor.agent.leases.forwarder import LeaseForwarder
@@ -149,7 +150,8 @@ class _Run:
             diagnosis=diagnosis,
             thread=self._thread,
         )
-        guide = Guide(self._client, settings, lambda: _known(follower, diagnosis))
+        dhcp = partial(status, settings.networks_path)
+        guide = Guide(self._client, settings, dhcp, lambda: _known(follower, diagnosis))
         agent.started.subscribe(systemd.say_ready)
         diagnosis.changed.subscribe(agent.look)
         follower.changed.subscribe(agent.look)

@@ -7,15 +7,14 @@ from ipaddress import IPv4Interface
 
 import pytest
 
+from lessor.core.diagnosis.dhcp import DhcpStatus
 from lessor.core.diagnosis.tour import (
     Device,
-    Dnsmasq,
     Port,
     Seen,
     address_piece,
     dhcp_pieces,
     read_flows,
-    read_reservations,
 )
 from lessor.core.diagnosis.tour_plan import plan_pieces
 from lessor.core.openflow.flow_text import flow
@@ -42,6 +41,19 @@ def printed(lines: tuple[str, ...]) -> str:
     return "\n".join(made)
 
 
+def status(reservations: frozenset[tuple[str, str]] = frozenset()) -> DhcpStatus:
+    """A server that runs."""
+    return DhcpStatus(
+        program="server",
+        process="pid 7",
+        serves=True,
+        process_command="ps",
+        reservations=reservations,
+        store=("its files", "/n"),
+        reservations_command="cat /n",
+    )
+
+
 def whole(host: str) -> tuple[NetworkPlan, Seen]:
     """Return what a host should have, and a host that has it."""
     desired = Planner(settings(host)).desired(View(epoch="e", scopes={"blue": scope(*ALL)}))
@@ -66,7 +78,7 @@ def whole(host: str) -> tuple[NetworkPlan, Seen]:
         bridges=list(state.ovs_bridges),
         ports=ports,
         flows={name: read_flows(printed(flows.lines)) for name, flows in state.flows.items()},
-        dnsmasq=Dnsmasq(7, True, frozenset((r.mac, str(r.address)) for r in held)),
+        dhcp=status(frozenset((r.mac, str(r.address)) for r in held)),
     )
 
 
@@ -117,15 +129,12 @@ def test_counters_are_shown() -> None:
     )
 
 
-def test_a_reservation_that_is_not_in_dnsmasqs_files_is_counted() -> None:
+def test_a_reservation_that_the_server_lacks_is_counted() -> None:
     plan, _ = whole("net")
     made = server(plan)
     assert made is not None
-    text = (
-        "# fa:16:3e:00:00:06,10.0.0.6\nfa:16:3e:00:00:05,id:*,set:x,10.0.0.5,host-10-0-0-5,86400s\n"
-    )
-    here = Seen(dnsmasq=Dnsmasq(7, True, frozenset(read_reservations(text))))
-    process, files = dhcp_pieces(here, made, "/n")
+    here = status(frozenset({("fa:16:3e:00:00:05", "10.0.0.5")}))
+    process, files = dhcp_pieces(here, made)
     assert (process.ok, files.ok, files.found, files.should) == (
         True,
         False,
@@ -134,12 +143,20 @@ def test_a_reservation_that_is_not_in_dnsmasqs_files_is_counted() -> None:
     )
 
 
-def test_a_dnsmasq_in_another_namespace_is_not_the_one() -> None:
+def test_a_server_that_runs_elsewhere_does_not_serve() -> None:
     plan, _ = whole("net")
     made = server(plan)
     assert made is not None
-    process, _ = dhcp_pieces(Seen(dnsmasq=Dnsmasq(7, here=False)), made, "/n")
-    assert (process.ok, process.found) == (False, "pid 7, in another namespace")
+    process, _ = dhcp_pieces(replace(status(), process="pid 7, elsewhere", serves=False), made)
+    assert (process.ok, process.found) == (False, "pid 7, elsewhere")
+
+
+def test_of_a_server_that_does_not_run_nothing_is_found() -> None:
+    plan, _ = whole("net")
+    made = server(plan)
+    assert made is not None
+    found = dhcp_pieces(replace(status(), process="", serves=False), made)
+    assert [(piece.ok, piece.found) for piece in found] == [(False, "nothing")] * 2
 
 
 def test_further_addresses_of_an_operator_do_no_harm() -> None:
@@ -161,14 +178,14 @@ def test_of_a_flat_network_its_bridge_taps_rules_and_server_are_looked_for() -> 
     seen = Seen(
         devices={"": {"br100": BRIDGE, "eth1": WIRE, "tap00000005-5b": WIRE}},
         listening={"": (8775,)},
-        dnsmasq=Dnsmasq(7, here=True, reservations=held),
+        dhcp=status(held),
         rulesets=RULES,
     )
     found = list(plan_pieces(plan, server(plan), seen, flat.SETTINGS))
     assert [piece.what for piece in found if not piece.ok] == []
     assert [piece.what for piece in found] == [
         *("bridge", "interface", "tap", "addresses", "rules", "rules"),
-        *("dnsmasq", "dnsmasq files", "metadata"),
+        *("server", "its files", "metadata"),
     ]
     astray = replace(WIRE, master="br200")
     other = replace(seen, devices={"": {"br100": BRIDGE, "eth1": astray, "tap00000005-5b": WIRE}})

@@ -17,6 +17,7 @@ from lessor.core.dnsmasq.files import (
     opts_files,
     port_options,
     read_notes,
+    read_reservations,
     reserved_names,
 )
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
@@ -87,6 +88,13 @@ def test_the_command_line_is_novas_with_what_it_lacked() -> None:
         "--dhcp-ignore=tag:!known",
         "--dhcp-ignore-clid",
     )
+
+
+def test_reservations_are_read_from_lines_with_any_fields_between() -> None:
+    text = (
+        "# fa:16:3e:00:00:06,10.0.0.6\nfa:16:3e:00:00:05,id:*,set:x,10.0.0.5,host-10-0-0-5,86400s\n"
+    )
+    assert read_reservations(text) == {("fa:16:3e:00:00:05", "10.0.0.5")}
 
 
 def test_settings_of_the_operator_are_read() -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from lessor.agent.diagnosis.tour import tour
+from lessor.agent.diagnosis.tour import ReadStatus, tour
 from lessor.agent.host.run import run
 from lessor.core.plan.desired import Desired
 from lessor.errors import LessorError
@@ -32,14 +32,20 @@ class Guide:
     Args:
         asker: who asks.
         settings: of the agent.
+        dhcp: reads the status of a DHCP server.
         known: returns what the agent knows and wants; None: nothing yet.
     """
 
     def __init__(
-        self, asker: Asker, settings: AgentSettings, known: Callable[[], Known | None]
+        self,
+        asker: Asker,
+        settings: AgentSettings,
+        dhcp: ReadStatus,
+        known: Callable[[], Known | None],
     ) -> None:
         self._asker = asker
         self._settings = settings
+        self._dhcp = dhcp
         self._known = known
         self._questions: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         self._log = structlog.get_logger()
@@ -60,7 +66,9 @@ class Guide:
             tour_id, network_id = await self._questions.get()
             known = await self._first_known()
             try:
-                pieces = await asyncio.to_thread(tour, network_id, *known, self._settings, run)
+                pieces = await asyncio.to_thread(
+                    tour, network_id, *known, self._settings, run=run, dhcp=self._dhcp
+                )
                 await self._asker.tour(tour_id, pieces)
             except (LessorError, OSError, ValueError) as error:
                 self._log.warning("tour not answered", network=network_id, error=str(error))

@@ -6,23 +6,21 @@ believes. It changes nothing.
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lessor.agent.host.ovs import Ovsdb, rundir, socket_of
 from lessor.agent.host.ovs_alive import DATABASE, SWITCH, database_obstacle, switch_obstacle
 from lessor.agent.host.run import Run
+from lessor.core.diagnosis.dhcp import DhcpStatus
 from lessor.core.diagnosis.tour import (
     Device,
-    Dnsmasq,
     Flow,
     Port,
     Seen,
     read_flows,
-    read_reservations,
 )
 from lessor.core.diagnosis.tour_plan import plan_pieces
 from lessor.core.plan.desired import Desired
@@ -30,15 +28,22 @@ from lessor.core.plan.network import NetworkPlan
 from lessor.core.state import DhcpServer
 from lessor.errors import LessorError
 from lessor.model import Piece, View
-from lessor.netns import FOLDER, identity, identity_of, prefix
+from lessor.netns import prefix
 from lessor.settings import AgentSettings
 
 LISTENING = "0A"  # TCP_LISTEN, linux/tcp_states.h
+ReadStatus = Callable[[DhcpServer], DhcpStatus]
 LONGEST_S = 3.0  # for one program: who asks waits ten seconds
 
 
 def tour(
-    network_id: str, view: View, desired: Desired, settings: AgentSettings, run: Run
+    network_id: str,
+    view: View,
+    desired: Desired,
+    settings: AgentSettings,
+    *,
+    run: Run,
+    dhcp: ReadStatus,
 ) -> tuple[Piece, ...]:
     """Return what this host should have for a network, and what it has.
 
@@ -48,6 +53,7 @@ def tour(
         desired: what came of it.
         settings: of the agent.
         run: runs programs.
+        dhcp: reads the status of a DHCP server.
     """
     scope = view.scopes.get(network_id)
     plan = next((plan for plan in desired.plans if plan.network.id == network_id), None)
@@ -65,7 +71,7 @@ def tour(
         reasons = [one.text for one in desired.problems if network_id in one.networks]
         return (_unplanned(network_id, reasons),)
     server = desired.state.dhcp_servers.get(plan.server)
-    return (known, *_Look(settings, run).pieces(plan, server))
+    return (known, *_Look(settings, run, dhcp).pieces(plan, server))
 
 
 def _unplanned(network_id: str, reasons: Iterable[str]) -> Piece:
@@ -82,9 +88,10 @@ def _unplanned(network_id: str, reasons: Iterable[str]) -> Piece:
 class _Look:
     """Looks at one host. What can't be seen counts as not there."""
 
-    def __init__(self, settings: AgentSettings, run: Run) -> None:
+    def __init__(self, settings: AgentSettings, run: Run, dhcp: ReadStatus) -> None:
         self._settings = settings
         self._run = run
+        self._dhcp = dhcp
 
     def pieces(self, plan: NetworkPlan, server: DhcpServer | None) -> Iterator[Piece]:
         """Yield the pieces of a network; of Open vSwitch only if it can be asked."""
@@ -129,7 +136,7 @@ class _Look:
             bridges=bridges,
             ports=ports,
             flows={name: self._flows(name) if ovs else () for name in state.ovs_bridges},
-            dnsmasq=self._dnsmasq(server) if server else None,
+            dhcp=self._dhcp(server) if server else None,
             rulesets={line.removeprefix("table ").strip() for line in tables},
         )
 
@@ -184,23 +191,6 @@ class _Look:
         target = f"unix:{rundir(self._settings.ovsdb_connection)}/{bridge}.mgmt"
         command = ("ovs-ofctl", "-O", "OpenFlow14", "--names", "dump-flows", target)
         return read_flows(self._text(*command))
-
-    def _dnsmasq(self, server: DhcpServer) -> Dnsmasq | None:
-        folder = self._settings.networks_path / server.name
-        with contextlib.suppress(OSError, ValueError):
-            pid = int((folder / "pid").read_text())
-            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-            if f"--dhcp-hostsdir={folder}/hosts" not in words:
-                return None
-            named = not server.namespace or (FOLDER / server.namespace).exists()
-            here = named and identity_of(pid) == identity(server.namespace)
-            return Dnsmasq(pid, here, frozenset(_reservations(folder)))
-        return None
-
-
-def _reservations(folder: Path) -> set[tuple[str, str]]:
-    files = [folder / "reservations", *(folder / "hosts").iterdir()]
-    return {one for file in files if file.is_file() for one in read_reservations(file.read_text())}
 
 
 def _device(row: Mapping[str, Any]) -> Device:

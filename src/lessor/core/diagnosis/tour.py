@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from lessor.core.diagnosis.dhcp import DhcpStatus
 from lessor.core.state import DhcpServer, MetadataListener
 from lessor.model import Piece
 
@@ -16,8 +17,6 @@ NOTHING = "nothing"
 _COUNTS = re.compile(r"table=(\d+), n_packets=(\d+), n_bytes=(\d+)")
 _MATCH = re.compile(r"priority=\d+,?([^ ]*) actions=(.*)")
 _OUTPUT = re.compile(r'output:"?([A-Za-z_][\w.-]*)"?')
-_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
-_ADDRESS = re.compile(r",(\d+\.\d+\.\d+\.\d+)(?:,|$)")
 _GOTO = re.compile(r"resubmit\(,(\d+)\)|goto_table:(\d+)")
 
 
@@ -60,15 +59,6 @@ class Port:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Dnsmasq:
-    """A running DHCP server. `reservations` are (MAC, address) of the lines of its files."""
-
-    pid: int
-    here: bool  # in the namespace where it belongs
-    reservations: frozenset[tuple[str, str]] = frozenset()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """All that was looked at. Devices are by namespace ("": the host's own), then by name."""
@@ -80,7 +70,7 @@ class Seen:
     bridges: Collection[str] = ()  # of OVS
     ports: Mapping[str, Port] = field(default_factory=dict)
     flows: Mapping[str, tuple[Flow, ...]] = field(default_factory=dict)  # by bridge
-    dnsmasq: Dnsmasq | None = None
+    dhcp: DhcpStatus | None = None  # of the network's DHCP server; None: it has none here
     rulesets: Collection[str] = ()  # "bridge lessor", "inet lessor"
 
 
@@ -103,13 +93,6 @@ def _flow(line: str) -> Flow | None:
         outputs=frozenset(_OUTPUT.findall(actions)),
         tables=frozenset(int(a or b) for a, b in _GOTO.findall(actions)),
     )
-
-
-def read_reservations(text: str) -> set[tuple[str, str]]:
-    """Read (MAC, address) of the lines of one of dnsmasq's files of hosts."""
-    lines = (line for line in text.splitlines() if not line.startswith("#"))
-    found = ((_MAC.match(line), _ADDRESS.search(line)) for line in lines)
-    return {(mac[0].lower(), address[1]) for mac, address in found if mac and address}
 
 
 # --- pieces that any kind of network may have -----------------------------------------------------
@@ -199,30 +182,27 @@ def address_piece(seen: Seen, name: str, wanted: Iterable[str], namespace: str =
     )
 
 
-def dhcp_pieces(seen: Seen, server: DhcpServer, folder: str) -> Iterator[Piece]:
-    """Judge a DHCP server: its process, and that its files have all reservations."""
+def dhcp_pieces(found: DhcpStatus, server: DhcpServer) -> Iterator[Piece]:
+    """Judge a DHCP server: its process, and that it has all reservations."""
     inside = f" in {server.namespace}" if server.namespace else ""
-    have, hosts = seen.dnsmasq, f"{folder}/{server.name}/hosts"
-    found = ""
-    if have is not None:
-        found = f"pid {have.pid}" + ("" if have.here else ", in another namespace")
     yield piece(
-        "dnsmasq",
+        found.program,
         server.name,
         f"running{inside}",
-        found,
-        f"ps -ef | grep -- --dhcp-hostsdir={hosts}",
-        ok=have is not None and have.here,
+        found.process,
+        found.process_command,
+        ok=found.serves,
     )
     wanted = {(one.mac, str(one.address)) for one in server.reservations.values()}
-    known, total = len(wanted & have.reservations) if have else 0, len(wanted)
+    known, total = len(wanted & found.reservations), len(wanted)
+    what, place = found.store
     yield piece(
-        "dnsmasq files",
-        f"{folder}/{server.name}",
+        what,
+        place,
         f"{total} reservations",
-        f"{known} of {total}" if have else "",
-        f"cat {folder}/{server.name}/reservations {hosts}/*",
-        ok=have is not None and known == total,
+        f"{known} of {total}" if found.process else "",
+        found.reservations_command,
+        ok=bool(found.process) and known == total,
     )
 
 

@@ -26,7 +26,7 @@ def plan_pieces(
     """
     yield from bridge_pieces(plan, seen, settings)
     yield from switch_pieces(plan, seen, settings)
-    if server is not None:
-        yield from dhcp_pieces(seen, server, str(settings.networks_path))
+    if server is not None and seen.dhcp is not None:
+        yield from dhcp_pieces(seen.dhcp, server)
     for listener in plan.state.metadata.values():
         yield metadata_piece(seen, listener)

@@ -30,6 +30,8 @@ CHUNK = 500  # characters of our own note in a comment line
 CLIENT_IDS = (CLIENT_ID.name, str(CLIENT_ID.number))  # it says by which one a host is known
 BOOT_SERVERS = tuple(name for one in TFTP_SERVERS for name in (one.name, str(one.number)))
 _OPTION = re.compile(r"((?:tag:[\w-]+,)*)([A-Za-z][A-Za-z0-9+-]*|[0-9]{1,3})", re.ASCII)
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+_ADDRESS = re.compile(r",(\d+\.\d+\.\d+\.\d+)(?:,|$)")
 _SAFE_ID = re.compile(r"[\w:.*-]+", re.ASCII)
 
 
@@ -75,6 +77,13 @@ def read_notes(text: str) -> Iterator[Reservation]:
             note = ""
     if note:
         raise ValueError(f"the file ends within {note!r}")
+
+
+def read_reservations(text: str) -> set[tuple[str, str]]:
+    """Return (MAC, address) of the lines of a file of reservations."""
+    lines = (line for line in text.splitlines() if not line.startswith("#"))
+    found = ((_MAC.match(line), _ADDRESS.search(line)) for line in lines)
+    return {(mac[0].lower(), address[1]) for mac, address in found if mac and address}
 
 
 def is_tagged(reservation: Reservation) -> bool:
