@@ -24,6 +24,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from lessor.agent import kit
 from lessor.agent.drivers import bridges
+from lessor.agent.drivers.dnsmasq import program
 from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
 from lessor.agent.drivers.dnsmasq.process import Process, find_all
 from lessor.agent.drivers.uplink import Uplink
@@ -178,9 +179,9 @@ class Host:
             ),
         )
         dnsmasq = partial(DnsmasqDriver, runtime=folder / "run", clock=self._clock)
-        patch.setattr(kit, "DnsmasqDriver", dnsmasq)
+        patch.setattr(program, "DnsmasqDriver", dnsmasq)
         patch.setattr(bridges, "Uplink", partial(Uplink, clock=self._clock))
-        called = kit.lease_parts(self.settings).hook
+        called = program.Dnsmasq(self.settings, folder / "state/agent/spool").hook
         self.paths = Paths(folder / "networks" / BRIDGE, called.program, called.user)
 
     def _clock(self) -> float:

@@ -15,9 +15,8 @@ from lessor.agent.around import Surroundings
 from lessor.agent.drivers import Driver
 from lessor.agent.drivers.addresses import AddressDriver
 from lessor.agent.drivers.bridges import BridgeDriver
-from lessor.agent.drivers.dhcp import DhcpDriver, KnownLeases
-from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
-from lessor.agent.drivers.dnsmasq.hook import Hook, hook
+from lessor.agent.drivers.dhcp import DhcpDriver, DhcpProgram, KnownLeases
+from lessor.agent.drivers.dnsmasq.program import Dnsmasq
 from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.agent.drivers.sysctls import SysctlDriver
 from lessor.agent.drivers.taps import TapDriver
@@ -57,7 +56,7 @@ class Server(Protocol):
 class Leases:
     """What lease events go through on this host."""
 
-    hook: Hook  # that DHCP servers call
+    program: DhcpProgram  # that reports them
     spool: Spool
     book: LeaseBook
     where: Whereabouts  # the network of an address
@@ -96,16 +95,18 @@ def connection(settings: AgentSettings) -> Client:
     return Client(urls, token, trust(*files, insecure=settings.server_insecure))
 
 
-def lease_parts(settings: AgentSettings) -> Leases:
-    """Make what lease events go through.
+def dhcp_program(settings: AgentSettings) -> DhcpProgram:
+    """Return the program that serves DHCP on this host."""
+    return Dnsmasq(settings, folder(settings) / "spool")
 
-    The hook's folder is not below the agent's own, which other users may not enter.
-    """
+
+def lease_parts(settings: AgentSettings) -> Leases:
+    """Make what lease events go through."""
     own = folder(settings)
-    called = hook(settings.state_dir / "hook", own / "spool", settings.dhcpbridge)
-    spool = Spool(own / "spool", called.inbox)
+    program = dhcp_program(settings)
+    spool = Spool(own / "spool", program.inbox)
     return Leases(
-        hook=called,
+        program=program,
         spool=spool,
         book=LeaseBook(own / "leases", spool),
         where=Whereabouts(own / "blocks.json"),
@@ -129,16 +130,7 @@ def agent_kit(
         label: names the networks of a DHCP server, for messages.
     """
     own = folder(settings)
-    dhcp = DnsmasqDriver(
-        run=run,
-        root=settings.networks_path,
-        leases=leases.book,
-        hook=leases.hook,
-        release=settings.force_dhcp_release,
-        known=server.known_leases,
-        label=label,
-        config_file=settings.dnsmasq_config_file,
-    )
+    dhcp = leases.program.driver(leases.book, server.known_leases, label)
     nft = _nft()
     overlay = Overlay(settings, own) if settings.local_ip else None
     drivers: dict[str, Driver[Any]] = {

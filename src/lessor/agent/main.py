@@ -27,7 +27,6 @@ from lessor.agent.diagnosis.guide import Guide, Known
 from lessor.agent.diagnosis.inspect import Inspector
 from lessor.agent.diagnosis.inspection import Check
 from lessor.agent.diagnosis.strays import Strays
-from lessor.agent.drivers.dnsmasq.status import status
 from lessor.agent.host.run import run
 from lessor.agent.kit import Kit, agent_kit, connection, folder, lease_parts
 from lessor.agent.leases.forwarder import LeaseForwarder
@@ -150,8 +149,12 @@ class _Run:
             diagnosis=diagnosis,
             thread=self._thread,
         )
-        dhcp = partial(status, settings.networks_path)
-        guide = Guide(self._client, settings, dhcp, lambda: _known(follower, diagnosis))
+        guide = Guide(
+            self._client,
+            settings,
+            self._leases.program.status,
+            lambda: _known(follower, diagnosis),
+        )
         agent.started.subscribe(systemd.say_ready)
         diagnosis.changed.subscribe(agent.look)
         follower.changed.subscribe(agent.look)
@@ -165,7 +168,7 @@ class _Run:
             guide.run,
             *diagnosis.tasks(),
             *watchers(kit, self._thread, agent.look),
-            partial(watch_spool, self._leases.hook.inbox.folder, self._forwarder.nudge),
+            partial(watch_spool, self._leases.program.inbox.folder, self._forwarder.nudge),
             *(
                 [partial(presence.answer, self._name, self._presence)]
                 if self._name is not None

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
-from functools import partial
 from ipaddress import IPv4Address
 from typing import Any
 
 from lessor.agent.basis import Basis, basis, located
 from lessor.agent.diagnosis.tour import tour
-from lessor.agent.drivers.dnsmasq.status import status
 from lessor.agent.host.run import run
-from lessor.agent.kit import agent_kit, folder, lease_parts
+from lessor.agent.kit import agent_kit, dhcp_program, folder, lease_parts
 from lessor.agent.overlay import Overlay
 from lessor.agent.planner import HostPlanner
 from lessor.agent.reconcile import Reconciler
@@ -71,8 +69,8 @@ def look_around(
         raise NotFound(f"this host's view has no one network {network}{many}")
     overlay = Overlay(settings, folder(settings)) if settings.local_ip else None
     desired = HostPlanner(settings, overlay).plan(kept.view)
-    dhcp = partial(status, settings.networks_path)
-    pieces = tour(found[0], kept.view, desired, settings, run=run, dhcp=dhcp)
+    dhcp = dhcp_program(settings)
+    pieces = tour(found[0], kept.view, desired, settings, run=run, dhcp=dhcp.status)
     if overlay:
         overlay.close()
     return known, HostTour(host=settings.host, pieces=pieces)

@@ -47,7 +47,7 @@ def watchers(kit: Kit, thread: Executor, look: Look) -> list[Task]:
 
 
 async def watch_spool(folder: Path, changed: Callable[[], None]) -> None:
-    """Call `changed` after each event that the hook wrote, until cancelled."""
+    """Call `changed` after each lease event that is added, until cancelled."""
     watch = FolderWatch(folder)
     try:
         while True:

@@ -9,7 +9,9 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from lessor.agent.drivers import Driver
+from lessor.agent.leases.inbox import Inbox
 from lessor.agent.signal import Signal
+from lessor.core.diagnosis.dhcp import DhcpStatus
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer
 from lessor.errors import LessorError
@@ -66,6 +68,28 @@ class Leases(Protocol):
 
     def forget(self, server: str) -> None:
         """Forget a server that was removed."""
+
+
+class DhcpProgram(Protocol):
+    """A program that serves DHCP: what a host needs of it before and beside its servers."""
+
+    @property
+    def inbox(self) -> Inbox:
+        """The file that its servers add lease events to."""
+
+    def driver(
+        self, leases: Leases, known: KnownLeases | None, label: Callable[[DhcpServer], str]
+    ) -> DhcpDriver:
+        """Make the driver of its servers.
+
+        Args:
+            leases: the lease book of the inbox.
+            known: returns the leases of other servers; None: there are none.
+            label: names a server's networks, for messages.
+        """
+
+    def status(self, server: DhcpServer) -> DhcpStatus:
+        """Read the status of a server from the host; no driver is needed. For any thread."""
 
 
 class DhcpDriver(Driver[DhcpServer], Protocol):
