@@ -141,6 +141,19 @@ def test_pure_layers_never_ask_what_time_it_is() -> None:
     assert asked == []
 
 
+DNSMASQ = ("lessor.agent.drivers.dnsmasq", "lessor.core.dnsmasq")
+
+
+def test_only_the_kit_knows_which_program_serves_dhcp() -> None:
+    knowing = {
+        module
+        for module, path in modules()
+        for target, name in imports(path)
+        if f"{target}.{name}".startswith(DNSMASQ) and not module.startswith(DNSMASQ)
+    }
+    assert knowing == {"lessor.agent.kit"}
+
+
 @pytest.mark.parametrize(
     ("module", "line"),
     [

@@ -190,7 +190,7 @@ CHAINS = (
         "from_client",
         (
             *_REQUESTS,
-            # dnsmasq filters so as well, but for a moment at its start: `dnsmasq_filter` of the agent.
+            # dnsmasq's filter does so too, but not for a moment at its start (decision record 35)
             f"iifname . {CLIENT} != @clients {_drop('from_chaddr')}",
         ),
     ),
