@@ -165,7 +165,7 @@ class Spool:
         if known and known.whole:
             return known
         with self._path(index).open("rb") as file:
-            whole = _nobody_writes(file.fileno())
+            whole = _has_no_writer(file.fileno())
             status = os.fstat(file.fileno())
             if known and not whole and known.size == status.st_size:
                 return known
@@ -284,7 +284,7 @@ class Spool:
                 self._read.pop(index, None)
 
 
-def _nobody_writes(file: int) -> bool:
+def _has_no_writer(file: int) -> bool:
     """Tell whether no other descriptor of that file is open, here or in another process.
 
     An opener that meets the lease makes the kernel send us a signal, so one that is ignored by

@@ -30,7 +30,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Blocks:
     blocks: list[Block] = field(default_factory=list)
 
 
@@ -50,7 +50,7 @@ class Whereabouts:
         unwritten.attempt(self._file, self._write)
 
     def _write(self) -> None:
-        atomic_write(self._file, encode(_Kept(self._blocks)), durable=True)
+        atomic_write(self._file, encode(_Blocks(self._blocks)), durable=True)
 
     def network_of(self, server: str, address: IPv4Address) -> str | None:
         """Return the id of the network that `address` belongs, or last belonged, to."""
@@ -61,6 +61,6 @@ class Whereabouts:
 
 def _load(file: Path) -> list[Block]:
     try:
-        return decode(file.read_bytes(), _Kept).blocks
+        return decode(file.read_bytes(), _Blocks).blocks
     except (FileNotFoundError, Invalid):
         return []

@@ -101,7 +101,7 @@ class DnsmasqDriver:
     def observe(self) -> dict[str, DhcpServer | Unsound[DhcpServer]]:
         """Return our servers by name, with what each has loaded (`Server.seen`)."""
         self._scans.forget()
-        tried(self._context.leases.catch_up)  # a full disk is told by who sends the leases
+        tried(self._context.leases.catch_up)  # the forwarder reports a full disk
         servers = self._known()
         if self._context.leases.overran():
             for server in servers.values():

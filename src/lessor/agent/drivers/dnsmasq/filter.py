@@ -1,10 +1,9 @@
-"""Has a dnsmasq hear only DHCP clients that speak for themselves.
+"""Puts a filter on dnsmasq's DHCP socket: clients must name their own MAC (decision record 35).
 
-dnsmasq believes the client's MAC in a message (chaddr), whatever MAC the frame came from, and rules
-of bridges and flows see to the latter alone. So a VM could release another's lease, or decline its
-address, which dnsmasq 2.90 then gives to nobody for ten minutes. A filter on its socket takes a
-message only if both are one; relays, which speak for others, are not served. What comes over
-loopback is the host's own: the agent's questions, and dhcp_release(1).
+dnsmasq believes the MAC in a message (chaddr), whatever MAC the frame came from. Without the filter
+a VM could release the lease of another one, or decline its address, which dnsmasq 2.90 then gives
+to no client for ten minutes. The filter accepts a message only if both MACs are equal, so relays are
+not served. Messages over loopback come from the host itself: the agent's questions, dhcp_release(1).
 
 Source: RFC 2131, section 2; pidfd_getfd(2); socket(7), SO_ATTACH_FILTER; linux/filter.h.
 """
@@ -37,7 +36,7 @@ _WHOLE = 0xFFFFFFFF
 FILTER: Sequence[tuple[int, int, int, int]] = (
     (_LOAD_HALF, 0, 0, _KIND),
     (_IF_IS, 8, 0, _LOOPBACK),
-    (_LOAD_WORD, 0, 0, _CHADDR),  # of a message that is shorter nothing is heard
+    (_LOAD_WORD, 0, 0, _CHADDR),  # a shorter message is dropped
     (_TO_X, 0, 0, 0),
     (_LOAD_WORD, 0, 0, _FROM),
     (_IF_IS_X, 0, 5, 0),
@@ -66,7 +65,7 @@ def attach_filter(process: Process) -> None:
 
 
 def dhcp_socket(process: Process) -> socket.socket:
-    """Return the socket by which a process hears DHCP clients: another descriptor of it.
+    """Return the socket on which a process receives DHCP requests: another descriptor of it.
 
     Raises:
         OSError: its sockets can't be reached, or it has none for DHCP.

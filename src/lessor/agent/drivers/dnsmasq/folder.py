@@ -73,7 +73,7 @@ class ServerFolder:
 
         Raises:
             Unwritable: there is no room for them.
-            LessorError: nobody can't come here.
+            LessorError: the user nobody can't enter a folder above.
         """
         with _writing(self.path):
             for folder in [*self._folders, self.path / "tmp"]:
@@ -348,8 +348,8 @@ def our_folders(root: Path, hook: Hook, config_file: str = "") -> dict[str, Serv
 
 def _since(server: DhcpServer, files: Mapping[str, str]) -> dict[str, list[Reservation]]:
     """Return the reservations of `server` in these files, by the names such files have."""
-    told = ([str(one.address) for one in read_notes(text)] for text in files.values())
-    reserved = ([server.reservations[key] for key in keys] for keys in told)
+    noted = ([str(one.address) for one in read_notes(text)] for text in files.values())
+    reserved = ([server.reservations[key] for key in keys] for keys in noted)
     return {hosts_file(of)[0]: of for of in reserved}
 
 

@@ -1,8 +1,8 @@
-"""The program that dnsmasq calls with lease events, and the user that it is called as.
+"""The program that dnsmasq calls with lease events, and the user that it runs as.
 
-What it is told has names that VMs choose, so it is called as a user that may add to one file and
-nothing else. Only `init`, once at the start of a dnsmasq, is called as root: dnsmasq knows no other
-way. It is told nothing of VMs, and prints the lease table.
+Its arguments have names that VMs choose, so it runs as a user that may add to one file and nothing
+else. Only `init`, once at the start of a dnsmasq, runs as root: dnsmasq has no other way. It gets
+nothing of VMs, and prints the lease table.
 
 Source: dnsmasq(8), --dhcp-scriptuser; dnsmasq 2.90, src/lease.c (`popen` of "init").
 """
@@ -28,14 +28,14 @@ EXECUTABLE = 0o755
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """What dnsmasq is told of its hook.
+    """The hook of a host's dnsmasqs.
 
     Attributes:
-        program: what is called.
-        user: the name of the user that it is called as.
+        program: the executable.
+        user: the name of the user that it runs as.
         group: that user's group id.
         inbox: where it adds events.
-        problem: why it is called as root, and what would help; "" if it isn't.
+        problem: why it runs as root, and what would help; "" if it doesn't.
     """
 
     program: Path
@@ -46,7 +46,7 @@ class Hook:
 
 
 class Unfit(LessorError):
-    """The user can't do what the hook has to."""
+    """The user lacks a right that the hook needs."""
 
 
 class Apart(Unfit):
@@ -54,9 +54,9 @@ class Apart(Unfit):
 
 
 def hook(folder: Path, spool: Path, chosen: str = "") -> Hook:
-    """Make ready what the hook needs, and try it as the user that it is called as.
+    """Prepare the hook, and try it as its user.
 
-    A program of ours that this user can't reach (a checkout in somebody's home) is copied.
+    A program of ours that this user can't reach (a checkout in a home folder) is copied.
 
     Args:
         folder: of the inbox, and of that copy.
@@ -108,7 +108,7 @@ def _reached(user: pwd.struct_passwd, program: Path, folder: Path) -> Path:
     """Return the program, or a copy that the user can run.
 
     Raises:
-        Unfit: he can run neither.
+        Unfit: the user can run neither.
         OSError: there can be no copy.
     """
     try:
@@ -133,10 +133,10 @@ def _copy(program: Path, copy: Path) -> None:
 
 
 def _try(user: pwd.struct_passwd, script: str, path: Path, what: str) -> None:
-    """Do something as the user, with nothing else than his rights.
+    """Run a script as the user, with the user's rights only.
 
     Raises:
-        Unfit: he can't.
+        Unfit: it fails.
     """
     done = subprocess.run(
         ("/bin/sh", "-c", script, "sh", str(path)),
@@ -155,7 +155,7 @@ def _try(user: pwd.struct_passwd, script: str, path: Path, what: str) -> None:
 
 
 def _obstacle(user: pwd.struct_passwd, path: Path, what: str) -> str:
-    """Return what stands in the way, and what would help."""
+    """Return the obstacle, and what would help."""
     for folder in reversed(path.parents):
         status = folder.stat()
         if not status.st_mode & (0o010 if status.st_gid == user.pw_gid else 0o001):
