@@ -215,22 +215,22 @@ def test_a_host_without_rules_says_nothing(host: Host) -> None:
 def test_counters_that_stood_before_are_not_said_and_those_that_rise_are() -> None:
     recent, mac, answer = Recent(), Offence("tap1", Reason.MAC), Offence("tap1", Reason.ANSWER)
     recent.take(0, {mac: Count(7), answer: Count(7)})
-    assert recent.said() == {}
+    assert recent.ongoing() == {}
     recent.take(5, {mac: Count(8), answer: Count(9)})
-    assert {one: said.at for one, said in recent.said().items()} == {mac: 5, answer: 5}
+    assert {one: found.at for one, found in recent.ongoing().items()} == {mac: 5, answer: 5}
     recent.take(6, {mac: Count(8), answer: Count(9)})
-    assert {one: said.at for one, said in recent.said().items()} == {mac: 5, answer: 5}
+    assert {one: found.at for one, found in recent.ongoing().items()} == {mac: 5, answer: 5}
     recent.take(5 + SOURCE_S, {mac: Count(8), answer: Count(9)})
-    assert recent.said().keys() == {answer}
+    assert recent.ongoing().keys() == {answer}
     recent.take(5 + DHCP_S, {mac: Count(8), answer: Count(9)})
-    assert recent.said() == {}
+    assert recent.ongoing() == {}
 
 
 def test_a_counter_that_is_new_rises() -> None:
     recent, new = Recent(), Offence("tap1", Reason.MAC)
     recent.take(0, {})
     recent.take(5, {new: Count(3)})
-    assert recent.said()[new].at == 5
+    assert recent.ongoing()[new].at == 5
 
 
 def test_the_first_look_is_at_the_start(host: Host) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -13,7 +14,7 @@ from lessor.agent.diagnosis.listen import listen
 from lessor.core.diagnosis.drops import PortHere
 from lessor.core.diagnosis.offences import Offence, Reason
 from lessor.core.diagnosis.spoofs import LONGEST, offence, spoof_filter
-from lessor.core.vmport import allowed
+from lessor.core.vmport import PortSecurity, allowed
 from lessor.model import AddressPair, FixedIp, Port
 from tests.agent.drivers.frames import (
     BROADCAST,
@@ -37,7 +38,8 @@ PORT = Port(
     fixed_ips=(FixedIp("s", IPv4Address(OWN)),),
     allowed_address_pairs=(AddressPair(IPv4Network("10.9.0.0/24"), PAIR),),
 )
-HERE = PortHere(PORT, *allowed(PORT))
+SECURITY = PortSecurity("tap1", "br-int", MAC, *allowed(PORT))
+HERE = PortHere(PORT, SECURITY)
 MAC_77 = Offence("tap1", Reason.SOURCE, MAC, STRANGE)
 
 FRAMES = {
@@ -130,16 +132,23 @@ def test_a_tap_that_is_not_there_is_no_error() -> None:
 
 
 def test_a_port_without_port_security_is_not_listened_to(host: Namespace) -> None:
-    assert heard(host, FRAMES["another-mac"][0], here=PortHere(PORT, (), ())) == []
+    assert (
+        heard(
+            host,
+            FRAMES["another-mac"][0],
+            here=PortHere(PORT, replace(SECURITY, macs=(), sources=())),
+        )
+        == []
+    )
 
 
 def test_a_port_with_as_many_addresses_as_fit_is_heard(host: Namespace) -> None:
     blocks = tuple((MAC, IPv4Network(f"10.1.{n}.0/24")) for n in range(LONGEST - 1))
-    here = PortHere(PORT, (MAC,), blocks)
+    here = PortHere(PORT, replace(SECURITY, macs=(MAC,), sources=blocks))
     assert heard(host, arp(MAC, "10.1.198.7", BROADCAST and OWN), here=here) == []
     assert len(heard(host, arp(MAC, "10.2.0.7", OWN), here=here)) == 1
     assert spoof_filter((MAC,), (*blocks, *blocks)) is None
 
 
 def test_a_frame_that_is_cut_short_is_nothing() -> None:
-    assert offence("tap1", b"x" * 20, HERE.macs, HERE.sources) is None
+    assert offence("tap1", b"x" * 20, SECURITY.macs, SECURITY.sources) is None

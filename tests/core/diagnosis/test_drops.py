@@ -5,9 +5,9 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from lessor.core.diagnosis.drop_flows import refused, total
-from lessor.core.diagnosis.drops import FEWEST, PortHere, Said, port_sentences, wire_problems
+from lessor.core.diagnosis.drops import FEWEST, Ongoing, PortHere, port_sentences, wire_problems
 from lessor.core.diagnosis.offences import Count, Offence, Reason
-from lessor.core.vmport import allowed
+from lessor.core.vmport import PortSecurity, allowed
 from lessor.model import AddressPair, FixedIp, Network, Port, Problem
 
 MAC, WRONG, SERVER = "fa:16:3e:00:00:01", "02:00:00:00:00:99", "0e:00:00:00:00:01"
@@ -31,9 +31,13 @@ PRINTED = """\
 """
 
 
+def security(port: Port) -> PortSecurity:
+    return PortSecurity("tap1", "br100", port.mac_address, *allowed(port))
+
+
 def said(*offences: Offence, port: Port = PORT, packets: int = 23) -> list[str]:
-    ports = {"tap1": PortHere(port, *allowed(port))}
-    return list(port_sentences({one: Said(packets, AT) for one in offences}, ports))
+    ports = {"tap1": PortHere(port, security(port))}
+    return list(port_sentences({one: Ongoing(packets, AT) for one in offences}, ports))
 
 
 def changed(port: Port, **fields: object) -> Port:
@@ -124,7 +128,7 @@ def test_what_is_done_to_dhcp_is_said() -> None:
 
 
 def test_a_port_that_has_gone_is_not_said() -> None:
-    assert list(port_sentences({Offence("tap9", Reason.ANSWER): Said(9, AT)}, {})) == []
+    assert list(port_sentences({Offence("tap9", Reason.ANSWER): Ongoing(9, AT)}, {})) == []
 
 
 BLUE, RED = Network(id="n1", name="blue"), Network(id="n2", name="red")
@@ -133,7 +137,8 @@ OTHER = "fa:16:3e:00:00:02"
 
 def wire(*clients: str, address: str = "10.0.0.250", packets: int = 600) -> list[Problem]:
     offences = {
-        Offence("", Reason.WIRE, SERVER, address, client): Said(packets, AT) for client in clients
+        Offence("", Reason.WIRE, SERVER, address, client): Ongoing(packets, AT)
+        for client in clients
     }
     vms = {MAC: BLUE, OTHER: RED}
     return list(wire_problems(offences, vms, {"10.0.0.1"}, {SERVER: "the wire of eth1"}))

@@ -16,7 +16,7 @@ from lessor.agent.diagnosis.drop_counts import BridgeCounts, SwitchCounts, where
 from lessor.agent.diagnosis.listen import listen
 from lessor.agent.overlay import Overlay
 from lessor.agent.signal import Signal
-from lessor.core.diagnosis.drops import Said, port_sentences, ports_here, wire_problems
+from lessor.core.diagnosis.drops import Ongoing, port_sentences, ports_here, wire_problems
 from lessor.core.diagnosis.offences import BY_SOURCE, Count, Offence, Reason, lasts_s
 from lessor.core.plan.desired import Desired
 from lessor.model import Problem
@@ -46,10 +46,10 @@ class Recent:
         self._started = True
         self._at = {o: at for o, at in self._at.items() if now - at < lasts_s(o.reason)}
 
-    def said(self) -> dict[Offence, Said]:
+    def ongoing(self) -> dict[Offence, Ongoing]:
         """Return what goes on."""
         known = self._packets
-        return {o: Said(known[o], at) for o, at in self._at.items() if o in known}
+        return {o: Ongoing(known[o], at) for o, at in self._at.items() if o in known}
 
 
 class DropWatch:
@@ -123,15 +123,15 @@ class DropWatch:
             switched = self._switch.offences()
         self._recent.take(self._clock(), found | switched)
         self._listen(desired, switched)
-        said = {self._named(offence): one for offence, one in self._recent.said().items()}
-        ports = ports_here(desired, {offence.tap for offence in said})
-        self._problems = (*port_sentences(said, ports), *self._wire(desired, said))
-        return self._is_other(frozenset(said))
+        ongoing = {self._named(offence): one for offence, one in self._recent.ongoing().items()}
+        ports = ports_here(desired, {offence.tap for offence in ongoing})
+        self._problems = (*port_sentences(ongoing, ports), *self._wire(desired, ongoing))
+        return self._is_other(frozenset(ongoing))
 
     def _is_other(self, about: frozenset[Offence]) -> bool:
         """Tell whether other offences go on than before; how many packets is no matter.
 
-        One may be said only some looks after it began: a few frames are not.
+        A problem may come some looks after an offence began: a few frames are none.
         """
         now = about, len(self._problems)
         before, self._about = self._about, now
@@ -141,11 +141,11 @@ class DropWatch:
 
     def _listen(self, desired: Desired, switched: Mapping[Offence, Count]) -> None:
         """Listen to taps whose counters rise and whose addresses are not known."""
-        said, now = self._recent.said(), self._clock()
-        self._heard = {key: one for key, one in self._heard.items() if Offence(*key) in said}
+        ongoing, now = self._recent.ongoing(), self._clock()
+        self._heard = {key: one for key, one in self._heard.items() if Offence(*key) in ongoing}
         taps = {
             offence.tap
-            for offence, one in said.items()
+            for offence, one in ongoing.items()
             if offence in switched
             and offence.reason in BY_SOURCE
             and now - one.at < SUSPECT_S
@@ -162,8 +162,8 @@ class DropWatch:
 
     # --- the wire
 
-    def _wire(self, desired: Desired, said: Mapping[Offence, Said]) -> Iterator[Problem]:
-        servers = {one.mac for one in said if one.reason is Reason.WIRE}
+    def _wire(self, desired: Desired, ongoing: Mapping[Offence, Ongoing]) -> Iterator[Problem]:
+        servers = {one.mac for one in ongoing if one.reason is Reason.WIRE}
         if not servers:
             self._places = {}
             return
@@ -180,4 +180,4 @@ class DropWatch:
         }
         guards = (guard for plan in desired.plans for guard in plan.guards)
         ours = {str(s) for guard in guards if guard.bridge in wires for s in guard.dhcp_servers}
-        yield from wire_problems(said, vms, ours, self._places)
+        yield from wire_problems(ongoing, vms, ours, self._places)

@@ -69,7 +69,7 @@ def _first(sock: socket.socket, tap: str, port: PortHere) -> Offence | None:
             frame = sock.recv(HEAD)
         except OSError:  # no more, or the tap has gone
             return None
-        found = offence(tap, frame, port.macs, port.sources)
+        found = offence(tap, frame, port.security.macs, port.security.sources)
         if found:
             return found
     return None
@@ -77,7 +77,8 @@ def _first(sock: socket.socket, tap: str, port: PortHere) -> Offence | None:
 
 def _opened(device: str, port: PortHere) -> socket.socket | None:
     """Return a socket that hears only what isn't the port's; None: there is no such device."""
-    program = spoof_filter(port.macs, port.sources) if port.macs else None
+    security = port.security
+    program = spoof_filter(security.macs, security.sources) if security.is_enforced else None
     if program is None:
         return None
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
