@@ -35,8 +35,8 @@ class HostPlanner:
     def plan(self, view: View, *, changed: bool = True) -> Desired:
         """Return what this host should have for `view`.
 
-        While OVS does not answer, local VLANs are unknown and each plan starts without them: nothing
-        can be wired then either.
+        While OVS does not answer, local VLANs are unknown and each plan starts without them:
+        nothing can be wired then either.
 
         Args:
             view: rows that concern it.

@@ -206,7 +206,10 @@ class OvsPort:
 
 @dataclass(frozen=True, slots=True)
 class Flows:
-    """All our flows of one OVS bridge, in ovs-ofctl's words, ports by name; replaced as a bundle."""
+    """All our flows of one OVS bridge, as ovs-ofctl writes them; replaced as a bundle.
+
+    Ports are given by name.
+    """
 
     bridge: str
     lines: tuple[str, ...]  # sorted; without a cookie, which the driver adds

@@ -47,7 +47,7 @@ class PortSecurity:
 
 
 def is_vm(port: Port) -> bool:
-    """Tell whether it is a VM's port, and not one of ours."""
+    """Return whether it is a VM's port, and not one of ours."""
     return port.device_owner != DHCP_OWNER
 
 

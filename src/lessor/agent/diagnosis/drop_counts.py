@@ -1,4 +1,4 @@
-"""Reads the counters of what was dropped: of `table bridge lessor`, and of br-int.
+"""Reads the counters of dropped frames: of `table bridge lessor`, and of br-int.
 
 What is cheap is asked for first; as long as it is the same, nothing else is.
 
@@ -38,12 +38,12 @@ class BridgeCounts:
         self._packets: dict[Offence, int] | None = None
 
     def close(self) -> None:
-        """Let go of nft."""
+        """Release nft."""
         if self._nft:
             self._nft.close()
 
     def offences(self) -> dict[Offence, Count]:
-        """Return what the sets have; nothing, if there is no such table.
+        """Return the content of the sets; nothing, if there is no such table.
 
         To list a set takes 0.1 ms of CPU time on a host with 1,000 taps; to list counters, 20 ms.
         """
@@ -70,7 +70,7 @@ class BridgeCounts:
             self._made = True
             try:
                 self._nft = Nft()
-            except OSError:  # only the program is there: that is slower, and does
+            except OSError:  # no library: the program is slower, and does as well
                 self._nft = None
         return (self._nft or run)("nft", "-j", "list", *what)
 
@@ -81,7 +81,7 @@ class SwitchCounts:
     Args:
         settings: of the agent.
         run: runs ovs-ofctl.
-        names: returns what ports are called, by the name they are wanted by, where it differs.
+        names: returns the actual names of ports, by the wanted name, where they differ.
     """
 
     def __init__(
@@ -98,14 +98,14 @@ class SwitchCounts:
         self._looks = 0
 
     def names(self) -> dict[str, str]:
-        """Return what ports are called; nothing if OVS is away."""
+        """Return the actual names of ports; nothing if OVS is away."""
         try:
             return dict(self._names())
         except LessorError:
             return {}
 
     def offences(self) -> dict[Offence, Count]:
-        """Return what was dropped, by the names that taps are wanted by; as before if OVS is away."""
+        """Return dropped frames, by the wanted names of taps; as before if OVS is away."""
         try:
             sum_now = total(self._ofctl("dump-aggregate", REFUSED_FLOWS))
             if sum_now != self._total or not self._looks:
@@ -154,7 +154,7 @@ def _sum(found: Mapping[Offence, Count], reason: Reason) -> int:
 
 
 def whereabouts(wires: Mapping[str, str], macs: Collection[str]) -> dict[str, str]:
-    """Say on which port of our bridges MACs were learned; a MAC that is on none is left out.
+    """Return on which port of our bridges MACs were learned, in words; unknown MACs are left out.
 
     Args:
         wires: physical interface ("": none) by bridge.

@@ -1,4 +1,4 @@
-"""Watches what is dropped of VMs' frames on this host, and says whose it is for a while.
+"""Watches which frames of VMs are dropped on this host, and reports their ports for a while.
 
 It has a thread of its own: neither a switch that hangs nor a tap that is listened to holds up a
 pass. Linux bridges' counters tell with which addresses a VM sends; br-int's don't, so there taps

@@ -1,4 +1,4 @@
-"""Answers the server's questions how a network is on this host, beside the agent's other work."""
+"""Answers the server's requests for tours of a network in the background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds what is wrong on a host beyond what we make there ourselves."""
+"""Checks of a host beyond the things that the agent makes there."""
 
 from __future__ import annotations
 

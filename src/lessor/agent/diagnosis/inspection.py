@@ -1,4 +1,4 @@
-"""Keeps what the checks of a host found, and repeats soon those that found something."""
+"""Runs the checks of a host, and repeats those with findings soon."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Listens to taps, for a moment, for frames whose source is not the port's.
 
-The kernel hands over only those: see `lessor.core.diagnosis.spoofs`. What is sent to the VM is not looked at.
+The kernel hands over only those, and no frame to the VM: see `lessor.core.diagnosis.spoofs`.
 
 Source: packet(7).
 """
@@ -29,11 +29,11 @@ _STEP = 8  # bytes of an instruction
 def listen(
     ports: Mapping[str, PortHere], names: Mapping[str, str], seconds: float = LISTEN_S
 ) -> Iterator[Offence]:
-    """Yield what is heard; at the first frame of a tap it is listened to no more.
+    """Yield the first offence of each tap.
 
     Args:
         ports: ports by tap; of more than MOST_TAPS the others are left for another time.
-        names: what taps are called, where it differs.
+        names: of devices by tap, where they differ.
         seconds: for how long.
     """
     with DefaultSelector() as selector:
@@ -76,7 +76,7 @@ def _first(sock: socket.socket, tap: str, port: PortHere) -> Offence | None:
 
 
 def _opened(device: str, port: PortHere) -> socket.socket | None:
-    """Return a socket that hears only what isn't the port's; None: there is no such device."""
+    """Return a socket that gets frames of foreign sources only; None: there is no such device."""
     security = port.security
     program = spoof_filter(security.macs, security.sources) if security.is_enforced else None
     if program is None:

@@ -1,8 +1,8 @@
-"""Asks now and then whether the paths to other hosts' tunnel ends carry what tunnels need.
+"""Probes periodically whether the path MTU to each peer's tunnel end fits tunnel traffic.
 
-Echo requests with "don't fragment", of the size that the largest packet of a VM has in the tunnel. A
-path is narrow when small ones are answered and large ones are not; when none is, nothing is said:
-the host may be away, or a firewall may stop all of them.
+Probes are echo requests with "don't fragment", of the size that the largest packet of a VM has in
+the tunnel. A path is narrow when small ones are answered and large ones are not; when none is, no
+problem is reported: the host may be away, or a firewall may stop all of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """To a host's tunnel end, and the largest packet that has to pass, in bytes."""
+    """The path to a host's tunnel end. `size`: of the largest packet that has to pass, in bytes."""
 
     host: str
     end: Address
@@ -72,7 +72,7 @@ class PathProbe:
         self._log = structlog.get_logger()
 
     def problems(self) -> Iterable[str]:
-        """Return what is said of narrow paths: one sentence for all of one size."""
+        """Return the problems of narrow paths: one sentence for all of one size."""
         sizes: dict[int, list[tuple[str, Address]]] = {}
         for way in sorted(self._narrow, key=lambda way: way.host):
             sizes.setdefault(way.size, []).append((way.host, way.end))

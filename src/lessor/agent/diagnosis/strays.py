@@ -1,4 +1,4 @@
-"""Finds taps that are named after ports which this host doesn't have."""
+"""Finds taps without a port on this host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def device_names() -> set[str]:
 
 
 class Strays:
-    """Remembers since when taps are there that nothing desired accounts for.
+    """Remembers how long taps have been there that are not desired.
 
     Args:
         names: returns the names of all devices.

@@ -1,4 +1,4 @@
-"""Walks through a host for one network, as an operator would by hand, and says what is there.
+"""Checks one network on this host piece by piece, as an operator would by hand.
 
 It reads with the usual programs, not with the drivers: it shows what runs, not what the agent
 believes. It changes nothing.
@@ -71,7 +71,7 @@ def tour(
         reasons = [one.text for one in desired.problems if network_id in one.networks]
         return (_unplanned(network_id, reasons),)
     server = desired.state.dhcp_servers.get(plan.server)
-    return (known, *_Look(settings, run, dhcp).pieces(plan, server))
+    return (known, *_Host(settings, run, dhcp).pieces(plan, server))
 
 
 def _unplanned(network_id: str, reasons: Iterable[str]) -> Piece:
@@ -85,8 +85,8 @@ def _unplanned(network_id: str, reasons: Iterable[str]) -> Piece:
     )
 
 
-class _Look:
-    """Looks at one host. What can't be seen counts as not there."""
+class _Host:
+    """Reads one host. What cannot be read counts as not there."""
 
     def __init__(self, settings: AgentSettings, run: Run, dhcp: ReadStatus) -> None:
         self._settings = settings

@@ -1,6 +1,6 @@
-"""Watches whether this host's tunnels carry packets: Open vSwitch asks (BFD), and tells in its database.
+"""Watches whether this host's tunnels carry packets, by BFD's status in Open vSwitch's database.
 
-Nothing is said while Open vSwitch itself does not answer: what it told last may be old.
+No problem is reported while Open vSwitch itself does not answer: its last status may be old.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class TunnelWatch:
         self._broken: dict[Address, Broken] = {}
         self._count = 0  # of all tunnels
         self._pings: dict[Address, tuple[float, bool]] = {}  # when asked, and what came
-        self._said: tuple[Problem, ...] = ()
+        self._problems: tuple[Problem, ...] = ()
         self._log = structlog.get_logger()
 
     def problems(self) -> Iterable[Problem]:
         """Return what is wrong, each with the networks that it concerns."""
-        return self._said
+        return self._problems
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -67,17 +67,17 @@ class TunnelWatch:
                 self._broken, self._fresh = {}, True
             elif self._fresh or self._broken:
                 await self._look()
-            said = tuple(self._problems(time.time()))
-            if said != self._said:
-                self._log_of(said)
-                self._said = said
+            problems = tuple(self._found(time.time()))
+            if problems != self._problems:
+                self._log_of(problems)
+                self._problems = problems
                 self.changed.emit()
             await asyncio.sleep(LOOK_S)
 
-    def _log_of(self, said: Sequence[Problem]) -> None:
-        for one in said:
+    def _log_of(self, problems: Sequence[Problem]) -> None:
+        for one in problems:
             self._log.warning("tunnels broken", problem=one.text)
-        if not said:
+        if not problems:
             self._log.info("tunnels carry again")
 
     def _news(self) -> None:
@@ -87,7 +87,7 @@ class TunnelWatch:
         self._fresh = False
         try:
             statuses = await asyncio.to_thread(self._overlay.tunnels)
-        except LessorError:  # it doesn't answer: that is said elsewhere
+        except LessorError:  # it doesn't answer: reported elsewhere
             self._fresh = True
             return
         self._take(statuses, time.time())
@@ -102,7 +102,7 @@ class TunnelWatch:
         self._count, self._broken = len(statuses), found
 
     async def _ping(self, now: float) -> None:
-        """Ask the ends that nothing comes from in another way; what is known is kept for a while."""
+        """Ping the ends that no packet of tunnels comes from; answers are kept for a while."""
         hosts = self._hosts()
         self._pings = {end: one for end, one in self._pings.items() if end in self._broken}
         asked = [
@@ -122,7 +122,7 @@ class TunnelWatch:
         view = self._view()
         return {way.end: way.host for way in paths.ways(view, self._own)} if view else {}
 
-    def _problems(self, now: float) -> Iterator[Problem]:
+    def _found(self, now: float) -> Iterator[Problem]:
         if not self._broken:
             return
         hosts = self._hosts()

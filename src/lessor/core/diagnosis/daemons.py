@@ -1,4 +1,4 @@
-"""What is said of a daemon of Open vSwitch that can't be used."""
+"""Problems of a daemon of Open vSwitch."""
 
 from __future__ import annotations
 

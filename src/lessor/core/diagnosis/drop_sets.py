@@ -2,7 +2,7 @@
 
 The kernel holds each sender with a counter until a while after its last frame. A set holds no more
 than SIZE of them: a VM that makes up addresses costs no more memory than that, and its host still
-counts what it drops. None has more to declare for a thousand taps than for one.
+counts what it drops. They are declared alike for a thousand taps and for one.
 
 Source: nft(8), "SETS" and "SET STATEMENT".
 """

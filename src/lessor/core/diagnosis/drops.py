@@ -100,8 +100,8 @@ def _sentence(reason: Reason, offence: Offence, ongoing: Ongoing, port: PortHere
             return f"{name}: {_wrong_source(offence, ongoing, port)}"
         case Reason.ANSWER:
             return (
-                f"{name} answers DHCP: {ongoing.packets} packets dropped, {last}; a VM may not, see "
-                "what runs there"
+                f"{name} answers DHCP: {ongoing.packets} packets dropped, {last}; a VM may not, "
+                "see what runs there"
             )
         case _:
             return (
@@ -114,14 +114,15 @@ def _wrong_mac(offence: Offence, ongoing: Ongoing, port: PortHere) -> str:
     own, dropped = port.port.mac_address, f"{ongoing.packets} frames dropped, the last at"
     if not offence.mac:
         return (
-            f"VM sends as another MAC than the port's {own} ({dropped} {clock(ongoing.at)}); set the "
-            "VM's NIC to it"
+            f"VM sends as another MAC than the port's {own} ({dropped} {clock(ongoing.at)}); set "
+            "the VM's NIC to it"
         )
     change = f"lessor port set {port.port.id}"  # a bound port keeps its MAC
     host = f" --host {port.port.binding_host}" if port.port.binding_host else ""
     return (
-        f"VM sends as {offence.mac}, the port is {own} ({dropped} {clock(ongoing.at)}); set the VM's "
-        f'NIC, or, if you gave it that MAC, `{change} --host ""` and then '
+        f"VM sends as {offence.mac}, the port is {own} ({dropped} {clock(ongoing.at)}); set the "
+        "VM's NIC, or, if you gave it that MAC, "
+        f'`{change} --host ""` and then '
         f"`{change} --mac {offence.mac}{host}`"
     )
 

@@ -46,7 +46,7 @@ def answered(version: int, packet: bytes, identifier: int) -> int | None:
 
 
 def narrow_paths(ends: Sequence[tuple[str, Address]], size: int, count: int) -> str:
-    """Say that paths don't carry what the networks on them need.
+    """Return the problem of paths whose MTU is too low for their networks.
 
     Args:
         ends: the hosts that they lead to, with their tunnel ends, in order.

@@ -1,12 +1,12 @@
-"""What a VM, or a DHCP server on a wire, does that its host drops."""
+"""Frames of a VM, or of a DHCP server on a wire, that its host drops."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-SOURCE_S = 180  # so long after its last frame a wrong MAC or address is said
-DHCP_S = 600  # and so long what somebody does to DHCP
+SOURCE_S = 180  # so long after its last frame a wrong MAC or address is reported
+DHCP_S = 600  # and so long an offence against DHCP
 
 
 class Reason(StrEnum):
@@ -15,7 +15,7 @@ class Reason(StrEnum):
     MAC = "mac"  # from another MAC than the port's
     SOURCE = "source"  # from another address, in IPv4 or ARP
     ANSWER = "answer"  # a VM answered DHCP
-    REQUEST = "request"  # DHCP requests too many
+    REQUEST = "request"  # too many DHCP requests
     WIRE = "wire"  # a DHCP server on the physical wire answered
 
 
@@ -45,5 +45,5 @@ class Count:
 
 
 def lasts_s(reason: Reason) -> float:
-    """Return for how many seconds after its last frame an offence is said."""
+    """Return for how many seconds after its last frame an offence is reported."""
     return SOURCE_S if reason in BY_SOURCE else DHCP_S

@@ -1,4 +1,4 @@
-"""Whether tunnels carry packets, by what BFD says of them, and what is said of those that don't.
+"""Whether tunnels carry packets, by their BFD status, and the problems of those that don't.
 
 Open vSwitch sends a small packet through each tunnel every two seconds, in the encapsulation and on
 the way that VMs' frames take, and tells whether those of the other end come.
@@ -35,7 +35,7 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A tunnel that is not up. `since`: seconds since 1970; `due`: when it may be said.
+    """A tunnel that is not up. `since`: seconds since 1970; `due`: when it may be reported.
 
     `turned`: the other end was not heard before, and is now; it may be about to come up.
     """
@@ -72,10 +72,10 @@ def broken(status: Mapping[str, str], before: Broken | None, now: float) -> Brok
         return Broken(way, before.since, now + TURN_S, turned=True)
     if before and before.turned:
         return before
-    # one of both ends has waited in vain; the other diagnostic may be of an earlier time, as that of
-    # a session before ours
-    told = status.get("remote_diagnostic" if way == Way.OUT else "diagnostic")
-    if told != EXPIRED or status.get("diagnostic") == NEW:
+    # one of both ends has waited in vain; the other diagnostic may be of an earlier time, as that
+    # of a session before ours
+    diagnostic = status.get("remote_diagnostic" if way == Way.OUT else "diagnostic")
+    if diagnostic != EXPIRED or status.get("diagnostic") == NEW:
         return replace(before, way=way) if before else Broken(way, now, now + SETTLE_S)
     since = before.since if before else now - SILENCE_S  # so long the last packet is ago
     return Broken(way, since, min(now, before.due) if before else now)
@@ -117,8 +117,8 @@ def _none_comes(own: Address, port: int, peers: Sequence[Peer], all_: bool) -> s
 def _none_goes(own: Address, port: int, peers: Sequence[Peer], all_: bool) -> str:
     where = "out of this host" if all_ else "there"
     return (
-        f"no packet of tunnels gets from local_ip {own} to {_named(peers, all_)}, though those from "
-        f"there come: UDP {port} is stopped on the way {where}"
+        f"no packet of tunnels gets from local_ip {own} to {_named(peers, all_)}, though those "
+        f"from there come: UDP {port} is stopped on the way {where}"
     )
 
 

@@ -1,7 +1,7 @@
-"""How often a VM may ask for its address: a client that is well asks a few times in its life.
+"""How often a VM may ask for its address: a healthy client asks a few times in its life.
 
-One that floods would keep its network's DHCP server from answering others, and on a flat host all of
-them. What is more is dropped on the VM's own host, and counted.
+One that floods would keep its network's DHCP server from answering others, and on a flat host those
+of all networks. Requests beyond the limit are dropped on the VM's own host, and counted.
 
 Source: RFC 2131 section 4.1: a client waits 4 s before it asks again.
 """

@@ -1,8 +1,8 @@
 """The gateway's rules as iptables chains, in nova-network's layout and order.
 
 The text is in iptables-restore's form and holds only what is ours: chains named `lessor-...`, and
-the jumps to them from the built-in chains. `lessor.core.firewall.iptables_edit` fits it into what a host
-has. Rules are written as `iptables-save` prints them, so that their counters can be kept.
+the jumps to them from the built-in chains. `lessor.core.firewall.iptables_edit` fits it into what a
+host has. Rules are written as `iptables-save` prints them, so that their counters can be kept.
 
 Source: semantics.md A8.4, A11.1 to A11.5; iptables-extensions(8).
 """
@@ -201,8 +201,8 @@ def _metadata(gateways: Sequence[Gateway], options: GatewayOptions) -> Iterator[
     target = f"DNAT --to-destination {options.remote_metadata}:{options.metadata_port}"
     if options.remote_metadata is None:
         target = f"REDIRECT --to-ports {options.metadata_port}"
-    # By source too: with br_netfilter on, this table also sees what is merely bridged here, and a VM
-    # of another network may be asking its own gateway on another host.
+    # By source too: with br_netfilter on, this table also sees what is merely bridged here, and a
+    # VM of another network may be asking its own gateway on another host.
     for g in gateways:
         request = f"-s {g.cidr} -d {METADATA_ADDRESS}/32 -i {g.bridge} -p tcp -m tcp --dport 80"
         yield f"{request} -j {target}"

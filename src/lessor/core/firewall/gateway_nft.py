@@ -2,7 +2,8 @@
 
 Nobody else's packets are judged: INPUT and FORWARD concern the bridges of the VMs. Which of them is
 a VM's is in docs/decisions/0021-what-vms-reach-of-hosts.md, where VMs' packets are forwarded to in
-docs/decisions/0026-where-vms-are-forwarded-to.md. A drop here is final, an accept is not: another table may still drop (`lessor.core.diagnosis.foreign`).
+docs/decisions/0026-where-vms-are-forwarded-to.md. A drop here is final, an accept is not: another
+table may still drop (`lessor.core.diagnosis.foreign`).
 
 Source: semantics.md A8.4, A11.3 to A11.5; nft(8).
 """

@@ -3,14 +3,14 @@
 All is closed but for what is known: the taps of ports, the wires of our bridges, and the host. What
 comes from another port of one of our bridges, whoever put it there, reaches none of these, and
 nothing of theirs goes to it: KNOWN_MARK tells what came from one of them (the host's own packets
-get it from `lessor.core.firewall.host_guard`). Of two ports on one bridge it is enough that one is ours to
-know that the bridge is.
+get it from `lessor.core.firewall.host_guard`). Of two ports on one bridge it is enough that one is
+ours to know that the bridge is.
 
 `return` ends a check: the frame goes on to the rules after the jump. Whatever reaches the end of a
 `from_` chain is dropped and counted, under a name that says what was tried.
 
 Who tried it is kept in sets that these rules fill, with a counter for each element: see
-`lessor.core.diagnosis.drop_sets`. A set that is full takes no more, so the drop is a rule of its own.
+`lessor.core.diagnosis.drop_sets`. A full set takes no more, so the drop is a rule of its own.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _UNICAST = "ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00"
 _RESERVED = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00"  # IEEE 802.1D table 7-10
 _GROUP = "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00"
 _RARP_REQUEST = "@nh,48,16 3"
-# The kernel knows a protocol, and with it ports, only of a header that is sound: of its version, its
-# length and the packet's, within the frame (nft_set_pktinfo_ipv4_validate). 255 is nobody's.
+# The kernel knows a protocol, and with it ports, only of a valid header: of its version, its length
+# and the packet's, within the frame (nft_set_pktinfo_ipv4_validate). 255 is no protocol's.
 _IS_SOUND = "meta l4proto != 255"
 _FRAGMENT = "ip frag-off & 0x3fff != 0"
 _IS_KNOWN = f"meta mark & {KNOWN_MARK:#010x} == {KNOWN_MARK:#010x}"
@@ -161,7 +161,7 @@ CHAINS = (
                 "arp saddr ip @ranges arp daddr ip @ranges arp saddr ip != @routers"
                 f" arp saddr ip . arp daddr ip != @joined {_drop('between_networks')}"
             ),
-            # Lifted: as broadcast, since nobody here knows the bridge's MAC, and flooded to no port.
+            # Lifted: as broadcast, as the bridge's MAC is unknown here, and flooded to no port.
             (
                 f"iifname . ip saddr . ip daddr @lifts ip saddr . ip daddr != @inside {_UNICAST}"
                 " ether daddr set ff:ff:ff:ff:ff:ff meta pkttype set host"

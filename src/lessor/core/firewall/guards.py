@@ -4,9 +4,9 @@ Rules know taps by name, so they stand before a tap exists: its first frame is c
 the same number of rules for one tap and for a thousand; the taps are elements of sets.
 
 From a guarded tap come only frames of its own MACs: ARP that tells its own MAC and addresses, IPv4
-from its own addresses (or a DHCP client's 0.0.0.0); never IPv6, never a DHCP server's answer, and no
-more DHCP requests than a client has need of. To it go only frames for its own MACs, no IPv6, and DHCP
-answers only of its own servers. The host's own stack hears VMs on IPv4 alone, and frames that come
+from its own addresses (or a DHCP client's 0.0.0.0); never IPv6, never a DHCP server's answer, and
+no more DHCP requests than a client needs. To it go only frames for its own MACs, no IPv6, and
+DHCP answers only of its own servers. The host's own stack hears VMs on IPv4 alone, and frames that come
 from a tap carry `VM_MARK`, by which `table inet lessor` knows them (INPUT).
 
 A port of our bridges that is neither a tap nor a wire here is closed in both directions: one that
@@ -43,6 +43,7 @@ from lessor.core.vmport import PortSecurity
 from lessor.model import METADATA_ADDRESS
 
 NAME = f"nft {TABLE}"
+SINGLE = 32  # bits of the prefix of one address
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,9 @@ def _tap_sets(taps: Sequence[PortSecurity], guarded: Sequence[PortSecurity]) -> 
     spans = [span for guard in guarded for span in _spans(guard)]
     # A hash for single addresses: an interval set is far slower to fill (1.5 s for 2,000 again).
     kind = "ifname . ether_addr . ipv4_addr"
-    yield NftSet("addresses", kind, [text for text, block in spans if block.prefixlen == 32])  # noqa: PLR2004 - bits
-    blocks = [text for text, block in spans if block.prefixlen < 32]  # noqa: PLR2004 - bits
+    single = [text for text, block in spans if block.prefixlen == SINGLE]
+    yield NftSet("addresses", kind, single)
+    blocks = [text for text, block in spans if block.prefixlen < SINGLE]
     yield NftSet("blocks", kind, blocks, interval=True)
     servers = [_pair(g.tap, str(server)) for g in guarded for server in g.dhcp_servers]
     yield NftSet("dhcp_servers", "ifname . ipv4_addr", servers)
@@ -134,7 +136,7 @@ def _spans(guard: PortSecurity) -> Iterator[tuple[str, IPv4Network]]:
     for mac in guard.macs:
         blocks = [block for own, block in guard.sources if own == mac]
         for block in collapse_addresses(blocks) if len(blocks) > 1 else blocks:
-            address = str(block.network_address) if block.prefixlen == 32 else str(block)  # noqa: PLR2004 - bits
+            address = str(block.network_address) if block.prefixlen == SINGLE else str(block)
             yield _pair(guard.tap, f"{mac} . {address}"), block
 
 

@@ -1,9 +1,9 @@
-"""Keeps what is no known port of our bridges from the host itself, as nftables tables.
+"""Keeps frames of unknown ports of our bridges from the host itself, as nftables tables.
 
 On a bridge's hooks a frame to or from the host has one port alone, which doesn't tell whose bridge
 it is. The host's own hooks do, by the bridge's name: what comes in there without KNOWN_MARK came
-from a port that `lessor.core.firewall.guard_rules` doesn't know, and what goes out there gets the mark, so
-that `table bridge lessor` keeps it from such a port.
+from a port that `lessor.core.firewall.guard_rules` doesn't know, and what goes out there gets the
+mark, so that `table bridge lessor` keeps it from such a port.
 
 IP and ARP are all that a host listens to there.
 """

@@ -1,9 +1,9 @@
 """Writes a table of nftables as one script that replaces it whole, or as what changes in it.
 
 Named counters and limits are added and never flushed, so that what they counted outlives every
-change of the rules. Sets, maps and chains are made if they are missing, emptied, and filled again: `nft -f` does
-all of it in one transaction. What a former script declared and this one doesn't is left in the
-table; `lessor.core.firewall.nft_listing` finds it.
+change of the rules. Sets, maps and chains are made if they are missing, emptied, and filled again:
+`nft -f` does all of it in one transaction. What a former script declared and this one doesn't is
+left in the table; `lessor.core.firewall.nft_listing` finds it.
 
 Source: nft(8).
 """
@@ -79,7 +79,7 @@ def change(former: str, text: str) -> str:
 
 
 def _parts(script: str) -> dict[tuple[str, ...], list[str]]:
-    """Return the lines of a script by what they are of: a set, a chain's rules, or one thing each."""
+    """Return the lines of a script by their subject: a set, a chain's rules, or one thing each."""
     parts: dict[tuple[str, ...], list[str]] = {}
     for line in script.splitlines():
         verb, kind, family, table, *rest = line.split(" ", 5)

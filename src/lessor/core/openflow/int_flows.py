@@ -2,11 +2,11 @@
 
 | table | what arrives | where it goes |
 |---|---|---|
-| 0 | everything | a guarded VM's ARP to 24, the rest of it to 25; of other ports of ours to 60; else dropped |
+| 0 | everything | guarded VMs: ARP to 24, the rest to 25; our other ports: to 60; else dropped |
 | 23 | nothing | the canary: one flow, and if it is missing, OVS was restarted |
 | 24 | ARP of VMs | with the VM's own MAC and addresses to 25, else dropped |
 | 25 | frames of VMs | with the VM's own MAC to 71, else dropped |
-| 60 | what may pass | DHCP client broadcasts to DHCP servers only; unicast to 61, other broadcasts to 62 |
+| 60 | what may pass | DHCP requests by broadcast to DHCP servers, unicast to 61, the rest to 62 |
 | 61 | unicast | to the port of its MAC; unknown ones to ports without port security and br-tun |
 | 62 | broadcasts | to the ports of the network, and br-tun |
 | 71 | frames of VMs | never a DHCP answer, never IPv6; own IPv4 addresses to 60, else dropped |
@@ -18,7 +18,7 @@ which would send them to every port without a tag. A frame that finds no flow is
 that drops it.
 
 Frames have no tag here; register 6 has the local VLAN of their network. A VM's DHCP requests go
-through a meter of its own, which goes by the port's name here: see `lessor.core.firewall.dhcp_limit`.
+through a meter of its own, named after the port here: see `lessor.core.firewall.dhcp_limit`.
 
 Ports of UDP are known of first fragments, too: `lessor.agent.drivers.flows` asks for it.
 """
@@ -84,7 +84,7 @@ def _fixed() -> Iterator[str]:
 
 
 def _arrivals(network: NetworkFacts) -> Iterator[str]:
-    """Say of which network a port's frames are, and what is looked at next."""
+    """Mark a port's frames with their network, and send them to the table that checks them."""
     enter = f"load:{network.vlan:#x}->NXM_NX_REG6[]"
     tag = f"load:{0x1000 | network.vlan:#x}->NXM_OF_VLAN_TCI[]"
     learn = [_learn(tag)] if any(not vm.is_enforced for vm in network.vms) else []
@@ -166,7 +166,7 @@ def _dhcp(network: NetworkFacts) -> Iterator[str]:
 
 
 def _deliveries(network: NetworkFacts) -> Iterator[str]:
-    """Name the ports that the frames of a network go to."""
+    """Yield which ports the frames of a network go to."""
     place, beyond = on_network(network.vlan), [_beyond(network)] if network.tunnels else []
     vms = [f"output:{vm.tap}" for vm in network.vms]
     free = [f"output:{vm.tap}" for vm in network.vms if not vm.is_enforced]
@@ -183,8 +183,8 @@ def _deliveries(network: NetworkFacts) -> Iterator[str]:
 def _owners(network: NetworkFacts, beyond: list[str]) -> dict[str, list[str]]:
     """Return the outputs that lead to each MAC that ports have or may have; `beyond` is last.
 
-    A MAC that several may have (a virtual router's) is with any of them, here or elsewhere; a VM that
-    moves while it runs is on one of two hosts, and which one is known only afterwards.
+    A MAC that several may have (a virtual router's) is with any of them, here or elsewhere; a VM
+    that moves while it runs is on one of two hosts, and which one is known only afterwards.
     """
     found = {vm.mac: [f"output:{vm.tap}"] for vm in network.vms}
     if network.dhcp_here:

@@ -92,7 +92,7 @@ def _answers(vlan: str, remote: RemotePort) -> Iterator[str]:
 
 
 def _learn() -> str:
-    """Send what goes back to a tunnel's sender the way it came, as long as nothing better is known."""
+    """Learn that frames to a tunnel's sender go back through it, until a better flow is known."""
     fields = (
         f"table={UNICAST}",
         f"hard_timeout={LEARNED_S}",

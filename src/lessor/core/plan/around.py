@@ -1,4 +1,4 @@
-"""Which subnets a host does not serve, since they would take over what the host needs itself."""
+"""Which subnets a host does not serve, as they would take over addresses that it needs itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What a host has and reaches without us, and the blocks of which it has addresses by us."""
+    """What a host has and reaches on its own. `ours`: blocks that we gave it addresses of."""
 
     blocks: tuple[HostBlock, ...] = ()
     ours: frozenset[IPv4Network] = frozenset()
@@ -32,7 +32,7 @@ NOTHING = Around()
 
 
 class Refusals:
-    """Leaves out subnets that can't be served here. A scope that stays so is the same object."""
+    """Leaves out subnets that cannot be served here. A scope that did not change stays the same."""
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
@@ -41,17 +41,17 @@ class Refusals:
     def fit(self, key: str, scope: Scope, around: Around) -> tuple[Scope, list[Problem]]:
         """Return what of a network can be served here, and what stands in the way of the rest.
 
-        A subnet that is served already stays so, whatever the host got since: it is said, and VMs
-        go on.
+        A subnet that is served already stays so, whatever the host got since: that is a problem,
+        and VMs go on.
         """
         problems, refused = [], set()
         for subnet in scope.subnets.values():
-            for text, is_refused in self._words(scope, subnet, around):
+            for text, is_refused in self._refusals(scope, subnet, around):
                 problems.append(Problem(text=text, networks=(key,)))
                 refused |= {subnet.id} if is_refused else set()
         return self._without(key, scope, frozenset(refused)), problems
 
-    def _words(self, scope: Scope, subnet: Subnet, around: Around) -> Iterator[tuple[str, bool]]:
+    def _refusals(self, scope: Scope, subnet: Subnet, around: Around) -> Iterator[tuple[str, bool]]:
         settings, cidr = self._settings, subnet.cidr
         name = f"subnet {cidr} of network {scope.network.name or scope.network.id}"
         if why := unfit(cidr, settings.reserved_cidrs, settings.min_subnet_prefixlen):

@@ -66,17 +66,17 @@ class Planner:
             around: what the host has and reaches without us.
         """
         obstacles = {key: self._obstacle(view.scopes[key].network) for key in sorted(view.scopes)}
-        judged = {
+        checked = {
             key: self._refusals.fit(key, view.scopes[key], around)
             for key, obstacle in obstacles.items()
             if not obstacle
         }
-        fit = {key: scope for key, (scope, _) in judged.items()}
+        fit = {key: scope for key, (scope, _) in checked.items()}
         plans = self._plans(fit, self._first_nics(view.scopes.values()))
         problems = (
             *(_problem(key, text) for key, text in obstacles.items() if text),
             *(_problem(plan.network.id, text) for plan in plans for text in plan.problems),
-            *chain.from_iterable(found for _, found in judged.values()),
+            *chain.from_iterable(found for _, found in checked.values()),
         )
         return Desired(self._join.state(plans, vteps(view), around), plans, problems)
 
@@ -84,7 +84,7 @@ class Planner:
         planner = self._planners.get(network.network_type)
         if planner is None:
             kind = network.network_type
-            return f"{title(network)} is of type {kind}, which this agent can't serve"
+            return f"{title(network)} is of type {kind}, which this agent cannot serve"
         return planner.obstacle(network)
 
     def _plans(

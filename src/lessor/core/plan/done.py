@@ -1,4 +1,4 @@
-"""Which networks are done on a host: what was removed of them no longer serves or admits anybody.
+"""Which networks are done on a host: what was removed of them serves and admits no VM any more.
 
 The server gives an address to another port when the hosts concerned have said so. So it is not
 enough that a DHCP server has lost a reservation: as long as the tap, its guard or its flows are
@@ -40,7 +40,7 @@ def networks_done(view: View, desired: Desired, failures: Iterable[Failure]) -> 
 
 
 def _counts(one: Failure) -> bool:
-    """A tap that a hypervisor has yet to make holds up nothing; a DHCP server that waits may."""
+    """Return whether a failure counts: not that of a tap which a hypervisor has yet to make."""
     return one.kind in SERVERS or (one.kind in WAYS and not one.waits)
 
 

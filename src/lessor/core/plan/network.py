@@ -66,9 +66,9 @@ class NetworkPlan:
     Attributes:
         network: whose plan it is.
         rows: the network's ports that this host can say something of, by id.
-        state: the network's own things, and its share of what networks have in common: a bridge, or
-            the DHCP server on it. Neither rules nor flows: these are made for all networks of a host
-            at once, from the fields below.
+        state: the network's own things, and its share of what networks have in common: a bridge,
+            or the DHCP server on it. Neither rules nor flows: these are made for all networks of a
+            host at once, from the fields below.
         reserved: the reservations of its DHCP server here.
         own_ports: ports of ours here.
         guards: port security of the VMs' ports here.

@@ -1,4 +1,4 @@
-"""How far the ports of a host are: what a report says of them."""
+"""How far the ports of a host are: wired, served, or what they wait for."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _fault(there: Observed[Tap] | Observed[OvsPort], name: str) -> str:
 
 
 def _apart(wanted: Bridge, found: Found) -> str:
-    """Say why a bridge is not on its wire; "" if it is, or if none is wanted."""
+    """Return why a bridge is not on its wire; "" if it is, or if none is wanted."""
     bridge = found.bridges.get(wanted.name)
     if wanted.interface is None or (bridge and bridge.interface == wanted.interface):
         return ""
@@ -214,7 +214,7 @@ def flows_in_force(
     )
 
 
-def news(said: Mapping[str, PortReport], now: Mapping[str, PortReport]) -> dict[str, PortReport]:
-    """Return the reports that differ from what was said before."""
-    other = [key for key, report in now.items() if said.get(key) is not report]
-    return {key: now[key] for key in other if said.get(key) != now[key]}
+def news(before: Mapping[str, PortReport], now: Mapping[str, PortReport]) -> dict[str, PortReport]:
+    """Return the reports that differ from those before."""
+    other = [key for key, report in now.items() if before.get(key) is not report]
+    return {key: now[key] for key in other if before.get(key) != now[key]}

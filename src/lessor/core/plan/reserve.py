@@ -1,4 +1,4 @@
-"""Reservations: what a DHCP server is told of a port, made once and kept until its row changes."""
+"""Reservations: a port's MAC and address in a DHCP server, kept until the port's row changes."""
 
 from __future__ import annotations
 

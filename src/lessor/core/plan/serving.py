@@ -1,4 +1,4 @@
-"""Which networks a host has a DHCP server for, and can't serve by what a pass found."""
+"""Which networks a host has a DHCP server for and cannot serve, by the failures of a pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a pass could not do: of which kind, of which thing ("": of all), and why."""
+    """A failure of a pass. `name`: of the thing; "": of all of its kind. `text`: why."""
 
     kind: str
     name: str
