@@ -155,13 +155,16 @@ def test_server_that_is_away_is_not_asked_for_every_request_and_said_once() -> N
         server.away = False
         clock.now += 10
         name_told(endpoint)
-    assert [entry["event"] for entry in logs] == ["metadata server away", "metadata server back"]
+    assert [entry["event"] for entry in logs] == [
+        "metadata server unreachable",
+        "metadata server reachable",
+    ]
 
 
 def test_server_away_and_nothing_known_is_500() -> None:
     answer = ask(Endpoint(app(FakeServer([vm("a")], away=True)), BLUE), NAME)
     assert answer.status_code == 500
-    assert "can't be asked" in answer.text
+    assert "can't be reached" in answer.text
 
 
 def test_server_that_hangs_holds_up_nobody_whose_answer_is_known(

@@ -311,7 +311,7 @@ def test_one_that_breaks_the_rules_is_ended(
         assert is_cut(asking)
         wait_for(lambda: "metadata process ended" in events(logs))
     [ended] = [entry["why"] for entry in logs if entry["event"] == "metadata process ended"][:1]
-    assert ended.startswith("it broke the rules: ")
+    assert ended.startswith("protocol error: ")
     assert why in ended
 
 

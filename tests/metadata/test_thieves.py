@@ -156,7 +156,7 @@ def test_whose_entry_was_stolen_is_not_answered(
     with connected(place, "a"), listening.accept()[0] as made:
         ip("-n", place.host, "neigh", "replace", str(A), "lladdr", mac_of("10.0.0.6"),
            "dev", BRIDGE, "nud", "reachable")  # fmt: skip
-        with pytest.raises(Unavailable, match=r"10\.0\.0\.5 is .*:06's to ARP"):
+        with pytest.raises(Unavailable, match=r"10\.0\.0\.5 has .*:06 in ARP"):
             callers.meet(made)
     assert "PERMANENT" not in place.entry()
 

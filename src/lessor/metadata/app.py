@@ -1,7 +1,7 @@
-"""Answers VMs at 169.254.169.254: the page that a request wants, of what the agent knows.
+"""Answers the requests of VMs at 169.254.169.254 with the agent's data.
 
-A bare ASGI application, in the process that serves guests. Which VM asks is the agent's to say: it
-knows the MAC and the address of each connection, and believes nothing that is in a request.
+A bare ASGI application, in the guest process. The agent identifies the VM by the MAC and the
+address of its connection; nothing in a request identifies it.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from lessor.metadata.http import (
 from lessor.metadata.messages import MOST_BODY, Settings
 from lessor.model import MetadataFacts
 
-ENTROPY = 512  # bytes of random_seed, as nova's
+ENTROPY = 512  # bytes of random_seed, as in nova
 REQUEST_S = 30.0
 READS = ("GET", "HEAD")
 
 
 class Asking(Protocol):
-    """Asks the agent about one connection.
+    """Requests to the agent about one connection.
 
-    `forwarded`: the last address of X-Forwarded-For, where that is believed.
+    `forwarded`: the last address of X-Forwarded-For, if that header is trusted.
     """
 
     async def facts(self, forwarded: str | None) -> MetadataFacts | Response:
-        """Return what is known of the VM, or what it is told instead."""
+        """Return the VM's rows, or an error response for it."""
 
     async def keep_password(self, password: str, forwarded: str | None) -> Response:
-        """Have the VM's password kept."""
+        """Store the VM's password."""
 
     async def nova(
         self,
@@ -55,17 +55,17 @@ class Asking(Protocol):
         body: bytes,
         forwarded: str | None,
     ) -> Response:
-        """Return Nova's answer to a request of the VM; header names in lower case."""
+        """Return Nova's response to a request of the VM; header names are lower case."""
 
     def note(self, event: str, text: str = "") -> None:
-        """Have something logged: `failed`, `x-instance-id`."""
+        """Log an event: `failed`, `x-instance-id`."""
 
 
 class GuestApp:
-    """The service: one for all connections.
+    """The metadata service, for all connections.
 
     Args:
-        settings: how to serve.
+        settings: settings of the service.
         clock: seconds since 1970.
     """
 
@@ -82,7 +82,7 @@ class GuestApp:
                 response = await self._answer(asking, scope, receive)
         except ClientGoneError:
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the VM is told to try again
+        except Exception as error:  # noqa: BLE001 - after any error the VM can try again
             asking.note("failed", repr(error))
             response = refusal(500, "something failed here; try again", close=True)
         await send(response, send_, head=scope["method"] == "HEAD")
@@ -96,7 +96,7 @@ class GuestApp:
             return refusal(405, "", ("allow", ", ".join(allowed)), close=True)
         if self._proxy:
             return await self._proxied(asking, scope, receive)
-        if not path:  # it is the same for every VM, known or not
+        if not path:  # the same for every VM, also for an unknown one
             return Response(200, root().body)
         if scope["method"] == "POST":
             return await self._keep_password(asking, scope, receive)
@@ -146,7 +146,7 @@ class GuestApp:
         return await asking.nova(scope["method"], target, headers, body, self._forwarded(scope))
 
     def _forwarded(self, scope: Scope) -> str | None:
-        """Return what the nearest proxy says, if that may count."""
+        """Return the address from the nearest proxy, if proxies are trusted."""
         said = header(scope, "x-forwarded-for") if self._use_forwarded_for else None
         return None if said is None else said.rpartition(",")[2].strip()[:64]
 

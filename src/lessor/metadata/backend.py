@@ -1,7 +1,7 @@
-"""What the process that serves guests is told: which VM a connection is of, and what is known of it.
+"""Answers the guest process: identifies the VM of a connection and returns its rows.
 
-In the agent, which has the view, the host's token and Nova's secret. A VM is known by the MAC and the
-address that its connection is held to, on the networks of the interface that it came in through.
+It runs in the agent, which has the view, the host's token and Nova's secret. A VM is identified by
+the MAC and the address of its connection, on the networks of the interface that received it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _VALUE = re.compile(r"[\x20-\x7e\x80-\xff\t]*")
 
 
 class Visitor(Protocol):
-    """A connection that the agent accepted. `networks`: those of the interface it came in by."""
+    """A connection that the agent accepted. `networks`: those of the receiving interface."""
 
     @property
     def caller(self) -> Caller:
-        """Return who made it."""
+        """Return its other end."""
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ class Visitor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """The VM that a request is from."""
+    """The VM that sent a request."""
 
     networks: tuple[str, ...]
     address: IPv4Address
@@ -54,13 +54,13 @@ class _Asker:
 
 
 class Backend:
-    """One for the agent, behind all its listeners.
+    """Serves all listeners of the agent.
 
     Args:
-        facts: asks the server for the VM with an address on one of some networks; None: unknown.
-        set_password: gives the server an instance's password; False: it has one already.
-        ports: of the agent's view.
-        settings: of the agent.
+        facts: reads the rows of the VM with an address on one of some networks; None: unknown.
+        set_password: sends an instance's password to the server; False: it already has one.
+        ports: ports of the agent's view.
+        settings: settings of the agent.
         clock: seconds since 1970.
     """
 
@@ -88,11 +88,11 @@ class Backend:
         self._log = structlog.get_logger("lessor.metadata")
 
     async def answer(self, visitor: Visitor, question: Question) -> Answer:
-        """Answer what the process asks about a connection."""
+        """Answer a question of the process about a connection."""
         try:
             async with asyncio.timeout(QUESTION_S):
                 told = await self._told(visitor, question)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the VM is told to try again
+        except Exception as error:  # noqa: BLE001 - after any error the VM can try again
             self._complain(visitor, repr(error))
             told = refusal(500, "something failed here; try again", close=True)
         if isinstance(told, Response):
@@ -100,7 +100,7 @@ class Backend:
         return Answer(question.number, facts=encode(told))
 
     def note(self, visitor: Visitor, event: str, text: str) -> None:
-        """Log what the process says: no VM, nor that process, fills the log with it."""
+        """Log an event of the process, rate-limited: neither a VM nor the process fills the log."""
         if event == "failed":
             self._complain(visitor, text)
         elif not self._ignored_header:
@@ -109,12 +109,12 @@ class Backend:
             self._log.warning("x-instance-id ignored", client=address, metadata_mode="local")
 
     async def aclose(self) -> None:
-        """Close what is open towards Nova."""
+        """Close the connections to Nova."""
         if self._nova is not None:
             await self._nova.aclose()
 
     def _complain(self, visitor: Visitor, error: str) -> None:
-        """Log an error; the same one at most once a minute, or a VM could fill the log with it."""
+        """Log an error, the same one at most once a minute: a VM can't fill the log with it."""
         said, at = self._complaint
         now = self._clock()
         if error != said or not 0 <= now - at < QUIET_S:
@@ -126,7 +126,7 @@ class Backend:
         try:
             asker = await self._asker(visitor, question.forwarded)
         except Exception:  # noqa: BLE001 - any failure of the provider; the cache has logged it
-            return refusal(500, "the server can't be asked who this is; try again")
+            return refusal(500, "the server can't be reached to identify this VM; try again")
         if asker is None:
             return refusal(404, "no port has this address here")
         match question:
@@ -138,19 +138,19 @@ class Backend:
                 return await self._proxied(asker, question)
 
     async def _asker(self, visitor: Visitor, forwarded: str | None) -> _Asker | None:
-        """Return who asks; None: nobody that is sure."""
+        """Return the VM that asks; None: it can't be identified."""
         port = self._port(visitor, forwarded)
         address = own_address(port, visitor.caller.address) if port else None
         if port is None or address is None:
             return None
         asked = (port.network_id,)
         facts = await self._cache.get(asked, address)
-        if facts is None or facts.port.id != port.id:  # the address is another's by now
+        if facts is None or facts.port.id != port.id:  # another port has the address by now
             return None
         return _Asker(asked, address, facts)
 
     def _port(self, visitor: Visitor, forwarded: str | None) -> Port | None:
-        """Return who asks: behind a proxy that is trusted, what the nearest one says."""
+        """Return the port of the VM that asks; behind a trusted proxy, the one the proxy names."""
         networks, caller = visitor.networks, visitor.caller
         if forwarded is None or not self._use_forwarded_for:
             return self._ports.port(networks, caller)

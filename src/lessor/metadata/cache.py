@@ -1,7 +1,7 @@
-"""What the server said of VMs lately: few questions while it answers, old answers while it is away.
+"""Caches the server's answers about VMs; uses expired ones while the server is unreachable.
 
-An answer is known by the networks that the question was about and the client's address: equal
-addresses on two networks are two VMs.
+The key is the networks of the question and the address of the client: equal addresses on two
+networks are two VMs.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from lessor.model import MetadataFacts
 Key = tuple[tuple[str, ...], IPv4Address]
 Provider = Callable[[tuple[str, ...], IPv4Address], Awaitable[MetadataFacts | None]]
 
-BUDGET = 32 << 20  # bytes, about, for all answers
-ROW = 4096  # bytes that an answer takes without its user data, at most about
-WAIT_S = 8.0  # for the server, if there is nothing else to say; guests give up after 10
-STALE_WAIT_S = 2.0  # for the server, if there is an old answer
-REST_S = 5.0  # after a failure, old answers are given without asking first
+BUDGET = 32 << 20  # approximate bytes of all entries
+ROW = 4096  # approximate maximum bytes of an entry without its user data
+WAIT_S = 8.0  # timeout of the server without an old answer; guests time out after 10
+STALE_WAIT_S = 2.0  # timeout of the server with an old answer
+REST_S = 5.0  # after a failure, old answers are used without a request
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Entry:
     facts: MetadataFacts
     at: float
 
 
 class FactsCache:
-    """Asks `provider`, remembers what it says.
+    """A cache of `provider`'s answers.
 
     Args:
-        provider: asks the server; None is "no such VM".
-        expiration_s: for so long an answer is given without asking again; 0: never.
+        provider: asks the server; None: no such VM.
+        expiration_s: lifetime of an entry, in seconds; 0: no cache.
         clock: seconds.
-        budget: bytes, about, that may be remembered; what was used longest ago goes first.
+        budget: approximate maximum bytes; the least recently used entry is dropped first.
     """
 
     def __init__(
@@ -54,66 +54,66 @@ class FactsCache:
         self._expiration_s = expiration_s
         self._clock = clock
         self._budget = budget
-        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._size = 0
         self._failed_at: float | None = None
         self._log = structlog.get_logger("lessor.metadata")
 
     async def get(self, networks: tuple[str, ...], address: IPv4Address) -> MetadataFacts | None:
-        """Return what is known of the VM with this address on one of these networks.
+        """Return the rows of the VM with this address on one of these networks.
 
         Raises:
-            Exception: whatever the provider raised (TimeoutError if it took too long), and there
-                is no older answer to give.
+            Exception: from the provider (TimeoutError if it took too long), without an old answer.
         """
         key = (networks, address)
-        kept = self._kept.get(key)
-        if kept is not None and (self._is_fresh(kept) or self._rests()):
-            self._kept.move_to_end(key)
-            return kept.facts
+        entry = self._entries.get(key)
+        if entry is not None and (self._is_fresh(entry) or self._rests()):
+            self._entries.move_to_end(key)
+            return entry.facts
         try:
-            async with asyncio.timeout(STALE_WAIT_S if kept else WAIT_S):
+            async with asyncio.timeout(STALE_WAIT_S if entry else WAIT_S):
                 facts = await self._provider(networks, address)
         except Exception as error:
             self._failed(error)
-            if kept is None:
+            if entry is None:
                 raise
-            return kept.facts
+            return entry.facts
         self._answered()
-        self._keep(key, facts)
+        self._store(key, facts)
         return facts
 
     def expire(self, networks: tuple[str, ...], address: IPv4Address) -> None:
-        """Ask again next time: this VM changed just now. Its old answer is still better than none."""
+        """Expire an entry after its VM changed; it is still used if the server is unreachable."""
         key = (networks, address)
-        if key in self._kept:
-            self._kept[key] = _Kept(self._kept[key].facts, -math.inf)
+        if key in self._entries:
+            self._entries[key] = _Entry(self._entries[key].facts, -math.inf)
 
-    def _is_fresh(self, kept: _Kept) -> bool:
-        return 0 <= self._clock() - kept.at < self._expiration_s
+    def _is_fresh(self, entry: _Entry) -> bool:
+        return 0 <= self._clock() - entry.at < self._expiration_s
 
     def _rests(self) -> bool:
         return self._failed_at is not None and 0 <= self._clock() - self._failed_at < REST_S
 
-    def _keep(self, key: Key, facts: MetadataFacts | None) -> None:
-        old = self._kept.pop(key, None)
+    def _store(self, key: Key, facts: MetadataFacts | None) -> None:
+        old = self._entries.pop(key, None)
         self._size -= _size(old.facts) if old else 0
         if facts is None:
             return
-        self._kept[key] = _Kept(facts, self._clock())
+        self._entries[key] = _Entry(facts, self._clock())
         self._size += _size(facts)
         while self._size > self._budget:
-            _, dropped = self._kept.popitem(last=False)
+            _, dropped = self._entries.popitem(last=False)
             self._size -= _size(dropped.facts)
 
     def _failed(self, error: Exception) -> None:
         if self._failed_at is None:
-            self._log.warning("metadata server away", error=str(error) or type(error).__name__)
+            reason = str(error) or type(error).__name__
+            self._log.warning("metadata server unreachable", error=reason)
         self._failed_at = self._clock()
 
     def _answered(self) -> None:
         if self._failed_at is not None:
-            self._log.info("metadata server back")
+            self._log.info("metadata server reachable")
         self._failed_at = None
 
 

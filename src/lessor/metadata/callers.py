@@ -1,9 +1,9 @@
-"""Who calls: the MAC and the address that a connection's first packet came with.
+"""Identifies callers by the MAC and the address in the first packet of a connection.
 
-The kernel keeps that packet (a SYN) with its Ethernet header where it is told to. Nothing that a
-guest writes into its request is asked. As long as a caller is connected its address belongs to its
-MAC: the neighbour entry is permanent, so no ARP packet leads an answer to another port. Where the
-entry is another MAC's by then, nobody is answered.
+The kernel saves that packet (a SYN) with its Ethernet header, by a socket option. Nothing in a
+guest's request is used. While a caller is connected, its neighbour entry is permanent, so no ARP
+packet redirects an answer to another port. If the entry already has another MAC, the connection is
+reset.
 
 Source: tcp(7) has neither; linux/tcp.h, net/ipv4/tcp_input.c (tcp_reqsk_record_syn), Linux 5.10.
 """
@@ -30,28 +30,28 @@ _MOST = 14 + 60 + 60  # Ethernet, IPv4 and TCP with all options
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The other end of a connection. `mac` "": not known."""
+    """The other end of a connection. `mac` "": unknown."""
 
     mac: str
     address: IPv4Address
 
 
 class Callers(Protocol):
-    """Tells who calls on one interface."""
+    """Identifies callers on one interface."""
 
     def meet(self, made: socket.socket) -> Caller:
-        """Return who made a connection, and hold the caller to its MAC until `part`.
+        """Return the caller of a connection, and fix the MAC of its address until `part`.
 
         Raises:
             OSError: the connection has ended.
-            Unavailable: it is not sure whose it is.
+            Unavailable: the caller can't be identified.
         """
 
     def part(self, caller: Caller) -> None:
-        """Let go of a caller: its connection has ended, and all that was sent is there."""
+        """Release a caller: its connection has ended, and all sent data is acknowledged."""
 
     def close(self) -> None:
-        """Let go of all."""
+        """Release all callers."""
 
 
 @dataclass(slots=True)
@@ -64,11 +64,11 @@ class _Held:
 class EthernetCallers:
     """Callers on one Ethernet interface.
 
-    Entries that an agent which was killed left permanent there are given back first.
+    Permanent entries of an agent that was killed are released first.
 
     Args:
-        interface: its name.
-        namespace: where it is; "": here.
+        interface: name of the interface.
+        namespace: its network namespace; "": this one.
 
     Raises:
         OSError: there is no such interface or namespace.
@@ -83,18 +83,18 @@ class EthernetCallers:
             self._neighbours.give_back(self._interface, entry.address, entry.mac)
 
     def meet(self, made: socket.socket) -> Caller:
-        """Return who made a connection, and hold the caller to its MAC."""
+        """Return the caller of a connection, and fix the MAC of its address."""
         first = caller_of(made)
         held = self._held.get(first.address) or self._hold(first.address)
-        if first.mac not in {"", held.mac}:  # "": made under a flood, so the entry alone tells
+        if first.mac not in {"", held.mac}:  # "": under a SYN flood only the entry has the MAC
             if not held.many:
                 self._let_go(first.address)
-            raise Unavailable(f"{first.address} is {held.mac}'s to ARP, and {first.mac} calls")
+            raise Unavailable(f"{first.address} has {held.mac} in ARP, but {first.mac} calls")
         held.many += 1
         return Caller(held.mac, first.address)
 
     def part(self, caller: Caller) -> None:
-        """Let go of a caller."""
+        """Release a caller."""
         held = self._held.get(caller.address)
         if held is not None:
             held.many -= 1
@@ -110,8 +110,8 @@ class EthernetCallers:
     def _hold(self, address: IPv4Address) -> _Held:
         entry = self._neighbours.entry(self._interface, address)
         if entry is None:
-            raise Unavailable(f"no MAC is known of {address}")
-        if not entry.permanent:  # else it is the operator's
+            raise Unavailable(f"the MAC of {address} is unknown")
+        if not entry.permanent:  # a permanent one is the operator's
             self._neighbours.fix(self._interface, address, entry.mac)
         held = self._held[address] = _Held(entry.mac, fixed=not entry.permanent)
         return held
@@ -119,20 +119,20 @@ class EthernetCallers:
     def _let_go(self, address: IPv4Address) -> None:
         held = self._held.pop(address)
         if held.fixed:
-            with suppress(OSError):  # the interface has gone
+            with suppress(OSError):  # the interface is deleted
                 self._neighbours.give_back(self._interface, address, held.mac)
 
 
 def keep_first_packets(listening: socket.socket) -> None:
-    """Have the kernel keep the SYN of each connection of a socket, where it can."""
+    """Let the kernel save the SYN of each connection of a socket, if it can."""
     with suppress(OSError):
         listening.setsockopt(socket.IPPROTO_TCP, SAVE_SYN, WITH_ETHERNET)
 
 
 def caller_of(connection: socket.socket) -> Caller:
-    """Return who made a connection.
+    """Return the caller of a connection.
 
-    The kernel gives the SYN once. It has none of a connection made under a flood (SYN cookies).
+    The kernel returns the SYN once. Under a flood (SYN cookies) it has none.
 
     Raises:
         OSError: the connection has ended.
@@ -140,7 +140,7 @@ def caller_of(connection: socket.socket) -> Caller:
     address = IPv4Address(connection.getpeername()[0])
     try:
         syn = connection.getsockopt(socket.IPPROTO_TCP, SAVED_SYN, _MOST)
-    except OSError:  # a kernel that keeps none
+    except OSError:  # this kernel saves no SYN
         syn = b""
     if syn[_TYPE] != _IPV4 or syn[_ADDRESS] != address.packed:
         return Caller("", address)

@@ -1,4 +1,4 @@
-"""Takes the connections that a listening socket has, in the event loop."""
+"""Accepts the connections of a listening socket, in the event loop."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-AT_ONCE = 32  # connections until others of the loop have their turn
-REST_S = 1.0  # when the kernel gives no more sockets
+AT_ONCE = 32  # connections accepted before other tasks of the loop run
+REST_S = 1.0  # pause when the kernel has no more sockets
 
 
 class Door:
-    """One listening socket; it becomes the door's.
+    """Owns one listening socket.
 
     Args:
-        listening: does not block.
-        take: is given each connection, which does not block either, and closes it.
+        listening: non-blocking.
+        take: called with each connection, non-blocking too; it closes the connection.
     """
 
     def __init__(self, listening: socket.socket, take: Callable[[socket.socket], None]) -> None:
@@ -26,11 +26,11 @@ class Door:
         self._watch()
 
     def is_open(self) -> bool:
-        """Tell whether connections are taken."""
+        """Return whether connections are accepted."""
         return self._listening.fileno() >= 0
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         if self._rest is not None:
             self._rest.cancel()
         if self.is_open():
@@ -47,7 +47,7 @@ class Door:
                 made, _ = self._listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
-            except OSError:  # no descriptors or no memory: trying again at once would never end
+            except OSError:  # no descriptors or no memory: an immediate retry would spin
                 self._loop.remove_reader(self._listening)
                 self._rest = self._loop.call_later(REST_S, self._watch)
                 return

@@ -1,7 +1,8 @@
-"""The process that reads what guests send: `python -m lessor.metadata.guest`, started by the agent.
+"""The guest process, which reads guests' requests: `python -m lessor.metadata.guest`.
 
-It has no rights, no token and no secret: connections come from the agent, which accepted them, and
-what it tells guests it asks the agent for, by the number of a connection. It ends with the agent.
+The agent starts it. It has no rights, no token and no secret: the agent accepts connections and
+hands them over, and answers the process's questions about a connection, by its number. It ends with
+the agent.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ from lessor.metadata.server import Connection, GuestServer, config
 from lessor.model import MetadataFacts
 from lessor.wire import decode
 
-AT_ONCE = 32  # connections until others of the loop have their turn
+AT_ONCE = 32  # connections accepted before other tasks of the loop run
 
 
 class Line:
-    """The socket of messages: questions go out, answers come back by their number.
+    """The socket for messages: sends questions and matches answers by number.
 
     Args:
-        heard: called with what the agent says, answers apart.
+        heard: called with each message of the agent except answers.
     """
 
     def __init__(self, heard: Callable[[OfAgent], None]) -> None:
@@ -79,7 +80,7 @@ class Line:
             del self._asked[number]
 
     async def ended(self) -> None:
-        """Wait until the agent has gone."""
+        """Wait until the agent has ended."""
         await self._ended.wait()
 
     def _hear(self, message: OfAgent) -> None:
@@ -92,19 +93,19 @@ class Line:
 
 
 class Asking:
-    """Asks the agent about one connection."""
+    """Requests to the agent about one connection."""
 
     def __init__(self, line: Line, connection: int) -> None:
         self._line = line
         self._connection = connection
 
     async def facts(self, forwarded: str | None) -> MetadataFacts | Response:
-        """Return what is known of the VM, or what it is told instead."""
+        """Return the VM's rows, or an error response for it."""
         told = await self._line.ask(lambda n: AskFacts(self._connection, n, forwarded))
         return told.response or decode(told.facts, MetadataFacts)
 
     async def keep_password(self, password: str, forwarded: str | None) -> Response:
-        """Have the agent keep a password."""
+        """Send a password to the agent."""
         told = await self._line.ask(
             lambda n: KeepPassword(self._connection, n, password, forwarded)
         )
@@ -118,7 +119,7 @@ class Asking:
         body: bytes,
         forwarded: str | None,
     ) -> Response:
-        """Have the agent ask Nova."""
+        """Forward a request to Nova through the agent."""
         told = await self._line.ask(
             lambda n: AskNova(
                 self._connection,
@@ -134,7 +135,7 @@ class Asking:
         return _response(told)
 
     def note(self, event: str, text: str = "") -> None:
-        """Have the agent log something."""
+        """Send a log event to the agent."""
         self._line.say(Note(self._connection, event, text[:200]))  # type: ignore[arg-type] # as above
 
 
@@ -142,8 +143,8 @@ class Guests:
     """The connections that the agent hands over.
 
     Args:
-        handing: where they come from.
-        http: of uvicorn.
+        handing: socket that they arrive on.
+        http: uvicorn's configuration.
     """
 
     def __init__(self, handing: socket.socket, http: uvicorn.Config) -> None:
@@ -161,7 +162,7 @@ class Guests:
             case Ping():
                 self.line.say(Pong())
             case Finish(number):
-                self._take()  # it may be on its way
+                self._take()  # it may be in the socket
                 if number in self._open:
                     self._open[number].finish()
 
@@ -179,7 +180,7 @@ class Guests:
                 return
             if not data:
                 asyncio.get_running_loop().remove_reader(self._handing)
-                return  # the line ends, too
+                return  # the message socket ends, too
             (number,) = HANDED.unpack(data)
             if handed:
                 self._serve(number, socket.socket(fileno=handed[0]))
@@ -202,12 +203,12 @@ class Guests:
 
 def _response(told: Answer) -> Response:
     if told.response is None:
-        raise AssertionError("the agent answers such a question with a response")
+        raise AssertionError("the agent answers this question with a response")
     return told.response
 
 
 async def _serve(handing: socket.socket, line: socket.socket, http: uvicorn.Config) -> None:
-    # what guests do makes no line anywhere; what ends this process still does
+    # no log lines for requests of guests; errors that end this process are still printed
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
     handing.setblocking(False)
     guests = Guests(handing, http)
@@ -216,13 +217,13 @@ async def _serve(handing: socket.socket, line: socket.socket, http: uvicorn.Conf
 
 
 def main(handing: int, line: int, uid: int, gid: int) -> None:
-    """Serve guests until the agent has gone.
+    """Serve guests until the agent has ended.
 
     Args:
-        handing: descriptor of the socket that connections come from.
-        line: descriptor of the socket of messages.
-        uid: the user to become.
-        gid: the user's group.
+        handing: descriptor of the socket for connections.
+        line: descriptor of the socket for messages.
+        uid: user of this process from now on.
+        gid: group of that user.
     """
     logging.disable()
     sockets = socket.socket(fileno=handing), socket.socket(fileno=line)
@@ -232,7 +233,7 @@ def main(handing: int, line: int, uid: int, gid: int) -> None:
     give_up(uid, gid)
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(*sockets, http))
-    os._exit(0)  # connections are reset or ended by the kernel; nothing else is left to do
+    os._exit(0)  # the kernel ends the connections; there is nothing else to clean up
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The little of HTTP that the metadata service needs, on bare ASGI.
+"""HTTP responses and bodies for the metadata service, on bare ASGI.
 
-No framework here: it runs on every host, and its memory counts.
+No framework: the service runs on every host, and a framework costs memory there.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ TEXT = "text/plain"
 
 
 class BodyTooLargeError(Exception):
-    """A request's body is longer than we read."""
+    """A request's body exceeds the maximum."""
 
 
 class ClientGoneError(Exception):
-    """The client closed its connection before its request was whole."""
+    """The client closed its connection before the request was complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer. `close`: the rest of the request isn't read, so the connection has to end."""
+    """A response. `close`: the request isn't read to its end, so the connection is closed."""
 
     status: int
     body: bytes = b""
@@ -37,13 +37,13 @@ class Response:
 
 
 def refusal(status: int, why: str = "", *headers: tuple[str, str], close: bool = False) -> Response:
-    """Say no, with a sentence for the person who looks at a VM's boot log."""
+    """Return an error response with a sentence for the reader of a VM's boot log."""
     words = why or HTTPStatus(status).phrase.lower()
     return Response(status, f"{status} {words}\n".encode(), headers=headers, close=close)
 
 
 def header(scope: Scope, name: str) -> str | None:
-    """Return the last value of a header (the one the nearest proxy added); None: not there."""
+    """Return the last value of a header (from the nearest proxy); None: no such header."""
     wanted = name.lower().encode()
     values = [value for key, value in scope["headers"] if key.lower() == wanted]
     return values[-1].decode("latin-1") if values else None
@@ -53,8 +53,8 @@ async def read_body(receive: Receive, most: int) -> bytes:
     """Read a request's body.
 
     Raises:
-        BodyTooLargeError: it has more than `most` bytes; the rest is left unread.
-        ClientGoneError: the client went away.
+        BodyTooLargeError: it has more than `most` bytes; the rest is unread.
+        ClientGoneError: the client closed its connection.
     """
     body = b""
     while True:
@@ -69,7 +69,7 @@ async def read_body(receive: Receive, most: int) -> bytes:
 
 
 async def send(response: Response, send: Send, *, head: bool) -> None:
-    """Send a whole response; for HEAD without its body, the length being the body's."""
+    """Send a response; for HEAD without its body, but with the body's length."""
     headers = [
         (b"content-type", response.content_type.encode("latin-1")),
         (b"content-length", str(len(response.body)).encode()),

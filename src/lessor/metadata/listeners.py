@@ -1,9 +1,10 @@
-"""Keeps a metadata server on each interface that should have one.
+"""Manages the metadata listeners, one socket for each interface.
 
-Ours are the sockets of the agent: they end with it, so nothing on the host can go stale and no mark
-is needed. The agent accepts; another process, without rights, serves (`process`). Each is bound to its interface (SO_BINDTODEVICE): what network a request comes
-from is what the kernel says, and two bridges may carry equal addresses. A socket that is made inside
-a network namespace stays there, so this one process serves all namespaces of the host.
+The sockets belong to the agent and end with it, so nothing on the host goes stale and no mark is
+needed. The agent accepts connections; a process without rights serves them (`process`). Each socket
+is bound to its interface (SO_BINDTODEVICE), so the kernel tells the network of a request, and two
+bridges may have equal addresses. A socket stays in the network namespace where it was created, so
+one process serves all namespaces of the host.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from lessor.model import METADATA_ADDRESS
 from lessor.netns import Identity, identity, inside
 from lessor.steps import each
 
-ANYWHERE = "0.0.0.0"  # noqa: S104 - on one interface, whatever address its packets were sent to
-BACKLOG = 256  # connections that wait to be accepted
-CALL_S = 15.0  # for the loop to do what the reconciling thread asks
+ANYWHERE = "0.0.0.0"  # noqa: S104 - any destination address, but on one interface
+BACKLOG = 256  # maximum connections waiting to be accepted
+CALL_S = 15.0  # timeout of a call from the reconciling thread to the loop
 RETRY_S = 5.0
 
 
-# the namespace, if it isn't our own, and the kernel's number of the interface there: another number
-# is another interface
+# the namespace, unless it is our own, and the interface's index there: a recreated interface has
+# another index
 Place = tuple[Identity | None, int]
 
 
@@ -48,13 +49,13 @@ class _Open:
 
 
 class MetadataListeners:
-    """The driver. Its calls come from the reconciling thread; the servers live in `loop`.
+    """The driver. The reconciling thread calls it; the servers run in `loop`.
 
     Args:
-        process: serves the connections of all listeners; started with the first of them.
+        process: serves the connections of all listeners; the first listener starts it.
         loop: the agent's, running in another thread than the caller's.
         ports: of the last view.
-        callers: tells who calls on an interface, by name, in a namespace; OSError: there is none.
+        callers: makes the `Callers` of an interface, by name, in a namespace; OSError: no such one.
     """
 
     def __init__(
@@ -71,26 +72,26 @@ class MetadataListeners:
         self._open: dict[str, _Open] = {}
 
     def observe(self) -> dict[str, MetadataListener]:
-        """Return what is served, by interface. One whose interface was made anew serves nobody."""
+        """Return the listeners by interface, without those whose interface was recreated."""
         return {key: held.listener for key, held in list(self._open.items()) if _is_alive(held)}
 
     def apply(self, changes: Changes[MetadataListener]) -> None:
         """Open, change and close listeners.
 
         Raises:
-            ExceptionGroup: of `Pending` (the interface isn't there yet), `Conflict` (its port is
-                taken) and other errors, one a listener.
+            ExceptionGroup: one error for each listener: `Pending` (no such interface yet),
+                `Conflict` (the port is in use) or others.
         """
         steps = [partial(self._release, listener) for listener in changes.delete]
         steps += [partial(self._ensure, one) for one in changes.create + changes.replace]
         each(steps, "metadata listeners")
 
     def close(self) -> None:
-        """Close all, and the process that serves. For the end of the agent."""
+        """Close all listeners and the guest process, at the end of the agent."""
         self._call(self.aclose())
 
     async def aclose(self) -> None:
-        """Do the same from within the loop."""
+        """Close them from within the loop."""
         await asyncio.gather(*(self._close(interface) for interface in list(self._open)))
         await self._process.aclose()
 
@@ -138,14 +139,14 @@ class MetadataListeners:
 
 
 def bound(interface: str, port: int, namespace: str = "") -> socket.socket:
-    """Return a TCP socket that hears `port` on one interface only.
+    """Return a TCP socket that listens to `port` on one interface only.
 
-    In a namespace at the metadata address only: that one is there, and nothing translates to it.
+    In a namespace it is bound to the metadata address, which exists there, without DNAT.
 
     Raises:
-        OSError: there is no such interface, address or namespace, or another socket hears the port.
+        OSError: no such interface, address or namespace, or another socket has the port.
     """
-    # asyncio turns Nagle's delay off (40 ms a request) only where the protocol is named
+    # asyncio disables Nagle's algorithm (40 ms a request) only if the protocol is given
     with inside(namespace):
         made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -177,7 +178,7 @@ def _place(listener: MetadataListener) -> Place:
     with inside(listener.namespace):
         try:
             return where, socket.if_nametoindex(listener.interface)
-        except OSError as error:  # Python gives it no number
+        except OSError as error:  # Python sets no errno
             raise OSError(errno.ENODEV, f"no interface {listener.interface}") from error
 
 
@@ -196,7 +197,7 @@ def _explained(listener: MetadataListener, error: OSError) -> LessorError:
 
 
 def _missing(listener: MetadataListener) -> dict[int, str]:
-    """Return what isn't there, by the number of the error that says so."""
+    """Return the missing object for each errno that reports one."""
     interface = f"interface {listener.interface}"
     return {
         errno.ENODEV: interface,

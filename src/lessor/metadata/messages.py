@@ -1,8 +1,8 @@
-"""What the agent and the process that serves guests say to each other.
+"""Messages between the agent and the guest process.
 
-Two Unix sockets: one hands connections over (a number and a descriptor, a datagram each), the other
-carries messages, each with its length before it. The agent trusts nothing that it reads there: a
-message of the process has a size, a shape, and is about a connection that the agent accepted.
+There are two Unix sockets: one passes connections (a datagram with a number and a descriptor each),
+the other messages, each after its length. The agent does not trust the process: it checks a
+message's size, its shape, and that it is about a connection that the agent accepted.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ HANDED = struct.Struct("=Q")  # the number of a connection
 _LENGTH = struct.Struct("=I")
 HEAD_S, ANSWER_S = 5.0, 40.0
 HEADERS = 16 << 10  # bytes of a request's line and headers
-MOST_BODY = 4 * 255  # bytes: nova keeps a password, all that is posted, in four columns of 255
-OF_PROCESS = 64 << 10  # bytes of one message of the process
-OF_AGENT = 64 << 20  # of the agent: user data are in them
+MOST_BODY = 4 * 255  # bytes: nova stores a password, the only body, in four columns of 255
+OF_PROCESS = 64 << 10  # maximum bytes of one message of the process
+OF_AGENT = 64 << 20  # the same of the agent, with user data
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Address = Annotated[str, msgspec.Meta(max_length=64)]
@@ -39,23 +39,23 @@ class _Message(msgspec.Struct, tag=True, array_like=True, forbid_unknown_fields=
 
 
 class Ready(_Message):
-    """Of the process: it has given up its rights, and serves."""
+    """From the process: it has dropped its rights, and serves."""
 
 
 class Pong(_Message):
-    """Of the process: the answer to `Ping`."""
+    """From the process: the answer to `Ping`."""
 
 
 class Left(_Message):
-    """Of the process: a connection has ended, or was not taken."""
+    """From the process: a connection has ended, or was not accepted."""
 
     connection: _Number
 
 
 class AskFacts(_Message):
-    """Of the process: who made a connection, and what is known of that VM.
+    """From the process: a request for the rows of a connection's VM.
 
-    `forwarded`: what X-Forwarded-For names last; it counts with `use_forwarded_for` alone.
+    `forwarded`: the last address of X-Forwarded-For; used only with `use_forwarded_for`.
     """
 
     connection: _Number
@@ -64,7 +64,7 @@ class AskFacts(_Message):
 
 
 class KeepPassword(_Message):
-    """Of the process: what the VM of a connection posted."""
+    """From the process: the password that the VM of a connection posted."""
 
     connection: _Number
     number: _Number
@@ -73,7 +73,7 @@ class KeepPassword(_Message):
 
 
 class AskNova(_Message):
-    """Of the process: a request for Nova. `headers`: of `proxy.PASSED_HEADERS`, lower case."""
+    """From the process: a request for Nova. `headers`: of `proxy.PASSED_HEADERS`, lower case."""
 
     connection: _Number
     number: _Number
@@ -86,7 +86,7 @@ class AskNova(_Message):
 
 
 class Note(_Message):
-    """Of the process: for the log."""
+    """From the process: a log event."""
 
     connection: _Number
     event: Literal["failed", "x-instance-id"]
@@ -94,7 +94,7 @@ class Note(_Message):
 
 
 class Settings(_Message):
-    """Of the agent, first: how to serve. `domain`: what host names end in.
+    """From the agent, first: settings of the service. `domain`: suffix of host names.
 
     `head_s`: from one answer (or the connection's start) to the end of the next request's head;
     `answer_s`: from there to the end of the answer.
@@ -108,17 +108,17 @@ class Settings(_Message):
 
 
 class Ping(_Message):
-    """Of the agent: a question whether the process still works."""
+    """From the agent: checks whether the process still works."""
 
 
 class Finish(_Message):
-    """Of the agent: end a connection after the answer that is under way."""
+    """From the agent: end a connection after the current answer."""
 
     connection: int
 
 
 class Answer(_Message):
-    """Of the agent, to the question with this number: facts as JSON, or what the VM is told."""
+    """From the agent, to the question with this number: rows as JSON, or a response for the VM."""
 
     number: int
     facts: bytes = b""
@@ -136,19 +136,19 @@ READ_BY_PROCESS: msgspec.msgpack.Decoder[OfAgent] = msgspec.msgpack.Decoder(OfAg
 
 
 def framed(message: OfProcess | OfAgent) -> bytes:
-    """Return a message as it is sent."""
+    """Return a message in its form on the socket."""
     said = _ENCODER.encode(message)
     return _LENGTH.pack(len(said)) + said
 
 
 class Frames(asyncio.Protocol, Generic[M]):
-    """The socket of messages, at one of its ends.
+    """One end of the socket for messages.
 
     Args:
-        decoder: of what is heard.
-        most: bytes that one message may have.
-        heard: called with each message; Invalid: it may not be said.
-        ended: called once, with what was wrong; "": the other end has gone.
+        decoder: decoder of received messages.
+        most: maximum bytes of one message.
+        heard: called with each message; raises Invalid for one that is not allowed.
+        ended: called once, with the error; "": the other end has closed the socket.
     """
 
     def __init__(
@@ -171,27 +171,27 @@ class Frames(asyncio.Protocol, Generic[M]):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why it ended doesn't count
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason is unused
         """End."""
         self._ended(self._wrong)
 
     def data_received(self, data: bytes) -> None:
-        """Hear the messages that are whole."""
+        """Process all complete messages."""
         self._buffer += data
         try:
             while (said := self._next()) is not None:
                 self._heard(self._read(said))
         except Invalid as error:
-            self._wrong = f"it broke the rules: {error}"
+            self._wrong = f"protocol error: {error}"
             self.hang_up()
 
     def say(self, message: OfProcess | OfAgent) -> None:
-        """Send a message; nothing where the other end has gone."""
+        """Send a message; does nothing if the other end has closed the socket."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(framed(message))
 
     def hang_up(self) -> None:
-        """Close the socket; what is not sent yet is dropped."""
+        """Close the socket; unsent messages are dropped."""
         self._buffer.clear()
         if self._transport is not None:
             self._transport.abort()
@@ -203,7 +203,7 @@ class Frames(asyncio.Protocol, Generic[M]):
             raise Invalid(f"a message is malformed: {error}") from error
 
     def _next(self) -> bytes | None:
-        """Take a message from the buffer; None: none is whole."""
+        """Take a message from the buffer; None: none is complete."""
         if len(self._buffer) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)

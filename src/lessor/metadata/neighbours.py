@@ -1,8 +1,8 @@
-"""Neighbour entries (ARP's results) of one network namespace: read, made permanent, given back.
+"""Neighbour entries of one network namespace: reads them, makes them permanent, releases them.
 
-Ours are those with protocol 76. A permanent entry is changed by no ARP packet.
+Ours have protocol 76. No ARP packet changes a permanent entry.
 
-Source: rtnetlink(7), linux/neighbour.h; protocol and the question for one entry: Linux 5.0.
+Source: rtnetlink(7), linux/neighbour.h; protocol and requests for one entry: Linux 5.0.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ERROR = struct.Struct("=i")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the kernel knows of an address. `ours`: made permanent by us."""
+    """A neighbour entry. `ours`: made permanent by us."""
 
     address: IPv4Address
     mac: str
@@ -40,7 +40,7 @@ class Entry:
 
 
 class Neighbours:
-    """A socket of the namespace that the thread is in now; to be closed."""
+    """A netlink socket in the present namespace of the thread; the caller closes it."""
 
     def __init__(self) -> None:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
@@ -49,15 +49,15 @@ class Neighbours:
         self._sequence = 0
 
     def close(self) -> None:
-        """Close it; entries stay."""
+        """Close the socket; entries stay."""
         self._socket.close()
 
     def entry(self, interface: int, address: IPv4Address) -> Entry | None:
-        """Return the entry of an address that is usable; None: there is none.
+        """Return the usable entry of an address; None: there is none.
 
         Args:
-            interface: the kernel's number of it.
-            address: of a neighbour there.
+            interface: index of the interface.
+            address: address of a neighbour there.
         """
         asked = _NEIGHBOUR.pack(socket.AF_INET, interface, 0, 0, 0) + _attribute(
             DST, address.packed
@@ -71,17 +71,17 @@ class Neighbours:
         return found[0] if found else None
 
     def ours(self, interface: int) -> list[Entry]:
-        """Return the entries of an interface that we made permanent."""
+        """Return our permanent entries of an interface."""
         asked = _NEIGHBOUR.pack(socket.AF_INET, 0, 0, 0, 0)
         found = self._ask(GET, REQUEST | DUMP, asked)
         return [one for index, one in found if index == interface and one.ours]
 
     def fix(self, interface: int, address: IPv4Address, mac: str) -> None:
-        """Let an address have this MAC until it is given back."""
+        """Make a permanent entry of an address with this MAC, until `give_back`."""
         self._put(interface, address, mac, PERMANENT)
 
     def give_back(self, interface: int, address: IPv4Address, mac: str) -> None:
-        """Leave an entry to ARP again."""
+        """Make an entry dynamic again."""
         self._put(interface, address, mac, STALE)
 
     def _put(self, interface: int, address: IPv4Address, mac: str, state: int) -> None:

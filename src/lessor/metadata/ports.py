@@ -1,4 +1,4 @@
-"""The ports of the last view, by what a metadata listener knows of a caller."""
+"""Finds ports of the last view by the MAC and address of a caller."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lessor.model import Port, Scope, View
 
 
 class Ports:
-    """Looks ports up. What is made of a network is kept until one of its rows changes.
+    """Looks ports up; caches an index for each network until one of its rows changes.
 
     Args:
-        view: the agent's last; None: it has none yet.
+        view: returns the agent's last view; None: no view yet.
     """
 
     def __init__(self, view: Callable[[], View | None]) -> None:
@@ -23,17 +23,17 @@ class Ports:
         self._known: dict[str, tuple[Scope, ByMac]] = {}
 
     def seat(self, networks: Iterable[str], mac: str) -> Seat:
-        """Return whose connection one from `mac` is, on one of these networks."""
+        """Return the seat of a connection from `mac`, on one of these networks."""
         return seat_of(self._of(networks), mac)
 
     def port(self, networks: Iterable[str], caller: Caller) -> Port | None:
-        """Return the port that a caller is, on one of these networks; None: none that is sure."""
+        """Return the port of a caller, on one of these networks; None: it can't be identified."""
         return port_of(self._of(networks), caller.mac, caller.address)
 
     def behind(self, networks: Iterable[str], caller: Caller, said: IPv4Address) -> Port | None:
-        """Return the port with the address that a proxy tells; None: there is none.
+        """Return the port with the address that a proxy names; None: there is none.
 
-        No port's MAC is a proxy's: a VM is not believed whatever it says.
+        A caller with a port's MAC is a VM and not a proxy, so it is not trusted.
         """
         known = tuple(self._of(networks))
         if any(caller.mac in one for one in known):

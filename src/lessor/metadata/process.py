@@ -1,7 +1,8 @@
-"""Keeps the process that serves guests running: one that ends is started again at once.
+"""Supervises the guest process: restarts it at once when it ends.
 
-If that does not help, after growing pauses, and it is said. Its connections are reset, and so are
-those that come while there is none: guests ask again. Listening sockets are the agent's, and stay.
+After repeated failures it restarts with growing pauses and reports a problem. Connections of an
+ended process are reset, and so are new ones until the next process runs: guests retry. The
+listening sockets belong to the agent, and stay.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from lessor.metadata.run import Run, Visit
 PROGRAM = "lessor.metadata.guest"
 PING_S = 2.0
 STEADY_S = 10.0  # a run that lasted less is a failure
-PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # before another run, by failures in a row
-FAILURES = 2  # in a row, and it is said
+PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next run, by consecutive failures
+FAILURES = 2  # consecutive, before a problem is reported
 
 
 class GuestProcess:
-    """The process. Used in the agent's event loop, except for `problem`.
+    """The guest process. Used in the agent's event loop, except for `problem`.
 
     Args:
-        backend: answers what it asks.
-        settings: how it serves.
-        program: a Python module, which is executed.
+        backend: answers its questions.
+        settings: settings of the service.
+        program: the Python module to run.
         ping_s: seconds between pings.
     """
 
@@ -51,42 +52,42 @@ class GuestProcess:
         self._run: Run | None = None
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("lessor.metadata")
-        self.problem = ""  # what is wrong for longer
+        self.problem = ""  # reported after repeated failures
 
     @property
     def pid(self) -> int | None:
-        """Its number; None: there is none now."""
+        """The pid; None: no process runs now."""
         return self._run.pid if self._run else None
 
     def start(self) -> None:
-        """Have it run from now on."""
+        """Start the process and keep it running."""
         if self._task is None:
-            with suppress(OSError):  # that is tried again, and logged
+            with suppress(OSError):  # retried and logged
                 self._run = Run(self._program, self._backend)
             self._task = asyncio.create_task(self._supervise())
 
     def hand_over(self, visit: Visit) -> None:
-        """Have it serve a connection.
+        """Pass a connection to the process.
 
         Raises:
-            Unavailable: it does not run, or takes none now.
+            Unavailable: it does not run, or accepts none now.
         """
         if self._run is None:
-            raise Unavailable("the process that serves guests does not run")
+            raise Unavailable("the guest process does not run")
         self._run.hand_over(visit)
 
     def finish(self, visit: Visit) -> None:
-        """Have it end a connection after the answer that is under way."""
+        """Let it end a connection after the current answer."""
         if self._run is not None:
             self._run.finish(visit)
 
     def forget(self, visit: Visit) -> None:
-        """Answer no question about a connection any more."""
+        """Answer no more questions about a connection."""
         if self._run is not None:
             self._run.forget(visit)
 
     async def aclose(self) -> None:
-        """End it."""
+        """End the process."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

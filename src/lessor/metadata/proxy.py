@@ -1,4 +1,4 @@
-"""Asks a Nova metadata API on behalf of a VM, saying which VM it is in headers that we sign.
+"""Forwards requests of VMs to Nova's metadata API, with signed headers that identify the VM.
 
 Source: semantics.md A15.4, B20.
 """
@@ -14,7 +14,7 @@ import httpx
 from lessor.metadata.http import Response, refusal
 from lessor.model import Port
 
-PASSED_HEADERS = ("accept", "content-type")  # of the VM's: none that Nova could take for ours
+PASSED_HEADERS = ("accept", "content-type")  # of the VM's request; none of Nova's own
 PASSED_STATUSES = frozenset({400, 403, 404, 409, 500, 502, 503, 504})
 TIMEOUT_S = 20.0
 PARALLEL = 64  # requests to Nova at once, of all VMs of this host
@@ -39,7 +39,7 @@ class NovaProxy:
         self._client = httpx.AsyncClient(
             timeout=TIMEOUT_S,
             limits=httpx.Limits(max_connections=PARALLEL, max_keepalive_connections=8),
-            trust_env=False,  # a proxy of the operator's shell must not see what VMs are told
+            trust_env=False,  # a proxy of the operator's shell must not see VMs' metadata
         )
 
     async def forward(
@@ -52,14 +52,14 @@ class NovaProxy:
         headers: dict[str, str],
         body: bytes,
     ) -> Response:
-        """Ask Nova what the VM of `port` asked us, and return what it is to be told.
+        """Forward a request of a port's VM to Nova, and return the response for the VM.
 
         Args:
             port: of the VM; its device_id is the instance, its project the tenant.
             address: of the VM.
             method: GET, HEAD or POST.
-            target: path and query as the VM sent them, still quoted.
-            headers: of the VM's request, lower case; only PASSED_HEADERS go on.
+            target: path and query of the VM's request, still quoted.
+            headers: of the VM's request, lower case; only PASSED_HEADERS are forwarded.
             body: of the VM's request.
         """
         if not port.device_id:

@@ -1,10 +1,11 @@
-"""What happens to a new connection of a listener: it gets a seat and is served, or it is reset.
+"""Receives the connections of a listener: each gets a seat and is served, or is reset.
 
-The process that serves guests reads and writes it; the agent, which is root, reads nothing of it. It
-keeps a descriptor, by which it sees what is sent, and ends what has to end, whatever that process does.
+The guest process reads and writes a connection; the agent, which is root, reads nothing from it.
+The agent keeps a descriptor, to see unacknowledged data and to end the connection in any case.
 
-A flood costs the port that makes it: see `lessor.core.metadata.seats`. The caller is held to its MAC until
-all that was sent is acknowledged, also what the kernel still has when the connection is closed.
+A flood only affects the port that causes it: see `lessor.core.metadata.seats`. The MAC of a
+caller's address stays fixed until all sent data is acknowledged, also after the connection is
+closed.
 
 Source: tcp(7), SIOCOUTQ; connect(2), AF_UNSPEC.
 """
@@ -25,11 +26,11 @@ from lessor.metadata.callers import Caller, Callers
 from lessor.metadata.ports import Ports
 from lessor.metadata.process import GuestProcess
 
-CONNECTIONS = 256  # of one listener
-CONNECTIONS_OF_ONE = 24  # of one port there
-GRACE_S = 2.0  # for requests under way when the listener closes
-DRAIN_S = 10.0  # for what is sent and not acknowledged when a connection is closed
-LOOK_S = 0.2  # between looks whether it is
+CONNECTIONS = 256  # maximum of one listener
+CONNECTIONS_OF_ONE = 24  # maximum of one port there
+GRACE_S = 2.0  # for current requests when the listener closes
+DRAIN_S = 10.0  # for unacknowledged data when a connection is closed
+LOOK_S = 0.2  # between checks for unacknowledged data
 
 
 _NO_PEER = struct.pack("=H14x", socket.AF_UNSPEC)  # struct sockaddr
@@ -38,7 +39,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Visit:
-    """A connection that has a seat. `kept`: the agent's descriptor of it, open until it is drained."""
+    """A connection with a seat. `kept`: the agent's descriptor of it, open until it is drained."""
 
     def __init__(self, reception: Reception, caller: Caller, kept: socket.socket) -> None:
         self._reception = reception
@@ -48,15 +49,15 @@ class _Visit:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """Return the networks that come in where it did."""
+        """Return the networks of the receiving interface."""
         return self._reception.networks
 
     def left(self) -> None:
-        """See to what is still on its way; nobody reads or writes the connection any more."""
+        """Drain the connection; no process reads or writes it any more."""
         self._reception.left(self)
 
     def lost(self) -> None:
-        """Reset it: who served it is no more."""
+        """Reset the connection: the process that served it has ended."""
         self._reception.part(self, drained=False)
 
 
@@ -64,9 +65,9 @@ class Reception:
     """The connections of one listener.
 
     Args:
-        networks: those that come in there.
-        process: serves them.
-        callers: tells who made a connection; it becomes ours.
+        networks: ids of the interface's networks.
+        process: serves the connections.
+        callers: identifies callers; closed with the reception.
         ports: of the view.
     """
 
@@ -82,7 +83,7 @@ class Reception:
         self._empty = asyncio.Event()
 
     def take(self, made: socket.socket) -> None:
-        """Have a connection served, or reset it."""
+        """Pass a connection to the process, or reset it."""
         try:
             caller = self._callers.meet(made)
         except (OSError, Unavailable):
@@ -100,7 +101,7 @@ class Reception:
             self.part(visit, drained=False)
 
     async def close(self) -> None:
-        """End all connections, those with a request under way after `GRACE_S` at most."""
+        """End all connections; those with a current request after at most `GRACE_S`."""
         for visit in self._open:
             self._process.finish(visit)
         if self._open:
@@ -112,7 +113,7 @@ class Reception:
         self._callers.close()
 
     def left(self, visit: _Visit) -> None:
-        """Take note that nobody reads or writes a connection any more."""
+        """Drain a connection that no process reads or writes any more."""
         if visit.until:
             return
         with contextlib.suppress(OSError):  # it was reset
@@ -129,7 +130,7 @@ class Reception:
             self.part(visit, drained=not waits)
 
     def part(self, visit: _Visit, *, drained: bool) -> None:
-        """Forget a connection; what is not drained is not sent any more."""
+        """Forget a connection; if it is not drained, drop its data."""
         if visit not in self._open:
             return
         self._open.discard(visit)
@@ -145,13 +146,13 @@ class Reception:
 
 
 def reset(made: socket.socket) -> None:
-    """End a connection at once for all who have a descriptor of it, and keep nothing of it."""
-    _libc.connect(made.fileno(), _NO_PEER, len(_NO_PEER))  # it may have ended: then nothing is left
+    """End a connection at once for all its descriptors, and drop its data."""
+    _libc.connect(made.fileno(), _NO_PEER, len(_NO_PEER))  # fails if it has already ended
     made.close()
 
 
 def _is_waiting(made: socket.socket) -> bool:
-    """Tell whether the kernel has what the other end didn't acknowledge; the end itself counts 1."""
+    """Return whether the kernel has unacknowledged data; the FIN itself counts 1."""
     try:
         told = fcntl.ioctl(made, termios.TIOCOUTQ, bytes(4))
     except OSError:

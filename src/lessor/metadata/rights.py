@@ -1,4 +1,4 @@
-"""Gives up what root may do, for good: before a process reads what guests send.
+"""Drops root's rights for good, before a process reads guests' requests.
 
 Source: capabilities(7), prctl(2), setrlimit(2), linux/capability.h.
 """
@@ -12,13 +12,13 @@ import resource
 import signal
 from dataclasses import dataclass
 
-USERS = ("lessor-metadata", "nobody")  # the first that there is
-MEMORY = 512 << 20  # bytes of address space: it takes 50 MB, user data of its guests come to it
+USERS = ("lessor-metadata", "nobody")  # the first existing one is used
+MEMORY = 512 << 20  # bytes of address space: 50 MB, and the user data of guests
 FILES = 4096
 
 _SET_PDEATHSIG, _SET_DUMPABLE, _CAPBSET_DROP, _SET_NO_NEW_PRIVS = 1, 4, 24, 38  # PR_*
 _CAPABILITY_VERSION_3 = 0x20080522
-_CAPABILITIES = 64  # numbers that two words have; the kernel refuses those that it doesn't know
+_CAPABILITIES = 64  # bits in two words; the kernel refuses unknown numbers
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,7 +33,7 @@ class User:
 
 
 def unprivileged() -> User:
-    """Return the user that serves guests.
+    """Return the user of the guest process.
 
     Raises:
         OSError: there is none.
@@ -49,15 +49,15 @@ def unprivileged() -> User:
 
 
 def give_up(uid: int, gid: int) -> None:
-    """Become a user without rights, who can't get any, and end with the parent.
+    """Switch to a user without rights that can't gain any, and end with the parent.
 
-    Where this process is not root's its user stays.
+    A process that is not root keeps its user.
 
     Raises:
-        OSError: something of root's could not be given up.
+        OSError: a right of root could not be dropped.
     """
     os.umask(0o077)
-    for number in range(_CAPABILITIES):  # none that a program could ever get
+    for number in range(_CAPABILITIES):  # no executed program can gain one either
         _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0)
     if os.geteuid() == 0:
         os.setgroups([])
@@ -65,12 +65,12 @@ def give_up(uid: int, gid: int) -> None:
         os.setresuid(uid, uid, uid)
     _clear_capabilities()
     _prctl(_SET_NO_NEW_PRIVS, 1)
-    _prctl(_SET_DUMPABLE, 0)  # others of the same user (dnsmasq is `nobody`, too) look into it not
-    _prctl(_SET_PDEATHSIG, signal.SIGKILL)  # after the user: a change of it clears this
+    _prctl(_SET_DUMPABLE, 0)  # no ptrace by processes of the same user (dnsmasq is `nobody`, too)
+    _prctl(_SET_PDEATHSIG, signal.SIGKILL)  # after setuid, which clears it
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_NOFILE, FILES)
     for none in (resource.RLIMIT_NPROC, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
-        _limit(none, 0)  # no process or thread, no byte in a file
+        _limit(none, 0)  # no new process or thread, no write to a file
 
 
 def _clear_capabilities() -> None:

@@ -1,7 +1,7 @@
-"""One run of the process that serves guests: its start, what it asks, its end.
+"""One run of the guest process: its start, its questions, its end.
 
-It is executed, not forked off: it has nothing of the agent's memory. What it says is checked; a run
-that hangs, or breaks the rules of the messages, is ended.
+It is executed, not only forked, so it has no memory of the agent. Its messages are checked; a run
+that hangs or violates the protocol is ended.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from lessor.metadata.messages import (
 )
 from lessor.metadata.rights import User, unprivileged
 
-PASSED = ("LANG", "PATH", "PYTHONPATH")  # of the environment
+PASSED = ("LANG", "PATH", "PYTHONPATH")  # environment variables of the process
 START_S = 30.0
-UNANSWERED = 2  # pings, and it hangs
+UNANSWERED = 2  # pings, after which it hangs
 END_S = 2.0
-_SAID = 64 << 10  # bytes that a pipe has
+_PIPE = 64 << 10  # bytes in a pipe
 _SHOWN = 300
 
 
@@ -49,27 +49,27 @@ class Visit(Visitor, Protocol):
 
     @property
     def kept(self) -> socket.socket:
-        """Return that descriptor."""
+        """Return the agent's descriptor."""
 
     def left(self) -> None:
-        """Take note that the process has ended its part."""
+        """Called when the process has closed its descriptor."""
 
     def lost(self) -> None:
-        """Take note that the process is no more."""
+        """Called when the process has ended."""
 
 
 @dataclass(slots=True)
-class _Known:
+class _Served:
     visit: Visit
     asks: bool = False
 
 
 class Run:
-    """One run. From its start on it may be handed connections, which wait until it is ready.
+    """One run. It accepts connections from its start; they wait until it is ready.
 
     Args:
-        program: a Python module.
-        backend: answers what it asks.
+        program: the Python module to run.
+        backend: answers its questions.
 
     Raises:
         OSError: it can't be started.
@@ -78,7 +78,7 @@ class Run:
     def __init__(self, program: str, backend: Backend) -> None:
         self._backend = backend
         self._user = unprivileged()
-        self._known: dict[int, _Known] = {}
+        self._served: dict[int, _Served] = {}
         self._numbers: dict[Visit, int] = {}
         self._next = itertools.count(1)
         self._answering: set[asyncio.Task[None]] = set()
@@ -115,41 +115,41 @@ class Run:
             pass_fds=numbers[:2],
             env={name: os.environ[name] for name in PASSED if name in os.environ},
             cwd="/",
-            start_new_session=True,  # a terminal's ^C is the agent's
+            start_new_session=True,  # ^C of a terminal goes to the agent only
         )
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """The pid."""
         return self._process.pid
 
     def hand_over(self, visit: Visit) -> None:
-        """Have it serve a connection.
+        """Pass a connection to the process.
 
         Raises:
-            Unavailable: it takes none now.
+            Unavailable: it accepts none now.
         """
         number = next(self._next)
         try:
             socket.send_fds(self._handing, [HANDED.pack(number)], [visit.kept.fileno()])
-        except OSError as error:  # it has too many that it didn't take yet, or has just ended
-            raise Unavailable(f"the process that serves guests takes none: {error}") from error
-        self._known[number] = _Known(visit)
+        except OSError as error:  # its queue is full, or it has just ended
+            raise Unavailable(f"the guest process accepts no connection: {error}") from error
+        self._served[number] = _Served(visit)
         self._numbers[visit] = number
 
     def finish(self, visit: Visit) -> None:
-        """Have it end a connection after the answer that is under way."""
+        """Let it end a connection after the current answer."""
         if visit in self._numbers:
             self._frames.say(Finish(self._numbers[visit]))
 
     def forget(self, visit: Visit) -> None:
-        """Answer no question about a connection any more."""
+        """Answer no more questions about a connection."""
         number = self._numbers.pop(visit, None)
         if number is not None:
-            del self._known[number]
+            del self._served[number]
 
     async def serve(self, settings: Settings, ping_s: float, ready: Callable[[User], None]) -> str:
-        """Serve until it ends, or has to; return why."""
+        """Serve until it ends, or has to be ended; return the reason."""
         loop = asyncio.get_running_loop()
         opening = loop.create_connection(lambda: self._frames, sock=self._line)
         self._ready = ready
@@ -164,7 +164,7 @@ class Run:
         return why + await self.end(grace_s=0 if why else END_S)
 
     async def end(self, grace_s: float = END_S) -> str:
-        """End it, at the latest after `grace_s`; return what it said, if it ended by itself."""
+        """End it within `grace_s`; return its last output if it ended by itself."""
         if self._ending is None:
             self._ending = asyncio.create_task(self._end(grace_s))
         return await asyncio.shield(self._ending)
@@ -177,22 +177,22 @@ class Run:
         self._line.close()
         for task in self._answering:
             task.cancel()
-        for known in list(self._known.values()):
-            known.visit.lost()
+        for served in list(self._served.values()):
+            served.visit.lost()
         by_itself = await self._has_ended(grace_s)
         if not by_itself:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             await self._has_ended(END_S)
         os.close(self._pidfd)
-        said = _last_words(self._process)
-        return said if by_itself else ""
+        reason = _last_words(self._process)
+        return reason if by_itself else ""
 
     def _stop(self, why: str) -> None:
         if not self._heard_last.done():
             self._heard_last.set_result(why)
 
     async def _watch(self, ping_s: float) -> None:
-        """Ping it, until it doesn't answer."""
+        """Ping it until it doesn't answer."""
         try:
             async with asyncio.timeout(START_S):
                 await self._is_ready.wait()
@@ -213,28 +213,28 @@ class Run:
             case Pong():
                 self._unanswered = 0
             case Left(number):
-                if number in self._known:
-                    self._known[number].visit.left()
+                if number in self._served:
+                    self._served[number].visit.left()
             case Note(number, event, text):
-                if number in self._known:
-                    self._backend.note(self._known[number].visit, event, text)
+                if number in self._served:
+                    self._backend.note(self._served[number].visit, event, text)
             case _:
                 self._ask(message)
 
     def _ask(self, question: Question) -> None:
-        known = self._known.get(question.connection)
-        if known is None:  # it has just been reset
+        served = self._served.get(question.connection)
+        if served is None:  # it has just been reset
             return
-        if known.asks:
+        if served.asks:
             raise Invalid("two questions about one connection at once")
-        known.asks = True
-        task = asyncio.create_task(self._answer(known, question))
+        served.asks = True
+        task = asyncio.create_task(self._answer(served, question))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
-    async def _answer(self, known: _Known, question: Question) -> None:
-        answer = await self._backend.answer(known.visit, question)
-        known.asks = False
+    async def _answer(self, served: _Served, question: Question) -> None:
+        answer = await self._backend.answer(served.visit, question)
+        served.asks = False
         self._frames.say(answer)
 
     async def _has_ended(self, within_s: float) -> bool:
@@ -252,16 +252,16 @@ class Run:
 
 
 def _last_words(process: subprocess.Popen[bytes]) -> str:
-    """Return how a process ended: its status, and the last line that it wrote."""
+    """Return how a process ended: its status and the last line of its output."""
     assert process.stderr is not None
     with process.stderr as pipe:
         os.set_blocking(pipe.fileno(), False)
-        lines = (pipe.read(_SAID) or b"").decode(errors="replace").split("\n")
-    said = next((line for line in reversed(lines) if line.strip()), "")
+        lines = (pipe.read(_PIPE) or b"").decode(errors="replace").split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), "")
     status = process.wait(END_S)
     how = f"signal {-status}" if status < 0 else f"exit status {status}"
-    return f"{how}: {said[:_SHOWN]}" if said else how
+    return f"{how}: {last[:_SHOWN]}" if last else how
 
 
 def _nobody(_: User) -> None:
-    """Tell nobody."""
+    """Do nothing."""

@@ -1,7 +1,6 @@
-"""HTTP for guests, on connections that somebody else accepted: uvicorn's protocol, with bounds.
+"""HTTP for guests, on connections that the agent accepted: uvicorn's protocol with limits.
 
-A guest may be anybody's machine. A connection lasts only so long, and nothing it sends makes a
-line in our log.
+Guests are not trusted. A connection has deadlines, and nothing that it sends is logged.
 """
 
 from __future__ import annotations
@@ -49,21 +48,21 @@ class BoundedProtocol(H11Protocol):
         self.logger = _SILENT
         self.left = left
         self._deadline: asyncio.TimerHandle | None = None
-        self._timed: object = None  # the request that has its time to be answered
+        self._timed: object = None  # the request whose answer has a deadline
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
-        """Take the connection."""
+        """Start the connection."""
         super().connection_made(transport)
         self._arm(self.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """End the connection."""
         self._disarm()
         super().connection_lost(exc)
         self.left()
 
     def handle_events(self) -> None:
-        """Read what came; a request whose head is whole gets its time to be answered."""
+        """Process received data; a request with a complete head gets its deadline."""
         super().handle_events()
         if self.cycle is not None and self.cycle is not self._timed:
             self._timed = self.cycle
@@ -71,12 +70,12 @@ class BoundedProtocol(H11Protocol):
                 self._arm(self.answer_s)
 
     def on_response_complete(self) -> None:
-        """Give the rest of the answer its time, or the head of the next request."""
+        """Set the deadline of the rest of the answer, or of the next request's head."""
         self._arm(self.answer_s if self.flow.write_paused else self.head_s)
         super().on_response_complete()
 
     def resume_writing(self) -> None:
-        """Give the head of the next request its time, once the answer is nearly out."""
+        """Set the deadline of the next request's head, once the answer is nearly sent."""
         super().resume_writing()
         if self.cycle is not None and self.cycle.response_complete:
             self._arm(self.head_s)
@@ -96,7 +95,7 @@ class Connection:
     """A connection that is served.
 
     Args:
-        protocol: of it.
+        protocol: protocol of the connection.
     """
 
     def __init__(self, protocol: BoundedProtocol) -> None:
@@ -104,7 +103,7 @@ class Connection:
         self._finished = False
 
     async def serve(self, made: socket.socket) -> None:
-        """Begin; the socket becomes the connection's."""
+        """Start to serve; the connection owns the socket from now on."""
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(lambda: self._protocol, made)
@@ -115,17 +114,17 @@ class Connection:
             self.finish()
 
     def finish(self) -> None:
-        """End it, after the answer that is under way."""
+        """End it after the current answer."""
         self._finished = True
         if self._protocol.transport is not None:
             self._protocol.shutdown()
 
 
 class GuestServer:
-    """Serves connections that somebody else accepted. Used in an event loop.
+    """Serves connections that the agent accepted. Used in an event loop.
 
     Args:
-        config: of uvicorn, see `config`.
+        config: uvicorn's settings, see `config`.
         head_s: see `BoundedProtocol`.
         answer_s: the same.
     """
@@ -140,9 +139,9 @@ class GuestServer:
         """Serve a connection.
 
         Args:
-            made: accepted, and does not block; it becomes the connection's.
+            made: accepted and non-blocking; the connection owns it from now on.
             app: answers its requests.
-            left: called once, when it has ended.
+            left: called once, when the connection has ended.
         """
         protocol = BoundedProtocol(
             self._config, app, left, head_s=self._head_s, answer_s=self._answer_s
@@ -155,9 +154,9 @@ class GuestServer:
 
 
 def config() -> uvicorn.Config:
-    """Return uvicorn's settings; all that they need is imported then."""
+    """Return uvicorn's settings; imports all modules that they need."""
     made = uvicorn.Config(
-        _nothing,  # each connection has its own
+        _nothing,  # each connection has its own application
         loop="none",
         http=BoundedProtocol,
         ws="none",
@@ -165,7 +164,7 @@ def config() -> uvicorn.Config:
         interface="asgi3",
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # uvicorn would believe X-Forwarded-For from 127.0.0.1
+        proxy_headers=False,  # uvicorn would trust X-Forwarded-For from 127.0.0.1
         server_header=False,
         date_header=False,
         timeout_keep_alive=int(HEAD_S),
@@ -176,4 +175,4 @@ def config() -> uvicorn.Config:
 
 
 async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
-    """Answer no request."""
+    """Ignore all requests."""

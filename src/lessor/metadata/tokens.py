@@ -1,7 +1,7 @@
-"""Session tokens of EC2's metadata service (IMDSv2): handed out, and not asked for.
+"""Session tokens of EC2's metadata service (IMDSv2): issued, but not required.
 
-Clients of Amazon's images ask for one first and take a refusal for "metadata is switched off". A VM
-is known by its address, so a token says nothing: any is accepted, on any host, and so is none.
+Clients in Amazon's images request a token first and treat a refusal as "metadata is disabled". A VM
+is identified by its MAC and address, so any token is accepted, on any host, and so is none.
 
 Source: Amazon EC2 User Guide, "Use the Instance Metadata Service to access instance metadata".
 """
@@ -20,7 +20,7 @@ BYTES = 40
 
 
 def issue(scope: Scope) -> Response:
-    """Answer a request for a token: it names how many seconds it wants it for, 1 to 21600."""
+    """Answer a request for a token with a lifetime of 1 to 21600 seconds."""
     said = header(scope, LIFE) or ""
     life = (
         int(said)
