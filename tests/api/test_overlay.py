@@ -141,6 +141,10 @@ def test_a_dhcp_servers_own_port_keeps_what_it_is(server: Server) -> None:
         {"device_id": "x"},
         {"fixed_ips": []},
         {"mac_address": "fa:16:3e:00:00:09"},
+        {"port_security_enabled": not port["port_security_enabled"]},
+        {"admin_state_up": False},
+        {"dns_name": "x"},
+        {"extra_dhcp_opts": [{"opt_name": "mtu", "opt_value": "1400"}]},
     ]
     for change in changes:
         answer = server.api.put(path, json={"port": change})

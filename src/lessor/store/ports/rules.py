@@ -378,8 +378,8 @@ def _checked_binding(tx: Tx, port: Port) -> Port:
 
 
 def _check_server(tx: Tx, before: Port, after: Port, values: PortValues) -> None:
-    kept = ("mac_address", "binding_host", "device_owner", "device_id")
-    if "fixed_ips" not in values and all(getattr(before, k) == getattr(after, k) for k in kept):
+    plain = replace(after, name=before.name, description=before.description)
+    if "fixed_ips" not in values and plain == before:
         return
     if host := servers.is_server(tx, before.id):
         raise InUse(
