@@ -27,8 +27,11 @@ _BROADCAST = IPv4Address("255.255.255.255")  # RFC 919
 def is_tunnel_end(address: Address) -> bool:
     """Tell whether the tunnels of a host can end at an address: packets can be sent to it alone.
 
-    They can't at a link-local one of IPv6: Open vSwitch takes no interface with it.
+    They can't at a link-local one of IPv6: Open vSwitch takes no interface with it. An IPv4 address
+    is written as one, or two hosts could have the same.
     """
+    if getattr(address, "ipv4_mapped", None) is not None:
+        return False
     nobody = address.is_multicast or address.is_unspecified or address.is_loopback
     link = address.version == 6 and address.is_link_local  # noqa: PLR2004 - IPv6
     return not nobody and not link and address != _BROADCAST
