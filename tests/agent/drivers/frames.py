@@ -140,11 +140,29 @@ def udp(
     data = payload
     if not offset:
         data = struct.pack("!HHHH", *ports, 8 + len(payload) + 64 * more, 0) + payload
+    return ether(source, to, IPV4, ipv4(ends, 17, data, offset=offset, more=more))
+
+
+def ipv4(
+    ends: tuple[str, str], protocol: int, data: bytes, *, offset: int = 0, more: bool = False
+) -> bytes:
+    """An IPv4 packet, or a fragment of one: `offset` in bytes."""
     fragment = offset // 8 | (0x2000 if more else 0)
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(data), 7, fragment, 64, 17, 0)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(data), 7, fragment, 64, protocol, 0)
     head += IPv4Address(ends[0]).packed + IPv4Address(ends[1]).packed
-    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
-    return ether(source, to, IPV4, head + data)
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + data
+
+
+def icmp_error(about: tuple[str, str], ports: tuple[int, int]) -> bytes:
+    """Return "port unreachable" about a UDP datagram between two ends."""
+    quoted = ipv4(about, 17, struct.pack("!HHHH", *ports, 16, 0) + bytes(8))
+    return icmp_about(quoted, (3, 3))
+
+
+def icmp_about(packet: bytes, kind: tuple[int, int], *, mtu: int = 0) -> bytes:
+    """Return an ICMP error, of a type and a code, about a packet."""
+    body = struct.pack("!BBHI", *kind, 0, mtu) + packet
+    return body[:2] + struct.pack("!H", checksum(body)) + body[4:]
 
 
 def ipv6(source: str, ends: tuple[str, str], next_header: int, data: bytes) -> bytes:

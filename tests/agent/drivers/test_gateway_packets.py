@@ -25,7 +25,7 @@ from lessor.core.firewall.guards import Others, guard_ruleset
 from lessor.core.plan.around import Connected
 from lessor.core.state import Gateway, Ruleset, VmRange
 from lessor.core.vmport import PortSecurity
-from tests.agent.drivers.frames import Namespace, checksum, namespaces
+from tests.agent.drivers.frames import Namespace, checksum, icmp_error, namespaces
 
 pytestmark = pytest.mark.lab
 
@@ -223,14 +223,19 @@ def test_rest_of_the_host_is_closed_to_vms_at_all_its_addresses(
 
 
 def test_host_answers_a_vms_ping(gateway: Site) -> None:
+    assert ping(gateway.vm1, HOST)[20:22] == bytes((0, 0))  # an echo reply, behind the IP header
+
+
+def ping(source: Namespace, address: str) -> bytes:
+    """Return what comes back."""
     request = struct.pack("!BBHHH", 8, 0, 0, 7, 1)
     request = request[:2] + struct.pack("!H", checksum(request)) + request[4:]
-    with gateway.vm1:
+    with source:
         pinger = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     with pinger:
         pinger.settimeout(5)
-        pinger.sendto(request, (HOST, 0))
-        assert pinger.recv(100)[20:22] == bytes((0, 0))  # an echo reply, behind the IP header
+        pinger.sendto(request, (address, 0))
+        return pinger.recv(100)
 
 
 def test_host_reaches_its_vms_and_hears_their_answers(gateway: Site) -> None:
@@ -431,6 +436,28 @@ def test_host_is_closed_to_vms_of_other_hosts(gateway: Site) -> None:
     """They come by the wire, unmarked; their addresses tell."""
     assert not reaches(gateway.wire, gateway.host, HOST, port=123, own=ROGUE)
     assert source_seen(gateway.wire, gateway.host, HOST, port=53, own=ROGUE) == ROGUE
+
+
+def test_an_icmp_error_of_a_vm_ends_no_flow_of_the_host(site: Site, backend: str) -> None:
+    """Not even of one without port security, which may send what it likes."""
+    site.apply(guard_ruleset([OPEN, GUARDS[1]], [GATEWAY]), ruleset(backend, [GATEWAY], OPTIONS))
+    with bound(site.host, PUBLIC, 0) as flow, bound(site.out, "", ECHO):
+        flow.connect((OUTSIDE, ECHO))
+        flow.send(b"hello")
+        about = (PUBLIC, OUTSIDE), (flow.getsockname()[1], ECHO)
+        for source in (site.vm1, site.vm2):
+            told(source, PUBLIC, icmp_error(*about))
+            ping(source, HOST)  # what was sent before has arrived
+            assert not select.select([flow], [], [], 0)[0]
+        told(site.out, PUBLIC, icmp_error(*about))
+        with pytest.raises(ConnectionRefusedError):
+            flow.recv(100)
+
+
+def told(source: Namespace, address: str, message: bytes) -> None:
+    """Send an ICMP message."""
+    with source, socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sent:
+        sent.sendto(message, (address, 0))
 
 
 def test_vm_without_port_security_is_known_by_its_tap(site: Site, backend: str) -> None:

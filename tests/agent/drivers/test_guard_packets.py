@@ -33,7 +33,9 @@ from tests.agent.drivers.frames import (
     arp,
     ether,
     headed,
+    icmp_error,
     icmpv6,
+    ipv4,
     ipv6,
     namespaces,
     packet_socket,
@@ -140,6 +142,15 @@ def offer(server: IPv4Address) -> bytes:
     return to_client(A) + bytes(192) + b"\x63\x82\x53\x63\x35\x01\x02\x36\x04" + server.packed
 
 
+def icmp(source: str, about: tuple[str, str]) -> bytes:
+    """Return an ICMP error of b's or a's address about a datagram between two others."""
+    own = "10.7.0.6" if source == B else "10.7.0.5"
+    packet = ipv4((own, "10.7.0.9"), 1, icmp_error(about, (1000, 53)))
+    return ether(source, BROADCAST, IPV4, packet)
+
+
+FROM_B = ("10.7.0.6", "10.7.0.9")
+QUERY = bytes((0x11, 100)) + bytes(6)  # of all groups
 FRAGMENTED_RA = struct.pack("!BBHI", 58, 0, 0, 1) + struct.pack("!BBHI", 134, 0, 0, 0)
 OWN, ANY = ("10.7.0.5", "10.7.0.9"), ("0.0.0.0", "255.255.255.255")
 GLOBAL = "2001:db8::5"
@@ -207,6 +218,24 @@ CASES = (
         "dhcp-offer-in-fragments",
         "a",
         udp(A, OWN, (67, 68), b"12345678", more=True),
+    ),
+    honest("icmp-error-about-what-came", "b", icmp(B, ("10.7.0.9", "10.7.0.6"))),
+    honest("icmp-error-of-who-may-route", "a", icmp(A, ("10.7.0.9", "10.7.0.77"))),
+    honest("ping", "b", ether(B, BROADCAST, IPV4, ipv4(FROM_B, 1, b"\x08\0\0\0abcd"))),
+    dropped("from_icmp", "icmp-error-about-anothers", "b", icmp(B, ("10.7.0.1", "10.7.0.5"))),
+    dropped(
+        "from_icmp",
+        "icmp-error-that-quotes-nothing",
+        "b",
+        ether(B, BROADCAST, IPV4, ipv4(FROM_B, 1, b"\x03\x04\0\0\0\0\x02\x28", more=True)),
+    ),
+    honest("igmp-report", "b", ether(B, BROADCAST, IPV4, ipv4(FROM_B, 2, b"\x16" + bytes(7)))),
+    dropped("from_igmp", "igmp-query", "b", ether(B, BROADCAST, IPV4, ipv4(FROM_B, 2, QUERY))),
+    dropped(
+        "from_igmp",
+        "igmp-in-fragments",
+        "b",
+        ether(B, BROADCAST, IPV4, ipv4(FROM_B, 2, b"\x16" + bytes(7), offset=8)),
     ),
     *(dropped("from_ipv6", name, "a", frame) for name, frame in V6.items()),
     # what it is sent

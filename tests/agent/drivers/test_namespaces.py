@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -8,7 +9,8 @@ from lessor.agent.drivers.namespaces import PREFIX, NamespaceDriver
 from lessor.agent.host.run import run
 from lessor.core.diff import Changes, Unsound, diff
 from lessor.core.state import Namespace
-from lessor.netns import FOLDER
+from lessor.netns import FOLDER, inside
+from tests.agent.drivers.frames import icmp_about, ipv4
 
 pytestmark = pytest.mark.lab
 
@@ -53,9 +55,29 @@ def test_namespaces_are_made_once_and_set_up() -> None:
     assert not (FOLDER / A.name).exists()
 
 
+def test_a_namespace_believes_no_path_mtu_that_anybody_can_make_up() -> None:
+    """By an error about an echo reply, which is of no flow that the kernel knows."""
+    bring(Driver(run), A)
+    within(A, "ip addr add 10.7.0.2/24 dev lo; ip route add 10.8.0.0/24 dev lo")
+    assert not believes(A, 552)
+    within(A, "echo 0 >/proc/sys/net/ipv4/ip_no_pmtu_disc")
+    assert believes(A, 552)
+
+
+def believes(one: Namespace, mtu: int) -> bool:
+    reply = ipv4(("10.7.0.2", "10.8.0.5"), 1, bytes(16))
+    with inside(one.name), socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) as sender:
+        sender.sendto(icmp_about(reply, (3, 4), mtu=mtu), ("10.7.0.2", 0))
+    return f"mtu {mtu}" in within(one, "ip route get 10.8.0.5")
+
+
 @pytest.mark.parametrize(
     "drift",
-    ["ip link set lo down", "echo 1 >/proc/sys/net/ipv6/conf/default/accept_ra"],
+    [
+        "ip link set lo down",
+        "echo 1 >/proc/sys/net/ipv6/conf/default/accept_ra",
+        "echo 0 >/proc/sys/net/ipv4/ip_no_pmtu_disc",
+    ],
 )
 def test_drift_is_set_right(drift: str) -> None:
     driver = Driver(run)

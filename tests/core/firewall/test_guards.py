@@ -45,6 +45,8 @@ def test_a_guarded_tap_is_in_the_sets_by_its_name() -> None:
         "clients": f'{{ "{TAP}" . 0x{MAC.replace(":", "")} }}',
         "addresses": f'{{ "{TAP}" . {MAC} . 10.0.0.5 }}',
         "blocks": f'{{ "{TAP}" . {MAC} . 10.9.0.0/16 }}',
+        "quotable": f'{{ "{TAP}" . 0x0a000005 }}',
+        "may_route": f'{{ "{TAP}" }}',
         "dhcp_servers": f'{{ "{TAP}" . 10.0.0.1 }}',
         "dhcp_server_ids": f'{{ "{TAP}" . 0x0a000001 }}',
         "server_ids": "{ 0x0a000001 }",

@@ -24,6 +24,9 @@ PREFIX = "qdhcp-"
 SYSCTLS = {  # its addresses and routes are what we give it (LP 1627902)
     "net/ipv6/conf/all/accept_ra": "0",
     "net/ipv6/conf/default/accept_ra": "0",
+    # A path's MTU is believed of TCP alone, which proves that it is about a flow: by ICMP that any
+    # VM can make up, answers to others would be cut to 552 bytes (ip-sysctl.rst, kernel 3.14).
+    "net/ipv4/ip_no_pmtu_disc": "3",
 }
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1  # linux/sockios.h, linux/if.h
 _IFREQ = struct.Struct("16sH22x")

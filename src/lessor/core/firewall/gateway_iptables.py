@@ -81,11 +81,12 @@ def _to(blocks: Iterable[IPv4Network], options: GatewayOptions) -> Iterator[str]
 
 def _by_bridge(gateways: Sequence[Gateway], options: GatewayOptions) -> Iterator[str]:
     """Tell VMs' packets from the operator's, as `lessor.core.firewall.gateway_nft` does."""
-    yield "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    yield "-m conntrack --ctstate ESTABLISHED -j ACCEPT"
     yield f"-m mark --mark {VM_MARK:#x}/{VM_MARK:#x} -g lessor-vm"
     for one in vm_ranges(gateways, options):
         for first, last in one.sources:
             yield f"-i {one.bridge} -m iprange --src-range {first}-{last} -g lessor-vm"
+    yield "-m conntrack --ctstate RELATED -j ACCEPT"
     for block in options.host_access_cidr:
         yield f"-s {block} -j ACCEPT"
     for gateway in gateways:

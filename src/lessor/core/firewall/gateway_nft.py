@@ -223,9 +223,11 @@ def _filter_chains(options: GatewayOptions) -> Iterator[NftChain]:
     yield NftChain(
         "by_bridge",
         [
-            "ct state established,related accept",
+            "ct state established accept",
             f"{_IS_VM} goto from_vm",
             "iifname . ip saddr @vms goto from_vm",
+            # Not of VMs: an ICMP error may be about any flow of the host's, if it guesses its ports.
+            "ct state related accept",
             "ip saddr @operators accept",
             "ip daddr @gateways goto from_vm",
             # The host's own addresses, on a bridge that carries them: its LAN reaches it there.

@@ -46,6 +46,8 @@ _FRAGMENT = "ip frag-off & 0x3fff != 0"
 _IS_KNOWN = f"meta mark & {KNOWN_MARK:#010x} == {KNOWN_MARK:#010x}"
 BETWEEN = "iifname vmap @groups"
 TO_MEMBER = "to_member"
+# Whom the packet that an ICMP error quotes was for: behind 8 bytes of ICMP and 16 of its IPv4 header.
+QUOTED = "@th,192,32"
 CLIENT = "@th,288,48"  # a DHCP client's MAC: after 8 bytes of UDP, 28 of the message (RFC 2131)
 
 
@@ -106,6 +108,8 @@ COUNTERS = (
     "from_dhcp",  # a DHCP server's answer
     "from_flood",  # DHCP requests too many
     "from_chaddr",  # a DHCP request for another's MAC
+    "from_icmp",  # an ICMP error about a packet that was for another
+    "from_igmp",  # an IGMP query
     "from_unknown",  # from a port of our bridges that is no port's tap
     "to_unknown",  # to such a one
     "to_mac",  # unicast for another
@@ -173,9 +177,8 @@ CHAINS = (
         "from_tap",
         (
             *_FROM_TAP,
-            # The ports are in a datagram's first fragment, and without it there is no datagram.
-            "udp dport vmap { 67 : jump from_client, 68 : goto from_dhcp }",
-            "udp sport 67 goto from_dhcp",
+            # ICMP, IGMP and UDP by number: a host may lack their names (/etc/protocols).
+            "meta l4proto vmap { 1 : jump from_icmp, 2 : jump from_igmp, 17 : jump from_udp }",
             # Most frames end here: an address is known with its MAC.
             f"ether type ip {_IS_SOUND} iifname . ether saddr . ip saddr @addresses return",
             "iifname . ether saddr != @macs goto from_mac",
@@ -184,6 +187,33 @@ CHAINS = (
                 " 0x8035 : goto from_rarp, 8021q : goto from_vlan, 8021ad : goto from_vlan }"
             ),
             _drop("from_ethertype"),
+        ),
+    ),
+    NftChain("from_icmp", ("icmp type { 3, 4, 5, 11, 12 } goto from_icmp_error",)),
+    NftChain(
+        "from_icmp_error",
+        (
+            # Errors are about packets that came to the VM. By one about another's, a VM that knows
+            # or guesses its ports would end or slow down that flow, at the host or at its far end.
+            f"iifname . {QUOTED} @quotable return",
+            "iifname @may_route return",
+            _drop("from_icmp"),
+        ),
+    ),
+    NftChain(
+        "from_igmp",
+        (
+            # Bridges listen to queries themselves: one of a VM would end memberships of others.
+            f"{_FRAGMENT} {_drop('from_igmp')}",
+            f"@th,0,8 0x11 {_drop('from_igmp')}",
+        ),
+    ),
+    NftChain(
+        "from_udp",
+        (
+            # The ports are in a datagram's first fragment, and without it there is no datagram.
+            "udp dport vmap { 67 : jump from_client, 68 : goto from_dhcp }",
+            "udp sport 67 goto from_dhcp",
         ),
     ),
     NftChain(

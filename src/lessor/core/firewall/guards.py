@@ -31,6 +31,7 @@ from lessor.core.firewall.dhcp_limit import BURST, RATE
 from lessor.core.firewall.guard_rules import (
     CLIENT,
     COUNTERS,
+    QUOTED,
     SERVER_ID,
     TABLE,
     chains,
@@ -109,6 +110,16 @@ def _tap_sets(taps: Sequence[PortSecurity], guarded: Sequence[PortSecurity]) -> 
     yield NftSet("addresses", kind, single)
     blocks = [text for text, block in spans if block.prefixlen < SINGLE]
     yield NftSet("blocks", kind, blocks, interval=True)
+    quotable = [
+        _pair(g.tap, f"{int(block.network_address):#010x}")
+        for g in guarded
+        for block in {block for _, block in g.sources}
+        if block.prefixlen == 32  # noqa: PLR2004 - bits
+    ]
+    yield NftSet("quotable", f"iifname . {QUOTED}", quotable)
+    # What has blocks of addresses may route for them.
+    wide = [quoted(g.tap) for g in guarded if any(b.prefixlen < 32 for _, b in g.sources)]  # noqa: PLR2004 - bits
+    yield NftSet("may_route", "ifname", wide)
     servers = [_pair(g.tap, str(server)) for g in guarded for server in g.dhcp_servers]
     yield NftSet("dhcp_servers", "ifname . ipv4_addr", servers)
     ids = {g.tap: [f"{int(server):#010x}" for server in g.dhcp_servers] for g in guarded}
