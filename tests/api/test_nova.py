@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from lessor.api.novanotifier import MOST_AGE_S, NovaNotifier
 from lessor.settings import NovaSettings
-from lessor.store.ports import novaevents
+from lessor.store.ports import compute_events
 from lessor.store.store import Store
 from tests.api.compute_api import PASSWORD, USER, ComputeApi, compute_api
 from tests.store.store_cloud import Cloud, open_cloud
@@ -127,7 +127,7 @@ def test_an_api_that_fails_is_told_again_and_holds_nobody_up(
             assert server.api.delete(f"/v2.0/ports/{port['id']}").status_code == 204
         wait(lambda: len(compute.events) >= 3, "all is told in the end")
         assert [event["tag"] for event in compute.events] == [port["id"] for port in ports]
-        wait(lambda: not novaevents.due(server.store), "nothing is left")
+        wait(lambda: not compute_events.due(server.store), "nothing is left")
 
 
 def hosts(server: Server, count: int) -> list[str]:
@@ -147,7 +147,7 @@ def test_vms_that_nova_does_not_know_stop_nothing(serve: Callable[..., Server]) 
         for vm, name in zip(vms, names, strict=True):
             port = bound(server, vm, name)
             assert server.api.delete(f"/v2.0/ports/{port['id']}").status_code == 204
-        wait(lambda: not novaevents.due(server.store), "nothing is left")
+        wait(lambda: not compute_events.due(server.store), "nothing is left")
         assert [event["server_uuid"] for event in compute.events] == vms
 
 
@@ -185,13 +185,13 @@ def test_what_the_compute_api_will_never_take_stops_nothing(
         with capture_logs() as said:
             NovaNotifier(cloud.store, settings_for(compute), cloud.clock).look()
     assert [(line["log_level"], line["code"]) for line in said] == [("warning", status)] * 5
-    assert novaevents.due(cloud.store) == []
+    assert compute_events.due(cloud.store) == []
     cloud.store.close()
 
 
 def test_the_log_says_what_was_told_and_no_secret(cloud: Cloud) -> None:
     with compute_api("http_basic") as compute:
-        waiting = novaevents.due(cloud.store)
+        waiting = compute_events.due(cloud.store)
         compute.servers = {waiting[0].server_uuid}
         compute.failures = 1
         notifier = NovaNotifier(cloud.store, settings_for(compute), cloud.clock)
@@ -244,7 +244,7 @@ def test_a_compute_api_that_hangs_does_not_hold_up_the_servers_end(cloud: Cloud)
             finally:
                 process.kill()
     again = Store.open(cloud.settings, cloud.clock)
-    assert len(novaevents.due(again)) == 5
+    assert len(compute_events.due(again)) == 5
     again.close()
 
 
@@ -253,5 +253,5 @@ def test_what_nobody_waits_for_any_more_is_not_told(cloud: Cloud) -> None:
         cloud.clock.now += MOST_AGE_S + 1
         NovaNotifier(cloud.store, settings_for(compute), cloud.clock).look()
         assert compute.events == []
-    assert novaevents.due(cloud.store) == []
+    assert compute_events.due(cloud.store) == []
     cloud.store.close()

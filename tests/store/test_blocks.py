@@ -11,7 +11,7 @@ import pytest
 from lessor.errors import Conflict, Invalid
 from lessor.model import HostBlock, Pool
 from lessor.store.hosts import rules as host_rules
-from lessor.store.networks import autoallocated
+from lessor.store.networks import auto_allocated
 from tests.store.store_cloud import Cloud
 
 SPECIAL = ("0.0.0.0/1", "64.0.0.0/2", "0.1.0.0/16", "127.1.0.0/24", "169.254.169.0/24",
@@ -211,5 +211,5 @@ def test_the_subnet_that_a_project_is_given_takes_over_no_lan(
         [{"prefixes": [LAN.cidr], "default_prefixlen": 25, "is_default": True, "shared": True}]
     )
     with pytest.raises(Conflict, match="can't be a flat network's"):
-        cloud.store.write(autoallocated.ensure, "p1")
+        cloud.store.write(auto_allocated.ensure, "p1")
     assert cloud.store.networks.find() == []

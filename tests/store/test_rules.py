@@ -12,7 +12,7 @@ from lessor.model import DhcpOption, Pool
 from lessor.net.dhcp_rules import check_dns_name, check_options
 from lessor.net.macs import new_mac, parsed_mac
 from lessor.settings import ServerSettings
-from lessor.store.networks.firstnetworks import cut
+from lessor.store.networks.initial import cut
 from lessor.store.networks.pools import checked_pools, default_pools, first_host, reserved_addresses
 from tests.store.store_cloud import settings_in
 

@@ -12,8 +12,9 @@ from sqlalchemy import event
 from lessor.errors import Conflict, Invalid
 from lessor.model import AddressPair, HostBlock, Network, Pool, SubnetPool
 from lessor.store.networks.pools import MOST_POOLS
-from lessor.store.pools import poolrules, subnetpools
-from lessor.store.pools.poolrules import MOST_PREFIXES
+from lessor.store.pools import checks
+from lessor.store.pools import rules as subnetpools
+from lessor.store.pools.checks import MOST_PREFIXES
 from lessor.store.tables import address_pairs, prefixes
 from lessor.store.tables import pools as pool_rows
 from tests.store.store_cloud import Cloud, ip_of
@@ -85,7 +86,7 @@ def test_a_pool_with_more_prefixes_of_before_may_lose_some(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = pools_of(cloud, {"prefixes": apart(9)})[0]
-    monkeypatch.setattr(poolrules, "MOST_PREFIXES", 4)
+    monkeypatch.setattr(checks, "MOST_PREFIXES", 4)
     assert cloud.store.subnetpools.update(pool.id, {"name": "old"}).name == "old"
     assert len(cloud.store.write(subnetpools.remove_prefixes, pool.id, apart(1)).prefixes) == 8
     with pytest.raises(Invalid, match="9 prefixes"):
@@ -107,12 +108,12 @@ def test_an_address_scope_has_so_many_prefixes(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scope = cloud.store.address_scopes.create([{}])[0].id
-    monkeypatch.setattr(poolrules, "MOST_IN_SCOPE", 8)
-    monkeypatch.setattr(poolrules, "_IN_SCOPES", poolrules._IN_SCOPES.limit(9))
+    monkeypatch.setattr(checks, "MOST_IN_SCOPE", 8)
+    monkeypatch.setattr(checks, "_IN_SCOPES", checks._IN_SCOPES.limit(9))
     pool = pools_of(cloud, {"prefixes": apart(5), "address_scope_id": scope})[0]
     with pytest.raises(Conflict, match="more than 8 prefixes"):
         pools_of(cloud, {"prefixes": apart(4, 5), "address_scope_id": scope})
-    monkeypatch.setattr(poolrules, "MOST_IN_SCOPE", 4)
+    monkeypatch.setattr(checks, "MOST_IN_SCOPE", 4)
     kept = cloud.store.write(
         subnetpools.remove_prefixes, pool.id, apart(1)
     )  # what only gets smaller is not compared

@@ -1,7 +1,7 @@
 """Tells a compute API what becomes of its VMs' ports: POST /os-server-external-events.
 
-What to tell stands in the store (`store.novaevents`), and stays there until the compute API has taken
-it: nobody who changes a port waits for that, and no restart forgets it.
+What to tell stands in the store (`store.ports.compute_events`), and stays there until the compute
+API has taken it: nobody who changes a port waits for that, and no restart forgets it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import structlog
 
 from lessor.errors import Unavailable
 from lessor.settings import NovaSettings
-from lessor.store.ports import novaevents
-from lessor.store.ports.novaevents import PLUGGED, NovaEvent
+from lessor.store.ports import compute_events
+from lessor.store.ports.compute_events import PLUGGED, NovaEvent
 from lessor.store.store import Store
 
 if TYPE_CHECKING:  # keystoneauth1 is imported where it is used: it takes 0.3 s and some memory
@@ -115,7 +115,7 @@ class NovaNotifier:
     def look(self) -> float:
         """Send what waits; return after how many seconds to look again."""
         try:
-            while not self._stopping.is_set() and (events := novaevents.due(self._store)):
+            while not self._stopping.is_set() and (events := compute_events.due(self._store)):
                 self._tell(events)
                 self._retry_s = LEAST_RETRY_S
         except Exception as error:  # noqa: BLE001 - it is tried again; the server goes on
@@ -131,7 +131,7 @@ class NovaNotifier:
             log.error("compute API was not told in time", events=late, most_age_s=MOST_AGE_S)
         if fresh:
             self._send(fresh)
-        self._store.write(novaevents.drop, [event.id for event in events])
+        self._store.write(compute_events.drop, [event.id for event in events])
 
     def _send(self, events: Sequence[NovaEvent]) -> None:
         """Send events; return when it needn't be done again.

@@ -23,12 +23,12 @@ from lessor.store.engine import database, place, recovery
 from lessor.store.engine.access import Database
 from lessor.store.hosts import failover
 from lessor.store.hosts import rules as host_rules
-from lessor.store.networks import firstnetworks
+from lessor.store.networks import initial
 from lessor.store.networks import rules as network_rules
 from lessor.store.networks import subnets as subnet_rules
 from lessor.store.noun import Noun
-from lessor.store.pools import addressscopes as scope_rules
-from lessor.store.pools import subnetpools as pool_rules
+from lessor.store.pools import rules as pool_rules
+from lessor.store.pools import scopes as scope_rules
 from lessor.store.ports import rules as port_rules
 from lessor.store.sharing import rbac
 
@@ -77,7 +77,7 @@ class Store(Database):
         database.begin_run(engine, clock())
         store = cls(engine, settings, clock)
         try:
-            store.write(firstnetworks.make)
+            store.write(initial.make)
             store.write(views.note_form)
         except BaseException:
             store.close()

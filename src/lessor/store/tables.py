@@ -102,7 +102,7 @@ hosts = Table(
     _text("run_id"),
     _text("spool_epoch"),
     _number("spool_seq"),
-    _flag("added", default=True),  # not: a port's binding names it, see `unknownhosts`
+    _flag("added", default=True),  # not: a port's binding names it, see `hosts.unknown`
     _flag("awaited"),  # after a restore: it has yet to say which addresses are in use there
     Index("uq_hosts_local_ip", "local_ip", unique=True),
 )
@@ -190,7 +190,7 @@ prefixes = Table(
     _number("last"),
 )
 
-# The network that a project has of its own accord: see `autoallocated`.
+# The network that a project has of its own accord: see `networks.auto_allocated`.
 auto_allocated = Table(
     "auto_allocated",
     metadata,
@@ -498,7 +498,7 @@ leases = Table(
     Index("ix_leases_ended_at", "ended_at"),
 )
 
-# Hosts that a port is prepared for, besides the one it is bound to: see `portbindings`.
+# Hosts that a port is prepared for, besides the one it is bound to: see `ports.bindings`.
 bindings = Table(
     "bindings",
     metadata,

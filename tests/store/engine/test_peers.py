@@ -26,7 +26,7 @@ from lessor.store.hosts import failover, placement, reports
 from lessor.store.hosts import rules as host_rules
 from lessor.store.hosts import tokens as store_tokens
 from lessor.store.hosts.heartbeats import SilenceWatch
-from lessor.store.ports import novaevents
+from lessor.store.ports import compute_events
 from lessor.store.store import PURGE_S, Store
 from lessor.store.tables import meta
 from tests.postgres import Cluster
@@ -332,6 +332,6 @@ def test_the_server_that_keeps_house_tells_the_compute_api_what_any_did(
     one, other = make_cloud(nova=nova), make_cloud(nova=nova)
     vm = {"device_id": str(uuid.uuid4()), "device_owner": "compute:nova"}
     other.store.ports.delete(other.port(other.network(), **vm).id)
-    assert (len(novaevents.due(one.store)), novaevents.due(other.store)) == (1, [])
+    assert (len(compute_events.due(one.store)), compute_events.due(other.store)) == (1, [])
     one.store.close()
-    wait_for(lambda: novaevents.due(other.store))
+    wait_for(lambda: compute_events.due(other.store))

@@ -23,7 +23,7 @@ from lessor.store.engine import database, integrity, postgres, sqlite, upkeep
 from lessor.store.engine.tx import UNSTAMPED
 from lessor.store.hosts import reports
 from lessor.store.hosts import rules as host_rules
-from lessor.store.ports import novaevents
+from lessor.store.ports import compute_events
 from lessor.store.store import Store
 from lessor.store.tables import (
     addresses,
@@ -242,7 +242,7 @@ def test_a_copy_on_postgresql_has_all_rows_and_goes_on(
     of_vm = new.port(network, device_id=VM, device_owner="compute:nova")
     assert ip_of(of_vm) != ip_of(port)
     new.store.ports.delete(of_vm.id)
-    assert len(novaevents.due(new.store)) == 2
+    assert len(compute_events.due(new.store)) == 2
     new.store.close()
 
 

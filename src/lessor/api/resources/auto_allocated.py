@@ -13,7 +13,7 @@ from lessor.api.resources.routes import Answer, AnyRequest, route, typed
 from lessor.api.rest import bodies
 from lessor.api.rest.fields import Field, Resource
 from lessor.errors import Invalid
-from lessor.store.networks import autoallocated
+from lessor.store.networks import auto_allocated
 from lessor.store.store import Store
 
 OWN, DRY_RUN = "None", "dry-run"  # a client's words for its own project, and for trying only
@@ -36,18 +36,18 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
         if set(fields) - {DRY_RUN}:
             raise Invalid(f"fields={fields[0]}: only {DRY_RUN} is known here", type_="BadRequest")
         if fields:
-            store.read(autoallocated.check)
+            store.read(auto_allocated.check)
             return _shown(target, "dry-run=pass")
-        found = store.read(autoallocated.of, target["project_id"])
+        found = store.read(auto_allocated.of, target["project_id"])
         if found is None:
             may.require("create_network", target)
-            found = store.write(autoallocated.ensure, target["project_id"])
+            found = store.write(auto_allocated.ensure, target["project_id"])
         return _shown(target, found)
 
     def remove(project: str, request: AnyRequest) -> None:
         target = _target(project, request)
         access(request).require("delete_auto_allocated_topology", target)
-        store.write(autoallocated.remove, target["project_id"])
+        store.write(auto_allocated.remove, target["project_id"])
 
     of: dict[str, Any] = {"project": FromPath[str], "request": AnyRequest}
     typed(

@@ -40,7 +40,7 @@ from lessor.store.hosts import troubles
 from lessor.store.hosts.troubles import Troubles
 from lessor.store.networks import rules as network_rules
 from lessor.store.networks import zones as zone_rules
-from lessor.store.pools import addressscopes
+from lessor.store.pools import scopes as addressscopes
 from lessor.store.store import Store
 
 NO_ROUTERS = (

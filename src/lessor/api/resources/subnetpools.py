@@ -43,7 +43,7 @@ from lessor.api.rest.fields import (
 from lessor.errors import Invalid
 from lessor.model import SubnetPool
 from lessor.store import tagrows
-from lessor.store.pools import subnetpools
+from lessor.store.pools import rules as subnetpools
 from lessor.store.store import Store
 
 Quota = Annotated[int, Meta(ge=0)]

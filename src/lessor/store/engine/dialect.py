@@ -2,8 +2,9 @@
 
 `insert` here is the one with `on_conflict_do_nothing` and `on_conflict_do_update`: PostgreSQL's
 construct, which SQLAlchemy compiles for SQLite too (the two share the syntax). Where a statement
-may break a constraint and the job goes on nevertheless, it stands in `attempt`. A column is compared
-with the members of a list by `among`: SQLAlchemy's `in_` writes a statement anew for each length.
+may break a constraint and the job goes on nevertheless, it stands in `attempt`. A column is
+compared with the members of a list by `among`: SQLAlchemy's `in_` writes a statement anew for each
+length.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def among(column: ColumnElement[Any], key: str, values: Any = None) -> ColumnEle
 @compiles(_Among, "sqlite")
 def _among_json(element: _Among, compiler: SQLCompiler, **how: Any) -> str:
     column, listed = (compiler.process(one, **how) for one in element.clauses)
-    return f"{column} IN (SELECT value FROM json_each({listed}))"  # noqa: S608 - both are the compiler's
+    found = f"SELECT value FROM json_each({listed})"  # noqa: S608 - the compiler's
+    return f"{column} IN ({found})"
 
 
 @compiles(_Among, "postgresql")

@@ -22,7 +22,7 @@ from lessor.store.hosts import rules as host_rows
 from lessor.store.networks import overlay
 from lessor.store.networks import rules as network_rows
 from lessor.store.networks.addressing import hosts_taking_part
-from lessor.store.ports import novaevents, serving
+from lessor.store.ports import compute_events, serving
 from lessor.store.tables import holds, hosts, networks, ports
 
 AT_ONCE = 5000  # ids in one statement: PostgreSQL takes 65,535 at most
@@ -165,8 +165,8 @@ def _ports(tx: Tx, host: str, report: Report) -> None:
     for start in range(0, len(every), AT_ONCE):
         some = every[start : start + AT_ONCE]
         elsewhere = _some_ports(tx, host, report, some)
-        novaevents.reported(tx, some)
-        novaevents.prepared(tx, host, elsewhere)
+        compute_events.reported(tx, some)
+        compute_events.prepared(tx, host, elsewhere)
 
 
 def _some_ports(tx: Tx, host: str, report: Report, some: Sequence[str]) -> list[str]:

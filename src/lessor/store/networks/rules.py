@@ -22,7 +22,7 @@ from lessor.store.networks import overlay, vnis, zones
 from lessor.store.networks.addressing import check_host, hosts_taking_part, network_not_found
 from lessor.store.networks.rows import NETWORK, network_of
 from lessor.store.noun import Noun
-from lessor.store.ports import guests
+from lessor.store.ports import project_limits
 from lessor.store.query import Query
 from lessor.store.sharing import rbac, visible
 from lessor.store.sharing.quotas import quota
@@ -330,7 +330,7 @@ def _check_shared_wire(which: str, asked: Mapping[str, Any]) -> None:
     a domain of VMs it never asks upstream, whoever asks. Back to dhcp_domain is always allowed.
     """
     if asked.get("port_security_enabled") is False:
-        raise guests.unguarded(f"new ports of {which}")
+        raise project_limits.unguarded(f"new ports of {which}")
     if domain := asked.get("dns_domain"):
         raise Forbidden(
             f"dns_domain {domain!r} of {which}: all VMs of its bridge would be answered names in "

@@ -19,7 +19,7 @@ from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import blocks as hostblocks
 from lessor.store.hosts import placement
 from lessor.store.listing import Listing
-from lessor.store.networks import projectsubnets
+from lessor.store.networks import project_limits
 from lessor.store.networks import rules as network_rows
 from lessor.store.networks.addressing import hosts_taking_part, read_addressing
 from lessor.store.networks.pools import (
@@ -139,8 +139,8 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
     cidr, subnetpool_id = delegation.block_for(tx, network, values)
     hostblocks.check(tx, network, cidr, by_project="acts_for" in values)
     if "acts_for" in values:
-        projectsubnets.check_blocks(tx, network, [cidr], subnetpool_id)
-        projectsubnets.check_name_servers(tx, network, (), values)
+        project_limits.check_blocks(tx, network, [cidr], subnetpool_id)
+        project_limits.check_name_servers(tx, network, (), values)
     _check_overlap(tx, network, cidr, values.get("acts_for"))
     gateway = values["gateway_ip"] if "gateway_ip" in values else first_host(cidr)
     enable_dhcp = values.get("enable_dhcp", True)
@@ -407,7 +407,7 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
         return before
     if "acts_for" in values:
         _check_new_parts(tx, network, before, after)
-        projectsubnets.check_name_servers(tx, network, before.dns_nameservers, values)
+        project_limits.check_name_servers(tx, network, before.dns_nameservers, values)
     _check_pairs(tx, before, after)
     after = replace(after, updated_at=tx.now)
     tx.conn.execute(update(subnets).where(subnets.c.id == subnet_id).values(**_columns(after)))
@@ -429,7 +429,7 @@ def _check_new_parts(tx: Tx, network: Network, before: Subnet, after: Subnet) ->
     """
     new = list(gaps(_parts(after), _parts(before)))
     hostblocks.check_parts(tx, network.physical_network, new)
-    projectsubnets.check_blocks(
+    project_limits.check_blocks(
         tx, network, [block for gap in new for block in blocks_of(gap)], before.subnetpool_id
     )
 

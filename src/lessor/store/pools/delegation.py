@@ -13,7 +13,7 @@ from lessor.errors import Conflict, Invalid
 from lessor.model import FLAT, Network, SubnetPool
 from lessor.net.prefixes import Extent, cut, extent, inside
 from lessor.store.engine.tx import ReadTx, Tx
-from lessor.store.pools import subnetpools
+from lessor.store.pools import rules as subnetpools
 from lessor.store.sharing import visible
 from lessor.store.tables import networks, subnets
 from lessor.store.tables import subnetpools as pools

@@ -35,7 +35,7 @@ from lessor.store.listing import Listing, one_of
 from lessor.store.networks import overlay
 from lessor.store.networks.addressing import NetworkAddressing, network_not_found, read_addressing
 from lessor.store.noun import Noun
-from lessor.store.ports import guests, novaevents, pairs, servers, serving
+from lessor.store.ports import compute_events, pairs, project_limits, servers, serving
 from lessor.store.ports import names as guestnames
 from lessor.store.ports import rows as portrows
 from lessor.store.query import Query
@@ -217,7 +217,7 @@ def _create(
     acts_for = values.get("acts_for")
     _check_pairs(port, values)
     overlay.check_owner(network, port.device_owner)
-    guests.check(tx, network, None, port, acts_for)
+    project_limits.check(tx, network, None, port, acts_for)
     _check_quota(tx, port.project_id, len(wanted))
     if port.mac_address:
         pairs.check_mac_free(tx, network, port, acts_for)
@@ -245,7 +245,7 @@ def _claim(
 ) -> list[FixedIp]:
     """Give a port the addresses it asks for; positions count from `at`."""
     if owner.acts_for is not None:
-        guests.check_addresses(tx, network, wanted)
+        project_limits.check_addresses(tx, network, wanted)
     return claim(tx, network, owner, wanted, at=at)
 
 
@@ -357,7 +357,7 @@ def update_one(tx: Tx, port_id: str, values: PortValues) -> Port:
     acts_for = values.get("acts_for")
     if before.device_owner != after.device_owner:
         overlay.check_owner(network, after.device_owner)
-    guests.check(tx, network, before, after, acts_for)
+    project_limits.check(tx, network, before, after, acts_for)
     after = replace(after, updated_at=tx.now)
     _write(tx, network, before, after, acts_for)
     pairs.take(tx, network, before, after, acts_for)
@@ -366,7 +366,7 @@ def update_one(tx: Tx, port_id: str, values: PortValues) -> Port:
         after = replace(after, fixed_ips=fixed)
     if before.binding_host != after.binding_host:
         _move(tx, network, before, after)
-    novaevents.changed(tx, before, after)
+    compute_events.changed(tx, before, after)
     tx.touch("ports", port_id)
     hosts = [before.binding_host, after.binding_host, *portrows.prepared_hosts(tx, port_id)]
     tx.concerns(portrows.concerned(tx, network, hosts))
@@ -514,7 +514,7 @@ def delete_one(tx: Tx, port_id: str) -> None:
         tx, network, Owner(network.id, port_id, port.mac_address, port.binding_host), port.fixed_ips
     )
     tx.conn.execute(delete(ports).where(ports.c.id == port_id))
-    novaevents.deleted(tx, port)
+    compute_events.deleted(tx, port)
     forget_tags(tx, port_id)
     tx.gone("port", port_id, network.id)
     if port.binding_host is not None and network.own_servers:

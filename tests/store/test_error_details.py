@@ -9,7 +9,7 @@ import pytest
 
 from lessor.errors import LessorError
 from lessor.model import DHCP_OWNER, Network, Port
-from lessor.store.pools import subnetpools
+from lessor.store.pools import rules as subnetpools
 from lessor.store.values import FixedIpRequest
 from tests.store.store_cloud import Cloud, ips_of
 

@@ -1,4 +1,4 @@
-"""Limits of projects' subnets on a shared wire. `guests` has those of ports."""
+"""Limits of projects' subnets on a shared wire. `ports.project_limits` has those of ports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lessor.errors import Forbidden
 from lessor.model import Network
 from lessor.net.prefixes import inside
 from lessor.store.engine.tx import Tx
-from lessor.store.pools import subnetpools
+from lessor.store.pools import rules as subnetpools
 from lessor.store.values import SubnetValues
 
 

@@ -12,7 +12,7 @@ from lessor.errors import Conflict
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.networks import rules as networks
 from lessor.store.networks import subnets
-from lessor.store.pools import subnetpools
+from lessor.store.pools import rules as subnetpools
 from lessor.store.sharing import quotas
 from lessor.store.tables import auto_allocated
 from lessor.store.values import NetworkValues, SubnetValues

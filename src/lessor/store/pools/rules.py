@@ -17,7 +17,7 @@ from lessor.net.prefixes import Claim, Extent, blocks_of, clash, compacted, exte
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.listing import Listing
 from lessor.store.noun import Noun
-from lessor.store.pools.poolrules import (
+from lessor.store.pools.checks import (
     DEFAULT,
     MOST_PREFIXES,
     MOST_PREFIXLEN,

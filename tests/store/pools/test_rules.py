@@ -9,7 +9,8 @@ import pytest
 
 from lessor.errors import Conflict, InUse, Invalid, LessorError, NotFound
 from lessor.model import AddressScope, Network, Subnet, SubnetPool
-from lessor.store.pools import addressscopes, subnetpools
+from lessor.store.pools import rules as subnetpools
+from lessor.store.pools import scopes as addressscopes
 from tests.store.store_cloud import Cloud, by, shared_with
 
 

@@ -12,7 +12,7 @@ from lessor.model import Port
 from lessor.settings import NovaSettings
 from lessor.store import rowcounts
 from lessor.store.ports import bindings as portbindings
-from lessor.store.ports import novaevents
+from lessor.store.ports import compute_events
 from lessor.store.values import FixedIpRequest
 from tests.store.store_cloud import Cloud
 
@@ -34,8 +34,8 @@ def vm_port(cloud: Cloud, **values: Any) -> Port:
 
 def told(cloud: Cloud) -> list[str]:
     """Take what waits, as the one who sends."""
-    events = novaevents.due(cloud.store)
-    cloud.store.write(novaevents.drop, [event.id for event in events])
+    events = compute_events.due(cloud.store)
+    cloud.store.write(compute_events.drop, [event.id for event in events])
     return [event.name for event in events]
 
 
@@ -49,7 +49,7 @@ def test_a_port_that_becomes_active_is_plugged_once(cloud: Cloud) -> None:
     cloud.wire("h1", port, wired=True)
     assert told(cloud) == []
     ready(cloud, port)
-    (event,) = novaevents.due(cloud.store)
+    (event,) = compute_events.due(cloud.store)
     assert (event.name, event.server_uuid, event.port_id) == ("network-vif-plugged", VM, port.id)
     ready(cloud, port)
     assert told(cloud) == ["network-vif-plugged"]
@@ -70,7 +70,7 @@ def test_a_tap_on_a_host_that_is_prepared_is_plugged_once(cloud: Cloud) -> None:
     assert told(cloud) == []
     for _ in range(2):
         cloud.wire("h2", port, wired=True)
-    (event,) = novaevents.due(cloud.store)
+    (event,) = compute_events.due(cloud.store)
     assert (event.name, event.server_uuid, event.port_id) == ("network-vif-plugged", VM, port.id)
     told(cloud)
     assert cloud.store.ports.get(port.id).status == "ACTIVE"
@@ -168,7 +168,7 @@ def test_what_is_not_wanted_is_not_noted(make_cloud: Callable[..., Cloud]) -> No
     port = vm_port(cloud)
     ready(cloud, port)
     cloud.store.ports.delete(port.id)
-    assert novaevents.due(cloud.store) == []
+    assert compute_events.due(cloud.store) == []
 
 
 def test_a_failed_change_tells_nothing(cloud: Cloud) -> None:

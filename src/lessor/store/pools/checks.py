@@ -11,7 +11,7 @@ from lessor.errors import Conflict, Invalid
 from lessor.model import SubnetPool
 from lessor.net.prefixes import Claim, blocks_of, clash
 from lessor.store.engine.tx import ReadTx, Tx
-from lessor.store.pools import addressscopes
+from lessor.store.pools import scopes as addressscopes
 from lessor.store.sharing import rbac, visible
 from lessor.store.tables import prefixes, subnetpools, subnets
 
