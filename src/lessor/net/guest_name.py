@@ -13,5 +13,5 @@ def hostname(port: Port, address: IPv4Address) -> str:
 
     Without a usable name it is as in Neutron: 10.0.0.5 is "host-10-0-0-5" (semantics.md B8).
     """
-    given = port.dns_name.split(".", 1)[0]
-    return label(given) or label(port.name) or f"host-{str(address).replace('.', '-')}"
+    given = label(port.dns_name.split(".", 1)[0]) if port.dns_name else ""
+    return given or label(port.name) or f"host-{str(address).replace('.', '-')}"

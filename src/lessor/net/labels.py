@@ -18,7 +18,8 @@ def label(text: str) -> str:
     dnsmasq ignores a host with a longer name without a word (LP 1238910). A word that dnsmasq
     would take for something else gets "host-" before it.
     """
-    dashed = _UNFIT.sub("-", text.lower()).strip("-")
+    lower = text.lower()
+    dashed = lower if lower.isascii() and lower.isalnum() else _UNFIT.sub("-", lower).strip("-")
     if _TAKEN.fullmatch(dashed):
         dashed = f"host-{dashed}"
     if len(dashed) > LONGEST:
