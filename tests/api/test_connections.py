@@ -30,6 +30,43 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+class Transport:
+    """Keeps what it is told to send."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.closed_after: int | None = None
+
+    def write(self, data: bytes) -> None:
+        assert self.closed_after is None
+        self.sent.append(data)
+
+    def close(self) -> None:
+        self.closed_after = len(self.sent)
+
+    def is_closing(self) -> bool:
+        return self.closed_after is not None
+
+
+def test_what_is_written_together_is_sent_together_and_before_the_end() -> None:
+    async def answer() -> Transport:
+        inner = Transport()
+        outer: Any = module._Gathering(inner, asyncio.get_running_loop())  # type: ignore[arg-type]  # acts as one
+        outer.write(b"head")
+        outer.write(b"body")
+        assert inner.sent == []
+        await asyncio.sleep(0)
+        assert inner.sent == [b"headbody"]
+        outer.write(b"last")
+        outer.close()
+        assert outer.is_closing()
+        await asyncio.sleep(0)
+        return inner
+
+    inner = asyncio.run(answer())
+    assert (inner.sent, inner.closed_after) == ([b"headbody", b"last"], 2)
+
+
 @asynccontextmanager
 async def listening(**limits: Any) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
     """Serve `app`; give what makes a connection."""
