@@ -66,7 +66,7 @@ class Gateway:
     interface: str | None  # the bridge's physical interface
     cidr: IPv4Network
     address: IPv4Address  # dhcp_server: ours on the bridge
-    external: bool  # the gateway is somebody else: no general SNAT (A11.3)
+    external: bool  # the gateway is another machine: no general SNAT (A11.3)
     isolated: bool  # shared address: no ARP for it and no DHCP across the wire (A12.3)
     vm_sources: tuple[tuple[IPv4Address, IPv4Address], ...] = ()  # spans that VMs' addresses lie in
 
@@ -108,7 +108,7 @@ class DhcpRange:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """MAC and address told to a DHCP server."""
+    """MAC and address of a port in a DHCP server, with the options that it gets."""
 
     port_id: str
     network_id: str

@@ -1,6 +1,6 @@
 """Finds rules of others on this host that would drop what VMs send: Docker's, ufw's, firewalld's.
 
-Nothing is changed: it is said which chain it is, and what would help.
+Nothing is changed: a problem names the chain, and what would help.
 """
 
 from __future__ import annotations

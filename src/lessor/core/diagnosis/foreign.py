@@ -1,4 +1,4 @@
-"""Tells whether somebody else's filter rules would drop what VMs send.
+"""Finds filter rules of other programs that would drop what VMs send.
 
 Every base chain of a hook must let a packet pass, so each is walked by itself with the packet
 that matters. Rules are judged true, false or unsure. Only what surely drops is named: an accept
@@ -31,7 +31,7 @@ class Packet:
 class Step:
     """What a rule does with the packet at hand.
 
-    `matches` None: nobody can say. `verdict`: accept, drop, return, jump, goto, or "" for none.
+    `matches` None: unknown. `verdict`: accept, drop, return, jump, goto, or "" for none.
     """
 
     matches: bool | None
@@ -57,7 +57,7 @@ def fate(base: BaseChain, steps: Mapping[str, Sequence[Step]]) -> str:
 
 
 def all_of(conditions: Sequence[bool | None]) -> bool | None:
-    """Return whether all conditions hold; None if nobody can say."""
+    """Return whether all conditions hold; None: unknown."""
     if False in conditions:
         return False
     return None if None in conditions else True

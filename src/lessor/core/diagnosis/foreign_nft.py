@@ -69,7 +69,7 @@ def _step(expressions: Any, packet: Packet) -> Step:
                 return _vmap(body, packet, conditions)
             case "counter" | "log" | "mangle":
                 continue
-            case _:  # limits, queues, things of iptables: nobody can say
+            case _:  # limits, queues, matches of iptables: unknown
                 conditions.append(None)
     return Step(all_of(conditions))
 

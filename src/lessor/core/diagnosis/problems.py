@@ -100,5 +100,5 @@ class Concerned:
 
 
 def problem_of(found: str | Problem) -> Problem:
-    """Return a problem that may be said as a bare text."""
+    """Return a problem, which may be given as a bare text."""
     return found if isinstance(found, Problem) else Problem(text=found)

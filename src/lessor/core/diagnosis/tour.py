@@ -1,4 +1,4 @@
-"""What a walk through a host finds, and how a piece of a network is judged by it.
+"""What a tour of a network reads on a host, and how its pieces are checked by it.
 
 Nothing here knows what the drivers remember: what is compared is what the usual programs print.
 """
@@ -33,7 +33,7 @@ class Flow:
 
     @property
     def counters(self) -> str:
-        """How much it had to do, in words."""
+        """Return its counters as text."""
         return f"{self.packets} packets, {self.bytes} bytes"
 
 
@@ -115,7 +115,7 @@ def flow_piece(
     outputs: Iterable[str] = (),
     goto: int | None = None,
 ) -> Piece:
-    """Judge the flow of a table that has all of `match`, by where it sends frames."""
+    """Check the flow of a table that has all of `match`, by where it sends frames."""
     wanted = list(match)
     has = frozenset(wanted)
     there = next(
@@ -152,7 +152,7 @@ def device_piece(
     mtu: int | None = None,
     master: str = "",
 ) -> Piece:
-    """Judge a device: there, up, and as said."""
+    """Check a device: there, up, and as wanted."""
     have = seen.devices.get(namespace, {}).get(name)
     wanted = {"mac": mac, "mtu": mtu or "", "on": master}
     should = ", ".join(["up", *(f"{key} {value}" for key, value in wanted.items() if value)])
@@ -167,7 +167,7 @@ def device_piece(
 
 
 def address_piece(seen: Seen, name: str, wanted: Iterable[str], namespace: str = "") -> Piece:
-    """Judge the addresses of a device: it has all of these."""
+    """Check the addresses of a device: it has all of these."""
     should = list(wanted)
     have = seen.devices.get(namespace, {}).get(name)
     found = have.addresses if have else ()
@@ -183,7 +183,7 @@ def address_piece(seen: Seen, name: str, wanted: Iterable[str], namespace: str =
 
 
 def dhcp_pieces(found: DhcpStatus, server: DhcpServer) -> Iterator[Piece]:
-    """Judge a DHCP server: its process, and that it has all reservations."""
+    """Check a DHCP server: its process, and that it has all reservations."""
     inside = f" in {server.namespace}" if server.namespace else ""
     yield piece(
         found.program,
@@ -207,7 +207,7 @@ def dhcp_pieces(found: DhcpStatus, server: DhcpServer) -> Iterator[Piece]:
 
 
 def metadata_piece(seen: Seen, listener: MetadataListener) -> Piece:
-    """Judge the metadata listener: somebody listens on its port."""
+    """Check the metadata listener: a process listens on its port."""
     listens = listener.port in seen.listening.get(listener.namespace, ())
     inside = f"ip netns exec {listener.namespace} " if listener.namespace else ""
     return piece(

@@ -1,4 +1,4 @@
-"""The pieces of a network in Open vSwitch on one host, in the order of a DISCOVER's way."""
+"""The pieces of a network in Open vSwitch and namespaces, in the order of a DISCOVER's way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REQUEST = ("udp", "dl_dst=ff:ff:ff:ff:ff:ff", "tp_dst=67")
 
 
 def switch_pieces(plan: NetworkPlan, seen: Seen, settings: AgentSettings) -> Iterator[Piece]:
-    """Yield what one host should have for a network in Open vSwitch, and what it has.
+    """Yield what one host should have in Open vSwitch and namespaces, and what it has.
 
     Args:
         plan: what the network asks of the host.
@@ -25,22 +25,21 @@ def switch_pieces(plan: NetworkPlan, seen: Seen, settings: AgentSettings) -> Ite
         settings: of the host's agent.
     """
     state, facts, inner = plan.state, plan.facts, settings.integration_bridge
-    if facts is None:
-        return
     yield from _bridges(state, seen)
     for port in _of_kind(state, "vif"):
         yield device_piece(seen, "tap", port.name)
         yield _on_bridge(seen, port)
-        yield _client_flow(facts, seen, inner, port.name)
+        if facts is not None:
+            yield _client_flow(facts, seen, inner, port.name)
     for tunnel in _of_kind(state, "vxlan"):
         yield _tunnel(seen, tunnel)
-    if facts.tunnels:
+    if facts is not None and facts.tunnels:
         yield from _tunnel_flows(plan, facts, seen, settings.tunnel_bridge)
     for device in state.dhcp_devices.values():
         yield from _dhcp_device(device, seen)
         for port in _of_kind(state, "dhcp"):
             yield _on_bridge(seen, port)
-        if facts.tunnels:
+        if facts is not None and facts.tunnels:
             place = int_flows.on_network(facts.vlan)
             match = (f"in_port={int_flows.PATCH}", place, *REQUEST)
             table, outputs = int_flows.SWITCH, (device.outer,)
@@ -64,7 +63,7 @@ def _bridges(state: HostState, seen: Seen) -> Iterator[Piece]:
 
 
 def _on_bridge(seen: Seen, port: OvsPort) -> Piece:
-    """Judge a port of br-int by its local VLAN."""
+    """Check a port of br-int by its local VLAN."""
     have = seen.ports.get(port.name)
     should = f"on {port.bridge}, local VLAN {port.vlan}"
     found = f"on {have.bridge}, local VLAN {have.tag or 'none'}" if have else ""
@@ -73,7 +72,7 @@ def _on_bridge(seen: Seen, port: OvsPort) -> Piece:
 
 
 def _client_flow(facts: NetworkFacts, seen: Seen, inner: str, tap: str) -> Piece:
-    """Judge where DHCP requests of a VM go: to DHCP servers, here or beyond br-tun."""
+    """Check where DHCP requests of a VM go: to DHCP servers, here or beyond br-tun."""
     outputs = [facts.dhcp_here] * bool(facts.dhcp_here)
     outputs += [int_flows.PATCH] * bool(facts.dhcp_tunnels)
     match = (f"in_port={tap}", *REQUEST)
@@ -141,7 +140,7 @@ def _tunnel_flows(
 
 
 def _dhcp_device(device: DhcpDevice, seen: Seen) -> Iterator[Piece]:
-    """Judge the DHCP server's own port: its namespace, and its inner end there."""
+    """Check the DHCP server's own port: its namespace, and its inner end there."""
     there = device.namespace in seen.namespaces
     found = "there" if there else ""
     yield piece("namespace", device.namespace, "there", found, "ip netns", ok=there)

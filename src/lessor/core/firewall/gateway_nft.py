@@ -1,6 +1,6 @@
 """The gateway's rules as nftables table `inet lessor`: NAT, forwarding, and who reaches the host.
 
-Nobody else's packets are judged: INPUT and FORWARD concern the bridges of the VMs. Which of them is
+Only VMs' packets are filtered: INPUT and FORWARD concern the bridges of the VMs. Which of them is
 a VM's is in docs/decisions/0021-what-vms-reach-of-hosts.md, where VMs' packets are forwarded to in
 docs/decisions/0026-where-vms-are-forwarded-to.md. A drop here is final, an accept is not: another
 table may still drop (`lessor.core.diagnosis.foreign`).

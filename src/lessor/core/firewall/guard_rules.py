@@ -321,7 +321,7 @@ CHAINS = (
         "to_dhcp",
         (
             f"udp sport 67 oifname . {SERVER_ID} @dhcp_server_ids return",
-            # That of another network here: dropped, but nobody that is to be named.
+            # That of another network here: dropped, but not reported.
             f"udp sport 67 {SERVER_ID} @server_ids {_drop('to_dhcp')}",
             f"meta mark & {VM_MARK:#010x} == 0 {_SERVER}",
             _drop("to_dhcp"),

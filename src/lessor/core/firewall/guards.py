@@ -3,10 +3,10 @@
 Rules know taps by name, so they stand before a tap exists: its first frame is checked. There is
 the same number of rules for one tap and for a thousand; the taps are elements of sets.
 
-From a guarded tap come only frames of its own MACs: ARP that tells its own MAC and addresses, IPv4
-from its own addresses (or a DHCP client's 0.0.0.0); never IPv6, never a DHCP server's answer, and
-no more DHCP requests than a client needs. To it go only frames for its own MACs, no IPv6, and
-DHCP answers only of its own servers. The host's own stack hears VMs on IPv4 alone, and frames that come
+From a guarded tap come only frames of its own MACs: ARP with its own MAC and addresses, IPv4 from
+its own addresses (or a DHCP client's 0.0.0.0); never IPv6, never a DHCP server's answer, and no
+more DHCP requests than a client needs. To it go only frames for its own MACs, no IPv6, and DHCP
+answers only of its own servers. The host's own stack hears VMs on IPv4 alone, and frames that come
 from a tap carry `VM_MARK`, by which `table inet lessor` knows them (INPUT).
 
 A port of our bridges that is neither a tap nor a wire here is closed in both directions: one that

@@ -1,4 +1,4 @@
-"""Flows in ovs-ofctl's words; ports are given by name."""
+"""Flows as ovs-ofctl writes them; ports are given by name."""
 
 from __future__ import annotations
 

@@ -102,8 +102,10 @@ class Planner:
         kept = self._kept.get(key)
         if kept and kept[0] is scope and kept[1] == inputs:
             return kept
-        planner = self._planners[scope.network.network_type]
-        return scope, inputs, planner.plan(scope, inputs, kept[2] if kept else None)
+        kind, before = scope.network.network_type, kept[2] if kept else None
+        if before and before.network.network_type != kind:  # a cache is of its own planner
+            before = None
+        return scope, inputs, self._planners[kind].plan(scope, inputs, before)
 
     def _first_nics(self, scopes: Iterable[Scope]) -> frozenset[str]:
         """Return the ids of the ports that carry their VM's default route: its oldest port."""

@@ -1,7 +1,7 @@
 """The plan of one network: what it asks of this host, whatever the kind of the network.
 
-Planners of all kinds of networks return this value, and whoever reads plans reads it alone. What a
-plan has nothing of stays empty; nobody asks for the kind of a network to know it.
+Planners of all kinds of networks return this value, and all readers of plans read it alone. Fields
+that a network has nothing for stay empty; no reader asks for the kind of a network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Local VLANs: the numbers by which br-int tells networks apart, on one host only."""
+"""Local VLANs: the numbers by which br-int separates networks, on one host only."""
 
 from __future__ import annotations
 
