@@ -43,6 +43,7 @@ class DhcpClient:
         client_id: sent as option 61.
         hostname: sent as option 12.
         speaks_for: the MAC in its messages, if it isn't its own.
+        asks: the options that it asks for.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class DhcpClient:
         client_id: bytes = b"",
         hostname: str = "",
         speaks_for: str = "",
+        asks: bytes = ASKED,
     ) -> None:
         self._mac = bytes.fromhex(mac.replace(":", ""))
         self._client = bytes.fromhex((speaks_for or mac).replace(":", ""))
-        self._own = {61: client_id, 12: hostname.encode()}
+        self._own = {61: client_id, 12: hostname.encode(), 55: asks}
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         self._socket.bind((interface, 0))
         self.lease: Reply | None = None
@@ -114,7 +116,7 @@ class DhcpClient:
         ciaddr: IPv4Address = ANY,
     ) -> Reply | None:
         xid = random.getrandbits(32)
-        sent = {**options, **{key: value for key, value in self._own.items() if value}, 55: ASKED}
+        sent = {**options, **{key: value for key, value in self._own.items() if value}}
         source = to.address if to else ciaddr
         dhcp = self._bootp(xid, source, sent)
         destination, mac = (to.server, to.server_mac) if to else (ALL, b"\xff" * 6)
