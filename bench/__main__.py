@@ -32,7 +32,7 @@ NAMES = (
 
 
 def main() -> int:
-    """Run what is asked for. Exit status 1: a measurement broke; a missed expectation is no failure."""
+    """Run the given measurements. Exit status 1: one broke; a missed expectation is no failure."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="less of each, in two minutes at most")

@@ -60,7 +60,7 @@ def measure(quick: bool) -> Iterator[Figure]:
 
 
 def _take_leases(wire: Wire, ports: Iterable[dict[str, Any]], within_s: float) -> int:
-    """Have clients of the ports take their leases, as long as there is time; return how many did."""
+    """Let clients of the ports take leases until the time is over; return the number of leases."""
     end = time.perf_counter() + within_s
     taken = 0
     for port in takewhile(lambda _: time.perf_counter() < end, ports):

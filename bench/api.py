@@ -181,7 +181,7 @@ def _costing(
 def _lists(
     pid: int, api: Connection, ground: cloud.Ground, repeats: int, label: str
 ) -> Iterator[Figure]:
-    """List a thousand ports in the ways of clients: all in one, some attributes, pages, a filter."""
+    """List a thousand ports as clients do: all at once, some attributes, pages, a filter."""
     whole = [request("GET", f"/v2.0/ports?limit={PAGE}")] * repeats
     what = f"port list, {PAGE:,} of them, {label}"
     yield from _costing(pid, api, what, whole, peer=NEUTRON_LIST, expected=LIST)

@@ -19,7 +19,7 @@ def sqlite() -> Iterator[str]:
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Run PostgreSQL in a folder of its own; yield the `[database] connection` of an empty database."""
+    """Run PostgreSQL in its own folder; yield the `[database] connection` of an empty database."""
     with cluster(SETTINGS) as made:
         yield made.url(made.blank())
 

@@ -1,8 +1,8 @@
 """DISCOVER to ACK on the wire, from our DHCP server and from a bare dnsmasq, in turns.
 
 The bare one has the same program, arguments and files but no script, on a host with a bridge and no
-firewall rules; its wire is built like ours. What is left of a difference is our rules on the way and
-the machine's work with our lease events.
+firewall rules; its wire is built like ours. What is left of a difference is our rules on the way
+and the machine's work with our lease events.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def measure(quick: bool) -> Iterator[Figure]:
 def _in_turns(ours: Wire, bare: Wire, who: Iterable[Who]) -> tuple[list[float], list[float]]:
     """Let each MAC ask both, in changing order; return the milliseconds that each server took.
 
-    Between two exchanges there is time for the event of the first: else it is that what is measured.
+    A pause between two exchanges lets the event of the first finish, so that it is not measured.
     """
     taken: tuple[list[float], list[float]] = ([], [])
     both = [(ours, taken[0]), (bare, taken[1])]

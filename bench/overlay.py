@@ -1,4 +1,4 @@
-"""Overlay networks on four hosts: DORA through the tunnel, create to ACTIVE, a change's way to flows.
+"""Overlay networks on four hosts: DORA through the tunnel, create to ACTIVE, change to flows.
 
 One host serves DHCP, three have VMs. The agent makes the taps, and our client opens them as a
 hypervisor does.

@@ -17,7 +17,7 @@ def cpu_s(pid: int) -> float:
 
 
 def memory_mib(pid: int, proc: Path = PROC) -> tuple[float, float]:
-    """Return resident and proportional set size in MiB; what is shared counts in parts in the latter.
+    """Return resident and proportional set size, in MiB; the latter divides shared pages.
 
     Args:
         pid: as `proc` has it.

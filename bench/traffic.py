@@ -1,8 +1,8 @@
 """What VMs get through their guards: TCP, small packets, round trips; in both modes.
 
-Two VMs on one host, and two on two hosts, on networks with many other guarded taps. Nothing else than
-a socket of Linux sends and hears. What is measured is the way through bridge or br-int with our
-rules, on this machine: a ratio of two commits means something, a figure alone little.
+Two VMs on one host, and two on two hosts, on networks with many other guarded taps. Nothing else
+than a socket of Linux sends and hears. What is measured is the way through bridge or br-int with
+our rules, on this machine: a ratio of two commits means something, a figure alone little.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ class DhcpClient:
         return fixed + COOKIE + coded + b"\xff"
 
     def _answer_arp(self, frame: bytes, address: IPv4Address) -> bool:
-        """Tell our MAC, so that an answer can be sent to an address we have; False: not asked for."""
+        """Answer ARP with our MAC, so that unicast answers arrive; False: no request for it."""
         if struct.unpack("!H", frame[12:14])[0] != ETH_ARP or frame[38:42] != address.packed:
             return False
         asker = frame[22:32]  # MAC and address

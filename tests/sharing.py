@@ -1,11 +1,11 @@
-"""In which order test processes take the groups of tests, where several share the work (`scripts/test`).
+"""The order in which several test processes take groups of tests (`scripts/test`).
 
 A file's tests stay together, since they share fixtures of the module, labs among them; so does what
 stands on one of the labs that a whole session keeps, one for each gateway_firewall.
 
-Two kinds of groups: those with labs and other programs wait most of their time, all others compute. Every
-other process begins with those that wait, so that the cores have something to do beside them. The longest
-come first, so that no process sits over a long one while the others have nothing left.
+Two kinds of groups: those with labs and other programs wait most of their time, all others compute.
+Every other process begins with those that wait, so that the cores have something to do beside them.
+The longest come first, so that no process sits over a long one while the others have nothing left.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-# Seconds that a test waits, by the beginning of its file's path; the first that fits. Rough: a wrong number
-# costs time and nothing else.
+# Seconds that a test waits, by the beginning of its file's path; the first that fits. Rough: a
+# wrong number costs time and nothing else.
 WAITING = {
     "tests/campaign/test_campaign.py": 90.0,
     "tests/docs/test_tutorial.py": 30.0,

@@ -26,7 +26,8 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 LIMIT_S = 300
 USERS = ("lessor-hook", "lessor-metadata")
 
-# Builds the checkout's own wheel with nothing but Python; scripts/setup doesn't look at what builds it.
+# Builds the checkout's own wheel with nothing but Python; scripts/setup doesn't look at what builds
+# it.
 BACKEND = """
 from pathlib import Path
 import shutil
@@ -227,7 +228,7 @@ def test_the_products_environment_has_no_tools_until_they_are_asked_for(
 
 
 def test_what_an_older_checkout_left_is_brought_up_to_date(checkout: Checkout) -> None:
-    """The old script's stamp was a hash alone; a tool that the new lock doesn't suit is in the way."""
+    """The old script's stamp was only a hash; an installed tool conflicts with the new lock."""
     assert checkout.set_up()[0] == 0
     (checkout.folder / ".venv/stamp").write_text("0123abcd\n")
     (checkout.folder / "requirements.txt").write_text(checkout.index.lock(cover="2.0"))
@@ -331,7 +332,7 @@ def test_each_line_of_a_lock_has_hashes_and_no_address(lock: str) -> None:
 
 
 def test_the_product_runs_in_a_checkout_set_up_from_nothing(tmp_path: Path) -> None:
-    """With the real lock file, and pip's own settings: packages come from where this machine gets them."""
+    """With the real lock file, and pip's own settings: packages come from the usual index."""
     listed = ("git", "-C", str(ROOT), "ls-files", "-z", "src", "scripts", "requirements.txt")
     files = subprocess.run(
         (*listed, "pyproject.toml", "README.md"), capture_output=True, text=True, check=True

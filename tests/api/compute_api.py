@@ -1,4 +1,4 @@
-"""A stand-in of the compute API (and of Keystone, if asked): takes external events, checks every word.
+"""A fake of the compute API (and optionally of Keystone): accepts and checks external events.
 
 What a request has that the real one would refuse, it refuses the same way, and notes in `wrong`.
 

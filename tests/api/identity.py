@@ -1,4 +1,4 @@
-"""A stand-in of the identity API v3: tokens for passwords, and what a token is, for services only."""
+"""A fake of the identity API v3: tokens for passwords; validates tokens for services only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read of agents' bodies: within bounds, and nothing that a database or a calendar lacks."""
+"""Bodies of agents are parsed within limits; databases and dates can represent all values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host's token is worth that host alone, and nothing that an agent says makes an answer to others fail."""
+"""A host's token is valid for that host only, and no report of an agent breaks other answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LISTS = ("leases", "hosts", "agents", "availability_zones", "networks", "ports",
 
 
 class Two:
-    """Two hosts: h1 is network a's, whose port and instance are alice's; h2 takes part in nothing."""
+    """Two hosts: h1 is network a's, whose port and instance are alice's; h2 has no network."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud

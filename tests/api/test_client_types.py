@@ -1,7 +1,7 @@
 """The JSON types that typed clients read: Terraform's provider, by way of gophercloud, above all.
 
-A Go client fails on an attribute of another type than its struct has, where Python would not notice.
-Source: the tables of the OpenStack Networking API v2.0 reference.
+A Go client fails on an attribute of another type than its struct has, where Python would not
+notice. Source: the tables of the OpenStack Networking API v2.0 reference.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Each route of the users' API, asked once as it is meant to be: the OpenAPI page names them all."""
+"""Each route of the users' API, called once correctly: the OpenAPI page names them all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a compute API hears of its VMs' ports, told by a running server to a stand-in that checks it."""
+"""Events about VMs' ports, sent by a running server to a fake compute API that checks them."""
 
 from __future__ import annotations
 

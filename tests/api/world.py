@@ -1,4 +1,4 @@
-"""Things for tables of examples: made on vxlan networks, which share nothing, as they are needed."""
+"""Objects for tables of examples, created on demand on vxlan networks, which share nothing."""
 
 from __future__ import annotations
 

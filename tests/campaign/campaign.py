@@ -1,4 +1,4 @@
-"""A campaign: a lab, VMs and clients that never pause, faults by a schedule, and what is checked then."""
+"""A campaign: a lab, VMs and clients that never pause, scheduled faults, and final checks."""
 
 from __future__ import annotations
 

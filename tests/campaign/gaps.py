@@ -1,7 +1,7 @@
 """How long VMs were without DHCP, and whether a fault explains it.
 
-A fault explains a gap if it can keep a VM of that kind of network from its DHCP server. Faults that only
-stop a repair (a dead agent) explain it while they overlap one that does.
+A fault explains a gap if it can keep a VM of that kind of network from its DHCP server. Faults that
+only stop a repair (a dead agent) explain it while they overlap one that does.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def gaps(span: VmSpan, exchanges: Iterable[Exchange]) -> Iterator[Span]:
 
 
 def explained(span: VmSpan, faults: Iterable[FaultRun]) -> list[Span]:
-    """Return the times in which no answer proves nothing about a VM, in order and without overlap."""
+    """Return the periods in which a missing answer is no failure, in order, without overlap."""
     near = [one for one in faults if not one.hosts or set(one.hosts) & set(span.hosts)]
     joined: list[tuple[float, float, bool]] = []
     for one in sorted(near, key=lambda fault: fault.began):

@@ -1,7 +1,7 @@
 """VMs that ask by DHCP without pause, in a thread each, and record every answer.
 
-A VM lives on a port; at its end the port is deleted, and the VM goes on for some seconds as if nobody
-had told it: that is when an address might have two users. Then the next one takes its place.
+A VM lives on a port; at its end the port is deleted, and the VM goes on for some seconds as if
+nobody had told it: that is when an address might have two users. Then the next one takes its place.
 """
 
 from __future__ import annotations

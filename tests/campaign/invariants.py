@@ -90,8 +90,8 @@ def one_on_the_wire(
 ) -> Result:
     """An address that has a port is answered for by no former VM.
 
-    Where its VM did not answer itself, a flow did, of a host that does not know yet that the port was
-    deleted (`stale_answers`): nobody has its address.
+    Where its VM did not answer itself, a flow did, of a host that does not know yet that the port
+    was deleted (`stale_answers`): nobody has its address.
     """
     stale = {(seen, mac) for seen, mac in stale_answers(ports, sightings, nics)}
     wrong = (

@@ -14,7 +14,7 @@ LONG_CALM_EVERY = 5  # rounds
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A fault: `after_s` its round's begin, for `lasts_s`. `keys`: nothing else may touch these then."""
+    """A fault, `after_s` the start of its round, for `lasts_s`; `keys`: reserved meanwhile."""
 
     kind: str
     target: str

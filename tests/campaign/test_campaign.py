@@ -1,8 +1,9 @@
 """Everything is broken again and again, and what must hold whatever fails is checked.
 
-By environment variables: LESSOR_CAMPAIGN_SEED (1), LESSOR_CAMPAIGN_MINUTES (30), both for the long one,
-and LESSOR_CAMPAIGN_REPORT, a file that the report is added to; of a run that fails, all logs and what was
-seen on hosts while a VM had no answer are kept beside it, in a folder of its name with `.logs`.
+By environment variables: LESSOR_CAMPAIGN_SEED (1), LESSOR_CAMPAIGN_MINUTES (30), both for the long
+one, and LESSOR_CAMPAIGN_REPORT, a file that the report is added to; of a run that fails, all logs
+and what was seen on hosts while a VM had no answer are kept beside it, in a folder of its name with
+`.logs`.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def test_the_second_is_not_started_when_the_first_can_not_start() -> None:
     assert words == "server has ended (status 2); its log is above"
 
 
-# --- the whole, in a network namespace of its own ---------------------------------------------------
+# --- all of it, in its own network namespace ------------------------------------------------------
 
 
 class Machine:
@@ -197,7 +197,7 @@ class Machine:
         self.log.close()
 
     def _started(self) -> Iterator[int]:
-        """Yield DHCP servers, which go on serving without an agent: their files are in our folder."""
+        """Yield DHCP servers, which outlive the agent: their files are in our folder."""
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):

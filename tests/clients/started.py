@@ -169,7 +169,7 @@ class Outcome:
 
 
 class Program:
-    """The program `openstack`, started once for many commands (see inside/openstack_commands.py)."""
+    """`openstack`, started once for many commands (see inside/openstack_commands.py)."""
 
     def __init__(self, folder: Path) -> None:
         argv = [str(CLIENTS / "python"), str(INSIDE / "openstack_commands.py")]

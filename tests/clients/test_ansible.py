@@ -21,7 +21,7 @@ HOSTS = ("first", "second", "third")
 
 
 def play(book: str, endpoint: str, folder: Path) -> dict[str, tuple[int, int]]:
-    """Run a playbook to its end; return how many tasks went well, and changed something, by host."""
+    """Run a playbook; return the numbers of successful and of changed tasks, by host."""
     facts = {"endpoint": endpoint, "ansible_python_interpreter": str(ANSIBLE / "python")}
     argv = [str(ANSIBLE / "ansible-playbook"), "-c", "local", "-i", ",".join(HOSTS)]
     argv += ["-e", json.dumps(facts), str(INSIDE / book)]

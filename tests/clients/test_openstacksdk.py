@@ -1,4 +1,4 @@
-"""openstacksdk against a real server process: the files of `inside` are run by the clients' own Python."""
+"""openstacksdk against a real server: the clients' own Python runs the files of `inside`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schemathesis reads our OpenAPI page and asks for all that the page allows, and for what it doesn't.
+"""Schemathesis reads our OpenAPI page and sends requests that it allows and that it doesn't.
 
 Whatever it sends, the server must not fail, and must answer as the page says.
 """

@@ -1,4 +1,4 @@
-"""Keystone on SQLite, set up and served: `.venv-keystone/bin/python keystone_server.py FOLDER PORT PASSWORD [HOST]`.
+"""Serves Keystone on SQLite: `.venv-keystone/bin/python THIS FOLDER PORT PASSWORD [HOST]`.
 
 Runs in Keystone's own environment, so nothing of Lessor is imported here.
 """

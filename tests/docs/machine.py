@@ -86,8 +86,8 @@ ip link set lo up
 shift 6
 exec env -i container=lxc PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 """
-# In a checkout there: an environment with the packages of the repository's, and the checkout's own product.
-# (The repository's .venv names its own folder, which services don't see if that is in /tmp, /home or /root.)
+# An environment in the checkout there: the repository's packages, but the checkout's own product.
+# (The repository's .venv has its own path, which services can't read in /tmp, /home or /root.)
 LEND_ENVIRONMENT = r"""/usr/bin/python3 -m venv --without-pip .venv
 ls -d "$PWD/src" /mnt/repository/.venv/lib/python3*/site-packages > "$(echo .venv/lib/python3*/site-packages)/lent.pth"
 printf '#!%s\nfrom lessor.cli.main import main\nmain()\n' "$PWD/.venv/bin/python" > .venv/bin/lessor
@@ -101,10 +101,10 @@ class Machine:
     """A fresh machine and the host outside; `stop` ends all of both.
 
     Args:
-        repository: what a user clones; there at /mnt/repository, and at its own path for the sake of
-            its .venv-clients, read-only.
-        cache: of the lab's guest, there in root's home, read-only.
-        lower: folders that its files are seen in, with ":" between.
+        repository: what a user clones; mounted at /mnt/repository, and at its own path for its
+            .venv-clients, read-only.
+        cache: cache of the lab's guest, mounted in root's home, read-only.
+        lower: folders with its initial files, separated by ":".
     """
 
     def __init__(self, repository: Path, cache: Path, lower: str = "/") -> None:

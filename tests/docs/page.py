@@ -82,8 +82,8 @@ def sections(text: str) -> list[str]:
 def missing(shown: Sequence[str], said: str) -> str:
     """Return the first part of `shown` that isn't in what was said, in its order; "" if all are.
 
-    The parts are what stands between lines "…"; the lines of a part follow one another. What differs
-    each time and blank lines don't count.
+    The parts are what stands between lines "…"; the lines of a part follow one another. What
+    differs each time and blank lines don't count.
     """
     lines = [line for line in map(normal, said.splitlines()) if line]
     at = 0

@@ -1,7 +1,7 @@
 """A new system with nothing but what debootstrap makes, to set up Lessor on from nothing.
 
-Its files, processes, name and devices are its own. Its network is this machine's: apt and pip need one, and
-get this machine's settings for it, copied when the test runs.
+Its files, processes, name and devices are its own. Its network is this machine's: apt and pip need
+one, and get this machine's settings for it, copied when the test runs.
 """
 
 from __future__ import annotations

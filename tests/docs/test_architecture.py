@@ -1,4 +1,4 @@
-"""docs/design/architecture.md draws what is there: every box is a folder or file, and none is missing."""
+"""In docs/design/architecture.md every box is a folder or file, and no folder is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages about passwords and about Keystone are followed to the letter, the latter with Keystone."""
+"""The pages about passwords and about Keystone, typed as they are; the latter with Keystone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page about adding a host is followed to the letter, on a lab's host that nothing is left of."""
+"""The page about adding a host, typed as it is, on an emptied host of a lab."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The services that we ship serve flat and vxlan networks: systemd's limits leave them what they need.
+"""Our systemd services serve flat and vxlan networks within their limits.
 
-Labs start agents as root with all rights. Only a machine whose pid 1 is systemd shows what is missing
-below the unit's limits.
+Labs start agents as root with all rights. Only a machine whose pid 1 is systemd shows what is
+missing below the unit's limits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """docs/tutorial.md and README.md are followed to the letter, on a fresh machine each.
 
-One thing is lent: the packages of this repository's .venv, so that scripts/setup has nothing to fetch. The
-guest's kernel, too, is fetched before; and where there is no systemd, nobody reads the last section.
+One thing is lent: the packages of this repository's .venv, so that scripts/setup has nothing to
+fetch. The guest's kernel, too, is fetched before; and where there is no systemd, nobody reads the
+last section.
 """
 
 from __future__ import annotations

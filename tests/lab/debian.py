@@ -1,7 +1,7 @@
-"""A Debian guest with cloud-init, as in a cloud's image: made by debootstrap, booted from its own kernel.
+"""A Debian guest with cloud-init: made by debootstrap, booted from its own kernel.
 
-Its disk is read-only, and what a VM writes is in its memory. So any number of VMs have the same disk, and
-move between hosts without it.
+Its disk is read-only, and what a VM writes is in its memory. So any number of VMs have the same
+disk, and move between hosts without it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """libvirt on a lab's hosts, and what else they need for `virsh migrate` by ssh.
 
-A lab's host has this machine's files. So what libvirt, ssh and a shell keep is on disks of the host's own
-in memory, root's home among it, and the hosts know each other's names.
+A lab's host has this machine's files. So what libvirt, ssh and a shell keep is on disks of the
+host's own in memory, root's home among it, and the hosts know each other's names.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Plugs and unplugs a VIF with os-vif, as Nova's compute service does: run by .venv-clients' Python.
+"""Plugs and unplugs a VIF with os-vif, as nova-compute does: run by .venv-clients' Python.
 
     python osvif.py plug|unplug PORT-JSON
 
-PORT-JSON is the port as the API shows it, with the binding:vif_type "ovs". What is made of it is what
-nova/network/os_vif_util.py makes, a VIFOpenVSwitch with the bridge of binding:vif_details.
+PORT-JSON is the port as the API shows it, with the binding:vif_type "ovs". What is made of it is
+what nova/network/os_vif_util.py makes, a VIFOpenVSwitch with the bridge of binding:vif_details.
 """
 
 from __future__ import annotations

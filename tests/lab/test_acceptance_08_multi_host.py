@@ -1,4 +1,4 @@
-"""D3.8: with multi_host each host is gateway of its own VMs; what belongs to one host stays there."""
+"""D3.8: with multi_host each host is the gateway of its own VMs; nothing leaks to other hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A VM that sends forged frames without pause, from before its tap is plugged until long after: none passes.
+"""No forged frame of a VM passes, from before its tap is plugged until long after.
 
 Also a client of a bridge's second network that asks for broadcasts gets its lease.
 """

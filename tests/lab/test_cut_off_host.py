@@ -1,4 +1,4 @@
-"""A host that is cut off from the server goes on serving its VMs: nobody else gets their addresses."""
+"""A host without a connection to the server serves its VMs; no other VM gets their addresses."""
 
 from __future__ import annotations
 

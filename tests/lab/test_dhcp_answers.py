@@ -47,7 +47,7 @@ def vm(lab: Lab, network: LabNetwork) -> Vm:
 
 
 def pids(lab: Lab, vm: Vm, network: LabNetwork) -> list[str]:
-    """Return main process and helper, in this order, of a network's dnsmasq, as the host has them."""
+    """Return the main process and the helper of a network's dnsmasq, by pids of the host."""
     folder = "br100" if "flat" in network.name else network.id
     script = (
         f"pid=$(cat /var/lib/lessor/networks/{folder}/pid) && "

@@ -1,4 +1,4 @@
-"""What the API lets pass as a DHCP option, the real dnsmasq takes: it leaves out what it can't read."""
+"""The real dnsmasq accepts each DHCP option that the API accepts: it omits malformed ones."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""docs/how-to/use-libvirt.md, with what it is about: libvirtd, Debian guests with cloud-init, ssh between hosts.
+"""docs/how-to/use-libvirt.md with libvirtd, Debian guests with cloud-init, ssh between hosts.
 
-The page is typed on cmp1, a host of a fleet, where the API doesn't listen. On each kind of network one guest has the
-tap that the agent makes, the other one a tap that libvirt makes. What is asked of a guest is asked by ssh from another
-VM of its network: with the key and the user data that the page gives it, by TCP.
+The page is typed on cmp1, a host of a fleet, where the API doesn't listen. On each kind of network
+one guest has the tap that the agent makes, the other one a tap that libvirt makes. What is asked of
+a guest is asked by ssh from another VM of its network: with the key and the user data that the page
+gives it, by TCP.
 """
 
 from __future__ import annotations
@@ -274,7 +275,7 @@ def network_command(kind: str) -> str:
 
 
 def type_for(reader: Reader, vm: Vm, text: str) -> str:
-    """Type a part of the page for a VM and return what was said; what it shows is of flat networks."""
+    """Type a part of the page for a VM and return the output; the page shows flat networks."""
     before = len(reader.seen)
     for step in steps(text):
         shown = step.shown if vm.network == "blue" else ()
@@ -390,8 +391,8 @@ class Pings:
     def lost(self) -> tuple[int, int, float]:
         """Wait until they are answered and end them.
 
-        Return how many were not, of how many, and the longest that an answer took: what was sent to the
-        VM while it was paused waits in its tap.
+        Return how many were not, of how many, and the longest that an answer took: what was sent to
+        the VM while it was paused waits in its tap.
         """
         self._wait_for_some()
         self._node.kill(self._process, "INT")

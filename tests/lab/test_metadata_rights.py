@@ -1,4 +1,4 @@
-"""Who reads what a VM sends to 169.254.169.254: a process without rights, as long as the agent runs."""
+"""A process without rights reads VMs' requests to 169.254.169.254 while the agent runs."""
 
 from __future__ import annotations
 

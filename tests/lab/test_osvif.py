@@ -1,7 +1,7 @@
-"""os-vif, Nova's own hand on a compute host, plugs ports as the API describes them; the agent takes over.
+"""os-vif, which Nova uses, plugs ports as the API describes them; the agent then wires them.
 
-On a vxlan network os-vif makes the port of br-int, with its iface-id, and QEMU the tap. On a flat one
-Nova makes a tap, and the agent puts it on its bridge.
+On a vxlan network os-vif makes the port of br-int, with its iface-id, and QEMU the tap. On a flat
+one Nova makes a tap, and the agent puts it on its bridge.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What shows how an overlay network is: `lessor network tour`, and narrow paths in `lessor status`."""
+"""The state of overlay networks in `lessor network tour`; narrow paths in `lessor status`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tunnels that carry nothing are named, one line a cable, with since when; nothing of it stays after."""
+"""Broken tunnels are reported, one line a cable, with their start; later the line disappears."""
 
 from __future__ import annotations
 

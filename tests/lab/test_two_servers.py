@@ -30,7 +30,7 @@ FAILOVER_S = 40  # on a busy machine; 12.6 s at a load of 10
 
 @pytest.fixture
 def lab(tmp_path_factory: pytest.TempPathFactory, postgres: Cluster) -> Iterator[Lab]:
-    """Two network hosts and a compute host, whose agents know two servers; the first keeps house."""
+    """Two network hosts and a compute host, with two servers; the first does periodic work."""
     flags = {"server_url": BOTH}
     hosts = [
         *(HostSpec(name=n, network_host=True, overlay=True, flags=flags) for n in ("net1", "net2")),

@@ -1,4 +1,4 @@
-"""A VM with another MAC or address than its port's, and a DHCP server on the wire: status names them."""
+"""Status reports a VM with a foreign MAC or address, and a DHCP server on the wire."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def ask(
     body: bytes | list[bytes] = b"",
     close: Service | None = None,
 ) -> httpx.Response:
-    """Make one request from `client`, with its MAC or this one; a list is a body sent in chunks. `close` ends with it."""
+    """Send one request from `client`, with its MAC or this one; a list is a chunked body."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for chunk in body:

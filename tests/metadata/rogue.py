@@ -1,4 +1,4 @@
-"""Programs that stand where the process that serves guests should: none of them does what it ought to.
+"""Programs in place of the guest process; each misbehaves in its own way.
 
 Executed as `python -m tests.metadata.rogue`; what it does is in the environment's LANG.
 """

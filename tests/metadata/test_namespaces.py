@@ -1,4 +1,4 @@
-"""Two networks of equal addresses, each with its namespace: one process, each VM is told its own."""
+"""Two networks with equal addresses in two namespaces: each VM gets its own metadata."""
 
 from __future__ import annotations
 

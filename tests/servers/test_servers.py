@@ -94,7 +94,7 @@ def _check_unique(held: list[tuple[Any, ...]]) -> None:
 
 
 def _check_refusals(held: list[tuple[Any, ...]], refused: list[tuple[float, float]]) -> None:
-    """While a create was refused, each address was at some moment, as far as anybody knows, taken."""
+    """During a refused create, each address was possibly in use at some moment."""
     for asked, answered in refused:
         taken = {
             address

@@ -166,7 +166,7 @@ def test_what_lies_beyond_the_pools_is_compared_with_hosts_blocks_at_once(cloud:
         change(*spans(40), Pool(IPv4Address("10.0.0.98"), IPv4Address("10.0.0.200")))()
 
 
-# --- many ports on many subnets, beside many pairs -------------------------------------------------
+# --- many ports on many subnets, beside many pairs ------------------------------------------------
 
 
 def ports_on(cloud: Cloud, network: Network, count: int, **values: Any) -> Callable[[], object]:

@@ -1,7 +1,8 @@
 """DHCP messages on a device, as they are or inside VXLAN: who sent them, to whom, in which tunnel.
 
-The kernel stamps each frame when it passes (SO_TIMESTAMPNS), so it doesn't matter when they are read.
-What the kernel had no room for is counted, and said: a capture that lost frames proves nothing.
+The kernel stamps each frame when it passes (SO_TIMESTAMPNS), so it doesn't matter when they are
+read. What the kernel had no room for is counted, and said: a capture that lost frames proves
+nothing.
 """
 
 from __future__ import annotations

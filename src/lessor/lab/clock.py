@@ -1,8 +1,9 @@
 """Run `lessor` with a clock that the lab can step: `python -m lessor.lab.clock FILE WORDS...`.
 
-Linux has no namespace of CLOCK_REALTIME, and libfaketime makes Python's sleep fail (it answers EINVAL to
-clock_nanosleep with an absolute time). So time.time is replaced before anything of `lessor` is
-imported. Only our own Python programs have the stepped clock; dnsmasq and the kernel have the true one.
+Linux has no namespace of CLOCK_REALTIME, and libfaketime makes Python's sleep fail (it answers
+EINVAL to clock_nanosleep with an absolute time). So time.time is replaced before anything of
+`lessor` is imported. Only our own Python programs have the stepped clock; dnsmasq and the kernel
+have the true one.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def _wait_until_unplugged(fabric: Node, state: NodeState) -> None:
 
 
 def start_ovs(state: LabState, nodes: Sequence[Node]) -> dict[str, dict[str, Process]]:
-    """Start Open vSwitch on these hosts, at the same time, with its underlay; by host and daemon."""
+    """Start Open vSwitch with its underlay on these hosts in parallel; by host and daemon."""
 
     def start(node: Node) -> dict[str, Process]:
         return {what: start_ovs_part(state, node, what) for what in ovs.DAEMONS}

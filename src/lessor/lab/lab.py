@@ -379,7 +379,7 @@ class Lab:
         cabling.route_back(self.node(OUTSIDE), destination, address)
 
     def network(self, name: str, cidr: str, **attributes: Any) -> LabNetwork:
-        """Make a network with one subnet, flat if no other kind is said; see `cloud.make_network` for what can be said."""
+        """Create a network with one subnet, flat by default; attributes as `cloud.make_network`."""
         return cloud.make_network(self.api, name, cidr, **attributes)
 
     def boot(

@@ -114,7 +114,7 @@ class Node:
         return self.log_dir / f"{self.name}-{what}.log"
 
     def env(self) -> dict[str, str]:
-        """Return the environment of its programs: nothing of the caller's but where programs are."""
+        """Return the environment of its programs: of the caller's only the PATH."""
         tools = Path(sys.executable).parent  # where `lessor` is installed
         path = f"{tools}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return {
@@ -125,7 +125,7 @@ class Node:
         }
 
     def entering(self, netns: str | None = None) -> tuple[str, ...]:
-        """Return the words that run what follows them in the node, or in a namespace of its /run/netns."""
+        """Return the arguments before a command that run it in the node, or in its namespace."""
         pid = self.init.pid
         net = f"--net={self.root}/run/netns/{netns}" if netns else "--net"
         return ("nsenter", f"--target={pid}", "--mount", "--uts", "--pid", net, "--wd=/", "--")

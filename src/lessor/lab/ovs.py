@@ -3,10 +3,10 @@
 The datapath is the userspace one (netdev): no kernel module is needed, and each host has its own.
 It has habits that a lab host must be made ready for:
 
-* it finds a tunnel's way only by a bridge of its own, so eth2 is a port of br-phy, and br-phy has the address;
-* it gets copies of eth2's frames, so the host's own must be dropped, or everything is answered twice;
-* it doesn't finish checksums that the kernel left to a network card, so br-phy leaves none;
-* it drops packets until it knows the other end's MAC, so it is told all of them.
+* it routes tunnels only through its own bridges, so eth2 is a port of br-phy, with the address;
+* it gets copies of eth2's frames, so the host drops the originals, or it answers everything twice;
+* it doesn't complete checksums that the kernel left to a NIC, so br-phy has no offloads;
+* it drops packets until it knows the peer's MAC, so all peers' MACs are set in advance.
 
 The database is in the host's state folder and outlives the host, as on a real machine.
 """

@@ -1,4 +1,4 @@
-"""The programs that a lab's nodes run: the outside's web server, `lessor server`, `lessor agent`."""
+"""Starts the programs of a lab's nodes: web server of the outside, server, agent."""
 
 from __future__ import annotations
 

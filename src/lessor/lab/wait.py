@@ -21,7 +21,7 @@ def wait_for(condition: Callable[[], T], timeout_s: float, what: str = "") -> T:
     """Look until `condition()` is true, and return it.
 
     Raises:
-        StillNot: (a TimeoutError) `what` (the condition, in words) isn't so after `timeout_s` seconds.
+        StillNot: (a TimeoutError) the condition, described by `what`, is false after `timeout_s`.
     """
     end = time.monotonic() + timeout_s
     pause = SHORTEST_S

@@ -76,8 +76,9 @@ def in_the_way(
     """Return a block of a host that a flat subnet would take over; None: there is none.
 
     The subnet's block becomes a route of its gateway host, to the bridge of its physical network.
-    Whatever a host reaches by that bridge anyway, its LAN there, stays where it is: an administrator
-    may serve it. So may he serve a part of a wider static route. Who acts for one project may not.
+    Whatever a host reaches by that bridge anyway, its LAN there, stays where it is: an
+    administrator may serve it. So may he serve a part of a wider static route. Who acts for one
+    project may not.
 
     Args:
         cidr: the subnet's block.

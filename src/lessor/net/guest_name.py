@@ -1,4 +1,4 @@
-"""The name of a VM: DHCP tells it, DNS answers it, the API and the metadata service say the same."""
+"""The name of a VM, which DHCP, DNS, the API and the metadata service share."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Place:
 
 
 class OverlayHost(Host):
-    """One host's agent, as far as DHCP goes; its `store` is what other hosts are known to have given."""
+    """The DHCP part of one host's agent; its `store` has the leases of other hosts."""
 
     store: list[LiveLease] | None = None
     asked = 0

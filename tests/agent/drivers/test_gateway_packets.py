@@ -496,7 +496,7 @@ def test_compute_host_routes_nothing_and_bridges_all(site: Site, backend: str) -
 
 
 def test_external_gateway_leaves_all_but_the_forced_ranges(site: Site, backend: str) -> None:
-    """VMs send to a router on the wire, which nobody is: what is forced is lifted off the bridge."""
+    """VMs send to a missing router on the wire: forced packets are taken out of the bridge."""
     forced = (IPv4Network("198.51.100.0/24"),)
     there = replace(GATEWAY, external=True)
     options = replace(OPTIONS, force_snat_range=forced)

@@ -1,4 +1,4 @@
-"""nft without a program, and rules that are believed to be in force as long as nobody touches any."""
+"""nft in process, and rules that count as unchanged until a notification of a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled rules say the same as oslo.policy, and what can't be understood is refused at the start."""
+"""Compiled rules are equivalent to oslo.policy; malformed rules are refused at the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what, through HTTP: each action by each kind of caller, each attribute of the table."""
+"""Authorization over HTTP: each action by each kind of caller, each attribute of the table."""
 
 from __future__ import annotations
 

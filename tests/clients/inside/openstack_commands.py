@@ -1,7 +1,8 @@
 """Runs commands of python-openstackclient, many in one process: it takes a second to start.
 
 Run by the clients' own Python. A line of standard input is JSON: the words after `openstack`, and
-what is in its environment; a line of standard output is what came of it: {"status": …, "out": …, "err": …}.
+what is in its environment; a line of standard output is what came of it: {"status": …, "out": …,
+"err": …}.
 """
 
 from __future__ import annotations

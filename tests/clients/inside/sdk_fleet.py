@@ -1,4 +1,4 @@
-"""openstacksdk's calls for agents, DHCP scheduling, zones, bindings. There are two hosts, h1 and h2."""
+"""openstacksdk's calls for agents, DHCP scheduling, zones, bindings, with hosts h1 and h2."""
 
 from __future__ import annotations
 

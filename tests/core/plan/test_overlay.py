@@ -238,7 +238,7 @@ def test_a_prepared_host_is_wired_before_the_vm_comes() -> None:
 
 
 def test_frames_reach_a_vm_that_moves_on_both_hosts() -> None:
-    """From the moment it runs on the new host: nobody knows better before the binding is activated."""
+    """As soon as it runs on the new host, before the binding is activated."""
     moving = port(5, "a", prepared_for={"b": False})
     unicast = f"dl_dst={moving.mac_address}"
     (far,) = lines(tun_flows([facts("net", DHCP, moving)]), "table=20,", unicast)

@@ -75,7 +75,7 @@ class Range:
         self.marks.clear()
 
     def _greet(self) -> None:
-        """Let each VM send, so that switches forget where its MAC was seen while nothing was guarded."""
+        """Let each VM send, so that switches forget MACs learned while the taps were unguarded."""
         scene = self._scene
         for vm in (scene.neighbour, scene.remote, scene.stranger):
             with closing(scene.packets(vm)) as sender:

@@ -1,4 +1,4 @@
-"""What anybody sends to the API's listener: without a login, by a browser, slowly, by the thousand."""
+"""Attacks on the API's listener: without a login, by a browser, slowly, by the thousand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lab that attacks are tried in: two networks, a VM that attacks, and those who must not notice."""
+"""The lab for attacks: two networks, an attacking VM, and VMs that must not be affected."""
 
 from __future__ import annotations
 

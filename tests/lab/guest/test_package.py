@@ -1,4 +1,4 @@
-"""The modules of a guest's NIC, from kernels packed as Debian 12, Debian 13 and Ubuntu pack theirs."""
+"""The modules of a guest's NIC, from kernels packed as in Debian 12, Debian 13 and Ubuntu."""
 
 from __future__ import annotations
 

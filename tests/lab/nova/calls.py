@@ -1,4 +1,4 @@
-"""Passes requests on to Lessor's API and prints what came of each: `python calls.py ADDRESS PORT TARGET-PORT`.
+"""Forwards requests to Lessor's API, prints the results: `calls.py ADDRESS PORT TARGET-PORT`.
 
 A line of JSON for each: method, path (with its query), status, who asked, and what a refusal says.
 """

@@ -1,8 +1,9 @@
-"""A cloud around a lab: Keystone, Placement and Nova of PyPI, set up as docs/how-to/behind-nova.md says.
+"""A cloud around a lab: Keystone, Placement and Nova of PyPI, as in docs/how-to/behind-nova.md.
 
-All of it runs in the lab's nodes, which call the server node `controller`, as the pages do: Keystone, Placement,
-Nova's API, conductor and scheduler, RabbitMQ and Lessor's server there, nova-compute on cmp1 and cmp2. PostgreSQL
-listens on a unix socket. What Nova asks of Lessor passes `calls.py`, which writes it down. Glance is a stand-in.
+All of it runs in the lab's nodes, which call the server node `controller`, as the pages do:
+Keystone, Placement, Nova's API, conductor and scheduler, RabbitMQ and Lessor's server there,
+nova-compute on cmp1 and cmp2. PostgreSQL listens on a unix socket. What Nova asks of Lessor passes
+`calls.py`, which writes it down. Glance is a stand-in.
 """
 
 from __future__ import annotations

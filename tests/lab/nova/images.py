@@ -1,4 +1,4 @@
-"""A stand-in of Glance with one image, without which Nova boots nothing: `python images.py ADDRESS PORT`.
+"""A fake of Glance with one image, which Nova needs to boot: `python images.py ADDRESS PORT`.
 
 No hypervisor reads the image. Nothing is tested by it.
 """

@@ -1,4 +1,4 @@
-"""What the cloud's programs are started with: what the pages show of it is taken from there, word by word."""
+"""Settings of the cloud's programs; the parts that the pages show are read from the pages."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A real Nova boots a server, attaches an interface, live-migrates with its defaults, and deletes it.
+"""A real Nova boots a server, attaches an interface, live-migrates by default, and deletes it.
 
-Only the hypervisor is none: a driver that plugs with Nova's own VIF driver and os-vif, and starts the guest when
-Lessor has told `network-vif-plugged`. In the guest's stead a DHCP client opens the tap. Nova asks Lessor as its
-user, with the role `service`; servers are a member's.
+Only the hypervisor is none: a driver that plugs with Nova's own VIF driver and os-vif, and starts
+the guest when Lessor has told `network-vif-plugged`. In the guest's stead a DHCP client opens the
+tap. Nova asks Lessor as its user, with the role `service`; servers are a member's.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def tap_of(port: Row) -> str:
 
 
 def taps(lab: Lab, host: str) -> set[str]:
-    """Return the names of a host's taps, and of the ports of its Open vSwitch that are called so."""
+    """Return the names of a host's taps and of Open vSwitch's ports with tap names."""
     links = lab.exec(host, "ls", "/sys/class/net").split()
     ports = lab.exec(host, "ovs-vsctl", "--bare", "--columns=name", "list", "Port").split()
     return {name for name in links + ports if name.startswith("tap")}
@@ -240,8 +240,8 @@ def nothing_is_left(openstack: Cloud, server: Server, port: Row) -> None:
 def refusals(openstack: Cloud, since: int) -> list[Row]:
     """Return what Nova asked in vain, but for what it asks of every service.
 
-    Lessor has no floating IPs. Nova asks for those of each address, and takes 404 for none (nova/network/neutron.py,
-    `_get_floating_ips_by_fixed_and_port`).
+    Lessor has no floating IPs. Nova asks for those of each address, and takes 404 for none
+    (nova/network/neutron.py, `_get_floating_ips_by_fixed_and_port`).
     """
     found = [call for call in openstack.calls()[since:] if call["status"] >= 400]
     nothing = (404, "/v2.0/floatingips")

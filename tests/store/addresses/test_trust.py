@@ -1,4 +1,4 @@
-"""A host's token is worth that host alone: what it may report of leases, and what is passed over."""
+"""A host's token is valid for that host only: which of its lease events the store accepts."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Copies:
             }
 
     def put_back(self, copy: dict[str, list[dict[str, Any]]], *, running: bool = False) -> None:
-        """Restore in place, with all that the database notes of itself: no other copy is younger."""
+        """Restore in place, with the database's own metadata: no other copy is newer."""
         engine = self._cloud.store._engine
         with database.writing(engine) as conn:
             now = {row.name: row.value for row in conn.execute(select(metadata.tables["meta"]))}

@@ -1,4 +1,4 @@
-"""Ports bound to hosts that nobody has added: taken and said to fail, until such a host is there."""
+"""Ports bound to hosts that do not exist: accepted with binding_failed, until the host exists."""
 
 from __future__ import annotations
 

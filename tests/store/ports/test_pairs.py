@@ -1,4 +1,4 @@
-"""Allowed address pairs that projects give: for nobody else's address, and nobody else gets theirs."""
+"""Allowed address pairs of projects never overlap addresses of other projects."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The kernel of the lab's real guests, from a package of Debian or Ubuntu.
 
-The package is downloaded and unpacked into a cache, never installed. Which drivers of a NIC are modules,
-and in which order they go in, differs between kernels: kmod's own programs say it.
+The package is downloaded and unpacked into a cache, never installed. Which drivers of a NIC are
+modules, and in which order they go in, differs between kernels: kmod's own programs say it.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def _package() -> str:
             if found:
                 return found[1]
     raise NotFound(
-        f"a real guest needs Debian's {PACKAGES[0]} or Ubuntu's {PACKAGES[1]}, and apt knows neither; "
-        "try apt-get update, or do without real guests"
+        f"a real guest needs Debian's {PACKAGES[0]} or Ubuntu's {PACKAGES[1]}, and apt has neither; "
+        "try apt-get update, or use no real guests"
     )
 
 

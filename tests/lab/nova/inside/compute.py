@@ -1,6 +1,7 @@
 """nova-compute with the driver of taps.py; its arguments are nova-compute's.
 
-Nova loads drivers of its package nova.virt only, so this folder becomes a part of that. Run by .venv-nova's Python.
+Nova loads drivers of its package nova.virt only, so this folder becomes a part of that. Run by
+.venv-nova's Python.
 """
 
 from __future__ import annotations

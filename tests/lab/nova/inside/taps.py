@@ -1,8 +1,9 @@
 """A hypervisor without VMs whose network interfaces are real: nova.virt.taps.TapDriver.
 
-The guests are those of Nova's FakeDriver, which plugs nothing and waits for nothing. Here the VIF driver of
-Nova's libvirt driver plugs and unplugs them, at the same points of a VM's life, and a guest runs only when
-`network-vif-plugged` has come, as libvirt's `_create_guest_with_network` has it. Nobody opens the taps.
+The guests are those of Nova's FakeDriver, which plugs nothing and waits for nothing. Here the VIF
+driver of Nova's libvirt driver plugs and unplugs them, at the same points of a VM's life, and a
+guest runs only when `network-vif-plugged` has come, as libvirt's `_create_guest_with_network` has
+it. Nobody opens the taps.
 
 Runs in Nova's own environment (compute.py), so nothing of Lessor is imported here.
 """
@@ -84,7 +85,7 @@ class TapDriver(fake.FakeDriver):  # type: ignore[misc]  # Nova has no types
         super().detach_interface(context, instance, vif)
         self._plugs.unplug(instance, vif)
 
-    # --- live migration: plugged at the destination first, then unplugged at the source --------------
+    # --- live migration: plugged at the destination first, then unplugged at the source -----------
 
     def check_can_live_migrate_destination(
         self, context: Any, instance: Any, *args: Any, **kwargs: Any

@@ -1,6 +1,7 @@
 """Serves an API of Nova's environment: `.venv-nova/bin/python wsgi.py MODULE ADDRESS`.
 
-MODULE has the WSGI `application`; where its settings are the environment says. Run by .venv-nova's Python.
+MODULE has the WSGI `application`; where its settings are the environment says. Run by .venv-nova's
+Python.
 """
 
 from __future__ import annotations
