@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from lessor.agent.host.inet import LINK_SCOPE, HostAddress, addresses
 from lessor.agent.host.netdump import NetDump, StaticRoute, told_of
-from lessor.core.plan.around import Around, Connected
+from lessor.core.around import Around, Connected
 from lessor.model import HostBlock
 from lessor.settings import AgentSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lessor.agent.around import Surroundings
 from lessor.agent.overlay import Overlay, datapath_type
-from lessor.core.plan.around import Around
+from lessor.core.around import Around
 from lessor.core.plan.desired import Desired, Planner
 from lessor.errors import LessorError
 from lessor.model import View

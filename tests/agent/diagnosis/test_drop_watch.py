@@ -14,8 +14,8 @@ import pytest
 
 from lessor.agent.diagnosis.drops import DropWatch, Recent
 from lessor.core.diagnosis.drops import FEWEST
-from lessor.core.diagnosis.offences import DHCP_S, SOURCE_S, Count, Offence, Reason
 from lessor.core.diagnosis.problems import problem_of
+from lessor.core.offences import DHCP_S, SOURCE_S, Count, Offence, Reason
 from lessor.core.plan.desired import Desired, Planner
 from lessor.model import AddressPair, Port, Scope, View
 from lessor.settings import AgentSettings

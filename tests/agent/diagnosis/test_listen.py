@@ -12,8 +12,8 @@ import pytest
 
 from lessor.agent.diagnosis.listen import listen
 from lessor.core.diagnosis.drops import PortHere
-from lessor.core.diagnosis.offences import Offence, Reason
 from lessor.core.diagnosis.spoofs import LONGEST, offence, spoof_filter
+from lessor.core.offences import Offence, Reason
 from lessor.core.vmport import PortSecurity, allowed
 from lessor.model import AddressPair, FixedIp, Port
 from tests.agent.drivers.frames import (

@@ -19,11 +19,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import pytest
 
-from lessor.core.diagnosis.drop_sets import SETS, SIZE, offences
-from lessor.core.diagnosis.offences import Offence, Reason
 from lessor.core.firewall.dhcp_limit import BURST
+from lessor.core.firewall.drop_sets import SETS, SIZE, offences
 from lessor.core.firewall.guard_rules import BRIDGED_MARK, KNOWN_MARK
 from lessor.core.firewall.guards import Others, guard_ruleset
+from lessor.core.offences import Offence, Reason
 from lessor.core.state import Gateway, VmRange
 from lessor.core.vmport import PortSecurity
 from tests.agent.drivers.frames import (

@@ -10,8 +10,8 @@ from pyroute2 import IPRoute
 
 from lessor.agent.around import MAXIMUM, Surroundings, name_servers
 from lessor.agent.drivers.addresses import AddressDriver
+from lessor.core.around import Around, Connected
 from lessor.core.diff import Changes
-from lessor.core.plan.around import Around, Connected
 from lessor.core.state import Address
 from lessor.settings import AgentSettings, FlatMapping
 

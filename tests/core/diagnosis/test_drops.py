@@ -6,7 +6,7 @@ import pytest
 
 from lessor.core.diagnosis.drop_flows import refused, total
 from lessor.core.diagnosis.drops import FEWEST, Ongoing, PortHere, port_sentences, wire_problems
-from lessor.core.diagnosis.offences import Count, Offence, Reason
+from lessor.core.offences import Count, Offence, Reason
 from lessor.core.vmport import PortSecurity, allowed
 from lessor.model import AddressPair, FixedIp, Network, Port, Problem
 

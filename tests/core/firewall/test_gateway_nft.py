@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lessor.core.around import Connected
 from lessor.core.firewall.gateway_nft import (
     GatewayOptions,
     forwarding,
@@ -14,7 +15,6 @@ from lessor.core.firewall.gateway_nft import (
     vm_blocks,
 )
 from lessor.core.firewall.nft_listing import deletion, digest, stale
-from lessor.core.plan.around import Connected
 from lessor.core.state import Gateway
 
 OWN = Gateway(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 
-from lessor.core.diagnosis.drop_sets import SETS
+from lessor.core.firewall.drop_sets import SETS
 from lessor.core.firewall.guard_rules import CHAINS, COUNTERS
 from lessor.core.firewall.guards import NAME, Others, guard_ruleset
 from lessor.core.state import Gateway

@@ -7,8 +7,8 @@ from ipaddress import IPv4Network
 
 import pytest
 
+from lessor.core.around import Connected
 from lessor.core.firewall.no_forward import lans, less, no_forward
-from lessor.core.plan.around import Connected
 from lessor.settings import FlatMapping
 from tests.core.plan.test_desired import SETTINGS
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.core.plan.around import NOTHING, Around, Connected
+from lessor.core.around import NOTHING, Around, Connected
 from lessor.core.plan.desired import Planner
 from lessor.model import FixedIp, Network, Pool, Port, Scope, Subnet, View
 from lessor.settings import AgentSettings, FlatMapping

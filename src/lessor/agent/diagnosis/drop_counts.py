@@ -16,8 +16,8 @@ from lessor.agent.host.nft import Nft
 from lessor.agent.host.ovs import rundir
 from lessor.agent.host.run import Run, run
 from lessor.core.diagnosis.drop_flows import REFUSED_FLOWS, refused, total
-from lessor.core.diagnosis.drop_sets import SETS, counted, offences
-from lessor.core.diagnosis.offences import Count, Offence, Reason
+from lessor.core.firewall.drop_sets import SETS, counted, offences
+from lessor.core.offences import Count, Offence, Reason
 from lessor.errors import LessorError
 from lessor.settings import AgentSettings
 

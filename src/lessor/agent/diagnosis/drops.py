@@ -17,7 +17,7 @@ from lessor.agent.diagnosis.listen import listen
 from lessor.agent.overlay import Overlay
 from lessor.agent.signal import Signal
 from lessor.core.diagnosis.drops import Ongoing, port_sentences, ports_here, wire_problems
-from lessor.core.diagnosis.offences import BY_SOURCE, Count, Offence, Reason, lasts_s
+from lessor.core.offences import BY_SOURCE, Count, Offence, Reason, lasts_s
 from lessor.core.plan.desired import Desired
 from lessor.model import Problem
 from lessor.settings import AgentSettings

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from selectors import EVENT_READ, DefaultSelector
 
 from lessor.core.diagnosis.drops import PortHere
-from lessor.core.diagnosis.offences import Offence
 from lessor.core.diagnosis.spoofs import HEAD, offence, spoof_filter
+from lessor.core.offences import Offence
 
 LISTEN_S = 2.0
 MOST_TAPS = 8  # at once

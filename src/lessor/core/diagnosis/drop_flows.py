@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from lessor.core.diagnosis.offences import Count, Offence
+from lessor.core.offences import Count, Offence
 from lessor.core.openflow.flow_bundle import OURS
 from lessor.core.openflow.int_flows import REASONS, REFUSED
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 
-from lessor.core.diagnosis.offences import BY_SOURCE, Offence, Reason
 from lessor.core.firewall.dhcp_limit import RATE
+from lessor.core.offences import BY_SOURCE, Offence, Reason
 from lessor.core.plan.desired import Desired
 from lessor.core.vmport import PortSecurity
 from lessor.model import AddressPair, Network, Port, Problem

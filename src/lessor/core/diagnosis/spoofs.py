@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
-from lessor.core.diagnosis.offences import Offence, Reason
+from lessor.core.offences import Offence, Reason
 from lessor.core.vmport import Sources
 
 LONGEST = 200  # MACs and blocks of a port that a filter is made of

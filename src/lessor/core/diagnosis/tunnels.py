@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from lessor.core.openflow.bfd import INTERVAL_MS
 from lessor.net.address import Address
 
-INTERVAL_MS = 2000
-BFD = (("enable", "true"), ("min_rx", str(INTERVAL_MS)), ("min_tx", str(INTERVAL_MS)))
 SILENCE_S = 3 * INTERVAL_MS / 1000  # after which BFD holds a tunnel for broken: its multiplier is 3
 # so long a new tunnel may take until both ends have heard of each other: three packets, two seconds
 # apart, and what the agent of the other host needs to make its end

@@ -10,14 +10,14 @@ ours to know that the bridge is.
 `from_` chain is dropped and counted, under a name that says what was tried.
 
 Who tried it is kept in sets that these rules fill, with a counter for each element: see
-`lessor.core.diagnosis.drop_sets`. A full set takes no more, so the drop is a rule of its own.
+`lessor.core.firewall.drop_sets`. A full set takes no more, so the drop is a rule of its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from lessor.core.diagnosis.drop_sets import (
+from lessor.core.firewall.drop_sets import (
     ANSWERING,
     FLOODING,
     WIRE_SERVERS,

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, collapse_addresses
 from itertools import chain
 
-from lessor.core.diagnosis.drop_sets import SETS
 from lessor.core.firewall.apart import joined_pairs
 from lessor.core.firewall.dhcp_limit import BURST, RATE
+from lessor.core.firewall.drop_sets import SETS
 from lessor.core.firewall.guard_rules import (
     CLIENT,
     COUNTERS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network
 
-from lessor.core.plan.around import Connected
+from lessor.core.around import Connected
 from lessor.settings import AgentSettings
 
 

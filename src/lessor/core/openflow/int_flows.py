@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from lessor.core.diagnosis.offences import Reason
+from lessor.core.offences import Reason
 from lessor.core.openflow.facts import NetworkFacts
 from lessor.core.openflow.flow_text import flow, to
 from lessor.core.vmport import PortSecurity

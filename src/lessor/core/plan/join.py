@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from itertools import chain
 from typing import TypeVar
 
+from lessor.core.around import Around
 from lessor.core.firewall.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.firewall.gateway_nft import GatewayOptions, nft_gateway_ruleset
 from lessor.core.firewall.guards import Others, guard_ruleset
@@ -21,7 +22,6 @@ from lessor.core.firewall.host_guard import host_rulesets
 from lessor.core.firewall.no_forward import lans, no_forward
 from lessor.core.openflow import int_flows, tun_flows
 from lessor.core.openflow.facts import NetworkFacts
-from lessor.core.plan.around import Around
 from lessor.core.plan.network import NetworkPlan
 from lessor.core.state import (
     Address,

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import chain
 
-from lessor.core.diagnosis.tunnels import BFD
-from lessor.core.openflow import int_flows, tun_flows
+from lessor.core.openflow import bfd, int_flows, tun_flows
 from lessor.core.openflow.facts import NetworkFacts, RemotePort
 from lessor.core.plan.network import Inputs, NetworkPlan, OwnPort, PlanCache, title
 from lessor.core.plan.reserve import Reserved, Reserver
@@ -248,7 +247,7 @@ class OverlayPlanner:
                     ("out_key", "flow"),
                     ("remote_ip", str(remote)),
                 ),
-                bfd=BFD,
+                bfd=bfd.SETTINGS,
             )
 
     def _udp_port(self) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from lessor.core.plan.around import Around
+from lessor.core.around import Around
 from lessor.core.plan.desired import Planner
 from lessor.model import HostBlock
 from tests.core.plan.test_desired import BLUE, RED, SETTINGS, view

@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from lessor.core.diagnosis.offences import DHCP_S, SOURCE_S, Count, Offence, Reason
 from lessor.core.firewall.nft_script import NftSet
+from lessor.core.offences import DHCP_S, SOURCE_S, Count, Offence, Reason
 
 SIZE = 1024  # elements
 
