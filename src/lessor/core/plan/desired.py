@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from itertools import chain
 
-from lessor.core.plan.around import NOTHING, Around, Refusals
+from lessor.core.around import NOTHING, Around, Refusals
 from lessor.core.plan.flat import FlatPlanner
 from lessor.core.plan.join import Join
 from lessor.core.plan.network import Inputs, NetworkPlan, NetworkPlanner, title
