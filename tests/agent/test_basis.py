@@ -11,7 +11,7 @@ from lessor.agent.host.run import run
 from lessor.agent.noted import note
 from lessor.agent.owner import Owner
 from lessor.agent.presence import Presence
-from lessor.agent.server.viewstore import Kept, ViewStore
+from lessor.agent.server.viewstore import StoredView, ViewStore
 from lessor.config.load import load_agent
 from lessor.errors import NotFound
 from lessor.model import View
@@ -32,7 +32,7 @@ def agent(**values: object) -> Presence:
 
 
 @pytest.mark.parametrize(
-    ("running", "words", "kept"),
+    ("running", "words", "stored"),
     [
         pytest.param(
             agent(in_sync=True), "in sync with the server 3 s ago; agent: pid 9", True, id="in-sync"
@@ -64,11 +64,11 @@ def agent(**values: object) -> Presence:
     ],
 )
 def test_a_look_says_how_old_its_view_is_and_whether_an_agent_runs(
-    running: Presence | None, words: str, *, kept: bool
+    running: Presence | None, words: str, *, stored: bool
 ) -> None:
     made = known(running)
     assert made.words(NOW) == f"by the view of revision 7 in {HERE}, {words}"
-    assert made.is_kept is kept
+    assert made.is_kept is stored
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_the_folder_of_the_agent_that_ran_here_last_is_found(
     settings: AgentSettings, tmp_path: Path
 ) -> None:
     served = tmp_path / "served"
-    ViewStore(served / "agent").save(Kept(view=View(epoch="e"), revision=3))
+    ViewStore(served / "agent").save(StoredView(view=View(epoch="e"), revision=3))
     assert located(settings, chosen=False).state_dir == settings.state_dir
     Owner(run, served).keep("e")
     assert located(settings, chosen=True).state_dir == settings.state_dir

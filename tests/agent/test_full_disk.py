@@ -20,7 +20,7 @@ from lessor.agent.leases.leasebook import LeaseBook
 from lessor.agent.leases.spool import Spool
 from lessor.agent.leases.whereabouts import Whereabouts
 from lessor.agent.server.identity import RunId
-from lessor.agent.server.viewstore import Kept, ViewStore
+from lessor.agent.server.viewstore import StoredView, ViewStore
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpRange, DhcpServer
 from lessor.errors import Unavailable
@@ -72,16 +72,16 @@ def answer(revision: int, *ports: str, whole: bool = False) -> ViewAnswer:
     return ViewAnswer(epoch="e", revision=revision, scopes={"n": change})
 
 
-def taken(store: ViewStore, kept: Kept, *answers: ViewAnswer) -> Kept:
+def taken(store: ViewStore, stored: StoredView, *answers: ViewAnswer) -> StoredView:
     for one in answers:
-        kept = kept.after(one)
-        store.append(one, kept)
-    return kept
+        stored = stored.after(one)
+        store.append(one, stored)
+    return stored
 
 
 def ports(folder: Path) -> set[str]:
-    kept = ViewStore(folder).load()
-    return set(kept.view.scopes["n"].ports) if kept else set()
+    stored = ViewStore(folder).load()
+    return set(stored.view.scopes["n"].ports) if stored else set()
 
 
 @pytest.mark.parametrize("before", [1, 5, 11, 16])
@@ -89,11 +89,11 @@ def test_a_view_that_could_not_be_written_is_whole_again_with_room(disk: Disk, b
     """The log's last page has room for some lines, and for a part of one."""
     store = ViewStore(disk.folder)
     known = [f"known-{number}" for number in range(before)]
-    kept = taken(store, Kept(view=View()), answer(1, whole=True))
-    kept = taken(store, kept, *(answer(2, name) for name in known))
+    stored = taken(store, StoredView(view=View()), answer(1, whole=True))
+    stored = taken(store, stored, *(answer(2, name) for name in known))
     disk.fill()
     names = [f"port-{number:04}" for number in range(60)]
-    kept = taken(store, kept, *(answer(4 + n, name) for n, name in enumerate(names)))
+    stored = taken(store, stored, *(answer(4 + n, name) for n, name in enumerate(names)))
     assert any("is full: changes are not kept" in one for one in unwritten.problems())
     assert set(known) <= ports(disk.folder)
 
@@ -102,8 +102,8 @@ def test_a_view_that_could_not_be_written_is_whole_again_with_room(disk: Disk, b
     assert loaded is not None
     again.save(loaded)
     disk.free()
-    again.save(kept)
-    taken(again, kept, answer(100, "last"))
+    again.save(stored)
+    taken(again, stored, answer(100, "last"))
     assert ports(disk.folder) == {*known, *names, "last"}
 
 

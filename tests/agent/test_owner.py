@@ -7,7 +7,7 @@ import pytest
 
 from lessor.agent.host.run import run
 from lessor.agent.owner import Guard, Mark, Owner
-from lessor.agent.server.viewstore import Kept
+from lessor.agent.server.viewstore import StoredView
 from lessor.errors import Conflict
 from lessor.model import Port, ScopeChange, View, ViewAnswer
 from tests.agent.drivers.conftest import _own_namespace
@@ -72,8 +72,8 @@ def test_a_host_that_serves_one_store_is_not_taken_by_another() -> None:
     assert said.startswith("this host serves another store e (1 port here, its agent has state_dir")
     assert "lessor agent accept --state-dir /tmp/other" in said
     guard.check(answer("e"))  # a fresh folder with the same store: from `lessor up` to services
-    assert guard.knows(Kept(view=View(epoch="e")))
-    assert not guard.knows(Kept(view=View(epoch="f")))  # left behind by an earlier life
+    assert guard.knows(StoredView(view=View(epoch="e")))
+    assert not guard.knows(StoredView(view=View(epoch="f")))  # left behind by an earlier life
 
 
 def test_an_agent_without_a_view_takes_no_taps_that_its_store_does_not_know() -> None:
@@ -83,4 +83,4 @@ def test_an_agent_without_a_view_takes_no_taps_that_its_store_does_not_know() ->
     guard.check(answer("e", "a", "b"))
     with pytest.raises(Conflict, match=r"another store \(1 port here\): nothing was changed"):
         guard.check(answer("e", "b"))
-    assert guard.knows(Kept(view=View(epoch="e")))
+    assert guard.knows(StoredView(view=View(epoch="e")))

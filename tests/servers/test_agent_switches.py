@@ -82,14 +82,16 @@ class Agent:
         """Tell a new server nothing: all of them have the same store."""
 
     def knows(self, port: Json) -> bool:
-        kept = self.follower.kept
-        return kept is not None and any(port["id"] in s.ports for s in kept.view.scopes.values())
+        stored = self.follower.stored
+        return stored is not None and any(
+            port["id"] in s.ports for s in stored.view.scopes.values()
+        )
 
     def say_served(self, port: Json) -> None:
-        assert self.follower.kept is not None
-        scope = self.follower.kept.view.scopes[port["network_id"]]
+        assert self.follower.stored is not None
+        scope = self.follower.stored.view.scopes[port["network_id"]]
         word = PortReport(revision=scope.ports[port["id"]].revision, wired=True, served=True)
-        epoch = self.follower.kept.view.epoch
+        epoch = self.follower.stored.view.epoch
         self.reporter.say(Status(epoch=epoch, in_sync=True, ports={port["id"]: word}))
 
     def give_lease(self, port: Json) -> None:

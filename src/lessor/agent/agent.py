@@ -1,7 +1,7 @@
-"""The shell on a host: joins the view, the reconciler, the DHCP servers' events and the reports.
+"""The loop of a host: takes the view, makes passes and sends reports.
 
-Everything that happens (an answer of the server, the timer, netlink, the end of a DHCP server) only
-means *look again*: there is one path, `_pass`.
+Every event (an answer of the server, the timer, netlink, the death of a DHCP server) only means
+*look again*: there is one path, `_pass`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lessor.agent.reconcile import Reconciler
 from lessor.agent.retry import Retry
 from lessor.agent.server.follow import Follower
 from lessor.agent.server.reporter import Reporter, Status
-from lessor.agent.server.viewstore import Kept
+from lessor.agent.server.viewstore import StoredView
 from lessor.agent.signal import Signal
 from lessor.core.diagnosis.problems import Concerned, Since, problem_of
 from lessor.core.diff import as_read
@@ -40,7 +40,7 @@ GUARDS = "nft bridge lessor"
 
 
 class Agent:
-    """One host's agent, once its pieces are made (see `lessor.agent.main`)."""
+    """One host's agent; `lessor.agent.main` makes its parts."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Agent:
         diagnosis: Diagnosis,
         thread: Executor,
     ) -> None:
-        """Join the pieces.
+        """Join the parts.
 
         Args:
             settings: of this agent.
@@ -112,23 +112,23 @@ class Agent:
                 pass
 
     async def _once(self, *, full: bool) -> float:
-        """Make one pass, and say how it went; return the seconds until the next is wanted."""
+        """Make one pass and report it; return the seconds until the next one."""
         self._look.clear()
-        kept = self._follower.kept
-        if kept is None:
+        stored = self._follower.stored
+        if stored is None:
             waits = model.Problem(text=self._follower.problem, waits=True)
             self._reporter.say(Status(problems=self._since.stamped([waits], time.time())))
             return self._settings.resync_interval
         events, self._events = self._events, set()
         started = time.monotonic()
         desired, outcome = await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._pass, kept.view, events, full
+            self._thread, self._pass, stored.view, events, full
         )
         self._follower.passed()
         self._put_back += len(outcome.put_back)
         self._passlog.tell(outcome, time.monotonic() - started)
         self._passlog.tell_unwritten(unwritten.problems())
-        self._reporter.say(self._status(kept, desired, outcome))
+        self._reporter.say(self._status(stored, desired, outcome))
         retry_s = self._retry.after(outcome.problems, self._settings.resync_interval)
         return min(retry_s, self._diagnosis.again_s or retry_s)
 
@@ -152,8 +152,8 @@ class Agent:
         self._diagnosis.look(desired, full=full)
         return desired, outcome
 
-    def _status(self, kept: Kept, desired: Desired, outcome: Outcome) -> Status:
-        view = kept.view
+    def _status(self, stored: StoredView, desired: Desired, outcome: Outcome) -> Status:
+        view = stored.view
         actual = self._reconciler.actual
         rules = actual("rulesets")
         found = Found(
@@ -179,7 +179,7 @@ class Agent:
             in_sync=self._follower.in_sync,
             ports=self._port_reports.of(desired.plans, found),
             applied=networks_done(view, desired, failures),
-            settled=kept.revision if is_settled(failures) else 0,
+            settled=stored.revision if is_settled(failures) else 0,
             problems=self._since.stamped(self._problems(desired, outcome), time.time()),
             unserved=self._unserved(desired, failures),
             blocks=self._blocks or (),
@@ -198,7 +198,7 @@ class Agent:
         return self._lasting.of(now, time.monotonic())
 
     def _problems(self, desired: Desired, outcome: Outcome) -> list[model.Problem]:
-        """Return all that stands, each with the networks and ports it concerns."""
+        """Return all present problems, each with the networks and ports it concerns."""
         found = [
             *([self._follower.problem] if self._follower.problem else ()),
             *unwritten.problems(),

@@ -1,4 +1,4 @@
-"""Reads what this host has and reaches without Lessor: no flat subnet may take that over."""
+"""Reads this host's own networks, routes and servers: no flat subnet may overlap them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lessor.agent.host.inet import LINK_SCOPE, HostAddress, addresses
-from lessor.agent.host.netdump import NetDump, StaticRoute, told_of
+from lessor.agent.host.netdump import NetDump, StaticRoute, parse_link
 from lessor.core.around import Around, Connected
 from lessor.model import HostBlock
 from lessor.settings import AgentSettings
@@ -22,7 +22,7 @@ MAXIMUM = 500  # blocks; the server keeps no more
 
 
 class Surroundings:
-    """What a host has and reaches, as of the last look. Used in the thread of drivers.
+    """A host's own networks and routes, as of the last look. Used in the thread of drivers.
 
     Args:
         settings: of the agent.
@@ -49,7 +49,7 @@ class Surroundings:
         self._facts: Around | None = None
 
     def facts(self, *, changed: bool = True) -> Around:
-        """Return what the last look found, with the host's networks of now.
+        """Return the result of the last look, with the host's present networks.
 
         A server that is new since is a reason for another look.
 
@@ -64,10 +64,10 @@ class Surroundings:
         return self._facts
 
     def look(self) -> Around:
-        """Look at the host."""
+        """Read all of it from the host."""
         self._seen = self._servers()
         with NetDump() as dump:
-            names = {one.index: one.name for one in map(told_of, dump.links())}
+            names = {one.index: one.name for one in map(parse_link, dump.links())}
             routes = dump.static_routes()
         present = addresses(family=socket.AF_INET)
         blocks = dict.fromkeys(

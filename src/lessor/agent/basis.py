@@ -1,4 +1,4 @@
-"""What a look at this host compares it with: whose view, of which revision, and how old."""
+"""The stored view that a command on this host goes by: its agent, revision and age."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lessor.agent.host.run import run
 from lessor.agent.noted import noted
 from lessor.agent.owner import Owner
 from lessor.agent.presence import Presence
-from lessor.agent.server.viewstore import Kept, ViewStore
+from lessor.agent.server.viewstore import StoredView, ViewStore
 from lessor.errors import NotFound
 from lessor.settings import AgentSettings
 
@@ -87,24 +87,24 @@ def _moved(path: Path, former: Path, now: Path) -> Path:
     return now / path.relative_to(former) if path.is_relative_to(former) else path
 
 
-def basis(settings: AgentSettings) -> tuple[Basis, Kept]:
-    """Return what the agent of a state folder knows.
+def basis(settings: AgentSettings) -> tuple[Basis, StoredView]:
+    """Return the stored view of a state folder, and its agent.
 
     Raises:
         NotFound: none has had a view there; it says where one runs.
     """
     place = settings.state_dir / "agent"
-    kept = ViewStore(place).load() if place.is_dir() else None
+    stored = ViewStore(place).load() if place.is_dir() else None
     running = presence.find()
-    if kept is None:
+    if stored is None:
         other = f"; one runs with {running.state_dir}, pid {running.pid}" if running else ""
         raise NotFound(f"no agent has had a view in {place}{other}")
     files = [place / name for name in ("view.json", "view.log")]
     changed_at = max(file.stat().st_mtime for file in files if file.exists())
     known = Basis(
         state_dir=str(settings.state_dir),
-        revision=kept.revision,
+        revision=stored.revision,
         changed_at=changed_at,
         agent=running,
     )
-    return known, kept
+    return known, stored

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from lessor.agent.drivers import Driver
 from lessor.core.diff import Unsound
 
-# What watchers tell of: links, addresses and routes; Open vSwitch; names of namespaces; DHCP servers.
+# Of links, addresses and routes; of Open vSwitch; of names of namespaces; of DHCP servers.
 Event = Literal["netlink", "ovs", "netns", "dhcp"]
 
 

@@ -98,7 +98,7 @@ class _Run:
         self._join()
 
     def _join(self) -> None:
-        """Tell these parts of each other; those of the host come later."""
+        """Connect these parts; those of the host are connected later."""
         self._client.moved.subscribe(self._reporter.nudge)
         self._forwarder.sent.subscribe(self._reporter.nudge)
         self._reporter.confirmed.subscribe(self._run_id.confirm)
@@ -190,20 +190,20 @@ class _Run:
             self._forwarder.nudge()
 
     def _presence(self) -> Presence:
-        kept = self._follower.kept
+        stored = self._follower.stored
         return Presence(
             pid=os.getpid(),
             host=self._settings.host,
             state_dir=str(self._settings.state_dir),
-            epoch=kept.view.epoch if kept else "",
-            revision=kept.revision if kept else 0,
+            epoch=stored.view.epoch if stored else "",
+            revision=stored.revision if stored else 0,
             answered_at=self._follower.answered_at,
             in_sync=self._follower.in_sync,
             problem=self._follower.problem,
         )
 
     async def _introduce(self) -> None:
-        """Introduce this run before it touches the host; an unreachable server is not waited for."""
+        """Introduce this run before it touches the host; do not wait for an unreachable server."""
         try:
             await self._reporter.introduce()
         except Conflict:
@@ -223,7 +223,7 @@ class _Run:
             if refused and not others:
                 raise refused.exceptions[0] from None
             raise
-        self._log.info("agent ends", serving="what it made goes on")
+        self._log.info("agent ends", serving="its objects stay")
 
 
 def _guest_process(settings: AgentSettings, client: Client, ports: Ports) -> GuestProcess:

@@ -1,7 +1,7 @@
-"""The settings that the agent of a state folder runs with, for commands that look at its host.
+"""The settings that the agent of a state folder runs with, for commands on its host.
 
-A command such as `lessor agent plan` reads settings files. The agent may run with others: options of its
-unit, a file that was changed since.
+A command such as `lessor agent plan` reads settings files. The agent may run with others: options
+of its unit, a file that was changed since.
 """
 
 from __future__ import annotations

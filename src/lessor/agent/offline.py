@@ -35,10 +35,10 @@ def plan(
         NotFound: this host never had a view.
     """
     settings = located(settings, chosen=chosen, own=own)
-    known, kept = basis(settings)
+    known, stored = basis(settings)
     kit = agent_kit(settings, lease_parts(settings), _NoServer(), metadata=None)
     reconciler = Reconciler(kit.kinds)
-    changes = reconciler.plan(kit.planner.plan(kept.view).state)
+    changes = reconciler.plan(kit.planner.plan(stored.view).state)
     kit.close()
     lines: list[str] = []
     for kind, found in changes.items():
@@ -62,15 +62,17 @@ def look_around(
         NotFound: this host never had a view, or it doesn't have the network.
     """
     settings = located(settings, chosen=chosen, own=own)
-    known, kept = basis(settings)
-    found = [key for key, scope in kept.view.scopes.items() if network in {key, scope.network.name}]
+    known, stored = basis(settings)
+    found = [
+        key for key, scope in stored.view.scopes.items() if network in {key, scope.network.name}
+    ]
     if len(found) != 1:
         many = f"; {len(found)} have that name, give an id" if found else ""
         raise NotFound(f"this host's view has no one network {network}{many}")
     overlay = Overlay(settings, folder(settings)) if settings.local_ip else None
-    desired = HostPlanner(settings, overlay).plan(kept.view)
+    desired = HostPlanner(settings, overlay).plan(stored.view)
     dhcp = dhcp_program(settings)
-    pieces = tour(found[0], kept.view, desired, settings, run=run, dhcp=dhcp.status)
+    pieces = tour(found[0], stored.view, desired, settings, run=run, dhcp=dhcp.status)
     if overlay:
         overlay.close()
     return known, HostTour(host=settings.host, pieces=pieces)

@@ -12,7 +12,7 @@ from lessor.core.diff import Changes, Unsound
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that isn't as it should be. `pending`: it waits for somebody else."""
+    """An object that is not in sync. `pending`: it waits for another program or for its time."""
 
     kind: str
     key: str

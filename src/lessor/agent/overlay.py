@@ -1,6 +1,6 @@
-"""What an agent has for overlay networks, beside what it has for flat ones: Open vSwitch.
+"""Open vSwitch on a host of overlay networks: its drivers, and the planner's local VLANs.
 
-It is there where `local_ip` is set.
+Used where `local_ip` is set.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lessor.settings import AgentSettings
 
 
 class Overlay:
-    """Open vSwitch on this host, and the drivers of what overlay networks need.
+    """Open vSwitch on this host, and the drivers of overlay networks.
 
     Args:
         settings: of the agent.
@@ -57,7 +57,7 @@ class Overlay:
         }
 
     def run(self, *argv: str, stdin: str | None = None, timeout_s: float = 0) -> str:
-        """Run a program that asks ovs-vswitchd, unless that is known not to answer.
+        """Run a program that asks ovs-vswitchd; refuse while that does not answer.
 
         Raises:
             Unavailable: it does not answer.
@@ -95,7 +95,7 @@ class Overlay:
         self._db.subscribe(listener)
 
     def names(self) -> dict[str, str]:
-        """Return what ports are called, by the name they are wanted by, where it differs.
+        """Return the real names of ports, by their desired name, where it differs.
 
         Raises:
             Unavailable: OVS does not answer.
@@ -107,7 +107,7 @@ class Overlay:
         await self._watch.run(changed)
 
     def close(self) -> None:
-        """End the connection; OVS goes on."""
+        """Close the connection; OVS goes on."""
         self._db.close()
 
 
@@ -117,7 +117,7 @@ def datapath_type(settings: AgentSettings) -> str:
 
 
 async def watch_namespaces(look: Callable[[], None]) -> None:
-    """Call `look` when a network namespace lost its name; what runs in it may go on unseen."""
+    """Call `look` when a network namespace lost its name; its processes may go on."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     names = FolderWatch(FOLDER, GONE)
     try:

@@ -1,4 +1,4 @@
-"""Whose this host is: one store's, by a mark that every agent of the network namespace sees.
+"""Marks a host as one store's; every agent of the network namespace sees the mark.
 
 The mark is an nftables table without chains, `inet lessor_owner`; its comment has the store's epoch
 and the state folder of the agent. It is there as long as the host serves anything, and goes with
@@ -14,12 +14,12 @@ from pathlib import Path
 
 from lessor.agent.host.netlink import links
 from lessor.agent.host.run import Run
-from lessor.agent.server.viewstore import Kept
+from lessor.agent.server.viewstore import StoredView
 from lessor.errors import Conflict, LessorError
 from lessor.model import ViewAnswer
 
 TABLE = "inet lessor_owner"
-MOST_COMMENT = 120  # bytes; nftables takes 128
+MAX_COMMENT = 120  # bytes; nftables takes 128
 TAP_MARK = "lessor:"
 
 
@@ -44,7 +44,7 @@ class Owner:
         self.folder = folder
 
     def read(self) -> Mark | None:
-        """Return the mark; None: the host is nobody's."""
+        """Return the mark; None: the host has none."""
         try:
             text = self._run("nft", "list", "table", *TABLE.split())
         except LessorError:
@@ -53,8 +53,8 @@ class Owner:
         return Mark(found[1], found[2]) if found else None
 
     def keep(self, epoch: str) -> None:
-        """Mark the host as that store's, unless it is so; "" takes the mark away."""
-        wanted = Mark(epoch, str(self.folder)[: MOST_COMMENT - len(epoch)]) if epoch else None
+        """Mark the host as that store's, unless it is; "" removes the mark."""
+        wanted = Mark(epoch, str(self.folder)[: MAX_COMMENT - len(epoch)]) if epoch else None
         if self.read() == wanted:
             return
         lines = [f"add table {TABLE}", f"delete table {TABLE}"]
@@ -70,19 +70,19 @@ class Owner:
 
 
 class Guard:
-    """Tells whether this agent may act on a host, by the mark that was there when it started."""
+    """Decides whether this agent may act on a host, by the mark found at its start."""
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._found = owner.read()
         self._kept = self._found.epoch if self._found else ""
 
-    def knows(self, kept: Kept) -> bool:
-        """Tell whether a view on disk is of the store that the host serves.
+    def knows(self, stored: StoredView) -> bool:
+        """Return whether a stored view is of the store that the host serves.
 
         The mark is changed before the view is written. A view of another store was left behind.
         """
-        return self._found is None or self._found.epoch == kept.view.epoch
+        return self._found is None or self._found.epoch == stored.view.epoch
 
     def check(self, answer: ViewAnswer) -> None:
         """Let an agent without a view take a store's first answer, or refuse.
@@ -104,8 +104,8 @@ class Guard:
         """Mark the host as that store's; where nft fails, the next full look tries again.
 
         Args:
-            epoch: of the store; "" takes the mark away.
-            look: read the mark, whatever is believed of it.
+            epoch: of the store; "" removes the mark.
+            look: read the mark first, even if it was written before.
         """
         if epoch == self._kept and not look:
             return
@@ -117,8 +117,9 @@ class Guard:
         whose = f" {mark.epoch}" if mark.epoch else ""
         where = f", its agent has state_dir {mark.folder} and is not running" if mark.folder else ""
         return (
-            f"this host serves another store{whose} ({count} port{'s' * (count != 1)} here{where}): "
-            "nothing was changed. Start that agent again, or give the host to this one's store, "
-            "which removes what that store doesn't want: "
+            f"this host serves another store{whose} "
+            f"({count} port{'s' * (count != 1)} here{where}): nothing was changed. "
+            "Start that agent again, or give the host to this one's store, which removes what that "
+            "store does not have: "
             f"`lessor agent accept --state-dir {self._owner.folder}`"
         )

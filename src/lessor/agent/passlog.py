@@ -1,4 +1,4 @@
-"""Logs what passes did: each change once, and a failure that lasts more and more rarely."""
+"""Logs what passes did: each change once, a lasting failure at growing intervals."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """One agent at a time in a network namespace, and how to find it.
 
 An agent listens at an abstract Unix socket (unix(7)): such a name belongs to the network namespace
-and ends with the process, so it is a lock without a file. Whoever connects is told, in one JSON
-value, which agent that is and how old its view is.
+and ends with the process, so it is a lock without a file. A client that connects gets one JSON
+value: which agent that is and how old its view is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lessor.wire import decode, encode
 
 NAME = "\0lessor-agent"
 ANSWER_S = 2.0  # an agent that hangs is known by its pid only
-MOST_BYTES = 1 << 16
+MAX_BYTES = 1 << 16
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: SO_PEERCRED, unix(7)
 
 
@@ -80,7 +80,7 @@ def find() -> Presence | None:
 
 def _all(asking: socket.socket) -> bytes:
     received = b""
-    while len(received) < MOST_BYTES and (part := asking.recv(MOST_BYTES)):
+    while len(received) < MAX_BYTES and (part := asking.recv(MAX_BYTES)):
         received += part
     return received
 

@@ -1,6 +1,6 @@
-"""Makes a host what it should be: observe, diff, apply, one kind after the other.
+"""Brings a host to its desired state: observe, diff, apply, one kind after the other.
 
-Kinds are created in the order given and deleted against it. One that fails holds up no other; what
+Kinds are created in the order given and deleted in reverse. One that fails holds up no other; what
 failed is a difference at the next pass: that is the retry.
 """
 
@@ -18,7 +18,7 @@ from lessor.errors import Pending
 
 
 class Reconciler:
-    """Knows the kinds, and which of them may differ from what is desired."""
+    """The kinds, and which of them may differ from the desired state."""
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         self._kinds = kinds
@@ -27,19 +27,19 @@ class Reconciler:
         self._actual: dict[str, Mapping[str, Any]] = {}
 
     def suspect(self, events: Collection[Event] = ()) -> None:
-        """Observe the kinds that these events wake (all kinds, if none is named) at the next pass."""
+        """Observe the kinds that these events wake (no event: all kinds) at the next pass."""
         for kind in self._kinds:
             if not events or kind.traits.woken_by.intersection(events):
                 self._settled.pop(kind.field, None)
 
     def verify(self) -> None:
-        """Have drivers compare what they believe with the host at their next look."""
+        """Have drivers read everything at their next look."""
         for kind in self._kinds:
             if isinstance(kind.driver, Verifying):
                 kind.driver.verify()
 
     def actual(self, kind: str) -> Mapping[str, Any]:
-        """Return what the last pass found or left there, by name."""
+        """Return the objects of a kind as of the last pass, by name."""
         return self._actual.get(kind, {})
 
     def faults(self, kind: str) -> list[str]:
@@ -59,7 +59,7 @@ class Reconciler:
         return plans
 
     def apply(self, desired: HostState) -> Outcome:
-        """Make the host as desired, as far as it can be made."""
+        """Bring the host to the desired state, as far as possible."""
         outcome = Outcome()
         doubtful = [
             k
@@ -110,7 +110,7 @@ class Reconciler:
             outcome.problems += _problems(kind.field, error)
 
     def _settle(self, kind: Kind, desired: HostState, outcome: Outcome) -> None:
-        """Remember what was reached; look again next time at a kind that has a problem."""
+        """Remember the state; observe a kind that has a problem again at the next pass."""
         wanted = getattr(desired, kind.field)
         if not outcome.of(kind.field):
             self._settled[kind.field] = self._actual[kind.field] = wanted
@@ -124,7 +124,7 @@ class Reconciler:
         self._note(kind, wanted, outcome)
 
     def _note(self, kind: Kind, wanted: Mapping[str, Any], outcome: Outcome) -> None:
-        """Remember which things were reached, and say what was done for it."""
+        """Remember which objects are in sync, and note what was done for it."""
         after = self._actual[kind.field]
         if kind.field in outcome.changes:
             outcome.note(kind, wanted, after, self._reached.get(kind.field, {}))
@@ -136,7 +136,7 @@ class Reconciler:
 
 
 def _stopped(kind: Kind, desired: HostState, outcome: Outcome) -> bool:
-    """Tell whether a kind can't be looked at; say why, once, where something of it is wanted."""
+    """Return whether a kind can't be observed; report why, once, if an object of it is desired."""
     obstacles = tuple(kind.obstacles())
     if getattr(desired, kind.field):
         said = {problem.message for problem in outcome.problems}

@@ -1,6 +1,6 @@
-"""What the agent could not write to its state folder: kept in memory, said, and tried again.
+"""State that the agent could not write to disk: held in memory, reported, and tried again.
 
-A full or broken disk must not end an agent: nobody else restarts the host's DHCP servers. So a file
+A full or broken disk must not end an agent: only it restarts the host's DHCP servers. So a file
 that only helps the next run is written by `attempt`. One process runs one agent, and its threads
 share this list.
 """
@@ -32,7 +32,7 @@ _files: dict[Path, _Unwritten] = {}
 
 
 def attempt(path: Path, write: Callable[[], object]) -> bool:
-    """Write a file; where that is refused, have it tried again later and return False.
+    """Write a file; on an error have it tried again later and return False.
 
     Args:
         path: the file; a later attempt takes the place of an earlier one.
@@ -49,13 +49,13 @@ def attempt(path: Path, write: Callable[[], object]) -> bool:
 
 
 def forget(path: Path) -> None:
-    """Give up a file that is not to be written any more."""
+    """Give up a file that needs no writing any more."""
     with _lock:
         _files.pop(path, None)
 
 
 def waits(path: Path) -> bool:
-    """Tell whether the last attempt to write a file failed."""
+    """Return whether the last attempt to write a file failed."""
     return path in _files
 
 
@@ -74,13 +74,13 @@ def problems() -> list[str]:
 
 
 def refusal(path: Path, error: OSError) -> str:
-    """Say that nothing was begun, since it can't be noted, and what would help."""
+    """Return why nothing was begun, since it can't be noted, and the remedy."""
     _, remedy = _REASONS.get(error.errno or 0, ("", "see its permissions"))
     return f"nothing is moved: {path} can't be written ({error.strerror or error}); {remedy}"
 
 
 def sentence(path: Path, error: OSError) -> str:
-    """Say why a file can't be written, and what would help."""
+    """Return why a file can't be written, and the remedy."""
     code = error.errno or 0
     if code in _REASONS:
         state, remedy = _REASONS[code]

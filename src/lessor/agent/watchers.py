@@ -1,4 +1,4 @@
-"""What tells an agent to look at its host again."""
+"""The watchers that make an agent look at its host again."""
 
 from __future__ import annotations
 

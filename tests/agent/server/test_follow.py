@@ -65,7 +65,7 @@ def follow(
 
 
 def ports(follower: Follower) -> set[str]:
-    return set(follower.kept.view.scopes["n"].ports) if follower.kept else set()
+    return set(follower.stored.view.scopes["n"].ports) if follower.stored else set()
 
 
 def test_the_first_question_of_a_run_does_not_wait(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_server_away_leaves_the_view_of_the_disk_in_place(tmp_path: Path) -> Non
 
 
 def test_without_any_view_there_is_none(tmp_path: Path) -> None:
-    assert follow(Server(Unavailable("no answer")), tmp_path).kept is None
+    assert follow(Server(Unavailable("no answer")), tmp_path).stored is None
 
 
 @pytest.mark.parametrize(("left", "taken"), [("ab", True), ("a", True), ("", False)])
@@ -153,8 +153,8 @@ def test_what_is_in_use_is_told_before_a_view_of_another_store_is_taken(tmp_path
         ("f", "e", {"a", "b"})
     ]
     assert [request.epoch for request in server.asked][:3] == ["e", "e", "f"]
-    assert follower.kept is not None
-    assert follower.kept.view.epoch == "f"
+    assert follower.stored is not None
+    assert follower.stored.view.epoch == "f"
 
 
 def test_a_view_is_not_taken_as_long_as_the_server_is_not_told(tmp_path: Path) -> None:
@@ -164,8 +164,8 @@ def test_a_view_is_not_taken_as_long_as_the_server_is_not_told(tmp_path: Path) -
         raise Unavailable("no answer")
 
     follower = follow(Server(whole("f", "a")), tmp_path, meet=away)
-    assert follower.kept is not None
-    assert (follower.kept.view.epoch, follower.problem) == ("e", "no answer")
+    assert follower.stored is not None
+    assert (follower.stored.view.epoch, follower.problem) == ("e", "no answer")
 
 
 def test_the_position_of_the_last_answer_is_shown_with_the_next_question(tmp_path: Path) -> None:

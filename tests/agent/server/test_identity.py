@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.agent.server.identity import MOST_UNCONFIRMED, RunId, claim
+from lessor.agent.server.identity import MAX_UNCONFIRMED, RunId, claim
 from lessor.errors import Conflict
 
 
@@ -41,8 +41,8 @@ def test_runs_that_were_killed_before_they_were_confirmed_may_have_been_taken(
 
 
 def test_as_many_unconfirmed_runs_are_known_as_a_report_may_have(tmp_path: Path) -> None:
-    runs = [RunId(tmp_path).value for _ in range(MOST_UNCONFIRMED + 3)]
-    assert RunId(tmp_path).unconfirmed == tuple(runs[-MOST_UNCONFIRMED:])
+    runs = [RunId(tmp_path).value for _ in range(MAX_UNCONFIRMED + 3)]
+    assert RunId(tmp_path).unconfirmed == tuple(runs[-MAX_UNCONFIRMED:])
 
 
 def test_the_file_of_a_former_version_is_read(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.agent.server.viewstore import Kept, ViewStore
+from lessor.agent.server.viewstore import StoredView, ViewStore
 from lessor.errors import Invalid
 from lessor.model import Network, Port, ScopeChange, View, ViewAnswer
 
@@ -17,12 +17,12 @@ def with_port(revision: int, key: str) -> ViewAnswer:
     return ViewAnswer(epoch="e", revision=revision, scopes={"n": change})
 
 
-def fill(store: ViewStore, *answers: ViewAnswer) -> Kept:
-    kept = Kept(view=View())
+def fill(store: ViewStore, *answers: ViewAnswer) -> StoredView:
+    stored = StoredView(view=View())
     for answer in answers:
-        kept = kept.after(answer)
-        store.append(answer, kept)
-    return kept
+        stored = stored.after(answer)
+        store.append(answer, stored)
+    return stored
 
 
 def test_nothing_was_kept_at_first(tmp_path: Path) -> None:
@@ -30,9 +30,9 @@ def test_nothing_was_kept_at_first(tmp_path: Path) -> None:
 
 
 def test_what_was_appended_is_loaded(tmp_path: Path) -> None:
-    kept = fill(ViewStore(tmp_path), WHOLE, with_port(2, "a"), with_port(3, "b"))
-    assert ViewStore(tmp_path).load() == kept
-    assert set(kept.view.scopes["n"].ports) == {"a", "b"}
+    stored = fill(ViewStore(tmp_path), WHOLE, with_port(2, "a"), with_port(3, "b"))
+    assert ViewStore(tmp_path).load() == stored
+    assert set(stored.view.scopes["n"].ports) == {"a", "b"}
 
 
 def test_a_torn_last_line_is_an_answer_that_was_not_acted_upon(tmp_path: Path) -> None:
@@ -45,24 +45,24 @@ def test_a_torn_last_line_is_an_answer_that_was_not_acted_upon(tmp_path: Path) -
 
 def test_a_crash_between_the_whole_and_the_log_changes_nothing(tmp_path: Path) -> None:
     store = ViewStore(tmp_path)
-    kept = fill(store, WHOLE, with_port(2, "a"), with_port(3, "b"))
+    stored = fill(store, WHOLE, with_port(2, "a"), with_port(3, "b"))
     log = (tmp_path / "view.log").read_bytes()
-    store.save(kept)
+    store.save(stored)
     (tmp_path / "view.log").write_bytes(log)
-    assert ViewStore(tmp_path).load() == kept
+    assert ViewStore(tmp_path).load() == stored
 
 
 def test_the_log_is_folded_into_the_whole_before_it_outgrows_it(tmp_path: Path) -> None:
     store = ViewStore(tmp_path)
-    kept, log, sizes = Kept(view=View()), tmp_path / "view.log", []
+    stored, log, sizes = StoredView(view=View()), tmp_path / "view.log", []
     for number in range(1000):
         answer = WHOLE if number == 0 else with_port(number, "a")
-        kept = kept.after(answer)
-        store.append(answer, kept)
+        stored = stored.after(answer)
+        store.append(answer, stored)
         sizes.append(log.stat().st_size if log.exists() else 0)
     assert max(sizes) < 80_000
     assert sizes.count(0) > 1
-    assert store.load() == kept
+    assert store.load() == stored
 
 
 def test_a_damaged_whole_is_said_and_not_taken_for_an_empty_one(tmp_path: Path) -> None:
@@ -74,5 +74,5 @@ def test_a_damaged_whole_is_said_and_not_taken_for_an_empty_one(tmp_path: Path) 
 def test_the_revision_of_the_last_answer_is_kept_with_the_view(tmp_path: Path) -> None:
     store = ViewStore(tmp_path)
     fill(store, WHOLE, ViewAnswer(epoch="e", revision=4, left=("n",)))
-    kept = ViewStore(tmp_path).load()
-    assert kept and (kept.revision, kept.view.scopes) == (4, {})
+    stored = ViewStore(tmp_path).load()
+    assert stored and (stored.revision, stored.view.scopes) == (4, {})

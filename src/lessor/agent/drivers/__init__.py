@@ -1,7 +1,7 @@
-"""One module a kind of thing on a host: `observe()` says what is there, `apply()` changes it.
+"""One module a kind of object on a host: `observe()` reads the actual state, `apply()` changes it.
 
-A driver decides nothing and logs nothing. It knows its own by a mark that the kernel keeps, named
-in the first lines of its module, and never lists or touches anything without it.
+A driver decides nothing and logs nothing. It knows its own objects by a mark in the kernel or in
+OVS, named in the first lines of its module, and reads and changes no others.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ class Driver(Protocol[V]):
     """What the loop asks of each kind."""
 
     def observe(self) -> Observed[V]:
-        """Return our objects of this kind, by the key `HostState` uses; broken ones as `Unsound`."""
+        """Return our objects of this kind, by their key in `HostState`; broken ones `Unsound`."""
 
     def apply(self, changes: Changes[V]) -> None:
-        """Make every change that can be made.
+        """Apply every change that can be applied.
 
         Raises:
-            ExceptionGroup: of `Pending` (waits for somebody else) and other errors, one a thing
-                that is not as it should be; each names the thing. All others were done.
+            ExceptionGroup: of `Pending` (waits for another program) and other errors, one an
+                object that is not in sync; each names the object. All other changes are done.
         """
 
 
 @runtime_checkable
 class Verifying(Protocol):
-    """A driver that believes what it left on the host until somebody may have changed it."""
+    """A driver that does not read again what it left on the host, as long as no event came."""
 
     def verify(self) -> None:
-        """Compare with the host at the next `observe()`, whatever is believed. For any thread."""
+        """Read everything at the next `observe()`. May be called by any thread."""
 
 
 @runtime_checkable
 class Recalling(Protocol):
-    """A driver that knows some things only since it was asked for them: an operator's own."""
+    """A driver that reads an operator's objects only where they are desired."""
 
     def recall(self, wanted: Mapping[str, Any]) -> None:
-        """Take these as asked for and found there, as far as they are there."""
+        """Take these as desired and, as far as they are there, as used."""

@@ -1,8 +1,8 @@
-"""Keeps our IPv4 addresses on the host's devices.
+"""Manages our IPv4 addresses on the host's devices.
 
-Ours carry IFA_PROTO 76 (Linux 5.18 or newer keeps it). An address that an operator has put there
-himself counts as present but stays his. To come first on a device, or to go, one of ours may make
-the kernel drop others; they are noted in a journal before, and put back whole.
+Ours carry IFA_PROTO 76 (Linux 5.18 or newer keeps it). An operator's own address counts as present
+but is never removed. Reordering or removing one of ours may make the kernel drop others; they are
+noted in a journal before, and restored with all their properties.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class AddressDriver:
         self._journal = Journal(journal)
         self._announce_count = announce_count
         self._theirs: set[str] = set()  # keys of wanted addresses that are an operator's
-        self._unordered: set[str] = set()  # keys of addresses that needn't come first
+        self._unordered: set[str] = set()  # keys of addresses that may have any position
 
     def observe(self) -> dict[str, Address | Unsound[Address]]:
         """Return our addresses, and an operator's that we wanted, by "device address/prefix".
@@ -90,7 +90,7 @@ class AddressDriver:
         return found
 
     def recall(self, wanted: Mapping[str, Address]) -> None:
-        """Know what an agent has asked for, in a process that has not asked for it itself."""
+        """Take the desired addresses of an agent, in another process."""
         names = {device.index: device.name for device in self._devices.links().values()}
         present = addresses(family=AF_INET)
         keys = {_key(names.get(a.device, ""), a) for a in present if not a.ours}
@@ -151,7 +151,7 @@ class AddressDriver:
         """Bring our addresses before all others: each of those is removed and added at the end.
 
         One after the other, ours in between: so a device is never without an address, which would
-        make the kernel drop all its routes, and each is away for microseconds only.
+        make the kernel drop all its routes, and each is missing for microseconds only.
         """
         served = [a for a in present if self._is_served(device.name, a)]
         subnets = {_interface(address).network for address in served}
@@ -164,7 +164,7 @@ class AddressDriver:
             add_address(self._ip, address)
         self._put_back(device.name)
 
-    # --- taking it back
+    # --- removing it
 
     def _remove(self, former: Address) -> None:
         with explained(f"addresses of {former.key}"):
@@ -210,7 +210,7 @@ class AddressDriver:
         return {name: Address(name, _interface(one.addresses[0])) for name, one in notes.items()}
 
     def _note(self, device: Link, present: list[HostAddress]) -> None:
-        """Write down all that isn't marked as ours, in the order that it is to have."""
+        """Note all addresses that are not marked as ours, in the desired order."""
         theirs = [a for a in present if not a.ours]
         theirs.sort(key=lambda a: not self._is_served(device.name, a))
         sources = {a.local for a in theirs}
@@ -224,7 +224,7 @@ class AddressDriver:
             self._finish(name)
 
     def _finish(self, name: str) -> None:
-        """Put back what an earlier reordering of a device had to leave; a new note would hide it."""
+        """Restore what an earlier reordering had to leave; a new note would hide it."""
         if name in self._journal.read():
             self._put_back(name)
 
@@ -235,12 +235,12 @@ class AddressDriver:
         if device and all(address.device == device.index for address in noted.addresses):
             failures = put(self._ip, noted)
             if failures:
-                raise ExceptionGroup(f"not all could be put back on {name}", failures)
+                raise ExceptionGroup(f"not all could be restored on {name}", failures)
         self._journal.clear(name)
 
 
 def vm_addresses_on(device: str, networks: Iterable[IPv4Network]) -> list[IPv4Interface]:
-    """Return the addresses of a device that lie in one of the networks, whoever put them there.
+    """Return the addresses of a device that lie in one of the networks, ours or not.
 
     A compute host must have none on its VMs' network (A6.3).
     """

@@ -1,9 +1,9 @@
-"""Keeps the Linux bridges of flat networks as they should be.
+"""Manages the Linux bridges of flat networks.
 
-Ours carry the alias (IFLA_IFALIAS) `lessor`. A bridge of a wanted name without it is an operator's:
-it is used as it is, its ports and addresses stay, it gets at most the interface and the settings
-that are asked for, and it is never deleted. What an operator has on one of ours is remembered, and
-put back if somebody deletes that bridge.
+Ours carry the alias (IFLA_IFALIAS) `lessor`. A bridge of a desired name without it is an
+operator's: its ports and addresses stay, it gets at most the desired interface and settings, and it
+is never deleted. An operator's addresses on one of ours are remembered, and restored if that bridge
+is deleted by hand.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from pyroute2 import IPRoute
 
-from lessor.agent.drivers.held import Held
+from lessor.agent.drivers.operator_addresses import OperatorAddresses
 from lessor.agent.drivers.uplink import Uplink
 from lessor.agent.host import bridge_ipv6, bridge_mtu
 from lessor.agent.host.inet import Surroundings, addresses, is_movable, surroundings
@@ -33,8 +33,8 @@ MARK = "lessor"
 NEW = "lessor-new"  # a bridge has this name until it has its mark and its settings
 
 
-class _Sight(NamedTuple):
-    """All that what is shown of a bridge depends on: the same again needs no closer look."""
+class _Inputs(NamedTuple):
+    """What the observation of a bridge depends on: equal inputs need no second look."""
 
     bridge: Link
     interface: Link | None
@@ -44,11 +44,11 @@ class _Sight(NamedTuple):
 
 
 class BridgeDriver:
-    """Makes bridges, joins their interfaces, and takes both back.
+    """Makes bridges, joins their interfaces, and removes both.
 
     Args:
         ip: an open socket.
-        reachable: tells whether the server answers this host; asked before and after a move.
+        reachable: returns whether the server answers this host; called before and after a move.
         journal: file for what is being moved, in the agent's state folder; beside it a file for
             what is on our bridges.
         mappings: the bridges that settings name. They are shown although they may be an
@@ -69,15 +69,15 @@ class BridgeDriver:
     ) -> None:
         self._ip = ip
         self._devices = devices or Devices()
-        self._seen: dict[str, tuple[_Sight, str | None, str]] = {}
+        self._seen: dict[str, tuple[_Inputs, str | None, str]] = {}
         self._uplink = Uplink(ip, reachable, Journal(journal), patience_s)
-        self._held = Held(ip, Journal(journal.with_name(f"held-{journal.name}")))
+        self._operators = OperatorAddresses(ip, Journal(journal.with_name(f"held-{journal.name}")))
         # what was wanted of each: says which bridges of an operator's to show, and which port to
         # take for the interface
         self._wanted = {m.bridge: Bridge(m.bridge, m.interface) for m in mappings}
 
     def observe(self) -> dict[str, Bridge | Unsound[Bridge]]:
-        """Return our bridges, and an operator's that we were asked for, by name."""
+        """Return our bridges, and an operator's of a desired name, by name."""
         around = surroundings()
         devices = self._devices.links()
         return {
@@ -87,7 +87,7 @@ class BridgeDriver:
         }
 
     def recall(self, wanted: Mapping[str, Bridge]) -> None:
-        """Know what an agent has asked for, in a process that has not asked for it itself."""
+        """Take the desired bridges of an agent, in another process."""
         self._wanted |= wanted
 
     def verify(self) -> None:
@@ -108,10 +108,10 @@ class BridgeDriver:
     ) -> Bridge | Unsound[Bridge]:
         wanted = self._wanted.get(device.name)
         port = self._interface(device, devices)
-        sight = _Sight(device, port, wanted, around, _mtu(device, port, devices.values()))
+        inputs = _Inputs(device, port, wanted, around, _mtu(device, port, devices.values()))
         known = self._seen.get(device.name)
-        if known is None or known[0] != sight:
-            known = (sight, *self._looked_at(sight))
+        if known is None or known[0] != inputs:
+            known = (inputs, *self._inspected(inputs))
             self._seen[device.name] = known
         _, interface, why = known
         offload = tx_checksum(device.name) or (
@@ -120,16 +120,16 @@ class BridgeDriver:
         bridge = Bridge(device.name, interface, tx_checksum=offload)
         return Unsound(bridge, why) if why else bridge
 
-    def _looked_at(self, sight: _Sight) -> tuple[str | None, str]:
-        """Return the interface that is settled there, and what is wrong; note what is held."""
-        device, port = sight.bridge, sight.interface
+    def _inspected(self, inputs: _Inputs) -> tuple[str | None, str]:
+        """Return its settled interface, and what is wrong; note an operator's addresses."""
+        device, port = inputs.bridge, inputs.interface
         ours = _is_ours(device)
         settled = port is not None and self._uplink.is_settled(device, port)
         why = "" if device.up else f"bridge {device.name} is down"
         if ours:
-            why = why or self._fault(device, port, sight.mtu)
+            why = why or self._fault(device, port, inputs.mtu)
             if not why:
-                self._held.note(device)
+                self._operators.note(device)
         return port.name if port and settled else None, why
 
     def _fault(self, device: Link, interface: Link | None, mtu: int) -> str:
@@ -143,12 +143,12 @@ class BridgeDriver:
             return f"bridge {name} has MTU {device.mtu}, not {mtu}"
         if device.ipv6 != self._wants_ipv6(device, interface):
             return f"bridge {name} has IPv6 {'on' if device.ipv6 else 'off'}"
-        if not self._held.is_whole(device):
+        if not self._operators.is_whole(device):
             return f"bridge {name} was made again and lacks an operator's addresses and routes"
         return ""
 
     def _wants_ipv6(self, device: Link, interface: Link | None) -> bool:
-        return bridge_ipv6.is_wanted(device, interface) or self._held.has_ipv6(device.name)
+        return bridge_ipv6.is_wanted(device, interface) or self._operators.has_ipv6(device.name)
 
     def _interface(self, bridge: Link, devices: dict[str, Link]) -> Link | None:
         """Return the port that is the bridge's interface: as wanted, or the one with its MAC."""
@@ -176,7 +176,7 @@ class BridgeDriver:
         device = self._sized(device, interface)
         self._set_up(device, wanted, interface)
         if _is_ours(device):
-            self._held.put_back(device, interface)
+            self._operators.restore(device, interface)
         self._connect(wanted, interface)
 
     def _make(self, name: str, interface: Link | None) -> Link:
@@ -196,7 +196,7 @@ class BridgeDriver:
     def _sized(self, bridge: Link, interface: Link | None) -> Link:
         """Give a bridge of ours its MTU, and so pin it. An operator's is left to the operator.
 
-        One that had less than IPv6 needs takes part in it anew: that is looked at afterwards.
+        One that had less than IPv6 needs takes part in IPv6 again: that is checked afterwards.
         """
         mtu = _mtu(bridge, interface, links().values())
         if not _is_ours(bridge) or mtu == bridge.mtu:
@@ -252,7 +252,7 @@ class BridgeDriver:
         if mac is not None:
             self._ip.link("set", index=bridge.index, address=mac)
 
-    # --- taking it back
+    # --- removing it
 
     def _remove(self, former: Bridge) -> None:
         devices = links()
@@ -272,7 +272,7 @@ class BridgeDriver:
             self._uplink.leave(device, interface)
         else:
             self._check_bare(device)
-        self._held.forget(device.name)
+        self._operators.forget(device.name)
         self._ip.link("del", index=device.index)
         self._wanted.pop(former.name, None)
 
@@ -315,7 +315,9 @@ def _check_free(bridge: Link, interface: Link, devices: Iterable[Link]) -> None:
 def _present(name: str) -> Link:
     found = link(name)
     if found is None:
-        raise LessorError(f"{name} has just gone from this host; it is looked for again")
+        raise LessorError(
+            f"{name} was removed from this host just now; the next pass looks for it again"
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""Keeps the DHCP ports of overlay networks: a veth, its inner end in the network's namespace.
+"""Manages the DHCP ports of overlay networks: a veth, its inner end in the network's namespace.
 
 Ours is what is in a namespace of ours (its name is the mark); the outer end, in the host, carries
 the alias `lessor-dhcp:<namespace>/<inner end>`. Not `lessor:`, which is what taps carry.

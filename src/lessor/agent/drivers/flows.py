@@ -1,14 +1,13 @@
-"""Keeps our flows on OVS bridges as they should be.
+"""Manages our flows on OVS bridges.
 
-Ours carry the cookie of `lessor.core.openflow.flow_bundle`. Flows of others on the same bridge, and what OVS
-learned, are not looked at.
+Ours carry the cookie of `lessor.core.openflow.flow_bundle`. Other flows on the same bridge, and
+what OVS learned, are not read.
 
-ovs-ofctl prints flows in its own form, so what was applied is remembered in a file, with a digest
-of what it printed afterwards, ports by name: a flow that was deleted, a restart of ovs-vswitchd
-(it forgets all flows) and a port that was made anew all change it. If the file is lost, the flows
-are applied once more.
+ovs-ofctl prints flows in its own form, so what was applied is stored in a file, with a digest of
+what it printed afterwards, ports by name: a deleted flow, a restart of ovs-vswitchd (it forgets all
+flows) and a recreated port all change it. If the file is lost, the flows are applied once more.
 
-What was once compared is believed until somebody calls `verify()` or a port has another number.
+A comparison holds until `verify()` is called or a port has another number.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from lessor.errors import CommandError, Pending
 from lessor.steps import each
 
 OFCTL = ("ovs-ofctl", "-O", "OpenFlow14")  # the least that has bundles
-# A first fragment's UDP ports can be matched (ovs-ofctl(8), set-frags). A new ovs-vswitchd, which knows
-# nothing of it, has no flows either.
+# A first fragment's UDP ports can be matched (ovs-ofctl(8), set-frags). A new ovs-vswitchd has lost
+# this setting, and all flows with it.
 FRAGMENTS = "nx-match"
 _PORT = re.compile(r"^ *(\S+?)\((.+)\): addr:", re.MULTILINE)
 
 
-class _Known(NamedTuple):
-    """What was applied to a bridge, and the digest of what was printed then."""
+class _Applied(NamedTuple):
+    """The flows that were applied to a bridge, and the digest of the dump afterwards."""
 
     lines: tuple[str, ...]
     digest: str
@@ -53,10 +52,10 @@ class FlowDriver:
         record: the file that remembers what was applied, in the agent's state folder.
         sockets: folder of the bridges' sockets (`ovs.rundir`).
         bridges: those that may have flows of ours.
-        names: tells what ports are called, by the name they go by in flows, where it differs
+        names: returns the real names of ports, by their name in flows, where it differs
             (`OvsPortDriver.names`).
-        numbers: tells the number of each port, by bridge and what it is called
-            (`OvsPortDriver.numbers`). None: the switch is asked, and nothing is believed.
+        numbers: returns the number of each port, by bridge and real name
+            (`OvsPortDriver.numbers`). None: the switch is asked at every look.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class FlowDriver:
         self._bridges = tuple(bridges)
         self._names = names
         self._numbers = numbers
-        self._known: dict[str, _Known] | None = None
+        self._applied: dict[str, _Applied] | None = None
         self._verifications = 0
         self._believed: dict[
             str, tuple[int, dict[str, int]]
@@ -88,12 +87,12 @@ class FlowDriver:
     def observe(self) -> dict[str, Flows | Unsound[Flows]]:
         """Return our flows by bridge, as they were applied; unsound if they were changed since.
 
-        A port goes by the name that flows were given, whatever it is really called.
+        A port has the name that it has in the desired flows, whatever its real name is.
         """
         found: dict[str, Flows | Unsound[Flows]] = {}
         back = {real: name for name, real in self._names().items()}
         for bridge in self._bridges:
-            known = self._load().get(bridge, _Known((), ""))
+            known = self._load().get(bridge, _Applied((), ""))
             if self._is_believed(bridge):
                 found[bridge] = Flows(bridge, flow_bundle.renamed(known.lines, back))
                 continue
@@ -113,8 +112,7 @@ class FlowDriver:
     def apply(self, changes: Changes[Flows]) -> None:
         """Apply every change; raise one group of the failures.
 
-        Flows that name a port which is not on the bridge, or just left it, are left for later:
-        `Pending`.
+        Flows that name a port which is not on the bridge, or just left it, are `Pending`.
         """
         steps = [partial(self._install, flows) for flows in changes.create + changes.replace]
         steps += [partial(self._remove, flows) for flows in changes.delete]
@@ -172,7 +170,7 @@ class FlowDriver:
         self._remember(bridge, lines, self._printed(bridge))
 
     def _remove(self, flows: Flows) -> None:
-        """Remove our flows; what goes with its bridge, or a stopped switch, is gone already."""
+        """Remove our flows; a deleted bridge or a stopped switch has none."""
         if self._digest(flows.bridge):
             self._load_bundle(flows.bridge, flow_bundle.replacement(()))
         self._forget(flows.bridge)
@@ -183,7 +181,7 @@ class FlowDriver:
         return f"unix:{self._sockets}/{bridge}.mgmt"
 
     def _is_believed(self, bridge: str) -> bool:
-        """Tell whether nothing can have changed since flows were compared: nobody said so."""
+        """Return whether the last comparison still holds."""
         asked, numbers = self._believed.get(bridge, (-1, {}))
         return asked == self._verifications and numbers.items() <= self._numbers_of(bridge).items()
 
@@ -222,7 +220,7 @@ class FlowDriver:
         return {name for _, name in _PORT.findall(said)}
 
     def _digest(self, bridge: str) -> str:
-        """Return the digest of our flows; "": there are none, or nobody answers."""
+        """Return the digest of our flows; "": there are none, or the switch does not answer."""
         try:
             return _digest_of(self._printed(bridge))
         except CommandError:
@@ -236,14 +234,14 @@ class FlowDriver:
 
     # --- the record
 
-    def _load(self) -> dict[str, _Known]:
-        if self._known is None:
-            self._known = _read(self._record)
-        return self._known
+    def _load(self) -> dict[str, _Applied]:
+        if self._applied is None:
+            self._applied = _read(self._record)
+        return self._applied
 
     def _remember(self, bridge: str, lines: tuple[str, ...], printed: list[str]) -> None:
         asked, numbers = self._verifications, self._numbers_of(bridge)
-        self._load()[bridge] = _Known(lines, _digest_of(printed))
+        self._load()[bridge] = _Applied(lines, _digest_of(printed))
         self._write()
         if printed and self._numbers:
             self._believed[bridge] = asked, numbers
@@ -259,12 +257,12 @@ class FlowDriver:
         atomic_write(self._record, json.dumps(self._load()).encode(), durable=False)
 
 
-def _read(record: Path) -> dict[str, _Known]:
-    """Return what a record says; nothing if there is none, or it is damaged."""
+def _read(record: Path) -> dict[str, _Applied]:
+    """Return the content of a record; empty if there is none, or it is damaged."""
     try:
         rows = json.loads(record.read_text())
         return {
-            str(name): _Known(tuple(map(str, lines)), str(digest))
+            str(name): _Applied(tuple(map(str, lines)), str(digest))
             for name, (lines, digest) in rows.items()
         }
     except (OSError, ValueError, AttributeError, TypeError):

@@ -19,7 +19,7 @@ _BANDS = f"pktps,burst,stats,bands=type=drop,rate={RATE},burst_size={BURST}"
 
 
 def ensure(run: Run, ofctl: Sequence[str], target: str, wanted: Collection[int]) -> None:
-    """Make the meters that a bridge lacks, and set right what has another rate.
+    """Make the meters that a bridge lacks, and repair those with another rate.
 
     Args:
         run: runs ovs-ofctl.

@@ -1,4 +1,4 @@
-"""Keeps network namespaces as they should be.
+"""Manages network namespaces.
 
 Ours are those named "qdhcp-...", as Neutron names them. No other is looked at.
 """

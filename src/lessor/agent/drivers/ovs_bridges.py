@@ -1,7 +1,7 @@
-"""Keeps bridges of Open vSwitch as they should be.
+"""Manages bridges of Open vSwitch.
 
-Ours carry external_ids:owner=lessor. An operator's bridge of a configured name is used as it is:
-it is given what it lacks, doesn't get the mark and is never removed.
+Ours carry external_ids:owner=lessor. An operator's bridge of a configured name gets the settings
+that it lacks, but not the mark, and is never removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MACS = (
 
 
 class OvsBridgeDriver:
-    """Makes bridges, sets them right, removes ours.
+    """Makes and repairs bridges, removes ours.
 
     Args:
         db: the database.

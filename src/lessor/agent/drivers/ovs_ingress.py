@@ -1,6 +1,7 @@
 """Drops what VMs send from the host's own way where OVS switches in userspace.
 
-Why, and the mark: see `lessor.core.firewall.ovs_ingress`. A chain goes with its device, or waits for it.
+Why, and the mark: see `lessor.core.firewall.ovs_ingress`. A chain goes with its device, or waits
+for it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class OvsIngress:
         return ovs_ingress.devices(listing)
 
     def change(self, close: Collection[str], forget: Collection[str] = ()) -> None:
-        """Close devices, and forget others; those that are as asked for are left alone.
+        """Close devices, and forget others; those that are in sync are left alone.
 
         Raises:
             CommandError: nft refused; nothing was changed.

@@ -1,9 +1,9 @@
-"""Keeps ports of OVS bridges as they should be.
+"""Manages ports of OVS bridges.
 
 Ours carry external_ids:owner=lessor in the Port row. A VM's port may have been made by its
 hypervisor: it is found by external_ids:iface-id of the Interface, whatever its name, and gets our
-marks (and lessor-taken=true): when it isn't wanted any more, it goes to the dead VLAN and its marks
-are taken off.
+marks (and lessor-taken=true): when it is no longer desired, it goes to the dead VLAN and loses its
+marks.
 
 Userspace OVS keeps the old device open when a device of the same name replaces it, until the port
 is removed and added in two steps; lessor-ifindex tells which device it has.
@@ -34,8 +34,8 @@ TYPES = {"patch": "patch", "vxlan": "vxlan"}  # of the Interface; others are "",
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What there is at the beginning of an apply."""
+class _Snapshot:
+    """Bridges and ports at the beginning of an apply."""
 
     bridges: Mapping[str, BridgeRow]
     ports: Mapping[str, PortRow]
@@ -56,7 +56,7 @@ class _Seen:
         return bridge in self.bridges and self.bridges[bridge].datapath_type == "netdev"
 
     def is_stale(self, row: PortRow) -> bool:
-        """Tell whether OVS listens to a device that is gone, while there is another."""
+        """Return whether OVS has a removed device open, while a new one has its name."""
         had, now = row.external_ids.get(INDEX), _index(row.name)
         return self.is_userspace(row.bridge) and row.ours and had is not None and had != now != ""
 
@@ -74,21 +74,23 @@ class OvsPortDriver:
         self._ingress = OvsIngress(run)
 
     def observe(self) -> dict[str, OvsPort | Unsound[OvsPort]]:
-        """Return the ports that carry our mark, by the name they are wanted by.
+        """Return the ports that carry our mark, by their desired name.
 
         One that does not work (no device, or the host's own stack gets its frames too) is unsound;
         so is a closed device that is no port any more.
         """
-        seen = self._seen()
-        ours = [row for row in seen.ports.values() if row.ours]
-        closed = self._ingress.devices() if any(map(seen.is_userspace, seen.bridges)) else set()
+        snapshot = self._snapshot()
+        ours = [row for row in snapshot.ports.values() if row.ours]
+        closed = (
+            self._ingress.devices() if any(map(snapshot.is_userspace, snapshot.bridges)) else set()
+        )
         left = closed - {row.name for row in ours}
         found: dict[str, OvsPort | Unsound[OvsPort]] = {
             name: Unsound(OvsPort(name, "", ""), f"{name} is closed to the host, and no port")
             for name in left
         }
         for row in ours:
-            port, why = _shown(row), _fault(row, seen, closed)
+            port, why = _shown(row), _fault(row, snapshot, closed)
             found[_key(row)] = Unsound(port, why) if why else port
         return found
 
@@ -113,7 +115,7 @@ class OvsPortDriver:
         }
 
     def names(self) -> dict[str, str]:
-        """Return what our ports are called, by the name they are wanted by, where it differs."""
+        """Return the real names of our ports, by their desired name, where it differs."""
         ours = (row for row in self._db.ports().values() if row.ours)
         return {_key(row): row.name for row in ours if _key(row) != row.name}
 
@@ -130,36 +132,38 @@ class OvsPortDriver:
 
     def apply(self, changes: Changes[OvsPort]) -> None:
         """Apply every change; raise one group of the failures."""
-        seen = self._seen()
+        snapshot = self._snapshot()
         wanted = changes.create + changes.replace
         plans: dict[str, list[Step]] = {}
-        failures = tried(lambda: self._renew(plans, seen, wanted))
+        failures = tried(lambda: self._renew(plans, snapshot, wanted))
         for port in wanted:
             if port.name not in plans:
-                failures += tried(partial(_add_plan, plans, seen, port))
+                failures += tried(partial(_add_plan, plans, snapshot, port))
         forget, gone = list[str](), list[PortRow]()
         for former in changes.delete:
-            row = seen.row_of(former)
+            row = snapshot.row_of(former)
             forget.append(row.name if row and row.ours else former.name)
             if row is not None and row.ours:
                 gone.append(row)
         plans |= _release(gone)
         planned = [port for port in wanted if port.name in plans]
-        failures += tried(lambda: self._close(seen, planned))
+        failures += tried(lambda: self._close(snapshot, planned))
         failures += tried(lambda: self._transact(plans))
         failures += tried(lambda: self._forget(forget))
         failures += self._unfinished(planned, failures)
         if failures:
             raise ExceptionGroup(f"{len(failures)} OVS ports failed", failures)
 
-    def _seen(self) -> _Seen:
+    def _snapshot(self) -> _Snapshot:
         bridges = self._db.bridges()
-        return _Seen(bridges, {row.name: row for one in bridges.values() for row in one.ports})
+        return _Snapshot(bridges, {row.name: row for one in bridges.values() for row in one.ports})
 
-    def _renew(self, plans: dict[str, list[Step]], seen: _Seen, wanted: Sequence[OvsPort]) -> None:
+    def _renew(
+        self, plans: dict[str, list[Step]], snapshot: _Snapshot, wanted: Sequence[OvsPort]
+    ) -> None:
         """Remove the ports whose device is another by now, and plan to add them again."""
-        found = ((port, seen.row_of(port)) for port in wanted)
-        stale = [(port, row) for port, row in found if row and seen.is_stale(row)]
+        found = ((port, snapshot.row_of(port)) for port in wanted)
+        stale = [(port, row) for port, row in found if row and snapshot.is_stale(row)]
         if not stale:
             return
         self._db.transact([_deletion(row) for _, row in stale])
@@ -169,12 +173,12 @@ class OvsPortDriver:
             else:
                 plans[port.name] = [*_creation(port), *_settings(port, port.name, taken=False)]
 
-    def _close(self, seen: _Seen, wanted: list[OvsPort]) -> None:
+    def _close(self, snapshot: _Snapshot, wanted: list[OvsPort]) -> None:
         """Close the devices before OVS gets them: no frame is to come before."""
         devices = set()
         for port in wanted:
-            if port.kind in DEVICES and seen.is_userspace(port.bridge):
-                row = seen.row_of(port)
+            if port.kind in DEVICES and snapshot.is_userspace(port.bridge):
+                row = snapshot.row_of(port)
                 devices.add(row.name if row else port.name)
         if devices:
             self._ingress.change(close={d for d in devices if _index(d)})
@@ -204,9 +208,9 @@ class OvsPortDriver:
         """Yield what keeps ports from working that are in the database."""
         if any(isinstance(failure, CommandError | Unavailable) for failure in failures):
             return
-        seen = self._seen()
+        snapshot = self._snapshot()
         for port in wanted:
-            row = seen.row_of(port)
+            row = snapshot.row_of(port)
             if row is None or (row.ofport or 0) > 0:
                 continue
             if row.error:
@@ -227,7 +231,7 @@ def _key(row: PortRow) -> str:
     return row.external_ids.get(NAME, row.name)
 
 
-def _fault(row: PortRow, seen: _Seen, closed: Collection[str]) -> str:
+def _fault(row: PortRow, snapshot: _Snapshot, closed: Collection[str]) -> str:
     """Return why a port does not work; "": it does."""
     kind = row.external_ids.get(KIND, "")
     if (row.ofport or 0) <= 0:
@@ -236,12 +240,12 @@ def _fault(row: PortRow, seen: _Seen, closed: Collection[str]) -> str:
         return f"{row.name} is of type {row.type!r}, not {TYPES.get(kind, '')!r}"
     if kind in DEVICES and row.interface_ids.get("iface-status") != "active":
         return f"{row.name} is not marked as active"
-    return "" if row.type else _fault_of_device(row, seen, closed)
+    return "" if row.type else _fault_of_device(row, snapshot, closed)
 
 
-def _fault_of_device(row: PortRow, seen: _Seen, closed: Collection[str]) -> str:
+def _fault_of_device(row: PortRow, snapshot: _Snapshot, closed: Collection[str]) -> str:
     index = _index(row.name)
-    if not seen.is_userspace(row.bridge):
+    if not snapshot.is_userspace(row.bridge):
         return "" if index else f"device {row.name} of its port is gone"
     if row.name not in closed:
         return f"the host's own stack gets the frames of {row.name}, too"
@@ -269,15 +273,15 @@ def _shown(row: PortRow) -> OvsPort:
 # --- to the database
 
 
-def _add_plan(plans: dict[str, list[Step]], seen: _Seen, port: OvsPort) -> None:
+def _add_plan(plans: dict[str, list[Step]], snapshot: _Snapshot, port: OvsPort) -> None:
     with explained(port.name, key=port.name):
-        plans[port.name] = _plan(seen, port)
+        plans[port.name] = _plan(snapshot, port)
 
 
-def _plan(seen: _Seen, port: OvsPort) -> list[Step]:
+def _plan(snapshot: _Snapshot, port: OvsPort) -> list[Step]:
     """Return the steps that make a port what it should be."""
-    row = seen.row_of(port)
-    if port.bridge not in seen.bridges:
+    row = snapshot.row_of(port)
+    if port.bridge not in snapshot.bridges:
         raise Pending(f"{port.name} waits for bridge {port.bridge}", key=port.name)
     if row is not None and row.bridge != port.bridge:
         if not row.ours:
@@ -338,8 +342,8 @@ def _settings(port: OvsPort, name: str, *, taken: bool) -> list[Step]:
 def _release(rows: Sequence[PortRow]) -> dict[str, list[Step]]:
     """Return the steps that remove ports of ours, or give them back to their hypervisor.
 
-    Without a tag such a one would be in every network. One whose device is gone is nobody's: a
-    hypervisor takes away the port before the device, and we may have put it back in between.
+    Without a tag such a port would be in every network. One without a device is removed: a
+    hypervisor removes the port before the device, and we may have restored it in between.
     """
     taken = [
         row

@@ -1,17 +1,17 @@
-"""Keeps the host's firewall rules as they should be.
+"""Manages the host's firewall rules.
 
 Ours are nftables tables `bridge lessor`, `inet lessor`, `inet lessor_host` and `arp lessor_host`,
-and iptables chains named `lessor-...` with the jumps to them from built-in chains. Nobody else's
+and iptables chains named `lessor-...` with the jumps to them from built-in chains. No other
 table, chain or rule is changed.
 
-nft and iptables print rules in their own form, so what was applied is remembered in a file, with a
+nft and iptables print rules in their own form, so what was applied is stored in a file, with a
 digest of what they printed afterwards: as long as they print the same, that text is in force. If
 the file is lost, the rules are applied once more.
 
 To list a table with hundreds of taps takes longer than to change it. The kernel counts changes of
-nftables (their generation): tables that were as they should be are so still as long as nobody else
-changed any. Then nothing is listed, and the digest of what was applied is taken at the next full
-look (`verify`). A change of somebody else in between makes it unknown: it is applied once more.
+nftables (their generation): as long as only we made changes, tables that were in sync still are.
+Then nothing is listed, and the digest of what was applied is taken at the next full look
+(`verify`). A foreign change in between makes it unknown: the table is applied once more.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ NAMES = (guards.NAME, *host_guard.NAMES, gateway_nft.NAME, gateway_iptables.NAME
 _RESTORE = ("iptables-restore", "--wait=3", "--noflush", "--counters")
 
 
-class _Known(NamedTuple):
-    """What was applied, the digest of what was printed then, and when it was in force last."""
+class _Applied(NamedTuple):
+    """A text that was applied, the digest of the listing, and when it was last in force."""
 
     text: str
     digest: str = ""  # "": not taken yet
@@ -58,11 +58,11 @@ class RulesetDriver:
 
     Args:
         run: runs nft and iptables.
-        record: the file that remembers what was applied, in the agent's state folder.
+        record: the file with what was applied, in the agent's state folder.
         names: the rulesets that may exist on this host; others are not looked for.
         top_regex: iptables_top_regex. Foreign rules that match stay above ours.
         bottom_regex: iptables_bottom_regex. Foreign rules that match stay below ours.
-        generation: tells how often nftables was changed (`lessor.agent.host.nft`); "": not known.
+        generation: returns how often nftables was changed (`lessor.agent.host.nft`); "": not known.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RulesetDriver:
         self._names = tuple(names)
         self._regexes = (top_regex, bottom_regex)
         self._generation = generation
-        self._known: dict[str, _Known] | None = None
+        self._applied: dict[str, _Applied] | None = None
         self._verify = True
 
     def verify(self) -> None:
@@ -88,15 +88,15 @@ class RulesetDriver:
         self._verify = True
 
     def guards(self, tap: str) -> bool:
-        """Tell whether the rules that were applied last know a tap."""
-        return f'"{tap}"' in self._load().get(guards.NAME, _Known("")).text
+        """Return whether a tap is in the rules that were applied last."""
+        return f'"{tap}"' in self._load().get(guards.NAME, _Applied("")).text
 
     def observe(self) -> dict[str, Ruleset | Unsound[Ruleset]]:
         """Return our rulesets by name, as they were applied; unsound if they were changed since.
 
         A new driver looks for all; later only for what it found or applied, to save processes.
         """
-        names = self._names if self._known is None else tuple(self._known)
+        names = self._names if self._applied is None else tuple(self._applied)
         known, now = self._load(), self._generation()
         found: dict[str, Ruleset | Unsound[Ruleset]] = {}
         for name in names:
@@ -114,7 +114,7 @@ class RulesetDriver:
         each(steps, "firewall rulesets")
 
     def _is_untouched(self, name: str, now: str) -> bool:
-        """Tell whether a table is known to be as it was applied, without a look at it."""
+        """Return whether a table is known to be as it was applied, without listing it."""
         one = self._load().get(name)
         return one is not None and bool(now) and one.at == now
 
@@ -124,13 +124,13 @@ class RulesetDriver:
         if digest is None:
             return None
         known = self._load()
-        last = known.setdefault(name, _Known(""))
+        last = known.setdefault(name, _Applied(""))
         untaken = not last.digest and self._is_untouched(name, now)
         if not untaken and last.digest != digest:
             known[name] = last._replace(at="")
             return Unsound(Ruleset(name, last.text), f"{name} was changed since it was applied")
         nft = name != gateway_iptables.NAME
-        fresh = _Known(last.text, digest, now if nft and now == self._generation() else "")
+        fresh = _Applied(last.text, digest, now if nft and now == self._generation() else "")
         if untaken:
             self._remember(name, fresh)
         known[name] = fresh
@@ -141,13 +141,13 @@ class RulesetDriver:
         if ruleset.name == gateway_iptables.NAME:
             saved = self._run("iptables-save", "-c")
             self._run(*_RESTORE, stdin=iptables_edit.install(saved, ruleset.text, *self._regexes))
-            self._remember(ruleset.name, _Known(ruleset.text, self._digest(ruleset.name) or ""))
+            self._remember(ruleset.name, _Applied(ruleset.text, self._digest(ruleset.name) or ""))
         elif not self._change_nft(ruleset):
             now = self._install_nft(_table(ruleset.name), ruleset.text)
-            self._remember(ruleset.name, _Known(ruleset.text, now))
+            self._remember(ruleset.name, _Applied(ruleset.text, now))
 
     def _change_nft(self, ruleset: Ruleset) -> bool:
-        """Change a table that is as we left it, and look at nothing; False: that can't be done."""
+        """Change a table that is as we left it, without listing it; False: not possible."""
         before = self._generation()
         if not self._is_untouched(ruleset.name, before):
             return False
@@ -163,15 +163,15 @@ class RulesetDriver:
             return False
         after = self._generation()
         if after != next_generation(before):
-            return False  # somebody else was at it, too
+            return False  # there was a foreign change, too
         for name, one in known.items():
             if one.at == before:
                 known[name] = one._replace(at=after)
-        self._remember(ruleset.name, _Known(ruleset.text, at=after))
+        self._remember(ruleset.name, _Applied(ruleset.text, at=after))
         return True
 
     def _nft(self, script: str) -> None:
-        """Run a script; what was in force before, of other tables, is so still."""
+        """Run a script; other tables that were in force still are."""
         before = self._generation()
         self._run("nft", "-f", "-", stdin=script)
         after, known = self._generation(), self._load()
@@ -184,8 +184,8 @@ class RulesetDriver:
         try:
             self._nft(text)
         except CommandError:
-            # Somebody, or another version of us, declared a thing otherwise: begin anew, at the
-            # cost of the counters.
+            # Another program or version declared an object differently: make the table again, at
+            # the cost of its counters.
             self._nft(f"add table {table}\ndelete table {table}\n{text}")
         listing = self._run("nft", "-j", "list", "table", *table.split())
         stale = nft_listing.stale(listing, text)
@@ -225,12 +225,12 @@ class RulesetDriver:
         except CommandError:
             return ""
 
-    def _load(self) -> dict[str, _Known]:
-        if self._known is None:
-            self._known = _read(self._record)
-        return self._known
+    def _load(self) -> dict[str, _Applied]:
+        if self._applied is None:
+            self._applied = _read(self._record)
+        return self._applied
 
-    def _remember(self, name: str, known: _Known | None) -> None:
+    def _remember(self, name: str, known: _Applied | None) -> None:
         all_known = self._load()
         if known is None:
             all_known.pop(name, None)
@@ -242,11 +242,11 @@ class RulesetDriver:
         atomic_write(self._record, json.dumps(self._load()).encode(), durable=False)
 
 
-def _read(record: Path) -> dict[str, _Known]:
-    """Return what a record says; nothing if there is none, or it is damaged."""
+def _read(record: Path) -> dict[str, _Applied]:
+    """Return the content of a record; empty if there is none, or it is damaged."""
     try:
         rows = json.loads(record.read_text())
-        return {str(name): _Known(*map(str, one)) for name, one in rows.items()}
+        return {str(name): _Applied(*map(str, one)) for name, one in rows.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 

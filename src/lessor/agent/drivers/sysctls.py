@@ -1,6 +1,6 @@
-"""Keeps kernel settings (sysctls) as they should be.
+"""Manages kernel settings (sysctls).
 
-Settings carry no mark: the names that the driver was made with are all it looks at.
+Settings carry no mark: the driver reads those that it was made for, and no others.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class SysctlDriver:
     def apply(self, changes: Changes[Sysctl]) -> None:
         """Write every setting; raise one group of the failures.
 
-        Deletions are not done, on purpose: nobody remembers what the setting was before us, and
-        something else on the host (containers, a VPN) may rely on it by now.
+        Deletions are not done, on purpose: the former value is not known, and another program on
+        the host (containers, a VPN) may rely on the setting by now.
         """
         each([partial(self._write, one) for one in changes.create + changes.replace], "sysctls")
 

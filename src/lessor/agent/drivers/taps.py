@@ -1,8 +1,8 @@
-"""Keeps the host's ends of ports, the taps, on their bridges.
+"""Manages the taps, the host's ends of ports, on Linux bridges.
 
 Ours carry an alias (IFLA_IFALIAS): `lessor:<port id>` is one that a hypervisor made and we took,
-`lessor:<port id>:managed` one that we made. A tap that its hypervisor deletes is simply gone. One
-that is wanted on no Linux bridge is for an OVS bridge: it is made ready, and joined by who has those.
+`lessor:<port id>:managed` one that we made. A tap that its hypervisor deletes is not made again by
+us. One without a Linux bridge is for an OVS bridge: it is set up here, and joined by `ovs_ports`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ LLDP = 0x4000
 
 
 class TapDriver:
-    """Makes or takes taps, joins them to bridges, and lets them go.
+    """Makes or takes taps, joins them to bridges, and releases or removes them.
 
     Args:
         ip: an open socket.
         sysctls: where the kernel shows its settings.
         devices: reads the host's devices; drivers of one thread may share it.
-        guarded: tells whether rules that are in force know a tap; none joins a bridge before.
+        guarded: returns whether a tap is in the rules in force; none joins a bridge before.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class TapDriver:
             )
 
     def _bridge(self, wanted: Tap) -> Link | None:
-        """Return the bridge that a tap is wanted on; None: it is wanted on none."""
+        """Return the desired bridge of a tap; None: it has none."""
         if not wanted.bridge:
             return None
         bridge = link(wanted.bridge)
@@ -113,13 +113,14 @@ class TapDriver:
             )
         if not self._guarded(wanted.name):
             raise Pending(
-                f"{wanted.name} of port {wanted.port_id} waits for its rules in table bridge lessor",
+                f"{wanted.name} of port {wanted.port_id} waits for its rules in table bridge "
+                "lessor",
                 key=wanted.name,
             )
         return bridge
 
     def _set_up(self, wanted: Tap, device: Link, bridge: Link | None) -> None:
-        """Bring a tap up last: nothing passes before all the rest is as it should be."""
+        """Set up a tap; it comes up last, so that nothing passes before the rest is in sync."""
         index = device.index
         if bridge and device.master not in (None, bridge.index):
             self._check_holder(wanted, device)
@@ -140,7 +141,7 @@ class TapDriver:
             self._ip.link("set", index=index, state="up")
 
     def _keep_mtu(self, wanted: Tap, device: Link, bridge: Link) -> None:
-        """Keep an operator's bridge from taking the MTU of a tap; ours have theirs already."""
+        """Keep an operator's bridge from taking the MTU of a tap; ours have theirs pinned."""
         settled = device.master == bridge.index and device.mtu == wanted.mtu
         if not settled and bridge.alias != BRIDGE_MARK:
             bridge_mtu.pin(self._ip, bridge)
@@ -155,9 +156,9 @@ class TapDriver:
         return next((d.kind for d in links().values() if d.index == device.master), "")
 
     def _check_holder(self, wanted: Tap, device: Link) -> None:
-        """Refuse what another kind of switch has; a tap on another Linux bridge is moved.
+        """Refuse a tap that another kind of switch has; one on another Linux bridge is moved.
 
-        Its name says whose it is, and a hypervisor may have put it there by its own default.
+        Its name says which port it is of, and a hypervisor may have a default bridge.
         """
         holder = next((d for d in links().values() if d.index == device.master), None)
         if holder is not None and holder.kind != "bridge":
@@ -183,7 +184,7 @@ class TapDriver:
         with contextlib.suppress(FileNotFoundError):
             self._ipv6(name).write_text("1\n")
 
-    # --- letting it go
+    # --- releasing it
 
     def _let_go(self, former: Tap) -> None:
         device = link(former.name)
@@ -194,7 +195,7 @@ class TapDriver:
             return
         if device.master is not None:
             self._ip.link("set", index=device.index, master=0)
-        # the mark goes last: killed before, it is still ours to let go
+        # the mark goes last: after a crash it is still ours to release
         self._ip.link("set", index=device.index, ifalias="")
 
 

@@ -1,10 +1,10 @@
-"""Joins a host's interface to a bridge without losing the host: its addresses and routes go along.
+"""Joins a host's interface to a bridge, with its addresses and routes, without losing the host.
 
-Before anything is moved it is noted in a journal, with whether the server answered. If it did and
-afterwards doesn't, all is moved back, by this process or, if that was killed, by the next one. Only
-a server that then answers again was cut off by the move; one that doesn't has died meanwhile. A
-server that was restarted just then looks as if it was cut off, so the move is tried a second time. An
-interface without addresses and routes carries nothing of the host's own: its move is to blame for nothing.
+Before a move, addresses and routes are noted in a journal, with whether the server answered. If it
+did and afterwards doesn't, all is moved back, by this process or, if that was killed, by the next
+one. If the server then answers again, the move had cut it off; if not, it died meanwhile. A server
+that was restarted just then looks as if it was cut off, so the move is tried a second time. An
+interface without addresses and routes carries no traffic of the host: its move can cut off nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether the host takes part in IPv6 on a bridge that the agent made.
 
-VMs of other hosts reach a bridge's link-local address by the wire, past the guards of their taps. So
-IPv6 is off there, unless the operator has an IPv6 address on the bridge, or brings one with its
+VMs of other hosts reach a bridge's link-local address by the wire, past the guards of their taps.
+So IPv6 is off there, unless the operator has an IPv6 address on the bridge, or brings one with its
 interface.
 
 Source: disable_ipv6 in Documentation/networking/ip-sysctl.rst.

@@ -1,4 +1,4 @@
-"""The MTU of a bridge that VMs share: its wire's, whatever the smallest of its ports has.
+"""The MTU of a bridge that VMs share: its interface's, not the smallest of its ports'.
 
 A bridge takes the MTU of its smallest port, and a host sends and forwards no larger packet by it:
 one VM of a network with a small MTU would cost those of all others. Once its MTU was set to another
@@ -17,7 +17,7 @@ from lessor.agent.host.netlink import Link
 
 
 def wanted(bridge: Link, interface: Link | None, ports: Iterable[Link]) -> int:
-    """Return the MTU of a bridge of ours: its interface's; without one its largest port's at least."""
+    """Return the MTU of a bridge of ours: its interface's, or at least its largest port's."""
     if interface is not None:
         return interface.mtu
     return max([bridge.mtu, *(port.mtu for port in ports)])

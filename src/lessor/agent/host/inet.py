@@ -1,4 +1,4 @@
-"""Addresses and routes of a device, with all their properties, so that they can be moved or put back.
+"""Addresses and routes of a device, with all their properties, to move or restore them.
 
 They are plain data: what is written to a journal and read again is equal.
 """

@@ -1,7 +1,7 @@
-"""A note on disk of what a driver is in the middle of, so that it can be ended after a crash.
+"""Notes on disk of unfinished changes of a driver, so that they can be finished after a crash.
 
-What can't be noted is not begun: a host might lose its addresses. What can't be cleared is cleared
-in memory, and on disk when there is room.
+A change that can't be noted is not begun: a host might lose its addresses. A note that can't be
+cleared is cleared in memory, and on disk when there is room.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Journal:
-    """One note a key, in one file. A note of before the host's last start is void: so are devices.
+    """One note a key, in one file. Notes from before the host's last boot are void: so are devices.
 
     Args:
         path: the file; its folder is made when there is something to note.

@@ -32,7 +32,7 @@ from lessor.errors import LessorError
 
 @dataclass(frozen=True, slots=True)
 class Belongings:
-    """What is on a device and not bound to it: it goes along when the device joins a bridge."""
+    """Addresses and routes of a device that move with it when it joins a bridge."""
 
     addresses: tuple[HostAddress, ...] = ()
     routes: tuple[Route, ...] = ()

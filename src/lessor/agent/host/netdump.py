@@ -1,4 +1,4 @@
-"""What the network of the namespace that a thread is in looks like, read fast.
+"""Reads devices, addresses and routes of the namespace that a thread is in, fast.
 
 A host with many networks looks into hundreds of namespaces, and one with many VMs at hundreds of
 devices at every change. pyroute2 takes 0.4 to 1 ms a device (it decodes every attribute there is);
@@ -25,7 +25,7 @@ ERROR, DONE = 2, 3
 UP = 1  # IFF_UP
 MAIN_TABLE, LOCAL_TABLE = 254, 255
 STATIC = frozenset({3, 4, 16})  # RTPROT_BOOT, RTPROT_STATIC, RTPROT_DHCP
-MOST_ROUTES = 2000
+MAX_ROUTES = 2000
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_EXT_MASK = 18, 20, 26, 29
 SKIP_STATS = 8  # RTEXT_FILTER_SKIP_STATS: counters are more than half of a message
@@ -75,7 +75,7 @@ class StaticRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class LinkMessage:
     """What the kernel says of a device; `attributes` (IFLA_*) as it writes them."""
 
     index: int
@@ -115,11 +115,11 @@ class NetDump:
     def devices(self) -> dict[str, Device]:
         """Return all devices, by name."""
         addresses = self._addresses()
-        told = map(told_of, self.links())
+        told = map(parse_link, self.links())
         return {one.name: _device(one, addresses.get(one.index, ())) for one in told}
 
     def links(self) -> list[bytes]:
-        """Return what the kernel says of all devices, for `told_of`, without counters."""
+        """Return what the kernel says of all devices, for `parse_link`, without counters."""
         asked = _LINK.pack(0, 0, 0, 0, 0) + _attribute(IFLA_EXT_MASK, _NUMBER.pack(SKIP_STATS))
         return self._dump(GET_LINK, asked)
 
@@ -137,13 +137,13 @@ class NetDump:
         """Return what the kernel says of all routes: to be compared, no more."""
         return self._dump(GET_ROUTE, _ROUTE.pack(*[0] * 9))
 
-    def link(self, name: str) -> Told | None:
+    def link(self, name: str) -> LinkMessage | None:
         """Return what the kernel says of a device; None: there is none of that name."""
         asked = _LINK.pack(0, 0, 0, 0, 0) + _attribute(IFLA_EXT_MASK, _NUMBER.pack(SKIP_STATS))
         asked += _attribute(IFLA_IFNAME, name.encode() + b"\0")
         try:
             self._ask(GET_LINK, REQUEST, asked)
-            return next(told_of(body) for _, body in self._messages())
+            return next(parse_link(body) for _, body in self._messages())
         except OSError as error:
             if error.errno in {errno.ENODEV, errno.EINVAL, errno.ERANGE}:  # no name for a device
                 return None
@@ -162,7 +162,7 @@ class NetDump:
         return found
 
     def static_routes(self) -> list[StaticRoute]:
-        """Return the IPv4 routes of administrators and DHCP clients, at most `MOST_ROUTES`."""
+        """Return the IPv4 routes of administrators and DHCP clients, at most `MAX_ROUTES`."""
         found = []
         for body in self._dump(GET_ROUTE, _ROUTE.pack(socket.AF_INET, *[0] * 8)):
             _, length, _, _, table, proto, *_ = _ROUTE.unpack_from(body)
@@ -177,7 +177,7 @@ class NetDump:
                     number(told.get(RTA_OIF)),
                 )
             )
-        return found[:MOST_ROUTES]
+        return found[:MAX_ROUTES]
 
     def _addresses(self) -> dict[int, list[IPv4Interface]]:
         found: dict[int, list[IPv4Interface]] = {}
@@ -243,13 +243,13 @@ def number(data: bytes | None) -> int:
     return int.from_bytes(data, sys.byteorder) if data else 0
 
 
-def told_of(body: bytes) -> Told:
+def parse_link(body: bytes) -> LinkMessage:
     """Read what the kernel says of a device."""
     _, _, index, flags, _ = _LINK.unpack_from(body)
-    return Told(index, flags, attributes(body, _LINK.size))
+    return LinkMessage(index, flags, attributes(body, _LINK.size))
 
 
-def _device(told: Told, addresses: Iterable[IPv4Interface]) -> Device:
+def _device(told: LinkMessage, addresses: Iterable[IPv4Interface]) -> Device:
     given = told.attributes
     return Device(
         index=told.index,

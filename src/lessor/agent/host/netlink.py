@@ -1,4 +1,4 @@
-"""Network devices as the kernel tells them, parsed once, into `Link`.
+"""Network devices as the kernel lists them, parsed once, into `Link`.
 
 They are those of the namespace that the thread is in. What is changed goes through pyroute2's
 `IPRoute`: a blocking socket with an event loop of its own, so it must not be used in a thread that
@@ -18,7 +18,7 @@ from typing import Any
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from lessor.agent.host import netdump
-from lessor.agent.host.netdump import UP, NetDump, Told, attributes, number, text, told_of
+from lessor.agent.host.netdump import UP, LinkMessage, NetDump, attributes, number, parse_link, text
 from lessor.errors import LessorError
 
 INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5  # IFLA_INFO_*
@@ -56,7 +56,7 @@ def links() -> dict[str, Link]:
 
 
 class Devices:
-    """Reads all network devices, and parses only what the kernel says of them otherwise than before.
+    """Reads all network devices, and parses only the messages that differ from the last look.
 
     Most of hundreds of taps are as they were at the last look: to tell that takes 2 us each.
     """
@@ -69,7 +69,7 @@ class Devices:
         with NetDump() as dump:
             told = dump.links()
         known = self._known
-        self._known = {body: known.get(body) or _link(told_of(body)) for body in told}
+        self._known = {body: known.get(body) or _link(parse_link(body)) for body in told}
         return {one.name: one for one in self._known.values()}
 
 
@@ -117,7 +117,7 @@ def dump(ask: Callable[[], Iterable[Any]]) -> list[Any]:
     return list(ask())
 
 
-def _link(told: Told) -> Link:
+def _link(told: LinkMessage) -> Link:
     given = told.attributes
     info = attributes(given.get(netdump.IFLA_LINKINFO, b""))
     kind = text(info.get(INFO_KIND, b""))
@@ -143,7 +143,7 @@ def _link(told: Told) -> Link:
 
 
 def _has_ipv6(families: dict[int, bytes]) -> bool:
-    """Tell from IFLA_AF_SPEC: a kernel without IPv6, or a device that can't have it, says nothing."""
+    """Return it from IFLA_AF_SPEC; a kernel or a device without IPv6 lists nothing there."""
     settings = attributes(families.get(socket.AF_INET6, b"")).get(INET6_CONF, b"")
     at = DISABLE_IPV6 * 4
     return bool(settings) and number(settings[at : at + 4]) == 0

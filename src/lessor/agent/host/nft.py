@@ -1,4 +1,4 @@
-"""Runs nft in this process, and tells whether anybody has changed the host's nftables since.
+"""Runs nft in this process, and counts the changes of the host's nftables.
 
 A program that changes nftables takes 20 ms, most of which the kernel waits for at its end; the
 library that nft is made of (libnftables) takes 1 to 8 ms for the same, since its socket stays open.
@@ -50,7 +50,8 @@ class Nft:
         self._library.nft_ctx_buffer_error(self._context)
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
         self._socket = socket.socket(socket.AF_NETLINK, kind, NETFILTER)
-        self._place = f"{BOOT_ID.read_text().strip()} {os.stat(NAMESPACE).st_ino}"  # noqa: PTH116 - a magic link
+        namespace = os.stat(NAMESPACE).st_ino  # noqa: PTH116 - a magic link
+        self._place = f"{BOOT_ID.read_text().strip()} {namespace}"
 
     def close(self) -> None:
         """Let go of it."""

@@ -1,10 +1,10 @@
-"""OpenFlow as far as it is needed to be told that flows of ours were changed.
+"""The part of OpenFlow that watches our flows for changes.
 
-A switch tells whoever asked of each flow that is removed or modified. It costs nothing while nothing
-happens, which looking does.
+A switch reports each flow that is removed or modified to a monitor. Unlike polling, it costs
+nothing while nothing happens.
 
-Source: OpenFlow Switch Specification 1.4, 7.3.5.17 (flow monitoring), A.1, A.3.5; OVS has it since 2.17,
-and an older one refuses, which is passed over.
+Source: OpenFlow Switch Specification 1.4, 7.3.5.17 (flow monitoring), A.1, A.3.5; OVS has it since
+2.17, and the refusal of an older one is ignored.
 """
 
 from __future__ import annotations

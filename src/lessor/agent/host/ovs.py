@@ -89,7 +89,7 @@ class BridgeRow:
 
 
 class Ovsdb:
-    """A connection, made when it is first needed, and made anew when it was lost.
+    """A connection, made when it is first needed, and again when it was lost.
 
     Args:
         connection: where the database is ("unix:/run/openvswitch/db.sock").

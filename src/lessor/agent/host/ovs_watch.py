@@ -1,6 +1,6 @@
-"""Tells that something changed in Open vSwitch: its database, flows of ours, or ovs-vswitchd ended.
+"""Watches Open vSwitch: its database, our flows, and the end of ovs-vswitchd.
 
-What changed isn't said: whoever is told looks again.
+The call does not say what changed: its receiver looks again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Wakes who waits for a folder: hooks write there, and nobody polls."""
+"""Waits for changes in a folder (inotify(7)), without polling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _READ = 65536
 
 
 class FolderWatch:
-    """Tells when a file in a folder was written and closed, or what else is asked for (inotify(7))."""
+    """Watches a folder for files that were written and closed, or for other events."""
 
     def __init__(self, folder: Path, events: int = CLOSE_WRITE) -> None:
         libc = ctypes.CDLL(None, use_errno=True)

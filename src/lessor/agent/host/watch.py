@@ -1,7 +1,7 @@
-"""Tells that something changed in the host's network: links, IPv4 addresses, routes.
+"""Watches the host's network: links, IPv4 addresses, routes.
 
-What changed isn't said: whoever is told looks again. So nothing of the messages is read, and one
-that the kernel had to drop (ENOBUFS) is as good as one that came.
+The call does not say what changed: its receiver looks again. So messages are not parsed, and a
+dropped one (ENOBUFS) is as good as a received one.
 """
 
 from __future__ import annotations

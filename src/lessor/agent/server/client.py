@@ -1,4 +1,4 @@
-"""The agent's line to the server, or to one of several."""
+"""The agent's client of the server, or of one of several."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from lessor.wire import decode, encode
 
 T = TypeVar("T")
 QUICK_S = 2.0  # for answers that the start of a DHCP server waits for
-AWAY_S = 5.0  # for so long servers that gave no such answer aren't asked again
+AWAY_S = 5.0  # after which servers that gave no such answer are asked again
 NOT_FOUND = 404
 CALL_S = 10.0  # an answer that isn't a long poll takes no longer
-# Of several servers, one that takes longer than that to be connected to, or to answer what costs it
-# next to nothing (a report without news, a ping), is left for the next.
+# Of several servers, one that takes longer to accept a connection, or to answer a cheap request (a
+# report without news, a ping), is left for the next.
 CONNECT_S, HEARTBEAT_S = 3.0, 3.0
 REFUSALS: dict[int, type[LessorError]] = {
     400: Invalid,
@@ -54,7 +54,7 @@ class Client:
     """Calls the agent listener of a server with this host's token.
 
     Of several, one that can't be reached, is silent or answers 5xx is left for the next within the
-    same call: whatever is said may be said to two of them. Long polls at the former one follow.
+    same call: a request may reach two of them. Long polls at the former one follow.
 
     Args:
         server_urls: where they are, in the order in which they are tried.
@@ -99,7 +99,7 @@ class Client:
                 self._polls.discard(limit)
 
     async def _poll(self, request: ViewRequest) -> bytes:
-        """Wait at our server. If it fails, another one answers at once: so we know that it is there."""
+        """Wait at our server. If it fails, ask another one, which answers at once."""
         ours = self._servers.current
         try:
             return await self._ask(
@@ -120,7 +120,7 @@ class Client:
         self.moved.emit()
 
     async def report(self, report: Report) -> None:
-        """Say how this host is, and, where there is a choice, to which server it speaks.
+        """Send a report; where there are several servers, it names the one it is sent to.
 
         Raises:
             Conflict: another live agent has this host's name.
@@ -136,10 +136,10 @@ class Client:
         await self._call("POST", "report", signed, timeout_s=CALL_S if news else HEARTBEAT_S)
 
     async def tour(self, tour_id: str, pieces: Sequence[Piece]) -> None:
-        """Say how a network is here.
+        """Send the status of a network here.
 
         Raises:
-            NotFound: nobody waits for it any more.
+            NotFound: the question has expired.
         """
         await self._call("POST", f"tours/{tour_id}", list(pieces))
 
@@ -148,13 +148,13 @@ class Client:
         answer = await self._call("POST", "leases", batch)
         return int(msgspec.json.decode(answer)["last_seq"])
 
-    async def holdings(self, said: Holdings) -> None:
-        """Say what is in use on this host; a server that doesn't know the question has no use for it."""
+    async def holdings(self, held: Holdings) -> None:
+        """Report what is in use on this host; an older server that lacks the route is fine."""
         with suppress(NotFound):
-            await self._call("POST", "holdings", said)
+            await self._call("POST", "holdings", held)
 
     async def leases_of(self, network_id: str) -> list[Lease]:
-        """Return the live leases of a network, whoever's DHCP server gave them: one an address.
+        """Return the live leases of a network, of all its DHCP servers: one an address.
 
         Raises:
             NotFound: there is no such network, or this host takes no part in it.
@@ -164,7 +164,7 @@ class Client:
         )
 
     async def metadata(self, networks: Sequence[str], address: IPv4Address) -> MetadataFacts | None:
-        """Return what is known of the VM with `address` on one of `networks`; None: nothing."""
+        """Return the facts of the VM with `address` on one of `networks`; None: there is none."""
         query = [*(("network", key) for key in networks), ("address", str(address))]
         try:
             answer = await self._call("GET", "metadata", params=query)
@@ -181,12 +181,12 @@ class Client:
         return True
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
         await self._http.aclose()
         self._quick.close()
 
     def reachable(self) -> bool:
-        """Tell whether a server answers now; waits 2 s for each at most. For threads."""
+        """Return whether a server answers now; waits 2 s for each at most. For threads."""
         return any(self._is_there(url) for url in self._servers.order())
 
     def _is_there(self, url: str) -> bool:
@@ -197,7 +197,7 @@ class Client:
             return False
 
     def known_leases(self, networks: Sequence[str]) -> list[LiveLease] | None:
-        """Return the live leases of these networks, whoever gave them. For threads.
+        """Return the live leases of these networks, of all servers. For threads.
 
         None: no server answers; after that none is asked for a while, since many DHCP servers may
         wait for the answer.
@@ -262,10 +262,10 @@ class Client:
         for url in self._servers.order():
             if url in failures:
                 continue
-            said = body(url) if callable(body) else body
+            content = body(url) if callable(body) else body
             try:
                 return await self._ask(
-                    url, method, name, said, failures, params=params, timeout_s=timeout_s
+                    url, method, name, content, failures, params=params, timeout_s=timeout_s
                 )
             except Unavailable as error:
                 failures[url] = error

@@ -1,4 +1,4 @@
-"""Tells a server with a new epoch what is in use here, before its view is taken."""
+"""Reports what is in use here to a server with a new epoch, before its view is taken."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lessor.model import Holdings, LeaseEvent, View
 class Sink(Protocol):
     """The server."""
 
-    async def holdings(self, said: Holdings) -> None:
+    async def holdings(self, held: Holdings) -> None:
         """Take what is in use on this host, or raise a LessorError."""
 
 
 class Holder:
-    """Knows what is in use on one host: the ports of its view, and the live leases.
+    """What is in use on one host: the ports of its view, and the live leases.
 
     Args:
         sink: the server.
@@ -42,10 +42,10 @@ class Holder:
         self._network_of = network_of
 
     async def tell(self, epoch: str, view: View) -> None:
-        """Tell it; `view` is the one that is acted upon so far."""
+        """Report it; `view` is the present one."""
         await asyncio.to_thread(self._book.catch_up)
-        said = Holdings(epoch=epoch, ports=holdings(view, self._host), leases=tuple(self._leases()))
-        await self._sink.holdings(said)
+        held = Holdings(epoch=epoch, ports=holdings(view, self._host), leases=tuple(self._leases()))
+        await self._sink.holdings(held)
 
     def _leases(self) -> Iterator[LeaseEvent]:
         for server, lease in self._book.snapshot():

@@ -1,4 +1,4 @@
-"""Who this agent is: one at a time in a state folder, and known to the server from run to run.
+"""The identity of an agent: one process a state folder, known to the server from run to run.
 
 A run presents itself as the successor of the run before, so that a restarted agent is taken at once
 while a second agent of the same host name is refused. A clone of the machine has the same files; of
@@ -19,7 +19,7 @@ from lessor.agent import unwritten
 from lessor.agent.host.atomic import atomic_write
 from lessor.errors import Conflict, Unavailable
 
-MOST_UNCONFIRMED = 64  # runs; 36 bytes each in a report until the server has answered
+MAX_UNCONFIRMED = 64  # runs; 36 bytes each in a report until the server has answered
 
 
 def claim(folder: Path) -> int | None:
@@ -65,7 +65,7 @@ class RunId:
     Attributes:
         value: the id of this run.
         confirmed: the last run that the server confirmed; "" if none.
-        unconfirmed: the runs since, oldest first, `MOST_UNCONFIRMED` at most.
+        unconfirmed: the runs since, oldest first, `MAX_UNCONFIRMED` at most.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -73,7 +73,7 @@ class RunId:
         self._tried = folder / "run-id.tried"
         self.value = str(uuid.uuid4())
         self.confirmed, *added = _read(self._confirmed).split() or [""]
-        self.unconfirmed = tuple([*added, *_read(self._tried).split()][-MOST_UNCONFIRMED:])
+        self.unconfirmed = tuple([*added, *_read(self._tried).split()][-MAX_UNCONFIRMED:])
         tried = "\n".join((*self.unconfirmed, self.value)).encode()
         written = partial(atomic_write, self._tried, tried, durable=True)
         if not unwritten.attempt(self._tried, written):

@@ -1,4 +1,4 @@
-"""Tells the server how this host is: a heartbeat, and news soon after they happen."""
+"""Reports this host's status to the server: heartbeats, and changes soon after they happen."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lessor.core.plan.ready import news
 from lessor.errors import Conflict, LessorError
 from lessor.model import HostBlock, PortReport, Problem, Report
 
-GATHER_S = 0.02  # news that come together go together
+GATHER_S = 0.02  # changes within it go into one report
 
 
 class Sink(Protocol):
-    """Who is told: the server."""
+    """The server."""
 
     async def report(self, report: Report) -> None:
         """Take a report, or raise a LessorError."""
@@ -27,21 +27,21 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class Status:
-    """All that there is to say at the moment."""
+    """The present status of this host."""
 
     epoch: str = ""
     in_sync: bool = False
     ports: Mapping[str, PortReport] = field(default_factory=dict)
     applied: Mapping[str, int] = field(default_factory=dict)
     settled: int = 0  # the revision up to which all is done on this host; 0: not known now
-    problems: tuple[Problem, ...] | None = ()  # None: not said yet
-    unserved: Mapping[str, str] | None = field(default_factory=dict)  # None: not said yet
-    blocks: tuple[HostBlock, ...] | None = None  # of the host, not by us; None: not known, not said
+    problems: tuple[Problem, ...] | None = ()  # None: not reported yet
+    unserved: Mapping[str, str] | None = field(default_factory=dict)  # None: not reported yet
+    blocks: tuple[HostBlock, ...] | None = None  # the host's own; None: not known
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Reporter:
-    """Sends what is new. What wasn't taken is sent again; a new store is told everything.
+    """Sends what has changed. What failed is sent again; a new store gets everything.
 
     Attributes:
         confirmed: the server has taken this run; emitted once.
@@ -69,7 +69,7 @@ class Reporter:
         self._events_sent = events_sent
         self.confirmed: Signal[[]] = Signal()
         self._status = Status()
-        self._said = Status(problems=None, unserved=None)
+        self._sent = Status(problems=None, unserved=None)
         self._is_confirmed = False
         self._problems_at = 0.0
         self._forgotten: set[str] = set()
@@ -77,21 +77,21 @@ class Reporter:
         self._log = structlog.get_logger()
 
     def say(self, status: Status) -> None:
-        """Set what there is to say, and send what is new of it soon."""
+        """Set the status, and send what is new of it soon."""
         self._status = status
         self._wake.set()
 
     def forget(self, ports: Iterable[str]) -> None:
-        """Say of these ports again how they are: the server has forgotten what it was told."""
+        """Report these ports again: the server has dropped what it had of them."""
         self._forgotten.update(ports)
         self._wake.set()
 
     def nudge(self) -> None:
-        """Look again whether something can be said now."""
+        """Check again whether there is anything to send."""
         self._wake.set()
 
     async def introduce(self) -> None:
-        """Introduce this run to the server, before there is anything to say.
+        """Introduce this run to the server, before there is a status.
 
         Raises:
             Conflict: another live agent has this host's name.
@@ -130,17 +130,17 @@ class Reporter:
                 await asyncio.sleep(1)
 
     async def _send(self, status: Status) -> None:
-        if status.epoch != self._said.epoch:
-            self._said = Status(epoch=status.epoch, problems=None, unserved=None)
+        if status.epoch != self._sent.epoch:
+            self._sent = Status(epoch=status.epoch, problems=None, unserved=None)
         forgotten, self._forgotten = self._forgotten, set()
-        said = {k: v for k, v in self._said.ports.items() if k not in forgotten}
-        ports = news(said if forgotten else self._said.ports, status.ports)
+        said = {k: v for k, v in self._sent.ports.items() if k not in forgotten}
+        ports = news(said if forgotten else self._sent.ports, status.ports)
         applied = {
             key: revision
             for key, revision in status.applied.items()
-            if self._said.applied.get(key) != revision and self._events_sent()
+            if self._sent.applied.get(key) != revision and self._events_sent()
         }
-        further = status.settled > self._said.settled and self._events_sent()
+        further = status.settled > self._sent.settled and self._events_sent()
         settled = status.settled if further else 0
         report = replace(
             self._identity,
@@ -151,9 +151,9 @@ class Reporter:
             settled=settled,
             problems=self._problems(status),
             unserved=None
-            if self._said.unserved == status.unserved
+            if self._sent.unserved == status.unserved
             else dict(status.unserved or {}),
-            blocks=None if self._said.blocks == status.blocks else status.blocks,
+            blocks=None if self._sent.blocks == status.blocks else status.blocks,
             counts=dict(status.counts),
         )
         try:
@@ -161,16 +161,16 @@ class Reporter:
         except LessorError:
             self._forgotten |= forgotten
             raise
-        problems = self._said.problems if report.problems is None else report.problems
+        problems = self._sent.problems if report.problems is None else report.problems
         if report.problems is not None:
             self._problems_at = time.monotonic()
-        kept = {key: at for key, at in self._said.applied.items() if key in status.applied}
-        settled = max(settled, self._said.settled)
-        self._said = replace(status, applied=kept | applied, settled=settled, problems=problems)
+        kept = {key: at for key, at in self._sent.applied.items() if key in status.applied}
+        settled = max(settled, self._sent.settled)
+        self._sent = replace(status, applied=kept | applied, settled=settled, problems=problems)
 
     def _problems(self, status: Status) -> tuple[Problem, ...] | None:
         """Return the problems if they changed, or if the server's last look at them is old."""
-        said, now = self._said.problems, status.problems
+        said, now = self._sent.problems, status.problems
         if said is None or now is None or _unseen(said) != _unseen(now):
             return now
         due = time.monotonic() - self._problems_at >= self._interval_s

@@ -1,6 +1,6 @@
-"""Which of several servers an agent speaks to: one, until it fails, and then the next.
+"""Which of several servers an agent uses: one, until it fails, and then the next.
 
-All of them are servers of one store, so nothing that an agent knows or has to say changes with it.
+All of them are servers of one store, so a change of server changes nothing else.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class Servers:
     def answered(self, url: str, failed: Collection[str], why: str = "") -> None:
         """Stay with a server that answered where others, asked before it, did not.
 
-        Whoever asked a former server and heard late changes nothing: the current one did not fail.
+        A late answer of a former server changes nothing: the current one did not fail.
 
         Args:
             url: who answered.
             failed: who had not.
-            why: what went wrong there, in words.
+            why: the errors of those.
         """
         with self._lock:
             former, first = self._at, not self._answered

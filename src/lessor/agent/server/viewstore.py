@@ -1,4 +1,4 @@
-"""Keeps the last view on disk, so that an agent without its server goes on serving.
+"""Stores the last view on disk, so that an agent without its server goes on serving.
 
 `view.json` is a whole view; `view.log` has, a line each, the answers merged since. An answer is on
 disk before it is acted upon. Merging is idempotent, so a crash between writing the whole and
@@ -22,19 +22,19 @@ from lessor.errors import Invalid
 from lessor.model import View, ViewAnswer
 from lessor.wire import decode, encode
 
-LEAST_LOG_BYTES = 1 << 16
+MIN_LOG_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What an agent remembers: its view, and the revision of the last answer in it."""
+class StoredView:
+    """A view, and the revision of the last answer in it."""
 
     view: View
     revision: int = 0
 
-    def after(self, answer: ViewAnswer) -> Kept:
-        """Return what is to be remembered after an answer."""
-        return Kept(view=merge(self.view, answer), revision=answer.revision)
+    def after(self, answer: ViewAnswer) -> StoredView:
+        """Return the view after an answer."""
+        return StoredView(view=merge(self.view, answer), revision=answer.revision)
 
 
 class ViewStore:
@@ -46,8 +46,8 @@ class ViewStore:
         self._whole = folder / "view.json"
         self._log = folder / "view.log"
 
-    def load(self) -> Kept | None:
-        """Return what was kept last, or None if there never was a view.
+    def load(self) -> StoredView | None:
+        """Return the stored view; None: there never was one.
 
         Raises:
             Invalid: the file is damaged; it says which.
@@ -55,18 +55,20 @@ class ViewStore:
         if not self._whole.exists():
             return None
         try:
-            kept = decode(self._whole.read_bytes(), Kept)
+            stored = decode(self._whole.read_bytes(), StoredView)
         except Invalid as error:
-            raise Invalid(f"{self._whole} is damaged ({error}); remove it to start anew") from error
+            raise Invalid(
+                f"{self._whole} is damaged ({error}); remove it to start without a view"
+            ) from error
         for answer in self._answers():
-            kept = kept.after(answer)
-        return kept
+            stored = stored.after(answer)
+        return stored
 
-    def append(self, answer: ViewAnswer, kept: Kept) -> None:
-        """Keep an answer; `kept` is what it came to."""
+    def append(self, answer: ViewAnswer, stored: StoredView) -> None:
+        """Store an answer; `stored` is the view after it."""
         least = self._whole.stat().st_size if self._whole.exists() else 0
         if not least or unwritten.waits(self._whole) or not self._add(answer, least):
-            self.save(kept)
+            self.save(stored)
 
     def _add(self, answer: ViewAnswer, least: int) -> bool:
         """Add a line to the log; False: it has outgrown the whole, or it can't be written."""
@@ -80,14 +82,14 @@ class ViewStore:
         if not whole:
             with suppress(OSError):
                 os.truncate(self._log, before)
-        return whole and before + len(line) <= max(LEAST_LOG_BYTES, least)
+        return whole and before + len(line) <= max(MIN_LOG_BYTES, least)
 
-    def save(self, kept: Kept) -> None:
+    def save(self, stored: StoredView) -> None:
         """Write the whole and empty the log, now or when there is room."""
-        unwritten.attempt(self._whole, lambda: self._write(kept))
+        unwritten.attempt(self._whole, lambda: self._write(stored))
 
-    def _write(self, kept: Kept) -> None:
-        atomic_write(self._whole, encode(kept), durable=True)
+    def _write(self, stored: StoredView) -> None:
+        atomic_write(self._whole, encode(stored), durable=True)
         self._log.unlink(missing_ok=True)
 
     def _answers(self) -> list[ViewAnswer]:

@@ -1,7 +1,7 @@
-"""Remembers what an operator has on our bridges, so that a bridge made anew has it again.
+"""Remembers an operator's addresses and routes on our bridges; restores them on a recreated one.
 
-A host's addresses and routes move to the bridge with its interface. Whoever deletes the bridge by
-hand deletes them too, and with them maybe the host's way out.
+A host's addresses and routes move to the bridge with its interface. Deleting the bridge by hand
+deletes them too, and maybe the host's default route with them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from lessor.agent.host.netlink import Link, link
 from lessor.errors import Unavailable
 
 
-class Held:
-    """What is on each of our bridges and not ours, as it was seen last.
+class OperatorAddresses:
+    """The addresses and routes on each of our bridges that are not ours, as of the last look.
 
     Args:
         ip: an open socket.
-        journal: where it is noted, by the bridge's name.
+        journal: where they are noted, by the bridge's name.
     """
 
     def __init__(self, ip: IPRoute, journal: Journal) -> None:
@@ -32,22 +32,22 @@ class Held:
         self._journal = journal
 
     def is_whole(self, bridge: Link) -> bool:
-        """Tell whether the bridge is the one that things were noted of."""
+        """Return whether the bridge is the one whose addresses were noted."""
         note = self._journal.read().get(bridge.name)
         return note is None or note["index"] == bridge.index
 
     def has_ipv6(self, bridge: str) -> bool:
-        """Tell whether an IPv6 address is noted of a bridge."""
+        """Return whether a bridge has a noted IPv6 address."""
         note = self._journal.read().get(bridge)
         return note is not None and any(
             address.family == AF_INET6 for address in read_belongings(note).addresses
         )
 
     def note(self, bridge: Link) -> None:
-        """Note what is on a whole bridge now; nothing if it may be on its way out.
+        """Note what is on a bridge now; nothing if it may be about to be deleted.
 
-        A bridge that is being deleted is first down, then loses what it has. So what was read of
-        one that is up afterwards was all that it had.
+        The kernel takes a bridge down before it removes its addresses. So a reading is complete
+        if the bridge is up afterwards.
         """
         found = belongings(self._ip, bridge)
         after = link(bridge.name)
@@ -60,13 +60,13 @@ class Held:
             with suppress(Unavailable):  # it is noted at the next look
                 self._journal.note(bridge.name, {"index": bridge.index, **asdict(found)})
 
-    def put_back(self, bridge: Link, interface: Link | None) -> None:
-        """Put what is noted on a bridge that was made anew, and is up.
+    def restore(self, bridge: Link, interface: Link | None) -> None:
+        """Restore what is noted on a recreated bridge that is up.
 
-        If the interface has something again, somebody has put back what he wants himself.
+        If the interface has addresses again, the operator has restored them there.
 
         Raises:
-            ExceptionGroup: not all could be put back.
+            ExceptionGroup: not all could be restored.
         """
         note = self._journal.read().get(bridge.name)
         if note is None or note["index"] == bridge.index:
@@ -75,11 +75,11 @@ class Held:
             former = replace(bridge, index=note["index"])
             failures = put(self._ip, read_belongings(note).moved(former, bridge))
             if failures:
-                raise ExceptionGroup(f"not all could be put back on {bridge.name}", failures)
+                raise ExceptionGroup(f"not all could be restored on {bridge.name}", failures)
         self.note(bridge)
 
     def forget(self, bridge: str) -> None:
-        """Forget a bridge: what was on it is elsewhere."""
+        """Forget a bridge: its addresses are elsewhere."""
         self._journal.clear(bridge)
 
 
