@@ -17,8 +17,8 @@ from lessor.agent import unwritten
 from lessor.agent.host.journal import Journal
 from lessor.agent.leases.inbox import Inbox
 from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.served_blocks import ServedBlocks
 from lessor.agent.leases.spool import Spool
-from lessor.agent.leases.whereabouts import Whereabouts
 from lessor.agent.server.identity import RunId
 from lessor.agent.server.viewstore import StoredView, ViewStore
 from lessor.core.leases import LiveLease
@@ -124,12 +124,12 @@ def test_blocks_are_remembered_in_memory_and_written_later(disk: Disk) -> None:
     file = disk.folder / "blocks.json"
     first = IPv4Address("10.0.0.1")
     block = DhcpRange("s", "n", IPv4Network("10.0.0.0/24"), first, first, None, 1500, (), (), "")
-    where = Whereabouts(file)
+    where = ServedBlocks(file)
     disk.fill()
-    where.learn([DhcpServer("br100", "br100", (block,), {})])
+    where.add([DhcpServer("br100", "br100", (block,), {})])
     assert where.network_of("br100", first) == "n"
     disk.free()
-    assert Whereabouts(file).network_of("br100", first) == "n"
+    assert ServedBlocks(file).network_of("br100", first) == "n"
 
 
 def test_what_can_not_be_noted_is_not_begun_and_what_is_over_stays_over(disk: Disk) -> None:

@@ -17,7 +17,7 @@ from lessor import model
 from lessor.agent import unwritten
 from lessor.agent.diagnosis.findings import Diagnosis
 from lessor.agent.kinds import Event
-from lessor.agent.kit import Kit, Leases
+from lessor.agent.kit import Kit
 from lessor.agent.outcome import Outcome
 from lessor.agent.owner import Guard
 from lessor.agent.passlog import PassLog
@@ -47,7 +47,6 @@ class Agent:
         settings: AgentSettings,
         *,
         kit: Kit,
-        leases: Leases,
         follower: Follower,
         reporter: Reporter,
         guard: Guard,
@@ -58,8 +57,7 @@ class Agent:
 
         Args:
             settings: of this agent.
-            kit: drivers and planner.
-            leases: of the DHCP servers here.
+            kit: drivers, planner and leases.
             follower: has the view.
             reporter: takes the status.
             guard: marks the host as the store's.
@@ -71,7 +69,7 @@ class Agent:
         self._reporter = reporter
         self._guard = guard
         self._diagnosis = diagnosis
-        self._leases = leases
+        self._leases = kit.leases
         self._thread = thread
         self._planner = kit.planner
         self._port_reports = PortReports()
@@ -137,7 +135,7 @@ class Agent:
             self._blocks = self._planner.look().blocks
         desired = self._planner.plan(view, changed=bool(events))
         self._diagnosis.desired = desired
-        self._leases.where.learn(desired.state.dhcp_servers.values())
+        self._leases.blocks.add(desired.state.dhcp_servers.values())
         if full:
             unwritten.retry()
             if view.scopes:

@@ -1,4 +1,4 @@
-"""Makes what an agent works on its host with: drivers, spool, lease book and planner."""
+"""Makes the drivers of a host, its planner, and what lease events go through."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from lessor.agent.host.nft import Nft
 from lessor.agent.host.run import run
 from lessor.agent.kinds import Kind, kinds
 from lessor.agent.leases.leasebook import LeaseBook
+from lessor.agent.leases.served_blocks import ServedBlocks
 from lessor.agent.leases.spool import Spool
-from lessor.agent.leases.whereabouts import Whereabouts
 from lessor.agent.overlay import Overlay
 from lessor.agent.planner import HostPlanner
 from lessor.agent.server.client import Client
@@ -49,7 +49,7 @@ class Server(Protocol):
         """Return what gives the live leases of networks; None: it is not to be asked."""
 
     def reachable(self) -> bool:
-        """Tell whether a server answers now."""
+        """Return whether a server answers now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +59,14 @@ class Leases:
     program: DhcpProgram  # that reports them
     spool: Spool
     book: LeaseBook
-    where: Whereabouts  # the network of an address
+    blocks: ServedBlocks  # the network of an address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kit:
     """The parts of an agent that touch the host, for the thread that made them."""
 
+    leases: Leases
     kinds: list[Kind]
     dhcp: DhcpDriver
     overlay: Overlay | None  # None: `local_ip` is not set
@@ -87,7 +88,7 @@ def folder(settings: AgentSettings) -> Path:
 
 
 def connection(settings: AgentSettings) -> Client:
-    """Return the line to the servers."""
+    """Return the client of the servers."""
     urls, token = settings.server_url, settings.token_file
     if not any(url.startswith("https:") for url in urls):
         return Client(urls, token)
@@ -109,7 +110,7 @@ def lease_parts(settings: AgentSettings) -> Leases:
         program=program,
         spool=spool,
         book=LeaseBook(own / "leases", spool),
-        where=Whereabouts(own / "blocks.json"),
+        blocks=ServedBlocks(own / "blocks.json"),
     )
 
 
@@ -125,7 +126,7 @@ def agent_kit(
     Args:
         settings: of the agent.
         leases: where DHCP servers report to.
-        server: the line to the server.
+        server: the client of the server.
         metadata: serves metadata listeners in this process; None: there are none in it.
         label: names the networks of a DHCP server, for messages.
     """
@@ -140,6 +141,7 @@ def agent_kit(
         **(overlay.drivers if overlay else {}),
     }
     return Kit(
+        leases=leases,
         kinds=kinds(
             drivers, overlay.alive.obstacles if overlay else tuple, settings.integration_bridge
         ),
@@ -175,7 +177,7 @@ def _flat_drivers(
 
 
 def _nft() -> Nft | None:
-    """Return nft as a library; None where only the program is: that is slower, and does."""
+    """Return nft as a library; None: there is only the program, which is slower."""
     try:
         return Nft()
     except OSError:

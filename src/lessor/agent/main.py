@@ -82,7 +82,7 @@ class _Run:
         self._client = connection(settings)
         self._run_id = RunId(own)
         self._leases = leases = lease_parts(settings)
-        network_of = leases.where.network_of
+        network_of = leases.blocks.network_of
         self._forwarder = LeaseForwarder(self._client, leases.book, network_of)
         holder = Holder(self._client, settings.host, leases.book, network_of)
         self._guard = Guard(Owner(run, settings.state_dir))
@@ -142,7 +142,6 @@ class _Run:
         agent = Agent(
             settings,
             kit=kit,
-            leases=self._leases,
             follower=follower,
             reporter=self._reporter,
             guard=self._guard,

@@ -7,8 +7,8 @@ from lessor.agent.leases.forwarder import LeaseForwarder
 from lessor.agent.leases.inbox import Inbox
 from lessor.agent.leases.leasebook import LeaseBook
 from lessor.agent.leases.leasefile import leases_of
+from lessor.agent.leases.served_blocks import ServedBlocks
 from lessor.agent.leases.spool import Spool
-from lessor.agent.leases.whereabouts import Whereabouts
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpRange, DhcpServer
 from lessor.errors import LessorError, Unavailable
@@ -157,10 +157,10 @@ def served(network_id: str) -> DhcpServer:
 
 
 def test_an_address_belongs_to_the_network_that_has_or_last_had_it(tmp_path: Path) -> None:
-    Whereabouts(tmp_path / "blocks").learn([served("blue")])
-    known = Whereabouts(tmp_path / "blocks")
-    known.learn([])
+    ServedBlocks(tmp_path / "blocks").add([served("blue")])
+    known = ServedBlocks(tmp_path / "blocks")
+    known.add([])
     assert known.network_of("br100", ADDRESS) == "blue"
-    known.learn([served("red")])
-    assert Whereabouts(tmp_path / "blocks").network_of("br100", ADDRESS) == "red"
+    known.add([served("red")])
+    assert ServedBlocks(tmp_path / "blocks").network_of("br100", ADDRESS) == "red"
     assert known.network_of("br200", ADDRESS) is None

@@ -1,7 +1,7 @@
 """Maps a leased address to its network, even after the network has left this host.
 
-The end of a lease is often reported after its network left the view, so blocks are remembered in a
-small file.
+The end of a lease is often reported after its network left the view, so blocks are stored in a small
+file.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class _Blocks:
     blocks: list[Block] = field(default_factory=list)
 
 
-class Whereabouts:
-    """Remembers the blocks of this host's DHCP servers, newest first."""
+class ServedBlocks:
+    """The blocks that DHCP servers of this host serve or served, newest first."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._blocks = _load(file)
 
-    def learn(self, servers: Iterable[DhcpServer]) -> None:
+    def add(self, servers: Iterable[DhcpServer]) -> None:
         """Remember the blocks of these servers."""
         fresh = [Block(s.name, r.cidr, r.network_id) for s in servers for r in s.ranges]
         if fresh == self._blocks[: len(fresh)]:
@@ -53,7 +53,7 @@ class Whereabouts:
         atomic_write(self._file, encode(_Blocks(self._blocks)), durable=True)
 
     def network_of(self, server: str, address: IPv4Address) -> str | None:
-        """Return the id of the network that `address` belongs, or last belonged, to."""
+        """Return the id of the present or last network of `address`; None: it is unknown."""
         return next(
             (b.network_id for b in self._blocks if b.server == server and address in b.cidr), None
         )
