@@ -27,8 +27,8 @@ class Done:
         return self.created + self.replaced + self.deleted
 
 
-# Tells whether an object that a pass made again had been changed by somebody else, from the object
-# as desired, as found (maybe `Unsound`; None: it was missing), and what the pass did, by kind.
+# Returns whether another program had changed an object that a pass made again. Arguments: the
+# object as desired; as found (maybe `Unsound`; None: it was missing); what the pass did, by kind.
 IsDrift = Callable[[Any, Any, Mapping[str, Done]], bool]
 
 
@@ -66,7 +66,7 @@ class Traits:
         altered_by: kinds whose changes alter objects of this one: after one of ours, a difference
             is no drift.
         lasting: False: the objects end with the agent's process, so making them repairs no drift.
-        is_drift: whether a difference was somebody else's change.
+        is_drift: whether a difference was another program's change.
     """
 
     deletes: bool = True
@@ -140,7 +140,7 @@ def kinds(
 
     Args:
         drivers: by kind.
-        obstacles: returns why Open vSwitch can't be used, a sentence a reason.
+        obstacles: returns why Open vSwitch can't be used, one text a reason.
         place: the bridge that stands for Open vSwitch in problems.
     """
     return [

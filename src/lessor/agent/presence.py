@@ -72,10 +72,10 @@ def find() -> Presence | None:
         pid, uid, _ = _CREDENTIALS.unpack(raw)
         if uid != 0:  # any user may listen there; agents are root
             return None
-        said = Presence()
+        found = Presence()
         with contextlib.suppress(OSError, Invalid):
-            said = decode(_all(asking), Presence)
-        return replace(said, pid=pid)
+            found = decode(_all(asking), Presence)
+        return replace(found, pid=pid)
 
 
 def _all(asking: socket.socket) -> bytes:
@@ -86,7 +86,7 @@ def _all(asking: socket.socket) -> bytes:
 
 
 async def answer(taken: socket.socket, present: Callable[[], Presence]) -> None:
-    """Tell whoever asks, until cancelled."""
+    """Answer all clients, until cancelled."""
 
     async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(encode(present()))

@@ -118,7 +118,7 @@ class Reconciler:
             self._settled.pop(kind.field, None)
             try:
                 self._actual[kind.field] = kind.driver.observe()
-            except Exception as error:  # noqa: BLE001 - said like any other
+            except Exception as error:  # noqa: BLE001 - reported like any other
                 outcome.problems += _problems(kind.field, error)
                 return
         self._note(kind, wanted, outcome)
@@ -139,11 +139,11 @@ def _stopped(kind: Kind, desired: HostState, outcome: Outcome) -> bool:
     """Return whether a kind can't be observed; report why, once, if an object of it is desired."""
     obstacles = tuple(kind.obstacles())
     if getattr(desired, kind.field):
-        said = {problem.message for problem in outcome.problems}
+        reported = {problem.message for problem in outcome.problems}
         outcome.problems += [
             Problem(kind.field, kind.place, why, pending=False)
             for why in obstacles
-            if why not in said
+            if why not in reported
         ]
     return bool(obstacles)
 

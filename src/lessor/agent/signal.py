@@ -1,4 +1,4 @@
-"""Tells whoever subscribed that something happened. A signal belongs to what emits it."""
+"""Tells subscribers of an event. A signal belongs to its emitter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ P = ParamSpec("P")
 
 
 class Signal(Generic[P]):
-    """One thing that may happen. Subscribe before the emitter runs; nobody has to."""
+    """One kind of event. Subscribe before the emitter runs; it needs no subscriber."""
 
     def __init__(self) -> None:
         self._listeners: list[Callable[P, object]] = []

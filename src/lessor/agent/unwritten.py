@@ -67,7 +67,7 @@ def retry() -> None:
 
 
 def problems() -> list[str]:
-    """Return why files are not written, and what would help: a sentence for each reason."""
+    """Return why files are not written, and the remedy: one text for each reason."""
     with _lock:
         found = {sentence(path, one.error): None for path, one in _files.items()}
     return list(found)

@@ -30,7 +30,7 @@ def watchers(kit: Kit, thread: Executor, look: Look) -> list[Task]:
     Args:
         kit: what is watched.
         thread: the one in which drivers are called.
-        look: is told what happened.
+        look: is called with the event.
     """
     kit.dhcp.changed.subscribe(partial(look, "dhcp"))
     tasks: list[Task] = [

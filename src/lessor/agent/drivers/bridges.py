@@ -151,7 +151,7 @@ class BridgeDriver:
         return bridge_ipv6.is_wanted(device, interface) or self._operators.has_ipv6(device.name)
 
     def _interface(self, bridge: Link, devices: dict[str, Link]) -> Link | None:
-        """Return the port that is the bridge's interface: as wanted, or the one with its MAC."""
+        """Return the port that is the bridge's interface: as desired, or the one with its MAC."""
         ports = ports_of(bridge, devices.values())
         wanted = self._wanted.get(bridge.name)
         for port in ports:

@@ -208,16 +208,16 @@ class FlowDriver:
     def _port_numbers(self, bridge: str) -> dict[str, int]:
         if self._numbers:
             return self._numbers_of(bridge)
-        said = self._run(*OFCTL, "dump-ports-desc", self._target(bridge))
-        return {name: int(number) for number, name in _PORT.findall(said) if number.isdigit()}
+        listing = self._run(*OFCTL, "dump-ports-desc", self._target(bridge))
+        return {name: int(number) for number, name in _PORT.findall(listing) if number.isdigit()}
 
     def _ports(self, bridge: str) -> set[str]:
         return set(self._numbers_of(bridge)) if self._numbers else self._switch_ports(bridge)
 
     def _switch_ports(self, bridge: str) -> set[str]:
         """Return the names of the ports that the switch itself has now."""
-        said = self._run(*OFCTL, "dump-ports-desc", self._target(bridge))
-        return {name for _, name in _PORT.findall(said)}
+        listing = self._run(*OFCTL, "dump-ports-desc", self._target(bridge))
+        return {name for _, name in _PORT.findall(listing)}
 
     def _digest(self, bridge: str) -> str:
         """Return the digest of our flows; "": there are none, or the switch does not answer."""

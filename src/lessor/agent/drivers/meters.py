@@ -45,7 +45,7 @@ def dropped(run: Run, ofctl: Sequence[str], target: str) -> dict[int, int]:
     """Return how many packets each meter dropped.
 
     Raises:
-        CommandError: nobody answers.
+        CommandError: the switch does not answer.
     """
-    said = run(*ofctl, "meter-stats", target)
-    return {int(number): int(count) for number, count in _DROPPED.findall(said)}
+    listing = run(*ofctl, "meter-stats", target)
+    return {int(number): int(count) for number, count in _DROPPED.findall(listing)}

@@ -130,7 +130,7 @@ class Route:
 def addresses(device: int | None = None, family: int = 0) -> list[HostAddress]:
     """Return the addresses of a device (None: of all) in the kernel's order."""
     with NetDump() as dump:
-        return [_address(head, told) for head, told in dump.addresses(device or 0, family)]
+        return [_address(head, given) for head, given in dump.addresses(device or 0, family)]
 
 
 def surroundings() -> Surroundings:
@@ -140,16 +140,16 @@ def surroundings() -> Surroundings:
     """
     with NetDump() as dump:
         given = [
-            (head, sorted((k, v) for k, v in told.items() if k != IFA_CACHEINFO))
-            for head, told in dump.addresses(0, 0)
+            (head, sorted((k, v) for k, v in given.items() if k != IFA_CACHEINFO))
+            for head, given in dump.addresses(0, 0)
         ]
         ways = [
             (
                 body[: netdump.ROUTE_SIZE],
-                sorted((k, v) for k, v in told.items() if k != RTA_CACHEINFO),
+                sorted((k, v) for k, v in given.items() if k != RTA_CACHEINFO),
             )
             for body in dump.routes()
-            for told in (attributes(body, netdump.ROUTE_SIZE),)
+            for given in (attributes(body, netdump.ROUTE_SIZE),)
         ]
     return given, ways
 
@@ -230,25 +230,25 @@ def delete_route(ip: IPRoute, route: Route) -> None:
             raise
 
 
-def _address(head: Head, told: dict[int, bytes]) -> HostAddress:
-    peer = _text_of(told.get(IFA_ADDRESS))
+def _address(head: Head, given: dict[int, bytes]) -> HostAddress:
+    peer = _text_of(given.get(IFA_ADDRESS))
     preferred, valid = FOREVER, FOREVER
-    if IFA_CACHEINFO in told:
-        preferred, valid = _TIMES.unpack_from(told[IFA_CACHEINFO])
+    if IFA_CACHEINFO in given:
+        preferred, valid = _TIMES.unpack_from(given[IFA_CACHEINFO])
     return HostAddress(
         device=head.device,
         family=head.family,
-        local=_text_of(told.get(IFA_LOCAL)) or peer,
+        local=_text_of(given.get(IFA_LOCAL)) or peer,
         peer=peer,
         prefixlen=head.prefixlen,
         scope=head.scope,
-        flags=number(told[IFA_FLAGS]) if IFA_FLAGS in told else head.flags,
-        label=text(told.get(IFA_LABEL, b"")),
-        broadcast=_text_of(told.get(IFA_BROADCAST)),
+        flags=number(given[IFA_FLAGS]) if IFA_FLAGS in given else head.flags,
+        label=text(given.get(IFA_LABEL, b"")),
+        broadcast=_text_of(given.get(IFA_BROADCAST)),
         valid=valid,
         preferred=preferred,
-        proto=number(told.get(IFA_PROTO)),
-        priority=number(told.get(IFA_RT_PRIORITY)),
+        proto=number(given.get(IFA_PROTO)),
+        priority=number(given.get(IFA_RT_PRIORITY)),
     )
 
 

@@ -115,8 +115,8 @@ class NetDump:
     def devices(self) -> dict[str, Device]:
         """Return all devices, by name."""
         addresses = self._addresses()
-        told = map(parse_link, self.links())
-        return {one.name: _device(one, addresses.get(one.index, ())) for one in told}
+        found = map(parse_link, self.links())
+        return {one.name: _device(one, addresses.get(one.index, ())) for one in found}
 
     def links(self) -> list[bytes]:
         """Return what the kernel says of all devices, for `parse_link`, without counters."""
@@ -155,10 +155,10 @@ class NetDump:
         for body in self._dump(GET_ROUTE, _ROUTE.pack(socket.AF_INET, *[0] * 8)):
             _, length, _, _, table, *_ = _ROUTE.unpack_from(body)
             if length == 0 and table == MAIN_TABLE:
-                told = attributes(body, _ROUTE.size)
-                via = told.get(RTA_GATEWAY)
+                given = attributes(body, _ROUTE.size)
+                via = given.get(RTA_GATEWAY)
                 gateway = IPv4Address(via) if via else None
-                found.append(DefaultRoute(number(told.get(RTA_OIF)), gateway))
+                found.append(DefaultRoute(number(given.get(RTA_OIF)), gateway))
         return found
 
     def static_routes(self) -> list[StaticRoute]:
@@ -168,22 +168,22 @@ class NetDump:
             _, length, _, _, table, proto, *_ = _ROUTE.unpack_from(body)
             if table == LOCAL_TABLE or proto not in STATIC:
                 continue
-            told = attributes(body, _ROUTE.size)
-            via, to = told.get(RTA_GATEWAY), told.get(RTA_DST, bytes(4))
+            given = attributes(body, _ROUTE.size)
+            via, to = given.get(RTA_GATEWAY), given.get(RTA_DST, bytes(4))
             found.append(
                 StaticRoute(
                     IPv4Network((to, length)),
                     IPv4Address(via) if via else None,
-                    number(told.get(RTA_OIF)),
+                    number(given.get(RTA_OIF)),
                 )
             )
         return found[:MAX_ROUTES]
 
     def _addresses(self) -> dict[int, list[IPv4Interface]]:
         found: dict[int, list[IPv4Interface]] = {}
-        for head, told in self.addresses(0, socket.AF_INET):
-            if IFA_LOCAL in told:
-                one = IPv4Interface((told[IFA_LOCAL], head.prefixlen))
+        for head, given in self.addresses(0, socket.AF_INET):
+            if IFA_LOCAL in given:
+                one = IPv4Interface((given[IFA_LOCAL], head.prefixlen))
                 found.setdefault(head.device, []).append(one)
         return found
 
@@ -249,14 +249,14 @@ def parse_link(body: bytes) -> LinkMessage:
     return LinkMessage(index, flags, attributes(body, _LINK.size))
 
 
-def _device(told: LinkMessage, addresses: Iterable[IPv4Interface]) -> Device:
-    given = told.attributes
+def _device(message: LinkMessage, addresses: Iterable[IPv4Interface]) -> Device:
+    given = message.attributes
     return Device(
-        index=told.index,
-        name=told.name,
+        index=message.index,
+        name=message.name,
         mac=given.get(IFLA_ADDRESS, b"").hex(":"),
         mtu=number(given.get(IFLA_MTU)),
-        up=bool(told.flags & UP),
+        up=bool(message.flags & UP),
         alias=text(given.get(IFLA_IFALIAS, b"")),
         peer=number(given.get(IFLA_LINK)),
         addresses=tuple(addresses),

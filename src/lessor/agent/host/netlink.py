@@ -46,7 +46,7 @@ class Link:
     forward_delay: int = 0
     hairpin: bool = False
     group_fwd_mask: int = 0  # a bridge port's: link-local groups that are treated like any other
-    persistent: bool = False  # a tun or tap that outlives whoever has it open
+    persistent: bool = False  # a tun or tap that outlives its user
     ipv6: bool = False  # the host takes part in IPv6 there
 
 
@@ -67,17 +67,17 @@ class Devices:
     def links(self) -> dict[str, Link]:
         """Return all network devices, by name."""
         with NetDump() as dump:
-            told = dump.links()
+            messages = dump.links()
         known = self._known
-        self._known = {body: known.get(body) or _link(parse_link(body)) for body in told}
+        self._known = {body: known.get(body) or _link(parse_link(body)) for body in messages}
         return {one.name: one for one in self._known.values()}
 
 
 def link(name: str) -> Link | None:
     """Return one network device, or None if there is none of that name."""
     with NetDump() as dump:
-        told = dump.link(name)
-    return _link(told) if told else None
+        message = dump.link(name)
+    return _link(message) if message else None
 
 
 def ports_of(bridge: Link, devices: Iterable[Link]) -> list[Link]:
@@ -117,20 +117,20 @@ def dump(ask: Callable[[], Iterable[Any]]) -> list[Any]:
     return list(ask())
 
 
-def _link(told: LinkMessage) -> Link:
-    given = told.attributes
+def _link(message: LinkMessage) -> Link:
+    given = message.attributes
     info = attributes(given.get(netdump.IFLA_LINKINFO, b""))
     kind = text(info.get(INFO_KIND, b""))
     data = attributes(info[INFO_DATA]) if kind in {"bridge", "tun"} and INFO_DATA in info else {}
     bridged = text(info.get(INFO_SLAVE_KIND, b"")) == "bridge"
     port = attributes(info.get(INFO_SLAVE_DATA, b"")) if bridged else {}
     return Link(
-        index=told.index,
-        name=told.name,
+        index=message.index,
+        name=message.name,
         kind=kind,
         mac=given.get(netdump.IFLA_ADDRESS, b"").hex(":"),
         mtu=number(given.get(netdump.IFLA_MTU)),
-        up=bool(told.flags & UP),
+        up=bool(message.flags & UP),
         alias=text(given.get(netdump.IFLA_IFALIAS, b"")),
         master=number(given.get(netdump.IFLA_MASTER)) or None,
         stp=kind == "bridge" and bool(number(data.get(BR_STP_STATE))),

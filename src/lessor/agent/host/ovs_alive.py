@@ -40,7 +40,7 @@ class Pulse:
         others: returns further sockets of it: if one of them listens, it runs.
 
     Attributes:
-        obstacle: why it can't be used, in words; "": it answers, or nothing is known yet.
+        obstacle: why it can't be used; "": it answers, or nothing is known yet.
         changed: `obstacle` changed; emitted in the event loop.
     """
 
@@ -120,7 +120,7 @@ class OvsAlive:
         self._pulses = (self.database, self.switch) if database else (self.switch,)
 
     def obstacles(self) -> tuple[str, ...]:
-        """Return why Open vSwitch can't be used, a sentence a daemon; (): it can."""
+        """Return why Open vSwitch can't be used, a text for each daemon; (): it can."""
         return tuple(pulse.obstacle for pulse in self._pulses if pulse.obstacle)
 
     async def run(self, changed: Callable[[], None]) -> None:
@@ -165,8 +165,8 @@ def _is_open(place: Path) -> bool:
 
 def pid_of(opened: socket.socket) -> int:
     """Return the process that listened where this socket is connected to; 0: not one of ours."""
-    told = opened.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid: int = _CREDENTIALS.unpack(told)[0]
+    credentials = opened.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(credentials)[0]
     return pid
 
 
@@ -179,7 +179,7 @@ def state_of(pid: int) -> str:
 
 
 async def _first(places: Iterable[Path]) -> socket.socket | None:
-    """Connect to the first socket that somebody listens on."""
+    """Connect to the first socket with a listener."""
     for place in places:
         made = socket.socket(socket.AF_UNIX)
         made.setblocking(False)

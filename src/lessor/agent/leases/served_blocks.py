@@ -1,7 +1,7 @@
 """Maps a leased address to its network, even after the network has left this host.
 
-The end of a lease is often reported after its network left the view, so blocks are stored in a small
-file.
+The end of a lease is often reported after its network left the view, so blocks are stored in a
+small file.
 """
 
 from __future__ import annotations

@@ -317,9 +317,9 @@ class Client:
     def _note(self, answer: httpx.Response) -> None:
         """Remember the address that an answer came from; IPv6 takes no part in flat networks."""
         stream = answer.extensions.get("network_stream")
-        told: Any = stream.get_extra_info("server_addr") if stream else None
+        peer: Any = stream.get_extra_info("server_addr") if stream else None
         with suppress(ValueError):
-            self.addresses |= {IPv4Address(told[0])} if told else set()
+            self.addresses |= {IPv4Address(peer[0])} if peer else set()
 
     async def _unless_it_hangs(
         self, url: str, asked: Coroutine[Any, Any, httpx.Response]

@@ -105,7 +105,7 @@ class Follower:
             try:
                 answer = await self._source.view(request(self._view, self._wait_s, self._tours))
                 if await self._meets(answer.epoch):
-                    continue  # the next answer is newer than what the server was told
+                    continue  # the next answer is newer than that report
             except (LessorError, OSError) as error:
                 failures += 1
                 await self._away(str(error), failures)

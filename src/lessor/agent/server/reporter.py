@@ -95,7 +95,7 @@ class Reporter:
 
         Raises:
             Conflict: another live agent has this host's name.
-            Unavailable: the server is away.
+            Unavailable: the server is unreachable.
         """
         await self._report(self._identity)
 
@@ -133,8 +133,8 @@ class Reporter:
         if status.epoch != self._sent.epoch:
             self._sent = Status(epoch=status.epoch, problems=None, unserved=None)
         forgotten, self._forgotten = self._forgotten, set()
-        said = {k: v for k, v in self._sent.ports.items() if k not in forgotten}
-        ports = news(said if forgotten else self._sent.ports, status.ports)
+        sent = {k: v for k, v in self._sent.ports.items() if k not in forgotten}
+        ports = news(sent if forgotten else self._sent.ports, status.ports)
         applied = {
             key: revision
             for key, revision in status.applied.items()
@@ -170,11 +170,11 @@ class Reporter:
 
     def _problems(self, status: Status) -> tuple[Problem, ...] | None:
         """Return the problems if they changed, or if the server's last look at them is old."""
-        said, now = self._sent.problems, status.problems
-        if said is None or now is None or _unseen(said) != _unseen(now):
+        sent, now = self._sent.problems, status.problems
+        if sent is None or now is None or _unseen(sent) != _unseen(now):
             return now
         due = time.monotonic() - self._problems_at >= self._interval_s
-        return now if due and said != now else None
+        return now if due and sent != now else None
 
 
 def _unseen(problems: tuple[Problem, ...]) -> list[Problem]:
