@@ -9,7 +9,6 @@ from lessor.store import tagrows, tags
 from lessor.store.engine import revisions
 from lessor.store.engine.access import Database
 from lessor.store.engine.tx import ReadTx, Tx
-from lessor.store.engine.writer import Pending
 from lessor.store.noun import Noun, R, V
 from lessor.store.query import Query
 from lessor.store.sharing import quotas
@@ -52,12 +51,8 @@ class Collection(Rows[R], Generic[R, V]):
 
     def create(self, many: Sequence[V]) -> list[R]:
         """Create all rows, with their tags, or none."""
-        return self.creating(many).result()
-
-    def creating(self, many: Sequence[V]) -> Pending[list[R]]:
-        """Begin to create rows, as `create` does."""
         values, tags_of_each = tagrows.parted(many)
-        return self._db.writing(self._create, values, tags_of_each)
+        return self._db.write(self._create, values, tags_of_each)
 
     def _create(self, tx: Tx, many: Sequence[V], tags_of_each: Sequence[Any]) -> list[R]:
         quotas.check(tx, self.noun.name, many)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from lessor.errors import Conflict, Invalid, NotFound, Unavailable
+from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.store.engine import tx as transaction
 from lessor.store.engine.groupcommit import GroupWriter
 from lessor.store.engine.tx import Tx
@@ -126,47 +125,6 @@ def test_a_busy_database_is_unavailable(cloud: Cloud, monkeypatch: pytest.Monkey
             cloud.store.write(host_rules.create, "h")
         other.exec_driver_sql("ROLLBACK")
     cloud.store.write(host_rules.create, "h")
-
-
-def test_a_coroutine_waits_for_what_is_written_and_for_what_is_refused(cloud: Cloud) -> None:
-    async def both() -> tuple[Any, Any]:
-        network = cloud.store.networks.creating([{"name": "net"}])
-        refused = cloud.store.ports.creating([{"network_id": "no-such-network"}])
-        return await network, await asyncio.gather(refused, return_exceptions=True)
-
-    (network,), (error,) = asyncio.run(both())
-    assert cloud.store.networks.get(network.id) == network
-    assert network.revision > 0
-    assert isinstance(error, NotFound)
-
-
-def test_a_write_that_has_ended_already_is_waited_for_too(cloud: Cloud) -> None:
-    pending = cloud.store.networks.creating([{"name": "net"}])
-    cloud.told()
-
-    async def late() -> Any:
-        return await pending
-
-    assert asyncio.run(late()) == pending.result()
-
-
-def test_a_loop_that_ended_before_its_write_stops_nobody(cloud: Cloud) -> None:
-    gate = threading.Event()
-
-    async def gone() -> None:
-        cloud.store._writer.start(lambda _: gate.wait(10))
-        waiting = asyncio.ensure_future(_awaited(cloud.store.networks.creating([{}])))
-        await asyncio.sleep(0)
-        waiting.cancel()
-
-    asyncio.run(gone())
-    gate.set()
-    assert cloud.network()
-    assert len(cloud.store.networks.find()) == 2
-
-
-async def _awaited(pending: Any) -> Any:
-    return await pending
 
 
 def test_subscribers_hear_which_hosts_a_change_concerns(cloud: Cloud) -> None:

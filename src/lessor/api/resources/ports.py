@@ -49,7 +49,6 @@ from lessor.net.guest_name import hostname
 from lessor.settings import ServerSettings
 from lessor.store import tagrows
 from lessor.store.columns import packed
-from lessor.store.engine.writer import Pending
 from lessor.store.hosts import rules as host_rules
 from lessor.store.hosts import troubles
 from lessor.store.hosts.troubles import Troubles
@@ -322,11 +321,11 @@ def calls(store: Store, settings: ServerSettings) -> Calls:
             troubles.recent(store),
         )
 
-    def create(many: Sequence[PortValues]) -> Pending[list[Port]]:
+    def create(many: Sequence[PortValues]) -> list[Port]:
         for values in many:
             if "extra_dhcp_opts" in values:
                 values["extra_dhcp_opts"] = merged((), values["extra_dhcp_opts"])
-        return store.ports.creating(many)
+        return store.ports.create(many)
 
     def update(key: str, values: PortValues, expected: int | None = None) -> Port:
         if "extra_dhcp_opts" in values:

@@ -7,14 +7,13 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from inspect import iscoroutinefunction
 from typing import Annotated, Any, Self
 
 from litestar import Request, delete, get, post, put
 from litestar.enums import RequestEncodingType
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import BodyKwarg, FromPath
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from lessor.api.auth.access import Access, access
 from lessor.api.rest import bodies
@@ -23,7 +22,6 @@ from lessor.api.rest.openapi import PROBLEMS, listing
 from lessor.api.rest.queries import Asked, asked, links
 from lessor.errors import Invalid
 from lessor.store import collection
-from lessor.store.engine.writer import Pending
 from lessor.store.query import Query
 from lessor.store.store import Store
 
@@ -60,7 +58,7 @@ class Calls:
 
     rows: Callable[[Query], Sequence[Any]]
     row: Callable[[str], Any] | None = None
-    create: Callable[[Sequence[Any]], Pending[Sequence[Any]]] | None = None
+    create: Callable[[Sequence[Any]], Sequence[Any]] | None = None
     update: Callable[..., Any] | None = None
     delete: Callable[..., None] | None = None
     facts: Callable[[Sequence[Any]], Any] = _no_facts
@@ -74,7 +72,7 @@ class Calls:
         own: dict[str, Any] = {
             "rows": noun.find,
             "row": noun.get,
-            "create": noun.creating,
+            "create": noun.create,
             "update": noun.update,
             "delete": noun.delete,
         }
@@ -116,7 +114,7 @@ def route(
     one_row: bool = False,
     **more: Any,
 ) -> HTTPRouteHandler:
-    """Return a handler that runs in a thread, since calls of the store wait; a coroutine does not.
+    """Return a handler that runs in a thread, since calls of the store wait.
 
     Args:
         method: `get`, `post`, ...
@@ -131,8 +129,13 @@ def route(
     The framework has `sync_to_thread` for this, but it wraps a handler anew for each further
     method of its path, and then answers with a coroutine (litestar 2.25).
     """
-    if not iscoroutinefunction(function):
-        function = _in_thread(function, one_row=one_row)
+
+    @wraps(function)
+    async def in_thread(*args: Any, **kwargs: Any) -> Any:
+        if one_row and not _store(kwargs["request"]).reads_wait:
+            return function(*args, **kwargs)
+        return await asyncio.to_thread(function, *args, **kwargs)
+
     made: HTTPRouteHandler = method(
         path,
         operation_id=function.__name__,
@@ -141,18 +144,8 @@ def route(
         tags=[resource.plural],
         responses=PROBLEMS,
         **more,
-    )(function)
+    )(in_thread)
     return made
-
-
-def _in_thread(function: Callable[..., Any], *, one_row: bool) -> Callable[..., Any]:
-    @wraps(function)
-    async def in_thread(*args: Any, **kwargs: Any) -> Any:
-        if one_row and not _store(kwargs["request"]).reads_wait:
-            return function(*args, **kwargs)
-        return await asyncio.to_thread(function, *args, **kwargs)
-
-    return in_thread
 
 
 def _store(request: AnyRequest) -> Store:
@@ -257,34 +250,18 @@ def shown(
 
 
 def _create(resource: Resource, calls: Calls) -> Callable[..., Any]:
-    def begun(
-        data: Struct, request: AnyRequest
-    ) -> tuple[Pending[Sequence[Any]], Callable[[Sequence[Any]], Answer]]:
-        """Begin to make what is asked for; return that, and what makes the answer of the rows."""
+    def handler(data: Struct, request: AnyRequest) -> Answer:
         assert calls.create is not None
         may = access(request)
         wanted, several = bodies.given(resource, data)
         allowed = [may.creation(resource, item, bodies.values(resource, item)) for item in wanted]
         values = [calls.complete(its) for its in allowed]
-
-        def answer(rows: Sequence[Any]) -> Answer:
-            pairs = zip(rows, values, strict=True) if resource.tagged else ()
-            tags = {row.id: sorted(given["tags"]) for row, given in pairs if "tags" in given}
-            with _store(request).snapshot():
-                made = shown(resource, calls, rows, may, tags=tags)
-            return {resource.plural: made} if several else {resource.singular: made[0]}
-
-        return calls.create(values), answer
-
-    def waiting(data: Struct, request: AnyRequest) -> Answer:
-        pending, answer = begun(data, request)
-        return answer(pending.result())
-
-    async def handler(data: Struct, request: AnyRequest) -> Answer:
-        if _store(request).reads_wait or getattr(data, resource.plural) is not UNSET:
-            return await asyncio.to_thread(waiting, data, request)
-        pending, answer = begun(data, request)  # no thread waits for the disk
-        return answer(await pending)
+        rows = calls.create(values)
+        pairs = zip(rows, values, strict=True) if resource.tagged else ()
+        tags = {row.id: sorted(given["tags"]) for row, given in pairs if "tags" in given}
+        with _store(request).snapshot():
+            made = shown(resource, calls, rows, may, tags=tags)
+        return {resource.plural: made} if several else {resource.singular: made[0]}
 
     return typed(
         f"create_{resource.plural}",

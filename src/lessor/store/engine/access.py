@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import Engine
 
 from lessor.settings import ServerSettings
 from lessor.store.engine import database, history, place
 from lessor.store.engine.tx import Context, ReadTx, Tx, stamps
-from lessor.store.engine.writer import Pending, Written
+from lessor.store.engine.writer import Written
 from lessor.store.hosts.fleet import DELETED, Fleet
 from lessor.store.hosts.heartbeats import SilenceWatch
 
@@ -91,17 +91,8 @@ class Database:
             LessorError: what the function raised; nothing was written.
             Unavailable: the database can't be written.
         """
-        return self.writing(function, *args, **kwargs).result()
-
-    def writing(
-        self, function: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Pending[T]:
-        """Begin to run a function in a transaction that writes; its end is as that of `write`.
-
-        Raises:
-            Unavailable: the store is closed.
-        """
-        return _Stamping(self._writer.start(lambda tx: function(tx, *args, **kwargs)))
+        written = self._writer.run(lambda tx: function(tx, *args, **kwargs))
+        return _stamped(written)
 
     def subscribe(self, callback: Subscriber) -> None:
         """Call `callback` after each commit with the hosts whose view changed.
@@ -123,21 +114,6 @@ class Database:
         self.peers.close()
         self._writer.close()
         place.close(self._engine)
-
-
-class _Stamping(Generic[T]):
-    """A write of which the rows get their revision at its end."""
-
-    def __init__(self, pending: Pending[Written[T]]) -> None:
-        self._pending = pending
-
-    def result(self) -> T:
-        """Wait in this thread; see `Pending`."""
-        return _stamped(self._pending.result())
-
-    def __await__(self) -> Generator[Any, None, T]:
-        """Wait in an event loop; see `Pending`."""
-        return _stamped((yield from self._pending.__await__()))
 
 
 def _stamped(written: Written[T]) -> T:

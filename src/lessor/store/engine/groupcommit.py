@@ -7,19 +7,18 @@ databases, `sqlite.SqliteTransactions` and `postgres.PostgresTransactions` say.
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable, Generator
-from contextlib import suppress
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 from sqlalchemy import Connection
 
 from lessor.errors import Unavailable
 from lessor.store.engine.tx import Context, Tx
-from lessor.store.engine.writer import Pending, Subscriber, Written, as_lessor_error
+from lessor.store.engine.writer import Subscriber, Written, as_lessor_error
 
 T = TypeVar("T")
 MOST_JOBS = 128  # in one transaction
@@ -70,60 +69,19 @@ class Transactions(Protocol):
         """Give the connection back."""
 
 
-class _Waiting(Generic[T]):
-    """A job with its caller, who waits for its end."""
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A job with its caller, who sleeps until `done`."""
 
-    def __init__(self, job: Callable[[Tx], T]) -> None:
-        self.job = job
-        self.tx: Tx | None = None
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self._done = threading.Lock()
-        self._done.acquire()
-        self._tell: Callable[[], None] | None = None
-        self._has_ended = False
+    job: Callable[[Tx], Any]
+    done: threading.Lock = field(default_factory=threading.Lock)
+    tx: Tx | None = None
+    value: Any = None
+    error: BaseException | None = None
 
     def forget(self) -> None:
         """Forget how it went: it is run again."""
         self.tx = self.value = self.error = None
-
-    def end(self) -> None:
-        """Wake the caller."""
-        self._has_ended = True
-        self._done.release()
-        if self._tell is not None:
-            self._tell()
-
-    def result(self) -> Written[T]:
-        """Wait in this thread; see `Pending`."""
-        with self._done:
-            return self._written()
-
-    def __await__(self) -> Generator[Any, None, Written[T]]:
-        """Wait in an event loop; see `Pending`."""
-        loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-
-        def wake() -> None:
-            if not ended.done():
-                ended.set_result(None)
-
-        def tell() -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
-                loop.call_soon_threadsafe(wake)
-
-        self._tell = tell
-        if self._has_ended:  # meanwhile
-            wake()
-        yield from ended
-        return self._written()
-
-    def _written(self) -> Written[T]:
-        if self.error is not None:
-            raise self.error
-        touched = set().union(*self.tx.touched.values()) if self.tx else set()
-        revision = self.tx.revision if self.tx else 0
-        return Written(cast(T, self.value), revision, touched)
 
 
 class GroupWriter:
@@ -135,24 +93,26 @@ class GroupWriter:
         self._transactions = transactions
         self._context = context
         self._subscriber = subscriber
-        self._queue: SimpleQueue[_Waiting[Any] | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._closed = False
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="lessor-writer", daemon=True)
         self._thread.start()
 
-    def start(self, job: Callable[[Tx], T]) -> Pending[Written[T]]:
-        """Begin to run a job; see `Writer`."""
+    def run(self, job: Callable[[Tx], T]) -> Written[T]:
+        """Run a job; see `Writer`."""
         waiting = _Waiting(job)
+        waiting.done.acquire()
         with self._gate:
             if self._closed:
                 raise Unavailable("the store is closed")
             self._queue.put(waiting)
-        return waiting
-
-    def run(self, job: Callable[[Tx], T]) -> Written[T]:
-        """Run a job; see `Writer`."""
-        return self.start(job).result()
+        waiting.done.acquire()
+        if waiting.error is not None:
+            raise waiting.error
+        touched = set().union(*waiting.tx.touched.values()) if waiting.tx else set()
+        revision = waiting.tx.revision if waiting.tx else 0
+        return Written(cast(T, waiting.value), revision, touched)
 
     def close(self) -> None:
         """End after the jobs that wait."""
@@ -170,10 +130,10 @@ class GroupWriter:
         finally:
             self._transactions.close()
 
-    def _batch(self) -> list[_Waiting[Any]]:
+    def _batch(self) -> list[_Waiting]:
         """Wait for a job; return it with all that wait behind it, or nothing at the end."""
         item = self._queue.get()
-        batch: list[_Waiting[Any]] = []
+        batch: list[_Waiting] = []
         while item is not None:
             batch.append(item)
             if len(batch) == MOST_JOBS:
@@ -186,7 +146,7 @@ class GroupWriter:
             self._queue.put(None)
         return batch
 
-    def _run(self, batch: list[_Waiting[Any]]) -> None:
+    def _run(self, batch: list[_Waiting]) -> None:
         """Run jobs until their transaction is either written or refused, and wake their callers."""
         whole: Tx | None = None
         attempt = 0
@@ -208,15 +168,15 @@ class GroupWriter:
         for waiting in batch:
             if waiting.tx is not None and waiting.error is None:
                 waiting.tx.committed()
-            waiting.end()
+            waiting.done.release()
         if whole is not None and whole.hosts:
             self._tell(frozenset(whole.hosts))
 
-    def _refuse(self, batch: list[_Waiting[Any]], error: BaseException) -> None:
+    def _refuse(self, batch: list[_Waiting], error: BaseException) -> None:
         for waiting in batch:
             waiting.error = waiting.error or as_lessor_error(error)
 
-    def _transaction(self, batch: list[_Waiting[Any]], *, guarded: bool) -> Tx:
+    def _transaction(self, batch: list[_Waiting], *, guarded: bool) -> Tx:
         for waiting in batch:
             waiting.forget()
         try:
@@ -235,7 +195,7 @@ class GroupWriter:
             raise
         return whole
 
-    def _job(self, conn: Connection, whole: Tx, waiting: _Waiting[Any], *, guarded: bool) -> None:
+    def _job(self, conn: Connection, whole: Tx, waiting: _Waiting, *, guarded: bool) -> None:
         """Run one job. Its own failure is its caller's alone, as long as the transaction lives."""
         tx = Tx(conn, self._context)
         tx.earlier = whole.ids

@@ -7,9 +7,9 @@ transaction was lost: what it does outside of the database must bear that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
@@ -17,7 +17,6 @@ from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.store.engine.tx import Tx
 
 T = TypeVar("T")
-Ended_co = TypeVar("Ended_co", covariant=True)
 Subscriber = Callable[[frozenset[str]], None]
 
 
@@ -30,33 +29,16 @@ class Written(Generic[T]):
     touched: Collection[str]
 
 
-class Pending(Protocol[Ended_co]):
-    """A write that has begun. Whoever waits for its end may be a thread or a coroutine."""
-
-    def result(self) -> Ended_co:
-        """Wait in this thread; return what it returned, once that survives a power cut.
-
-        Raises:
-            LessorError: what it raised; nothing was written.
-            Unavailable: the database could not write.
-        """
-
-    def __await__(self) -> Generator[Any, None, Ended_co]:
-        """Wait in an event loop for `result`."""
-
-
 class Writer(Protocol):
     """Runs jobs, each a whole transaction to its caller."""
 
-    def start(self, job: Callable[[Tx], T]) -> Pending[Written[T]]:
-        """Begin to run a job.
+    def run(self, job: Callable[[Tx], T]) -> Written[T]:
+        """Run a job and return when what it wrote survives a power cut.
 
         Raises:
-            Unavailable: the store is closed.
+            LessorError: what the job raised; nothing of it was written.
+            Unavailable: the database could not write.
         """
-
-    def run(self, job: Callable[[Tx], T]) -> Written[T]:
-        """Run a job and return when what it wrote survives a power cut; see `Pending.result`."""
 
     def close(self) -> None:
         """End after the jobs that wait."""
