@@ -1,13 +1,13 @@
-"""Who has which address in a lab, and the cables between its nodes.
+"""Addresses of a lab's nodes, and the cables between them.
 
     fabric  wan ──┬── outside eth0 192.0.2.1      flat ──┬── host eth1
                   ├── server  eth0 192.0.2.2             └── host eth1 …
                   └── host    eth0 192.0.2.11 …
 
-`wan` is the management and the public network, `flat` the wire between the hosts' flat_interface.
-Hosts with Open vSwitch are on a third wire, too: see `lessor.lab.underlay`.
-All addresses are of RFC 5737's documentation blocks; every lab has the same ones, since no packet
-leaves it.
+`wan` is the management and the public network, `flat` is the wire between the hosts'
+flat_interface. Hosts with Open vSwitch also have a third wire: see `lessor.lab.underlay`.
+All addresses are from RFC 5737's documentation blocks. Every lab has the same ones, because no
+packet leaves it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def host_address(index: int) -> IPv4Address:
     """Return the management address of the lab's host number `index`, from 0.
 
     Raises:
-        Invalid: a lab has no room for so many.
+        Invalid: the lab has too many hosts.
     """
     if index >= MOST_HOSTS:
         raise Invalid(f"lab host number {index + 1}: a lab has at most {MOST_HOSTS} hosts")
@@ -48,12 +48,12 @@ def host_address(index: int) -> IPv4Address:
 
 
 def lay_fabric(fabric: Node, underlay: Underlay) -> None:
-    """Make the bridges that are the lab's wires."""
+    """Create the bridges that are the lab's wires."""
     _ip_batch(fabric, FABRIC_LINKS + tunnels.fabric_lines(underlay))
 
 
 def connect(fabric: Node, node: Node, index: int, address: IPv4Address, *, flat: bool) -> None:
-    """Plug a node in: eth0 with `address` and a default route, and eth1 without, if `flat`."""
+    """Connect a node: eth0 with `address` and a default route, and eth1 without, if `flat`."""
     nics = {"eth0": "wan", "eth1": "flat"} if flat else {"eth0": "wan"}
     pid = node.init.pid
     lines = []
@@ -76,10 +76,10 @@ def connect(fabric: Node, node: Node, index: int, address: IPv4Address, *, flat:
 def connect_tunnel(
     fabric: Node, node: Node, index: int, address: Address, underlay: Underlay
 ) -> None:
-    """Plug a node into the underlay: eth2, with the MAC of its tunnel address but without that.
+    """Connect a node to the underlay: eth2, with the MAC of its tunnel address, no address.
 
     Raises:
-        Invalid: packets are to be delayed, and this kernel can't.
+        Invalid: the underlay has a delay, which this kernel doesn't support.
     """
     nic, mac = tunnels.NIC, tunnels.tunnel_mac(address)
     cable = cable_name(index, nic)
@@ -93,20 +93,20 @@ def connect_tunnel(
 
 
 def cable_name(index: int, nic: str) -> str:
-    """Name the fabric's end of a node's NIC."""
+    """Return the name of the fabric's end of a node's NIC."""
     return f"n{index}-{nic}"
 
 
 def set_cable(fabric: Node, index: int, nic: str, *, up: bool) -> None:
-    """Pull a cable out, or put it back: the node's NIC loses or gets its carrier."""
+    """Unplug or plug a cable: the node's NIC loses or gets its carrier."""
     fabric.exec("ip", "link", "set", cable_name(index, nic), "up" if up else "down")
 
 
 def route_back(outside: Node, destination: IPv4Network, via: IPv4Address) -> None:
-    """Let the outside answer VMs that reach it with their own addresses (dmz_cidr)."""
+    """Add a route at the outside to VMs that are not SNATed (dmz_cidr)."""
     outside.exec("ip", "route", "replace", str(destination), "via", str(via))
 
 
 def _ip_batch(node: Node, lines: str) -> None:
-    # entering by pid namespace would change what `netns PID` means, so only the network is entered
+    # only the network namespace is entered: `netns PID` uses pids of this pid namespace
     node.exec_here("ip", "-batch", "-", stdin=lines.strip() + "\n")

@@ -1,8 +1,7 @@
-"""DHCP messages on a device, as they are or inside VXLAN: who sent them, to whom, in which tunnel.
+"""Captures DHCP messages on a device, plain or inside VXLAN, with their source and destination.
 
-The kernel stamps each frame when it passes (SO_TIMESTAMPNS), so it doesn't matter when they are
-read. What the kernel had no room for is counted, and said: a capture that lost frames proves
-nothing.
+The kernel stamps each frame when it passes (SO_TIMESTAMPNS), so frames may be read later. Lost
+frames are counted and reported: an incomplete capture proves nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A DHCP message as it passed a device. The MACs are of the frame that has the message."""
+    """A DHCP message on a device. The MACs are those of its frame, inside a tunnel."""
 
     message: DhcpMessage
     source: str
@@ -53,9 +52,9 @@ class Sighting:
 
 
 def sighting(frame: bytes, at: float, *, outgoing: bool = False) -> Sighting | None:
-    """Read an Ethernet frame; None if there is no DHCP message in it.
+    """Parse an Ethernet frame; None if it has no DHCP message.
 
-    Source: RFC 7348 section 5; what `dhcp_message` says.
+    Source: RFC 7348 section 5; see also `dhcp_message`.
     """
     tunnel, inner = _unwrapped(frame)
     message = dhcp_message(inner, at)
@@ -65,7 +64,7 @@ def sighting(frame: bytes, at: float, *, outgoing: bool = False) -> Sighting | N
 
 
 def _unwrapped(frame: bytes) -> tuple[Tunnel | None, bytes]:
-    """Take the outer headers off, if they are VXLAN's."""
+    """Remove outer VXLAN headers, if there are any."""
     ip = frame[14:]
     if len(ip) < IPV4_LENGTH or frame[12:14] != ETH_P_IP or ip[9] != socket.IPPROTO_UDP:
         return None, frame
@@ -80,17 +79,17 @@ def _unwrapped(frame: bytes) -> tuple[Tunnel | None, bytes]:
 
 
 class Capture:
-    """Listens on a device of a network namespace from now on. Also a context manager."""
+    """Captures on a device of a network namespace, from its creation. Also a context manager."""
 
     def __init__(self, netns: Path, device: str) -> None:
         self.device = device
         self._socket = in_netns(netns, lambda: _open(device))
 
     def sightings(self) -> list[Sighting]:
-        """Return what was seen since the last call, in order.
+        """Return the messages since the last call, in order.
 
         Raises:
-            Unavailable: frames were lost, so this isn't all.
+            Unavailable: frames were lost, so the capture is incomplete.
         """
         found: list[Sighting] = []
         while True:
@@ -103,7 +102,7 @@ class Capture:
             except OSError as error:
                 if error.errno != errno.ENETDOWN:
                     raise
-                continue  # said once when the device is, or was, down; it goes on when it is up
+                continue  # reported once while the device is down; the capture continues after it
             seconds, nanoseconds = TIMESPEC.unpack(extra[0][2])
             outgoing = address[2] == socket.PACKET_OUTGOING
             seen = sighting(frame, seconds + nanoseconds / 1e9, outgoing=outgoing)
@@ -123,7 +122,7 @@ class Capture:
             raise Unavailable(f"capture on {self.device}: {lost} frames were lost; read it earlier")
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop the capture."""
         self._socket.close()
 
     def __enter__(self) -> Self:
@@ -136,7 +135,7 @@ class Capture:
 def discover_copies(seen: list[Sighting], mac: str) -> list[Sighting]:
     """Return the copies of this MAC's first DISCOVER that a host sent into tunnels.
 
-    A client tries again with the same xid, but not within half a second.
+    A client retries with the same xid, but not within half a second.
     """
     sent = [
         one

@@ -1,6 +1,6 @@
 """`lessor lab`: simulated hosts with real agents, and VMs, on this machine (as root).
 
-The lab itself is imported when a command runs: `lessor --help` shouldn't wait for it.
+The lab itself is imported when a command runs, so that `lessor --help` is fast.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ def _lab(folder: Path) -> Lab:
 
 @contextmanager
 def _steps(doing: str) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is being done; what is yielded takes the next step's name."""
+    """Show the current step on a terminal; yield a function that sets it."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415 - only where it is shown
+    from rich.console import Console  # noqa: PLC0415 - only for a terminal
 
     with Console(stderr=True).status(doing) as status:
         yield lambda step: status.update(f"{doing}: {step}")
@@ -100,19 +100,19 @@ def up(
         typer.Option(
             metavar="FILE",
             exists=True,
-            help="A .toml file: which hosts, and the wire between them. Any other: settings of "
+            help="A .toml file: layout of hosts and underlay. Any other file: settings of the "
             "server and agents; repeatable.",
         ),
     ] = None,
     folder: Dir = FOLDER,
 ) -> None:
-    """Make a lab: hosts, a server, and a host outside, in namespaces."""
+    """Create a lab: hosts, a server, and an outside host, in namespaces."""
     from lessor.lab.lab import Lab, usual_hosts  # noqa: PLC0415 - see the module's docstring
 
     layout = _layout(config or [])
     specs, underlay = (layout.hosts, layout.underlay) if layout else (usual_hosts(hosts), None)
     settings = [path for path in config or [] if not _is_layout(path)]
-    with _steps("making the lab") as step:
+    with _steps("creating the lab") as step:
         lab = Lab.up(folder, specs, config_files=settings, underlay=underlay, progress=step)
     names = ", ".join(lab.hosts)
     where = "" if folder == FOLDER else f" --dir {shlex.quote(str(folder))}"
@@ -138,15 +138,15 @@ def _layout(config: list[Path]) -> Layout | None:
 
 @app.command()
 def down(folder: Dir = FOLDER) -> None:
-    """End all of the lab; its logs stay in the folder."""
-    with _steps("ending the lab"):
+    """Stop and remove the lab; its logs stay in the folder."""
+    with _steps("stopping the lab"):
         ended = _lab(folder).down()
     print(f"lab in {folder}: {ended} nodes ended" if ended else f"no lab ran in {folder}")
 
 
 @app.command()
 def status(folder: Dir = FOLDER, json: Json = False) -> None:
-    """Show the lab's hosts and what runs there."""
+    """Show the lab's hosts and their processes."""
     _print(_nodes(_lab(folder)), NODES, json=json)
 
 
@@ -166,7 +166,7 @@ def _nodes(lab: Lab) -> list[dict[str, Any]]:
 
 @app.command("exec", context_settings=PASS_ON)
 def exec_(host: HostName, command: Command, folder: Dir = FOLDER) -> None:
-    """Run a program on a host; its exit status is ours."""
+    """Run a program on a host, and exit with its status."""
     lab = _lab(folder)
     lab.host_state(host)
     sys.exit(lab.node(host).call(*command))
@@ -199,37 +199,37 @@ def start(
 
 @app.command()
 def cut(host: HostName, nic: Nic = "eth0", folder: Dir = FOLDER) -> None:
-    """Pull a host's cable; the others stay."""
+    """Unplug one cable of a host."""
     _lab(folder).cut(host, nic)
 
 
 @app.command()
 def heal(host: HostName, nic: Nic = "eth0", folder: Dir = FOLDER) -> None:
-    """Put a host's cable back."""
+    """Plug a host's cable in again."""
     _lab(folder).heal(host, nic)
 
 
 @app.command("power-off")
 def power_off(host: HostName, folder: Dir = FOLDER) -> None:
-    """Kill a whole host at once, with its VMs; its disk stays."""
+    """Kill a host at once, with its VMs; its disk stays."""
     _lab(folder).power_off(host)
 
 
 @app.command("power-on")
 def power_on(host: HostName, folder: Dir = FOLDER) -> None:
-    """Start a host again that was powered off."""
+    """Start a host after `power-off`."""
     with _steps(f"starting {host}"):
         _lab(folder).power_on(host)
 
 
 @app.command()
 def guest(
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to put them.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")],
 ) -> None:
-    """Make the kernel and initramfs of a small real guest, for QEMU (-kernel, -initrd)."""
+    """Build the kernel and initramfs of a small real guest, for QEMU (-kernel, -initrd)."""
     from lessor.lab.guest import image as made  # noqa: PLC0415 - see the module's docstring
 
-    with _steps("making the guest") as step:
+    with _steps("building the guest") as step:
         files = made.copy_guest(made.build_guest(made.default_cache(), step), output)
     print(f"kernel     {files.kernel}\ninitramfs  {files.initramfs}")
 
@@ -238,15 +238,15 @@ def guest(
 def add(  # noqa: PLR0917 - typer makes the options of the arguments
     name: VmName,
     network: Annotated[str, typer.Option(help="Name or id.")],
-    host: Annotated[str, typer.Option(help="Where it runs.")],
+    host: Annotated[str, typer.Option(help="Host of the VM.")],
     real: Annotated[bool, typer.Option("--real", help="A QEMU guest, not a namespace.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for its lease.")] = 60,
     folder: Dir = FOLDER,
     json: Json = False,
 ) -> None:
-    """Make a VM with a port, and wait for its lease."""
+    """Create a VM with a port, and wait for its lease."""
     lab = _lab(folder)
-    with _steps(f"{name}: making it") as step:
+    with _steps(f"{name}: creating it") as step:
         vm = lab.boot(name, host, network, real=real)
         step("waiting for its lease")
         lease = vm.dhcp(timeout_s=timeout)
@@ -279,10 +279,10 @@ def vm_exec(name: VmName, command: Command, folder: Dir = FOLDER) -> None:
 @vm_app.command()
 def console(
     name: VmName,
-    log: Annotated[bool, typer.Option("--log", help="Print what it said, and no more.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="Print the output so far, and exit.")] = False,
     folder: Dir = FOLDER,
 ) -> None:
-    """Show what a real VM said on its serial console, then talk to it (leave with Ctrl-])."""
+    """Show a real VM's serial console, then connect to it (leave with Ctrl-])."""
     from lessor.lab.guest.console import talk  # noqa: PLC0415 - see the module's docstring
     from lessor.lab.guest.realvm import RealVm  # noqa: PLC0415 - as above
 
@@ -296,5 +296,5 @@ def console(
 
 @vm_app.command()
 def delete(name: VmName, folder: Dir = FOLDER) -> None:
-    """End a VM and delete its port."""
+    """Stop a VM and delete its port."""
     _lab(folder).delete_vm(name)

@@ -1,4 +1,4 @@
-"""Run `lessor` with a clock that the lab can step: `python -m lessor.lab.clock FILE WORDS...`.
+"""Runs `lessor` with a clock that the lab can step: `python -m lessor.lab.clock FILE WORDS...`.
 
 Linux has no namespace of CLOCK_REALTIME, and libfaketime makes Python's sleep fail (it answers
 EINVAL to clock_nanosleep with an absolute time). So time.time is replaced before anything of
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from lessor.lab.node import Node
 
-FILE = "clock"  # in a node's /etc/lessor: seconds that its programs' clock is ahead
+FILE = "clock"  # in a node's /etc/lessor: offset of its programs' clock, in seconds
 LOOK_S = 0.2  # between two reads of the file
 
 
 class SteppedClock:
-    """Stands in for time.time: seconds since 1970, plus the offset that the file has now."""
+    """Replaces time.time: seconds since 1970, plus the present offset in the file."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ def read_offset(path: Path) -> float:
 
 
 def has_clock(node: Node) -> bool:
-    """Tell whether programs that this node starts now have a clock that can be stepped."""
+    """Return whether programs that this node starts now have a stepped clock."""
     return (node.etc_dir / FILE).exists()
 
 
 def step(node: Node, offset_s: float) -> None:
-    """Set how far the clock of a node's programs is ahead of the true one.
+    """Set the offset of a node's programs' clock from the true one.
 
-    Programs that were started before the node's first step keep the true time.
+    Programs started before the node's first step keep the true time.
     """
     fresh = node.etc_dir / f"{FILE}.new"
     fresh.write_text(f"{offset_s}\n")
@@ -67,14 +67,14 @@ def step(node: Node, offset_s: float) -> None:
 
 
 def program(node: Node, lessor: str) -> tuple[str, ...]:
-    """Return the words that start `lessor` on a node."""
+    """Return the command that starts `lessor` on a node."""
     if not has_clock(node):
         return (lessor,)
     return (sys.executable, "-m", "lessor.lab.clock", f"/etc/lessor/{FILE}")
 
 
 def main() -> None:
-    """Replace the clock and become `lessor`."""
+    """Replace the clock and run `lessor`."""
     time.time = SteppedClock(Path(sys.argv[1]))
     sys.argv[:] = ["lessor", *sys.argv[2:]]
     runpy.run_module("lessor.cli.main", run_name="__main__")

@@ -1,4 +1,4 @@
-"""What a lab asks of its server: hosts with their tokens, networks, ports."""
+"""Requests of a lab to its server: hosts with their tokens, networks, ports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def client(server: Node) -> Client:
 
 
 def answers(api: Client) -> bool:
-    """Tell whether the server is up."""
+    """Return whether the server is up."""
     try:
         api.list("hosts")
     except Unavailable:
@@ -46,7 +46,7 @@ def answers(api: Client) -> bool:
 
 
 def out_of_sync(api: Client, names: Sequence[str]) -> list[str]:
-    """Return which of these hosts' agents are not in sync with the server."""
+    """Return the hosts whose agents are not in sync with the server."""
     ready = {row["name"] for row in api.list("hosts") if row["alive"] and row["in_sync"]}
     return [name for name in names if name not in ready]
 
@@ -63,17 +63,17 @@ def make_network(
     network: dict[str, Any] | None = None,
     subnet: dict[str, Any] | None = None,
 ) -> LabNetwork:
-    """Make a network with one subnet.
+    """Create a network with one subnet.
 
     Args:
         api: the server.
-        name: of the network.
-        cidr: of its subnet.
-        kind: "flat" or "vxlan"; what follows is of flat ones only.
-        multi_host: every host is gateway of its own VMs.
-        share_address: with the same address on all of them.
-        physical_network: whose bridge it is on.
-        network: further attributes of the network, as the API names them.
+        name: name of the network.
+        cidr: block of its subnet.
+        kind: "flat" or "vxlan"; the next three are for flat networks only.
+        multi_host: every host is the gateway of its own VMs.
+        share_address: all hosts have the same gateway address.
+        physical_network: physical network of its bridge.
+        network: further attributes of the network, by the API's names.
         subnet: further attributes of the subnet.
     """
     flat = {
@@ -92,12 +92,12 @@ def find_network(api: Client, key: str) -> LabNetwork:
     """Return a network by its name or id, with its first subnet.
 
     Raises:
-        NotFound: there is none, or it has no subnet.
+        NotFound: no such network, or it has no subnet.
     """
     found = api.find("networks", key)
     subnets = api.list("subnets", {"network_id": found["id"]})
     if not subnets:
-        raise NotFound(f"network {key} has no subnet; make one (lessor subnet create)")
+        raise NotFound(f"network {key} has no subnet; create one (lessor subnet create)")
     return _lab_network(found, subnets[0])
 
 
@@ -117,7 +117,7 @@ def _lab_network(network: dict[str, Any], subnet: dict[str, Any]) -> LabNetwork:
 def make_port(
     api: Client, name: str, host: str, network: LabNetwork, *, real: bool, port: dict[str, Any]
 ) -> VmState:
-    """Make the port of a VM to be; a real one's tap is the agent's to make."""
+    """Create the port of a future VM; for a real VM the agent creates the tap."""
     body = {
         "network_id": network.id,
         "name": name,

@@ -1,6 +1,6 @@
-"""Small disks for a lab: a folder of a node that can be filled up, and freed again.
+"""Small disks for a lab: a folder of a node that tests can fill and free.
 
-A disk is mounted on this machine before the node starts, so it outlives the node's power.
+A disk is mounted on this machine before the node starts, so it survives a power-off of the node.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ CHUNK = bytes(4096)
 
 @dataclass(frozen=True, slots=True)
 class SmallDisk:
-    """A file system of its own at a folder of this machine."""
+    """A file system mounted at a folder of this machine."""
 
     folder: Path
     size_mib: int
 
     def mount(self) -> None:
-        """Make the folder and mount an empty disk on it."""
+        """Create the folder and mount an empty disk on it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         options = f"size={self.size_mib}m,mode=755"
         run(("mount", "-t", "tmpfs", "-o", options, "lessor-lab-disk", str(self.folder)))
 
     def unmount(self) -> None:
-        """Take the disk away, with what is on it."""
+        """Remove the disk with its content."""
         run(("umount", "--lazy", str(self.folder)))
 
     def fill(self) -> None:
-        """Write until there is no room for another byte."""
+        """Write until the disk is full."""
         with (self.folder / FILLER).open("ab", buffering=0) as filler:
             for chunk in (CHUNK, CHUNK[:1]):
                 _write_until_full(filler.write, chunk)
 
     def free(self) -> None:
-        """Make room again."""
+        """Free the space again."""
         (self.folder / FILLER).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Lab hosts as machines: their cables, and their Open vSwitch."""
+"""Cables and Open vSwitch of lab hosts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNPLUGGED_TIMEOUT_S = 10
 
 
 def connect(fabric: Node, node: Node, state: NodeState, underlay: Underlay) -> None:
-    """Plug in all cables of a node that has just been started."""
+    """Connect all cables of a node that has just started."""
     assert state.address is not None
     _wait_until_unplugged(fabric, state)
     cabling.connect(fabric, node, state.index, state.address, flat=state.agent)
@@ -26,13 +26,13 @@ def connect(fabric: Node, node: Node, state: NodeState, underlay: Underlay) -> N
 
 
 def _wait_until_unplugged(fabric: Node, state: NodeState) -> None:
-    """The kernel takes a dead namespace's links away a little later."""
+    """Wait for the kernel, which removes a dead namespace's links asynchronously."""
     links = fabric.root / "sys/class/net"
     cables = [links / cabling.cable_name(state.index, nic) for nic in ("eth0", "eth1", NIC)]
     wait_for(
         lambda: not any(cable.exists() for cable in cables),
         UNPLUGGED_TIMEOUT_S,
-        f"the former cables of {state.name} are gone",
+        f"the former cables of {state.name} are removed",
     )
 
 
@@ -48,7 +48,7 @@ def start_ovs(state: LabState, nodes: Sequence[Node]) -> dict[str, dict[str, Pro
 
 
 def start_ovs_part(state: LabState, node: Node, what: str) -> Process:
-    """Start one of Open vSwitch's daemons, and make the underlay where both run."""
+    """Start one of Open vSwitch's daemons, and create the underlay if both run."""
     if what == ovs.SERVER:
         process = ovs.start_database(node)
         if not node.find(ovs.SWITCH):

@@ -6,8 +6,8 @@
     vm.dhcp(timeout_s=10).address == vm.state.assigned
     lab.down()
 
-Nothing of it is in the machine's own network namespace, and it has no global names: any number of
-labs stand side by side, each in its folder.
+A lab does not use the machine's own network namespace and has no global names, so any number of
+labs can run side by side, each in its folder.
 """
 
 from __future__ import annotations
@@ -90,21 +90,21 @@ class Lab:
         underlay: Underlay | None = None,
         progress: Progress = lambda _: None,
     ) -> Lab:
-        """Make a lab and wait until every agent is in sync with the server.
+        """Create a lab and wait until every agent is in sync with the server.
 
         Args:
-            folder: where its state goes; made if it isn't there.
-            hosts: the hosts to make; none: `usual_hosts()`.
+            folder: folder of its state; created if it doesn't exist.
+            hosts: its hosts; none: `usual_hosts()`.
             flags: settings of the server and all agents; a host's own flags win.
             config_files: settings files, read by the server and all agents before `flags`.
-            services: False makes the hosts and their cables only, without server and agents.
-            underlay: the wire between tunnel ends.
-            progress: is told each step, in words.
+            services: False creates only the hosts and their cables, without server and agents.
+            underlay: the wire between VTEPs.
+            progress: called with the description of each step.
 
         Raises:
             Conflict: a lab runs in this folder.
-            Forbidden: we aren't root.
-            Invalid: a host's name can't be one, or the underlay can't be so.
+            Forbidden: the caller isn't root.
+            Invalid: a host's name is malformed, or the underlay is not possible.
         """
         specs = list(hosts) or usual_hosts()
         _check(specs)
@@ -188,12 +188,12 @@ class Lab:
         return node
 
     def down(self) -> int:
-        """End everything of the lab and remove its folder's contents, save the logs.
+        """Stop everything of the lab and remove its folder's contents except the logs.
 
-        Works on a lab that was made by halves, too.
+        This also works for a partly created lab.
 
         Returns:
-            How many nodes ran.
+            The number of nodes that ran.
         """
         if self._api is not None:
             self._api.__exit__(None, None, None)
@@ -211,10 +211,10 @@ class Lab:
 
     @property
     def state(self) -> LabState:
-        """The lab as it is written down.
+        """The lab's stored state.
 
         Raises:
-            NotFound: there is no lab in this folder.
+            NotFound: no lab is in this folder.
         """
         return self._file.read()
 
@@ -235,10 +235,10 @@ class Lab:
         return Node(self.folder, name)
 
     def host_state(self, name: str) -> NodeState:
-        """Return what is written down of a node.
+        """Return the stored state of a node.
 
         Raises:
-            NotFound: there is none of this name.
+            NotFound: no node has this name.
         """
         nodes = self.state.nodes
         if name not in nodes:
@@ -246,10 +246,10 @@ class Lab:
         return nodes[name]
 
     def exec(self, name: str, *argv: str, timeout_s: float = 30) -> str:
-        """Run a program on a host to its end and return its output.
+        """Run a program on a host and return its output.
 
         Raises:
-            CommandError: it ended with another status than 0.
+            CommandError: its exit status isn't 0.
         """
         self.host_state(name)
         return self.node(name).exec(*argv, timeout_s=timeout_s)
@@ -268,10 +268,10 @@ class Lab:
         """Send a signal to the agent, the server, or all programs named `what` on a host.
 
         Returns:
-            How many processes got it.
+            The number of processes that got it.
 
         Raises:
-            NotFound: nothing of that name runs there.
+            NotFound: no such process runs there.
         """
         node = self.node(name)
         known = self.host_state(name).processes.get(what)
@@ -291,8 +291,8 @@ class Lab:
         """Start the agent or the server of a host again, and wait until it answers.
 
         Raises:
-            Conflict: it runs.
-            Invalid: the lab starts no such thing.
+            Conflict: it already runs.
+            Invalid: the lab can't start such a program.
         """
         if self.is_running(name, what):
             raise Conflict(f"{what} runs on {name}; end it first (lessor lab kill {name} {what})")
@@ -321,12 +321,12 @@ class Lab:
         return cloud.answers(self.api)
 
     def is_running(self, name: str, what: str) -> bool:
-        """Tell whether what the lab started under this name runs on a host."""
+        """Return whether the lab's process of this name runs on a host."""
         node, process = self.node(name), self.host_state(name).processes.get(what)
         return process is not None and node.is_running() and is_alive(process, node.proc)
 
     def cut(self, name: str, nic: str = "eth0") -> None:
-        """Pull a host's cable: eth0 is management and public network, eth1 flat, eth2 tunnels."""
+        """Unplug a cable: eth0 is the management and public network, eth1 flat, eth2 tunnels."""
         index = self.host_state(name).index
         cabling.set_cable(self.node(FABRIC), index, nic, up=False)
 
@@ -336,13 +336,13 @@ class Lab:
         cabling.set_cable(self.node(FABRIC), index, nic, up=True)
 
     def capture(self, name: str, device: str, netns: str | None = None) -> Capture:
-        """Watch a device of a host, or of one of its namespaces, for DHCP from now on."""
+        """Start a DHCP capture on a device of a host, or of one of its namespaces."""
         self.host_state(name)
         node = self.node(name)
         return Capture(node.root / "run/netns" / netns if netns else node.netns, device)
 
     def power_off(self, name: str) -> None:
-        """Kill a whole host at once, with its VMs: its disk stays."""
+        """Kill a host at once, with its VMs: its disk stays."""
         self.host_state(name)
         self.node(name).stop()
         with self._file.change() as state:
@@ -353,11 +353,11 @@ class Lab:
         """Start a host again after `power_off`, with Open vSwitch and its agent if it had them.
 
         Args:
-            name: of the host.
-            wait: until its agent is in sync, which needs a server.
+            name: name of the host.
+            wait: wait until its agent is in sync, which needs a server.
 
         Raises:
-            Conflict: it runs.
+            Conflict: it already runs.
         """
         node, state = self.node(name), self.state
         if node.is_running():
@@ -373,7 +373,7 @@ class Lab:
                 self._wait_for_agents(name)
 
     def route_back(self, destination: IPv4Network, via: str) -> None:
-        """Let the outside answer VMs that keep their own address (dmz_cidr), by way of a host."""
+        """Add a route at the outside, by a host, to VMs that are not SNATed (dmz_cidr)."""
         address = self.host_state(via).address
         assert address is not None
         cabling.route_back(self.node(OUTSIDE), destination, address)
@@ -391,14 +391,14 @@ class Lab:
         real: bool = False,
         port: Mapping[str, Any] | None = None,
     ) -> Vm:
-        """Make a port bound to a host, and a VM on it.
+        """Create a port bound to a host, and its VM.
 
         Args:
-            name: of the VM and its port.
-            on: the host.
+            name: name of the VM and its port.
+            on: name of the host.
             network: as `network` returned it, or its name or id.
-            real: a QEMU guest, and not a namespace.
-            port: further attributes of the port, as the API names them.
+            real: a QEMU guest instead of a namespace.
+            port: further attributes of the port, by the API's names.
         """
         self.host_state(on)
         if name in self.state.vms:
@@ -413,7 +413,7 @@ class Lab:
         """Wait until a VM's port is ACTIVE, as a compute service does before it starts the VM.
 
         Raises:
-            StillNot: it isn't; the message has what the port still waits for.
+            StillNot: it isn't; the message has the port's reason.
         """
         port: dict[str, Any] = {}
 
@@ -427,13 +427,13 @@ class Lab:
             raise StillNot(f"{error}; it waits for: {port.get('lessor:pending')}") from error
 
     def delete_vm(self, name: str) -> None:
-        """End a VM, then delete its port: what a compute service does."""
+        """Stop a VM, then delete its port, as a compute service does."""
         port_id = self.vm(name).state.port_id
         self.unplug(name)
         self.api.delete("ports", port_id)
 
     def plug(self, vm: VmState) -> Vm:
-        """Make a VM whose port exists already."""
+        """Create a VM with an existing port."""
         with self._file.change() as state:
             if vm.name in state.vms:
                 raise Conflict(f"the lab has a VM {vm.name}; take another name")
@@ -446,7 +446,7 @@ class Lab:
         """Return a VM by its name.
 
         Raises:
-            NotFound: there is none.
+            NotFound: no such VM.
         """
         vms = self.state.vms
         if name not in vms:
@@ -454,7 +454,7 @@ class Lab:
         return self._vm(vms[name])
 
     def vms(self) -> list[Vm]:
-        """Return all VMs, in the order they were made."""
+        """Return all VMs, in the order of their creation."""
         return [self._vm(state) for state in self.state.vms.values()]
 
     def _vm(self, state: VmState) -> Vm:
@@ -463,7 +463,7 @@ class Lab:
         return kind(self.node(state.host), state, folder)
 
     def unplug(self, name: str) -> None:
-        """End a VM and forget it. Its port stays."""
+        """Stop and remove a VM. Its port stays."""
         self.vm(name).stop()
         with self._file.change() as state:
             del state.vms[name]
@@ -491,10 +491,10 @@ def _plan(specs: Sequence[HostSpec], underlay: Underlay) -> Iterator[NodeState]:
 
 def _check(specs: Sequence[HostSpec]) -> None:
     if os.geteuid() != 0:
-        raise Forbidden("a lab makes namespaces and bridges: run it as root")
+        raise Forbidden("a lab creates namespaces and bridges: run it as root")
     names = [spec.name for spec in specs]
     for name in names:
         if not HOST_NAME.fullmatch(name) or name in RESERVED:
-            raise Invalid(f"lab host name {name!r}: a DNS label, and not {', '.join(RESERVED)}")
+            raise Invalid(f"lab host name {name!r}: must be a DNS label, not {', '.join(RESERVED)}")
     if len(set(names)) != len(names):
-        raise Invalid(f"lab host names {', '.join(names)}: each may be there once")
+        raise Invalid(f"lab host names {', '.join(names)}: must be unique")

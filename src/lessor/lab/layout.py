@@ -1,4 +1,4 @@
-"""Which hosts a lab is to have, and over what wire: as a TOML file says it.
+"""Parses the layout of a lab, its hosts and underlay, from a TOML file.
 
 underlay_mtu = 1600   # bytes, of the wire between tunnel ends
 delay_ms = 0          # one way, on that wire
@@ -53,17 +53,17 @@ class LayoutFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What it comes to."""
+    """A parsed layout."""
 
     hosts: tuple[HostSpec, ...]
     underlay: Underlay
 
 
 def read_layout(path: Path) -> Layout:
-    """Read a lab's layout.
+    """Parse a lab's layout.
 
     Raises:
-        Invalid: it isn't one; it says where.
+        Invalid: the file is malformed; the message has the position.
     """
     try:
         said = msgspec.toml.decode(path.read_bytes(), type=LayoutFile)

@@ -1,4 +1,4 @@
-"""A lease as the VM got it: what our udhcpc script wrote."""
+"""A VM's lease, as written by our udhcpc script."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILE = "lease.json"  # in a VM's folder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmLease:
-    """What a DHCP client was given. Times in seconds, `dora_ms` in milliseconds on the wire."""
+    """A DHCP client's lease. Times in seconds; `dora_ms` in milliseconds on the wire."""
 
     address: IPv4Address
     prefix_length: int
@@ -29,10 +29,10 @@ class VmLease:
 
 
 def parse_lease(text: str, dora_ms: float | None = None) -> VmLease:
-    """Read the `lease` file of guest/lease.sh.
+    """Parse the `lease` file of guest/lease.sh.
 
     Raises:
-        KeyError, ValueError: it isn't whole.
+        KeyError, ValueError: it is incomplete.
     """
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     routes = values["staticroutes"].split()
@@ -55,11 +55,11 @@ def parse_lease(text: str, dora_ms: float | None = None) -> VmLease:
 
 
 def write_lease(folder: Path, lease: VmLease) -> None:
-    """Note in a VM's folder what it was given."""
+    """Store a lease in the VM's folder."""
     (folder / FILE).write_bytes(wire.encode(lease))
 
 
 def read_lease(folder: Path) -> VmLease | None:
-    """Return what was noted last, None if nothing was."""
+    """Return the stored lease; None: there is none."""
     path = folder / FILE
     return wire.decode(path.read_bytes(), VmLease) if path.exists() else None

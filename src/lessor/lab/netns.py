@@ -1,7 +1,7 @@
-"""Sockets inside another network namespace, without moving this process there.
+"""Creates sockets inside another network namespace, without moving this process.
 
-A socket stays in the namespace it was made in, whoever uses it, and `setns(2)` of a network
-namespace moves one thread only. So a thread of its own enters, makes the socket and ends.
+A socket stays in the namespace of its creation, and `setns(2)` of a network namespace moves only
+one thread. So a separate thread enters, creates the socket and ends.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ CLONE_NEWNET = 0x40000000
 
 
 def in_netns(netns: Path, call: Callable[[], T]) -> T:
-    """Return what `call` returns when it runs in a thread that has entered `netns`.
+    """Return the result of `call`, run in a thread that has entered `netns`.
 
     Args:
-        netns: /proc/PID/ns/net, or a name that `ip netns add` bound.
-        call: takes no arguments; mustn't count on the caller's thread.
+        netns: /proc/PID/ns/net, or a name of `ip netns add`.
+        call: without arguments; must not depend on the caller's thread.
 
     Raises:
-        OSError: there is no such namespace, or we may not enter it; or from `call`.
+        OSError: no such namespace, no permission, or from `call`.
     """
 
     def enter_and_call() -> T:
@@ -67,7 +67,7 @@ class NetnsBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect as httpcore's own backend does, but in the namespace."""
+        """Connect like httpcore's own backend, but in the namespace."""
         return in_netns(
             self._netns,
             lambda: self._inner.connect_tcp(host, port, timeout, local_address, socket_options),
@@ -75,10 +75,10 @@ class NetnsBackend(httpcore.NetworkBackend):
 
 
 class NetnsTransport(httpx.HTTPTransport):
-    """What httpx needs to talk from inside a network namespace.
+    """An httpx transport inside a network namespace.
 
     `httpx.Client(transport=NetnsTransport(path), trust_env=False)`: proxies of this machine's
-    environment aren't reachable from in there.
+    environment aren't reachable from there.
     """
 
     def __init__(self, netns: Path) -> None:

@@ -2,11 +2,11 @@
 
 It has its own network, mount, UTS and pid namespaces, a private /run, /var/lib/lessor and
 /etc/lessor, and a shell as pid 1 that reaps. Killing that shell ends every process in the node,
-and with the last one go its namespaces and links: nothing of it outlives it. Network namespaces
-that are made inside are named in the node's own /run/netns.
+and with the last one its namespaces and links. Network namespaces created inside have their names
+in the node's own /run/netns.
 
-Its pid 1 carries INIT_NAME, the lab's folder and the node's name as arguments. That is how it is
-found again, even if the lab was killed before it could write down anything.
+Its pid 1 has INIT_NAME, the lab's folder and the node's name as arguments. The lab finds it by
+them, even if the lab was killed before it stored anything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lessor.lab.process import Process, is_alive, kill, processes, read_process,
 INIT_NAME = "lessor-lab-node"
 PRIVATE = ("/var/lib/lessor", "/etc/lessor")  # from the lab's folder, by these names inside
 
-# The order counts: the folders are bound before /run is hidden, since the lab may be under /run.
+# Order: the folders are bound before /run is hidden, because the lab may be under /run.
 INIT = """
 set -e
 folder=$1 name=$2 state=$3 etc=$4
@@ -56,10 +56,10 @@ class Node:
         self._init: Process | None = None
 
     def start(self) -> None:
-        """Make the namespaces and their pid 1.
+        """Create the namespaces and their pid 1.
 
         Raises:
-            CommandError: the kernel or a missing program stands in the way.
+            CommandError: the kernel refuses, or a program is missing.
         """
         for path in (self.state_dir, self.etc_dir, self.log_dir, *map(Path, PRIVATE)):
             path.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class Node:
 
     @property
     def init(self) -> Process:
-        """The node's pid 1, as this machine sees it.
+        """The node's pid 1, in this machine's pid namespace.
 
         Raises:
             NotFound: the node doesn't run.
@@ -103,14 +103,14 @@ class Node:
         return Path(f"/proc/{self.init.pid}/ns/net")
 
     def is_running(self) -> bool:
-        """Tell whether its pid 1 is alive."""
+        """Whether its pid 1 is alive."""
         try:
             return is_alive(self.init)
         except NotFound:
             return False
 
     def log(self, what: str) -> Path:
-        """Return where the output of one of its programs is kept."""
+        """Return the file with the output of one of its programs."""
         return self.log_dir / f"{self.name}-{what}.log"
 
     def env(self) -> dict[str, str]:
@@ -137,15 +137,15 @@ class Node:
         stdin: str | None = None,
         timeout_s: float = 30,
     ) -> str:
-        """Run a program in the node to its end and return its standard output.
+        """Run a program in the node and return its standard output.
 
         Raises:
-            CommandError: it isn't there, exited with another status than 0, or took too long.
+            CommandError: no such program, an exit status other than 0, or a timeout.
         """
         return run((*self.entering(netns), *argv), stdin=stdin, timeout_s=timeout_s, env=self.env())
 
     def exec_here(self, *argv: str, stdin: str | None = None) -> str:
-        """Run a program with the node's network only: files and pids mean what they mean here.
+        """Run a program in the node's network namespace only, with this machine's files and pids.
 
         Raises:
             CommandError: as `exec` does.
@@ -153,7 +153,7 @@ class Node:
         return run(("nsenter", f"--net={self.netns}", "--", *argv), stdin=stdin, env=self.env())
 
     def call(self, *argv: str, netns: str | None = None) -> int:
-        """Run a program in the node on our own terminal and return its exit status."""
+        """Run a program in the node on this terminal and return its exit status."""
         return subprocess.run(
             (*self.entering(netns), *argv), check=False, env=self.env()
         ).returncode
@@ -165,7 +165,7 @@ class Node:
         netns: str | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Process:
-        """Start a program that stays; its output goes to `log(what)`. Its pid is the node's own.
+        """Start a program in the background; its output goes to `log(what)`.
 
         Raises:
             CommandError: it ended at once.
@@ -188,18 +188,18 @@ class Node:
         return process
 
     def last_words(self, what: str) -> str:
-        """Return the last lines that a program of this node wrote."""
+        """Return the last lines of a program's output."""
         log = self.log(what)
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return "\n".join(lines[-8:])
 
     @property
     def proc(self) -> Path:
-        """The node's /proc: pids as its programs see them."""
+        """The node's /proc, with pids of its own pid namespace."""
         return self.root / "proc"
 
     def find(self, program: str) -> list[Process]:
-        """Return the node's processes whose program has this name (dnsmasq, for one)."""
+        """Return the node's processes of a program, such as dnsmasq."""
         return [
             process for process, words in processes(self.proc) if Path(words[0]).name == program
         ]
@@ -213,18 +213,18 @@ class Node:
         except CommandError:
             if is_alive(process, self.proc):
                 raise
-            return False  # it ended meanwhile: a child, say, of one that was killed before
+            return False  # it ended meanwhile, for example as a child of one killed before
         return True
 
     def stop(self) -> None:
-        """End everything in the node."""
+        """End all processes of the node."""
         for init, name in inits(self._lab):
             if name == self.name:
                 kill(init)
 
 
 def inits(folder: Path) -> Iterator[tuple[Process, str]]:
-    """Yield pid 1 and name of each node of the lab in `folder` that runs now."""
+    """Yield pid 1 and name of each running node of the lab in `folder`."""
     for process, words in processes():
         match words:
             case ["sh", "-c", _, marker, lab, name, *_] if (marker, lab) == (

@@ -1,6 +1,6 @@
-"""The host beyond the NAT: a web server that answers every GET with the client's address.
+"""The host behind the NAT: a web server that answers every GET with the client's address.
 
-So a VM learns as whom the world sees it. Run as a program: `python -m lessor.lab.outside`.
+So a VM sees its address after SNAT. Run as a program: `python -m lessor.lab.outside`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ PORT = 80
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """Says who asks: one line, the address."""
+    """Answers with one line, the client's address."""
 
     def do_GET(self) -> None:
         """Answer with the client's address."""
@@ -25,7 +25,7 @@ class Mirror(BaseHTTPRequestHandler):
 
 
 class Outside(ThreadingTCPServer):
-    """Not http.server's own: that asks DNS for its name first, and nobody answers DNS here."""
+    """Replaces http.server's own class, which looks up its name in DNS; there is no DNS here."""
 
     allow_reuse_address = True
     daemon_threads = True

@@ -1,7 +1,7 @@
-"""Open vSwitch of a lab host: daemons of its own in its namespaces, and the bridge of its underlay.
+"""Open vSwitch of a lab host: its own daemons in its namespaces, and the bridge of its underlay.
 
-The datapath is the userspace one (netdev): no kernel module is needed, and each host has its own.
-It has habits that a lab host must be made ready for:
+The datapath is the userspace one (netdev): it needs no kernel module, and each host has its own.
+A lab host must be prepared for its behaviour:
 
 * it routes tunnels only through its own bridges, so eth2 is a port of br-phy, with the address;
 * it gets copies of eth2's frames, so the host drops the originals, or it answers everything twice;
@@ -27,13 +27,13 @@ BRIDGE = "br-phy"
 RUN = "/run/openvswitch"  # where all of OVS's programs look
 DATABASE = "/var/lib/lessor/openvswitch.db"
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
-LOG = ("-vconsole:info", "-vsyslog:off", "-vfile:off")  # `Node.spawn` keeps what they say
+LOG = ("-vconsole:info", "-vsyslog:off", "-vfile:off")  # `Node.spawn` stores the output
 TIMEOUT_S = 15
-NEIGHBOUR_AGE_S = 3600  # the most that OVS takes
+NEIGHBOUR_AGE_S = 3600  # OVS's maximum
 
 MAKE = f"""
 mkdir -p {RUN}
-rm -f {RUN}/db.sock  # of one that was killed: nobody listens there
+rm -f {RUN}/db.sock  # stale socket of a killed ovsdb-server
 test -f {DATABASE} || ovsdb-tool create {DATABASE} {SCHEMA}
 """
 FIRST = (
@@ -61,7 +61,7 @@ until ovs-appctl tnl/neigh/aging {NEIGHBOUR_AGE_S} >/dev/null 2>&1; do sleep 0.0
 
 
 def start_database(node: Node) -> Process:
-    """Start ovsdb-server, on an empty database if there is none, and wait until it listens."""
+    """Start ovsdb-server, with a new database if there is none, and wait until it listens."""
     node.exec("sh", "-ec", MAKE)
     remote = f"--remote=punix:{RUN}/db.sock"
     started = node.spawn(SERVER, SERVER, DATABASE, remote, f"--pidfile={RUN}/{SERVER}.pid", *LOG)
@@ -72,21 +72,21 @@ def start_database(node: Node) -> Process:
 
 
 def start_switch(node: Node) -> Process:
-    """Start ovs-vswitchd; its database must be there."""
+    """Start ovs-vswitchd; its database must be running."""
     database = f"unix:{RUN}/db.sock"
     return node.spawn(SWITCH, SWITCH, database, f"--pidfile={RUN}/{SWITCH}.pid", *LOG)
 
 
 def lay_underlay(node: Node, address: Address, peers: Sequence[Address], mtu: int) -> None:
-    """Give the host its tunnel address, on a bridge, and tell OVS the other ends' MACs.
+    """Set the host's tunnel address on a bridge, and the MACs of all peers in OVS.
 
-    May be done again: ovs-vswitchd makes br-phy's device anew whenever it starts.
+    Idempotent: ovs-vswitchd recreates br-phy's device whenever it starts.
     """
     node.exec("sh", "-ec", PORTS, "sh", tunnel_mac(address), str(mtu))
     device = node.root / "sys/class/net" / BRIDGE
-    wait_for(device.exists, TIMEOUT_S, f"{BRIDGE} is there on {node.name}")
+    wait_for(device.exists, TIMEOUT_S, f"{BRIDGE} exists on {node.name}")
     at = f"{address}/{WIRES[address.version].prefixlen}"
-    # an IPv6 address is usable at once only if nobody is asked whether he has it
+    # an IPv6 address is usable at once only without duplicate address detection
     node.exec("sh", "-ec", UNDERLAY, "sh", at, "nodad" if address.version == 6 else "")  # noqa: PLR2004 - IPv6
     known = "\n".join(
         f"ovs-appctl tnl/neigh/set {BRIDGE} {peer} {tunnel_mac(peer)} >/dev/null" for peer in peers

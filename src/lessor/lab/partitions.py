@@ -1,6 +1,6 @@
-"""Partitions of a lab's wires: what one node sends on a cable does not arrive at another.
+"""Partitions of a lab's wires: drops frames from one node to another.
 
-`Lab.cut` takes a node's whole cable away; this stops one pair, in one direction.
+`Lab.cut` unplugs a node's whole cable; a partition affects one pair, in one direction.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ table {TABLE} {{
 
 
 def block(lab: Lab, source: str, destination: str, nic: str = "eth0") -> None:
-    """Drop what `source` sends to `destination` on a wire; the way back stays open.
+    """Drop frames from `source` to `destination` on a wire; the other direction stays open.
 
     Args:
         lab: the lab.

@@ -1,4 +1,4 @@
-"""Processes that the lab started: known by pid and start time, so that no other is ever hit."""
+"""Processes of the lab, identified by pid and start time, so that no other is ever killed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 from lessor.errors import CommandError
 
 PROC = Path("/proc")
-START_TIME_FIELD = 19  # of what follows the program's name in /proc/PID/stat; proc(5) field 22
+START_TIME_FIELD = 19  # after the program's name in /proc/PID/stat; field 22 of proc(5)
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process. Pids are used again; a pid with its start time (clock ticks) is not."""
+    """A process. Pids are reused; a pid with its start time (clock ticks) is unique."""
 
     pid: int
     started: int
@@ -35,7 +35,7 @@ def read_process(pid: int, proc: Path = PROC) -> Process | None:
 
 
 def is_alive(process: Process, proc: Path = PROC) -> bool:
-    """Tell whether this very process still runs."""
+    """Return whether exactly this process still runs."""
     return read_process(process.pid, proc) == process
 
 
@@ -51,12 +51,12 @@ def processes(proc: Path = PROC) -> Iterator[tuple[Process, list[str]]]:
 
 
 def kill(process: Process, timeout_s: float = 10) -> None:
-    """Kill this process of our own pid namespace and wait for its end; nothing if it has ended.
+    """Kill this process of our own pid namespace and wait for its end, unless it has ended.
 
     The pidfd is taken before the check, so the signal can't reach a later owner of the pid.
 
     Raises:
-        TimeoutError: it is still there after `timeout_s`.
+        TimeoutError: it still runs after `timeout_s`.
     """
     try:
         fd = os.pidfd_open(process.pid)
@@ -79,10 +79,10 @@ def run(
     timeout_s: float = 30,
     env: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a program to its end and return its standard output.
+    """Run a program and return its standard output.
 
     Raises:
-        CommandError: it isn't there, exited with another status than 0, or took too long.
+        CommandError: no such program, an exit status other than 0, or a timeout.
     """
     shown = " ".join(argv)
     try:
@@ -96,7 +96,7 @@ def run(
             env=env,
         )
     except FileNotFoundError as error:
-        raise CommandError(f"{shown}: there is no program {argv[0]}; install it") from error
+        raise CommandError(f"{shown}: no program {argv[0]}; install it") from error
     except subprocess.TimeoutExpired as error:
         raise CommandError(f"{shown}: still running after {timeout_s:g} s") from error
     if done.returncode:

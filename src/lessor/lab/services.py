@@ -14,13 +14,13 @@ from lessor.lab.process import Process
 from lessor.lab.wait import wait_for
 
 AGENT, SERVER, OUTSIDE = "agent", "server", "outside"
-LESSOR = str(Path(sys.executable).with_name("lessor"))  # of the environment we run in
+LESSOR = str(Path(sys.executable).with_name("lessor"))  # of this Python environment
 OUTSIDE_TIMEOUT_S = 60
 TOKEN = "agent-token"  # noqa: S105 - the name of a file, not what is in it
 
 
 def start_outside(node: Node) -> Process:
-    """Start the web server that says who asks, and wait until it does."""
+    """Start the web server of the outside, and wait until it answers."""
     started = node.spawn(OUTSIDE, sys.executable, "-m", "lessor.lab.outside")
     wait_for(lambda: _listens(node), OUTSIDE_TIMEOUT_S, "the outside's web server answers")
     return started
@@ -45,12 +45,12 @@ def start_agent(node: Node) -> Process:
 
 
 def write_settings(node: Node, *texts: str) -> None:
-    """Write the node's settings file. Where texts contradict each other the last one counts."""
+    """Write the node's settings file; later texts win over earlier ones."""
     (node.etc_dir / "lessor.conf").write_text("\n".join(texts))
 
 
 def write_token(node: Node, token: str) -> None:
-    """Give an agent its token, for root's eyes only."""
+    """Write an agent's token, readable by root only."""
     path = node.state_dir / TOKEN
     path.touch(mode=0o600)
     path.write_text(token + "\n")

@@ -1,4 +1,4 @@
-"""The settings files that lab hosts and the lab's server are started with."""
+"""Settings files of lab hosts and of the lab's server."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ FLAT = {  # both the server and the agents want to know it
 
 
 def shared_flags(hosts: Sequence[HostSpec]) -> dict[str, str]:
-    """Return the flags that all of a lab's processes share."""
+    """Return the common flags of all processes of a lab."""
     owners = network_hosts(hosts)
     only = {"network_host": owners[0]} if len(owners) == 1 else {}
     return {"state_dir": STATE_DIR} | FLAT | only
 
 
 def network_hosts(hosts: Sequence[HostSpec]) -> list[str]:
-    """Name the hosts that may own single-host networks."""
+    """Return the hosts that may own single-host networks."""
     return [host.name for host in hosts if host.network_host]
 
 
 def server_flags() -> dict[str, str]:
-    """Return what only the server is told."""
+    """Return the flags of the server only."""
     return {"listen": f"127.0.0.1:{API_PORT}", "agent_listen": f"{SERVER}:{AGENT_PORT}"}
 
 
@@ -43,14 +43,14 @@ def agent_flags(
     owners: Sequence[str],
     tunnel_address: Address | None = None,
 ) -> dict[str, str]:
-    """Return what only one host's agent is told.
+    """Return the flags of one host's agent only.
 
     Args:
         spec: the host; its own flags win.
         address: its management address.
-        owners: the lab's network hosts. An agent that is none is told another one's name; with
-            several, none of these is told any, and the first to come claims a network.
-        tunnel_address: its end of tunnels, if it has one.
+        owners: the lab's network hosts. The agent of another host gets the name of one. With
+            several, their own agents get no name, and the first one claims a network.
+        tunnel_address: its VTEP, if it has one.
     """
     told = {} if spec.network_host or not owners else {"network_host": owners[0]}
     own = {
@@ -64,9 +64,9 @@ def agent_flags(
 
 
 def settings_text(*flags: Mapping[str, str]) -> str:
-    """Lay flags out as oslo.config reads them; a later mapping wins.
+    """Format flags for oslo.config; a later mapping wins.
 
-    A name with a slash stands in a section: {"database/connection": "sqlite://"}. A newline in a
+    A name with a slash is in a section: {"database/connection": "sqlite://"}. A newline in a
     value separates the values of an option that may be given more than once.
     """
     sections: dict[str, list[str]] = defaultdict(list)

@@ -1,7 +1,7 @@
-"""What a lab consists of, on disk: `lab.json` in its folder.
+"""The stored state of a lab: `lab.json` in its folder.
 
-It names only what the lab made. It is written before and after each step, under a lock, so that
-two commands at the same time don't lose each other's part.
+It lists only objects that the lab created. It is written before and after each step, under a lock,
+so that two concurrent commands don't lose each other's changes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lessor.net.address import Address
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSpec:
-    """A lab host to be."""
+    """The specification of a lab host."""
 
     name: str
     network_host: bool = False  # may own single-host networks
@@ -45,7 +45,7 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmState:
-    """A VM of the lab: on which host, with which port."""
+    """A VM of the lab, with its host and port."""
 
     name: str
     host: str
@@ -68,7 +68,7 @@ class LabState:
 
 
 class StateFile:
-    """`lab.json`: read whole, changed under a lock, replaced at once."""
+    """`lab.json`: changed under a lock, replaced atomically."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "lab.json"
@@ -83,11 +83,11 @@ class StateFile:
         try:
             return wire.decode(self.path.read_bytes(), LabState)
         except FileNotFoundError as error:
-            raise NotFound(f"no lab in {self.path.parent}; make one (lessor lab up)") from error
+            raise NotFound(f"no lab in {self.path.parent}; create one (lessor lab up)") from error
 
     @contextmanager
     def change(self) -> Iterator[LabState]:
-        """Give the state to be changed, and write it if no exception came."""
+        """Yield the state for changes, and write it unless there is an exception."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._locked():
             state = self.read() if self.path.exists() else LabState()
@@ -103,5 +103,5 @@ class StateFile:
             yield
 
     def remove(self) -> None:
-        """Forget the lab."""
+        """Delete the file."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The wire between the hosts' tunnel ends, and each host's address on it.
+"""The wire between the hosts' VTEPs, and each host's address on it.
 
 fabric  tunnel ──┬── host eth2 203.0.113.11 (on br-phy, see lessor.lab.ovs)
 └── host eth2 203.0.113.12 …
@@ -25,17 +25,17 @@ LEAST_MTU, MOST_MTU = 576, 9216  # RFC 791's every host; the usual jumbo frames
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Underlay:
-    """What the wire is like."""
+    """Properties of the wire."""
 
     mtu: int = 1600  # bytes; 1550 carry a VM's 1500
     delay_ms: float = 0  # one way
-    ip_version: Literal[4, 6] = 4  # of the tunnels' ends
+    ip_version: Literal[4, 6] = 4  # of the VTEPs
 
     def __post_init__(self) -> None:
         if not LEAST_MTU <= self.mtu <= MOST_MTU:
             raise Invalid(f"underlay_mtu {self.mtu}: {LEAST_MTU} to {MOST_MTU} bytes")
         if self.delay_ms < 0:
-            raise Invalid(f"delay_ms {self.delay_ms:g}: least is 0")
+            raise Invalid(f"delay_ms {self.delay_ms:g}: minimum is 0")
 
 
 def tunnel_address(index: int, version: Literal[4, 6] = 4) -> Address:
@@ -44,12 +44,12 @@ def tunnel_address(index: int, version: Literal[4, 6] = 4) -> Address:
 
 
 def tunnel_mac(address: Address) -> str:
-    """Return the MAC of a tunnel address: known before the host is there."""
+    """Return the MAC of a tunnel address, also before the host exists."""
     return f"02:00:{address.packed[-4:].hex(':')}"
 
 
 def fabric_lines(underlay: Underlay) -> str:
-    """Return the words for `ip -batch` that make the wire."""
+    """Return the `ip -batch` lines that create the wire."""
     return (
         f"link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0\n"
         f"link set {BRIDGE} mtu {underlay.mtu} up\n"
@@ -57,7 +57,7 @@ def fabric_lines(underlay: Underlay) -> str:
 
 
 def delay(fabric: Node, cable: str, underlay: Underlay) -> None:
-    """Delay what goes to a host.
+    """Delay packets to a host.
 
     Raises:
         Invalid: this kernel has no netem.

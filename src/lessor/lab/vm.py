@@ -1,7 +1,7 @@
-"""A VM made of a network namespace, with a real DHCP client in it.
+"""A VM in a network namespace, with a real DHCP client.
 
-The lab plays the hypervisor: it makes the host's end with the name that the port's tap has and the
-VM's end with the port's MAC. Bridge, protection and all else on the host are the agent's.
+The lab acts as the hypervisor: it creates the host's end with the name of the port's tap and the
+VM's end with the port's MAC. The agent does everything else on the host: bridge, guards and so on.
 """
 
 from __future__ import annotations
@@ -25,85 +25,85 @@ from lessor.lab.wait import wait_for
 
 LEASE_SCRIPT = Path(__file__).parent / "guest" / "lease.sh"
 NIC = "eth0"
-TAP_ID_LENGTH = 11  # a tap is "tap" and so many characters of its port's id
+TAP_ID_LENGTH = 11  # a tap's name is "tap" and the first characters of its port's id
 
 
 class Vm(Protocol):
-    """What a test or a person does with a VM, whichever kind it is."""
+    """The interface of both kinds of VMs."""
 
     state: VmState
     tap: str  # the host's end
 
     def start(self) -> None:
-        """Make it, as a hypervisor does. It may wait for what the agent makes for it."""
+        """Create the VM, as a hypervisor does; it may wait for the agent's tap."""
 
     def dhcp(self, timeout_s: float = 30) -> VmLease:
-        """Have the VM ask for its address and return what it got.
+        """Let the VM request its address, and return its lease.
 
         Raises:
-            TimeoutError: it has none after so many seconds.
+            TimeoutError: it has no lease after `timeout_s`.
         """
 
     def lease(self) -> VmLease | None:
-        """Return the lease the VM has now, None if it has none."""
+        """Return the VM's present lease; None: it has none."""
 
     def last_lease(self) -> VmLease | None:
-        """Return what `dhcp` returned last, without asking the VM."""
+        """Return the last result of `dhcp`, without a request to the VM."""
 
     def events(self) -> list[str]:
-        """Return what its DHCP client went through: deconfig, bound, renew, nak, leasefail."""
+        """Return the events of its DHCP client: deconfig, bound, renew, nak, leasefail."""
 
     def renew(self) -> None:
-        """Have its DHCP client ask for a renewal now; `events` tells when it came."""
+        """Let its DHCP client renew now; `events` has the result."""
 
     def exec(self, *argv: str, timeout_s: float = 30) -> str:
         """Run a program in the VM and return its output.
 
         Raises:
-            CommandError: it ended with another status than 0.
+            CommandError: its exit status isn't 0.
         """
 
     def ping(self, address: IPv4Address, timeout_s: int = 2) -> bool:
-        """Tell whether an address answers the VM."""
+        """Return whether an address answers the VM."""
 
     def http(self, url: str, timeout_s: float = 5) -> str:
-        """Return the body of a page that the VM fetches.
+        """Let the VM fetch a page, and return the body.
 
         Raises:
-            httpx.HTTPError, CommandError: it could not be fetched.
+            httpx.HTTPError, CommandError: the request failed.
         """
 
     def stop(self) -> None:
-        """End the VM as a hypervisor does: its link goes with it, its port stays."""
+        """End the VM, as a hypervisor does: its link is deleted, its port stays."""
 
 
 def tap_name(port_id: str) -> str:
-    """Name the host's end of a port."""
+    """Return the name of the host's end of a port."""
     return f"tap{port_id[:TAP_ID_LENGTH]}"
 
 
 class NetnsVm:
-    """A VM that is a namespace."""
+    """A VM in a namespace."""
 
     def __init__(self, node: Node, state: VmState, folder: Path) -> None:
         self.state = state
         self.netns = f"vm-{state.name}"
         self.tap = tap_name(state.port_id)
         self._node = node
-        self._folder = folder  # on this machine; what is known of the VM
+        self._folder = folder  # on this machine: data of the VM
         self._leases = f"/run/{self.netns}"  # in the host, where the DHCP client's script writes
 
     def start(self) -> None:
-        """Make the namespace and its link; the tap is left alone, down, for the agent to take."""
+        """Create the namespace and its link; the tap stays down until the agent wires it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._node.exec("mkdir", self._leases)
         script = self._node.root / self._leases.lstrip("/") / LEASE_SCRIPT.name
         script.write_text(LEASE_SCRIPT.read_text())
-        script.chmod(0o755)  # an installed package keeps no such bit
+        script.chmod(0o755)  # an installed package loses the mode
         peer = f"{NIC} netns {self.netns} address {self.state.mac}"
         commands = f"netns add {self.netns}\nlink add {self.tap} type veth peer name {peer}\n"
         self._node.exec("ip", "-batch", "-", stdin=commands)
-        if self.state.overlay:  # the userspace datapath doesn't finish checksums
+        if self.state.overlay:  # the userspace datapath doesn't complete checksums
             self.exec("ethtool", "-K", NIC, "tx", "off")
         self.exec("ip", "-batch", "-", stdin=f"link set lo up\nlink set {NIC} up\n")
 
@@ -112,7 +112,7 @@ class NetnsVm:
         return self._node.root / "run" / "netns" / self.netns
 
     def dhcp(self, timeout_s: float = 30) -> VmLease:
-        """Start the VM's DHCP client anew, wait for its lease; it stays and renews."""
+        """Restart the VM's DHCP client and wait for its lease; the client keeps running."""
         self._end_client()
         capture = Capture(self.netns_path(), NIC)
         try:
@@ -125,7 +125,7 @@ class NetnsVm:
         return lease
 
     def _start_client(self) -> None:
-        """Without -n it never gives up; -T and -A make it ask every second."""
+        """Start udhcpc: without -n it never gives up; with -T and -A it asks every second."""
         patience = ("-t", "5", "-T", "1", "-A", "1")
         wanted = ("-O", "staticroutes", "-O", "mtu")
         client = self._node.spawn(
@@ -169,7 +169,7 @@ class NetnsVm:
         return path.read_text() if path.exists() else ""
 
     def lease(self) -> VmLease | None:
-        """Return the lease as the script wrote it last."""
+        """Return the lease in the script's file."""
         text = self._lease_text()
         if not text:
             return None
@@ -177,7 +177,7 @@ class NetnsVm:
         return parse_lease(text, first.dora_ms if first else None)
 
     def last_lease(self) -> VmLease | None:
-        """Return what `dhcp` wrote down."""
+        """Return the lease that `dhcp` stored."""
         return read_lease(self._folder)
 
     def events(self) -> list[str]:
@@ -185,7 +185,7 @@ class NetnsVm:
         return self._read("events").split()
 
     def renew(self) -> None:
-        """SIGUSR1 is udhcpc's order to renew."""
+        """Renew: udhcpc renews on SIGUSR1."""
         client = self._client()
         if client is None or not self._node.kill(client, "USR1"):
             raise CommandError(f"VM {self.state.name} has no DHCP client running")
@@ -203,13 +203,13 @@ class NetnsVm:
         return True
 
     def http(self, url: str, timeout_s: float = 5) -> str:
-        """Fetch a page from the VM's network; names aren't resolved there, so give addresses."""
+        """Fetch a page from the VM's network; without DNS, so the URL needs an address."""
         return self.get(url, timeout_s).raise_for_status().text
 
     def get(
         self, url: str, timeout_s: float = 5, headers: dict[str, str] | None = None
     ) -> httpx.Response:
-        """Fetch a page with headers of one's own, whatever the status."""
+        """Fetch a page with given headers; any status is returned."""
         transport = NetnsTransport(self.netns_path())
         with httpx.Client(transport=transport, trust_env=False, timeout=timeout_s) as client:
             return client.get(url, headers=headers)

@@ -1,4 +1,4 @@
-"""Waiting for something to become true, never for a fixed time."""
+"""Waits for a condition, never for a fixed time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lessor.errors import Unavailable
 
 T = TypeVar("T")
 
-SHORTEST_S, LONGEST_S = 0.01, 0.25  # between two looks
+SHORTEST_S, LONGEST_S = 0.01, 0.25  # between two checks
 
 
 class StillNot(Unavailable, TimeoutError):
-    """What was waited for has not come; a command says so like any other refusal."""
+    """The condition is still false; commands report it like any other error."""
 
 
 def wait_for(condition: Callable[[], T], timeout_s: float, what: str = "") -> T:
-    """Look until `condition()` is true, and return it.
+    """Call `condition` until its result is true, and return the result.
 
     Raises:
         StillNot: (a TimeoutError) the condition, described by `what`, is false after `timeout_s`.
@@ -27,7 +27,7 @@ def wait_for(condition: Callable[[], T], timeout_s: float, what: str = "") -> T:
     pause = SHORTEST_S
     while not (seen := condition()):
         if time.monotonic() > end:
-            raise StillNot(f"{what or 'what was waited for'}: not so after {timeout_s:g} s")
+            raise StillNot(f"{what or 'the condition'}: not so after {timeout_s:g} s")
         time.sleep(pause)
         pause = min(pause * 1.5, LONGEST_S)
     return seen

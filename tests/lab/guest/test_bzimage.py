@@ -36,7 +36,7 @@ def test_the_kernel_in_a_bzimage_is_found(pack: Callable[[bytes], bytes]) -> Non
     [
         pytest.param(b"", "no boot header", id="empty"),
         pytest.param(bzimage(b"????????"), "unknown way", id="unknown-packing"),
-        pytest.param(bzimage(gzip.compress(b"no kernel")), "no ELF file", id="no-kernel"),
+        pytest.param(bzimage(gzip.compress(b"no kernel")), "not an ELF file", id="no-kernel"),
     ],
 )
 def test_what_is_no_kernel_is_refused(image: bytes, why: str) -> None:

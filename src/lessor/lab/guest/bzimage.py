@@ -1,7 +1,7 @@
-"""The kernel inside a bzImage, as QEMU boots it fastest.
+"""Unpacks the kernel of a bzImage, which QEMU boots faster.
 
-QEMU starts an ELF kernel with a PVH note by itself; a bzImage first unpacks itself under emulation,
-which costs seconds without KVM.
+QEMU starts an ELF kernel with a PVH note directly; a bzImage first unpacks itself under emulation,
+which takes seconds without KVM.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ SECTOR = 512
 
 
 def vmlinux(bzimage: bytes) -> bytes:
-    """Return the ELF kernel that is packed in a bzImage.
+    """Return the ELF kernel in a bzImage.
 
     Raises:
-        Invalid: it isn't a bzImage, or packed in an unknown way.
-        CommandError: the program that unpacks it isn't there.
+        Invalid: it isn't a bzImage, or has an unknown compression.
+        CommandError: the unpacking program is missing.
 
     Source: Linux, Documentation/arch/x86/boot.rst (payload_offset).
     """
@@ -35,7 +35,7 @@ def vmlinux(bzimage: bytes) -> bytes:
     offset, length = struct.unpack_from("<II", bzimage, PAYLOAD_AT)
     kernel = _unpacked(bzimage[start + offset : start + offset + length])
     if not kernel.startswith(ELF):
-        raise Invalid("not a bzImage: what is packed in it is no ELF file")
+        raise Invalid("not a bzImage: its payload is not an ELF file")
     return kernel
 
 
@@ -52,18 +52,18 @@ def _unpacked(payload: bytes) -> bytes:
 
 
 def through(program: str, payload: bytes) -> bytes:
-    """Unpack with zstd or lz4; what follows the packed stream is ignored.
+    """Unpack with zstd or lz4; data after the packed stream is ignored.
 
-    In a kernel its length follows: both programs complain of that, after they unpacked all.
+    In a kernel the length follows the stream: both programs report an error, after unpacking all.
 
     Raises:
-        CommandError: the program isn't there, or unpacked nothing.
+        CommandError: the program is missing, or unpacked nothing.
     """
     try:
         done = subprocess.run((program, "-dc"), input=payload, capture_output=True, check=False)
     except FileNotFoundError as error:
         raise CommandError(
-            f"unpacking a kernel: there is no program {program}; `scripts/setup --lab` installs it"
+            f"unpacking a kernel: no program {program}; `scripts/setup --lab` installs it"
         ) from error
     if not done.stdout:
         raise CommandError(f"unpacking a kernel: {program}: {done.stderr.decode().strip()}")

@@ -1,4 +1,4 @@
-"""A person at a guest's serial console."""
+"""Connects a terminal to a guest's serial console."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEAVE = b"\x1d"  # Ctrl-], as telnet and virsh have it
 
 
 def talk(path: Path) -> None:
-    """Join this terminal and a console's socket until Ctrl-] or the guest's end."""
+    """Connect this terminal to a console's socket until Ctrl-] or the guest's end."""
     keyboard = sys.stdin.fileno()
     before = termios.tcgetattr(keyboard)
     with socket.socket(socket.AF_UNIX) as console:

@@ -1,6 +1,7 @@
-"""Makes what the lab's real guests boot: the kernel of a package, and an initramfs.
+"""Builds the kernel and the initramfs of the lab's real guests.
 
-The initramfs is busybox, the modules of a virtio NIC, and our two scripts in guest/.
+The kernel comes from a package. The initramfs has busybox, the modules of a virtio NIC, and our two
+scripts in guest/.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ PT_INTERP = 3  # elf(5): the program header of a dynamically linked program
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What QEMU needs to boot a guest."""
+    """Files for QEMU to boot a guest."""
 
     kernel: Path
     initramfs: Path
 
 
 def default_cache() -> Path:
-    """Return where kernels are kept between labs (XDG Base Directory Specification)."""
+    """Return the folder for kernels between labs (XDG Base Directory Specification)."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "lessor"
 
 
 def build_guest(cache: Path, progress: Progress = lambda _: None) -> Guest:
-    """Return kernel and initramfs, made now if the cache hasn't got them.
+    """Return kernel and initramfs, from the cache or newly built.
 
     Raises:
         CommandError: a package can't be downloaded, a program or a driver is missing.
-        Invalid: this machine's architecture or busybox can't be used.
+        Invalid: this machine's architecture or busybox is unsuitable.
     """
     if platform.machine() != "x86_64":
         raise Invalid(f"real guests run on x86_64 only; this machine is {platform.machine()}")
@@ -61,7 +62,7 @@ def build_guest(cache: Path, progress: Progress = lambda _: None) -> Guest:
 
 
 def copy_guest(guest: Guest, folder: Path) -> Guest:
-    """Put kernel and initramfs where a person wants them, as vmlinux and initramfs.gz."""
+    """Copy kernel and initramfs to a folder, as vmlinux and initramfs.gz."""
     folder.mkdir(parents=True, exist_ok=True)
     copy = Guest(folder / "vmlinux", folder / "initramfs.gz")
     shutil.copyfile(guest.kernel, copy.kernel)
@@ -70,7 +71,7 @@ def copy_guest(guest: Guest, folder: Path) -> Guest:
 
 
 def _inputs_digest() -> str:
-    """Name what an initramfs is made of, so that a change makes a new one."""
+    """Return the digest of an initramfs' inputs, so that a change builds a new one."""
     digest = hashlib.sha256(repr(DRIVERS).encode())
     for path in (BUSYBOX, SCRIPTS / "init", SCRIPTS / "lease.sh"):
         if not path.exists():
@@ -122,7 +123,7 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def is_dynamic(program: bytes) -> bool:
-    """Tell whether a 64-bit ELF program asks for shared libraries.
+    """Return whether a 64-bit ELF program needs shared libraries.
 
     Source: elf(5), e_phoff, e_phentsize, e_phnum, p_type.
     """

@@ -1,7 +1,7 @@
-"""A real VM: QEMU with a Linux guest, on a tap that the agent made.
+"""A real VM: QEMU with a Linux guest, on a tap that the agent created.
 
-The emulator (TCG), not KVM: the lab must run where the processor can't nest. Its serial console is
-a socket in the host's /run, and what it said is in the lab's log folder.
+It uses the emulator (TCG) and not KVM, because the lab must run without nested virtualization. Its
+serial console is a socket in the host's /run, and its output is in the lab's log folder.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RealVm:
 
     @property
     def console_log(self) -> Path:
-        """What the guest said on its serial console."""
+        """The file with the output of the serial console."""
         return self._node.log(f"vm-{self.state.name}-serial")
 
     @property
@@ -81,14 +81,14 @@ class RealVm:
         (self._folder / "qemu.json").write_bytes(wire.encode(qemu))
 
     def console(self) -> str:
-        """Return all that the guest has said so far."""
+        """Return the console's output so far."""
         log = self.console_log
         return log.read_text(errors="replace") if log.exists() else ""
 
     def report(self, timeout_s: float = 60) -> dict[str, str]:
-        """Wait until the guest is done with its first steps, and return what it found, by word.
+        """Wait until the guest has run its checks, and return the results by key.
 
-        Keys: LEASE, instance-id, hostname, GATEWAY ("ok"), OUTSIDE (as whom it is seen).
+        Keys: LEASE, instance-id, hostname, GATEWAY ("ok"), OUTSIDE (its address after SNAT).
         """
         what = f"VM {self.state.name} says DONE on its console"
         wait_for(lambda: "\nDONE " in self._alive_console(), timeout_s, what)
@@ -112,7 +112,7 @@ class RealVm:
         return wire.decode(path.read_bytes(), Process) if path.exists() else None
 
     def dhcp(self, timeout_s: float = 60) -> VmLease:
-        """Wait for the lease that the guest takes by itself when it boots."""
+        """Wait for the lease that the guest requests at boot."""
         what = f"VM {self.state.name} has a lease"
         wait_for(lambda: "\nLEASED " in self._alive_console(), timeout_s, what)
         lease = self._booted_lease(self._dora_ms())
@@ -120,7 +120,7 @@ class RealVm:
         return lease
 
     def last_lease(self) -> VmLease | None:
-        """Return what `dhcp` wrote down."""
+        """Return the lease that `dhcp` stored."""
         return read_lease(self._folder)
 
     def _dora_ms(self) -> float | None:
@@ -141,7 +141,7 @@ class RealVm:
         return parse_lease(words.replace(";", "\n"), took_ms)
 
     def lease(self) -> VmLease | None:
-        """Ask the guest for the lease it has now."""
+        """Return the guest's present lease."""
         text = self.exec("sh", "-c", "cat /run/lease 2>/dev/null || true")
         return parse_lease(text) if text else None
 
@@ -150,13 +150,13 @@ class RealVm:
         return self.exec("cat", "/run/events").split()
 
     def renew(self) -> None:
-        """SIGUSR1 is udhcpc's order to renew."""
+        """Renew: udhcpc renews on SIGUSR1."""
         self.exec("killall", "-USR1", "udhcpc")
 
     def exec(self, *argv: str, timeout_s: float = 30) -> str:
-        """Type a command into the guest's shell and return what it printed.
+        """Type a command into the guest's shell and return its output.
 
-        The marks around the output are split in the command, so that its echo isn't taken for it.
+        The marks around the output are split in the command, so that the echo doesn't match.
         """
         mark = secrets.token_hex(4)
         words = " ".join("'" + word.replace("'", "'\\''") + "'" for word in argv)
@@ -196,7 +196,7 @@ class RealVm:
         return self.exec("timeout", str(max(1, int(timeout_s))), "wget", "-q", "-O", "-", url)
 
     def stop(self) -> None:
-        """Pull the plug."""
+        """Kill QEMU."""
         qemu = self._qemu()
         if qemu is not None:
             self._node.kill(qemu)
