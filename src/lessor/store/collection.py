@@ -57,8 +57,8 @@ class Collection(Rows[R], Generic[R, V]):
     def _create(self, tx: Tx, many: Sequence[V], tags_of_each: Sequence[Any]) -> list[R]:
         quotas.check(tx, self.noun.name, many)
         rows = self.noun.create(tx, many)
-        for row, words in zip(rows, tags_of_each, strict=True):
-            tags.write_new(tx, row.id, words)
+        for row, its in zip(rows, tags_of_each, strict=True):
+            tags.write_new(tx, row.id, its)
         return rows
 
     def update(self, row_id: str, values: V, expected: int | None = None) -> R:

@@ -98,7 +98,7 @@ hosts = Table(
     _text("description"),
     _json("problems", "[]"),
     _json("counts", "{}"),
-    _time("report_interval"),  # seconds; 0: not said
+    _time("report_interval"),  # seconds; 0: not reported
     _text("run_id"),
     _text("spool_epoch"),
     _number("spool_seq"),
@@ -277,7 +277,7 @@ ports = Table(
     _json("allowed_address_pairs", "[]"),
     _json("extra_dhcp_opts", "[]"),
     _text("dns_name"),
-    Column("server_of", Text),  # the host whose DHCP server's own this is; "": nobody's, parked
+    Column("server_of", Text),  # the host whose DHCP server's own this is; "": no host's, parked
     Column("wired", Boolean),  # what the hosts say; no revision
     Column("served", Boolean),
     _text("wired_pending"),
@@ -528,7 +528,7 @@ tags = Table(
     Index("ix_tags_tag", "tag", "resource_id"),
 )
 
-# What a compute API is still to be told, in order.
+# Events for a compute API that are not sent yet, in order.
 nova_events = Table(
     "nova_events",
     metadata,

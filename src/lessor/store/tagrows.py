@@ -47,13 +47,13 @@ def forget_network(tx: Tx, network_id: str) -> None:
         tx.conn.execute(delete(tags).where(tags.c.resource_id.in_(inside)))
 
 
-def _having(key: ColumnElement[Any], words: Sequence[str]) -> ColumnElement[bool]:
-    found = select(tags.c.resource_id).where(tags.c.tag.in_(words)).group_by(tags.c.resource_id)
-    return key.in_(found.having(func.count() == len(words)))
+def _having(key: ColumnElement[Any], wanted: Sequence[str]) -> ColumnElement[bool]:
+    found = select(tags.c.resource_id).where(tags.c.tag.in_(wanted)).group_by(tags.c.resource_id)
+    return key.in_(found.having(func.count() == len(wanted)))
 
 
-def _having_any(key: ColumnElement[Any], words: Sequence[str]) -> ColumnElement[bool]:
-    return key.in_(select(tags.c.resource_id).where(tags.c.tag.in_(words)))
+def _having_any(key: ColumnElement[Any], wanted: Sequence[str]) -> ColumnElement[bool]:
+    return key.in_(select(tags.c.resource_id).where(tags.c.tag.in_(wanted)))
 
 
 FILTERS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
@@ -67,8 +67,8 @@ def condition(name: str, key: ColumnElement[Any], values: Sequence[object]) -> C
         key: the column of the row's id.
         values: lists of tags; those of several are taken together.
     """
-    words = sorted({str(word) for value in values for word in cast(Sequence[object], value)})
-    found = (_having_any if name.endswith("any") else _having)(key, words)
+    wanted = sorted({str(tag) for value in values for tag in cast(Sequence[object], value)})
+    found = (_having_any if name.endswith("any") else _having)(key, wanted)
     return ~found if name.startswith("not-") else found
 
 

@@ -101,8 +101,8 @@ def test_notifications_name_many_hosts_in_pieces_that_fit() -> None:
     hosts = {f"{n:04}." + "x" * 200 for n in range(100)}
     sent = postgres.payloads("me", hosts)
     assert all(len(text) < 8000 for text in sent)
-    assert frozenset().union(*(postgres.heard("you", text) for text in sent)) == hosts
-    assert postgres.heard("me", sent[0]) == frozenset()
+    assert frozenset().union(*(postgres.hosts_in("you", text) for text in sent)) == hosts
+    assert postgres.hosts_in("me", sent[0]) == frozenset()
 
 
 def test_revisions_of_two_servers_are_in_the_order_of_their_commits(

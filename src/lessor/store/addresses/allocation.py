@@ -1,10 +1,10 @@
 """Addresses of ports: claimed, released, freed. The table's constraints decide, not a lock.
 
 Automatic choice takes an address that was never used, by a pointer that each pool has, or else the
-one that has been free for the longest time (semantics.md A7.2). An address that a port lets go
-stays out of reach until it is certain that nobody has it: every host whose DHCP server may have
-served it has said that it no longer does, so has the host of the VM, whose tap and guard let it
-through until then (`holds`), and the leases known are over.
+one that has been free for the longest time (semantics.md A7.2). An address that a port lets go is
+not allocated until it is certainly unused: every host whose DHCP server may have served it has
+reported that it no longer does, so has the host of the VM, whose tap and guard let it through until
+then (`holds`), and the leases known are over.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def _after_used(tx: Tx, network_id: str, number: int, last: int) -> int:
 def _advance(tx: Tx, subnet_id: str, pool: PoolRange, fresh: int) -> None:
     pool.next_fresh = min(fresh, pool.last + 1)
     values = {"subnet": subnet_id, "low": pool.first, "fresh": pool.next_fresh}
-    # once for a bulk of ports: who reads an older one finds the address in use, and goes on
+    # once for a bulk of ports: a reader of an older one finds the address in use, and goes on
     tx.at_end((subnet_id, pool.first), _ADVANCE, values)
 
 
@@ -320,16 +320,16 @@ def _exhausted(
 ) -> Exhausted:
     if not subnets:
         return Exhausted(f"network {network.id} has no subnet, so there is no address to choose")
-    words = []
+    reasons = []
     for subnet in subnets:
         total = sum(pool.last - pool.first + 1 for pool in subnet.pools)
         here = addresses.c.subnet_id == subnet.id
         still = tx.conn.execute(select(func.count()).where(here, _RELEASING, _POOLED)).scalar_one()
         more = f", {still} of them until their leases end" if still else ""
-        words.append(f"subnet {subnet.cidr} has no free address: {total} of {total} in use{more}")
+        reasons.append(f"subnet {subnet.cidr} has no free address: {total} of {total} in use{more}")
     if others:
-        words.append("what allowed address pairs of other projects' ports hold is not given")
-    return Exhausted("; ".join(words))
+        reasons.append("what allowed address pairs of other projects' ports hold is not given")
+    return Exhausted("; ".join(reasons))
 
 
 # --- letting go -----------------------------------------------------------------------------------

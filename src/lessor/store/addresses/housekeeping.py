@@ -51,7 +51,7 @@ _OVER = (
 def time_out(tx: Tx) -> int:
     """Free addresses whose last lease has certainly ended, and return how many.
 
-    Certain is: the last expiry that a client got is over; if a host has not yet said that it no
+    Certain is: the last expiry that a client got is over; if a host has not yet reported that it no
     longer serves the address, also the longest lease that it can have given since the port let the
     address go. And it is never sooner than fixed_ip_disassociate_timeout (A7.6).
     """

@@ -186,7 +186,7 @@ _RENEW = (
     .values(
         expires_at=bindparam("new_expiry"),
         renewed_at=bindparam("at"),
-        # a port that is gone since stays written here: who had this address at that time
+        # a port deleted since stays here, as the holder of the address at that time
         port_id=func.coalesce(bindparam("port"), leases.c.port_id),
         hostname=bindparam("name"),
         client_id=bindparam("client"),
@@ -273,13 +273,15 @@ def _end_of(tx: Tx, host: str, event: LeaseEvent) -> float | None:
 
     An end that was noted before counts again: dhcp_lease_time may have been longer then.
     """
-    latest, told = latest_end(tx.settings, tx.now), event.expires_at
-    if latest is None or (told is not None and told <= latest):
-        return told
+    latest, reported = latest_end(tx.settings, tx.now), event.expires_at
+    if latest is None or (reported is not None and reported <= latest):
+        return reported
     known = tx.conn.execute(_FIND, _key(host, event)).first()
-    if known is None or (known.expires_at is not None and (told or math.inf) > known.expires_at):
+    if known is None or (
+        known.expires_at is not None and (reported or math.inf) > known.expires_at
+    ):
         return latest
-    return told
+    return reported
 
 
 def _row(host: str, event: LeaseEvent, at: float, port_id: str | None) -> dict[str, Any]:

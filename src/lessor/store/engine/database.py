@@ -74,7 +74,7 @@ def _opened(engine: Engine, shown: str, *, changed: bool = False, doubted: bool 
 def _words(error: DBAPIError, engine: Engine) -> str:
     if is_postgres(engine) or not isinstance(error.orig, sqlite3.Error):
         return message_of(error)
-    return files.words(error.orig, place.file_of(engine))
+    return files.reason(error.orig, place.file_of(engine))
 
 
 def _check_file(conn: Connection, *, doubted: bool) -> None:

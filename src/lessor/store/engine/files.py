@@ -20,13 +20,15 @@ class Damaged(Unavailable):
     """A database's file can't be what was written to it."""
 
 
-def words(error: OSError | sqlite3.Error, path: Path) -> str:
+def reason(error: OSError | sqlite3.Error, path: Path) -> str:
     """Say what hinders the file at `path`, and what would help."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     full = isinstance(error, OSError) and error.errno == errno.ENOSPC
     if isinstance(error, sqlite3.Error):  # its -shm file without room is an I/O error
-        full = "disk is full" in said or ("disk I/O" in said and _free(path.parent) < LEAST_ROOM)
-    return f"{said}; make room on the disk of {path.parent}" if full else said
+        full = "disk is full" in message or (
+            "disk I/O" in message and _free(path.parent) < LEAST_ROOM
+        )
+    return f"{message}; make room on the disk of {path.parent}" if full else message
 
 
 def _free(folder: Path) -> int:
@@ -132,7 +134,7 @@ def copy(source: Path, target: Path) -> None:
         fresh.replace(target)
         _to_disk(target.parent)
     except (OSError, sqlite3.Error) as error:
-        raise Unavailable(f"can't copy {source} to {target}: {words(error, target)}") from error
+        raise Unavailable(f"can't copy {source} to {target}: {reason(error, target)}") from error
     finally:
         for name in ("", "-wal", "-shm", "-journal"):
             with suppress(OSError):  # what failed before is on its way to the caller

@@ -40,7 +40,7 @@ class Transactions(Protocol):
         """Whether savepoints cost so little that each job gets one at once."""
 
     def begin(self) -> Connection:
-        """Begin one in which nobody else writes, and return its connection.
+        """Begin the only one that writes, and return its connection.
 
         Raises:
             Lost: it may work a little later.
@@ -71,7 +71,7 @@ class Transactions(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A job with its caller, who sleeps until `done`."""
+    """A job whose caller sleeps until `done`."""
 
     job: Callable[[Tx], Any]
     done: threading.Lock = field(default_factory=threading.Lock)

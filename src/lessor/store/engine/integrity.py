@@ -31,7 +31,7 @@ from lessor.store.tables import (
     tombstones,
 )
 
-MOST = 100  # findings of one rule that are told
+MOST = 100  # findings of one rule that are reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Rows of `broken` break it; `words` makes a sentence of one."""
+    """Rows of `broken` break it; `problem` describes one."""
 
     name: str
     broken: Select[Any]
-    words: Callable[[Any], str]
+    problem: Callable[[Any], str]
 
 
 def check(conn: Connection, now: float) -> list[Finding]:
@@ -68,7 +68,7 @@ def check(conn: Connection, now: float) -> list[Finding]:
     found = list(_of_file(conn))
     for rule in [*_RULES, *_with_time(now)]:
         rows = conn.execute(rule.broken.limit(MOST)).all()
-        found += [Finding(rule.name, _id(row), rule.words(row)) for row in rows]
+        found += [Finding(rule.name, _id(row), rule.problem(row)) for row in rows]
     return found
 
 
@@ -81,9 +81,9 @@ def _id(row: Any) -> str:
 def _of_file(conn: Connection) -> Iterator[Finding]:
     """Ask SQLite itself, and for what makes a database ours."""
     if not is_postgres(conn.engine):
-        for (said,) in conn.exec_driver_sql(f"PRAGMA integrity_check({MOST})"):
-            if said != "ok":
-                yield Finding("file", "database", said)
+        for (message,) in conn.exec_driver_sql(f"PRAGMA integrity_check({MOST})"):
+            if message != "ok":
+                yield Finding("file", "database", message)
         for table, row_id, parent, _ in conn.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(
             MOST
         ):
@@ -108,7 +108,7 @@ _SEGMENT = case(
 )
 
 
-def _address(name: str, condition: Any, words: str) -> _Rule:
+def _address(name: str, condition: Any, problem: str) -> _Rule:
     joined = addresses.outerjoin(ports, ports.c.id == addresses.c.port_id).outerjoin(
         subnets, subnets.c.id == addresses.c.subnet_id
     )
@@ -118,7 +118,7 @@ def _address(name: str, condition: Any, words: str) -> _Rule:
         .select_from(joined)
         .where(condition)
         .order_by(*_SPOT),
-        lambda row: words.format(port=row.port_id, subnet=row.subnet_id),
+        lambda row: problem.format(port=row.port_id, subnet=row.subnet_id),
     )
 
 

@@ -3,13 +3,13 @@
 It is the second line: `history` notices every copy that lacks something. This one is there before
 the first agent asks.
 
-A PostgreSQL database is told by its server's identifier and its own number: what pg_restore fills
-is another one, and the timeline says that it was set back to an earlier time. SQLite's file has a
-token, changed at each start and each minute, that a small file beside it has as well: a back-up
-that is put in place of the file has an older one. A whole folder that is put back, both files with
-it, can't be told: that is what `lessor db restored` is for.
+A PostgreSQL database is identified by its server's identifier and its own number: what pg_restore
+fills is another one, and the timeline says that it was set back to an earlier time. SQLite's file
+has a token, changed at each start and each minute, that a small file beside it has as well: a
+back-up that is put in place of the file has an older one. A whole folder that is put back, both
+files with it, can't be detected: that is what `lessor db restored` is for.
 
-A file that lost its -wal has an older token, too. It is told from a back-up by its run and its
+A file that lost its -wal has an older token, too. It differs from a back-up by its run and its
 schema cookie, which are noted beside it when both are in the file itself: each copy that SQLite
 makes has another cookie, and a file that was copied while no server ran has an earlier run.
 """
@@ -162,4 +162,4 @@ def _write(path: Path, tokens: list[str]) -> None:
             os.fsync(out.fileno())
         fresh.replace(path)
     except OSError as error:
-        raise Unavailable(f"can't write {path}: {files.words(error, path)}") from error
+        raise Unavailable(f"can't write {path}: {files.reason(error, path)}") from error

@@ -247,7 +247,7 @@ class PostgresTransactions:
 def forget_writers(conn: sqlalchemy.Connection) -> None:
     """Forget the tokens of servers that have not written for long: most of them are no more.
 
-    Each start of a server leaves one. One that is only idle writes its token anew with its next
+    Each start of a server leaves one. One that is only idle writes its token again with its next
     transaction; the times are the database's own.
     """
     conn.exec_driver_sql(_FORGET, (TOKENS_S,))
@@ -264,7 +264,7 @@ _MOST = 7000  # bytes of a notification; PostgreSQL takes 8000
 
 
 def payloads(sender: str, hosts: set[str]) -> list[str]:
-    """Return notifications that name hosts: the sender's id, then names; see `heard`."""
+    """Return notifications that name hosts: the sender's id, then names; see `hosts_in`."""
     found: list[str] = []
     names: list[str] = []
     size = 0
@@ -277,7 +277,7 @@ def payloads(sender: str, hosts: set[str]) -> list[str]:
     return [*found, " ".join([sender, *names])] if names else found
 
 
-def heard(sender: str, payload: str) -> frozenset[str]:
+def hosts_in(sender: str, payload: str) -> frozenset[str]:
     """Return the hosts that a notification names; none if we sent it ourselves."""
-    who, *names = payload.split(" ")
-    return frozenset() if who == sender else frozenset(names)
+    origin, *names = payload.split(" ")
+    return frozenset() if origin == sender else frozenset(names)

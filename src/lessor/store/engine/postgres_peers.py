@@ -93,7 +93,7 @@ class PostgresPeers:
         pooled.detach()
         try:
             conn.execute(_LISTEN)
-            self._subscriber(EVERYONE)  # something may have been said while nobody listened
+            self._subscriber(EVERYONE)  # notifications may have been lost meanwhile
             while not self._stopping:
                 self._look(conn)
                 self._ready.set()
@@ -104,7 +104,7 @@ class PostgresPeers:
                 conn.close()
 
     def _look(self, conn: Any) -> None:
-        """See who is there, and keep house if nobody does."""
+        """Find the servers that are there, and keep house if none does."""
         present = frozenset(row[0] for row in conn.execute(_PRESENT, _KEYS))
         if self._present - present:
             self._departed = True
@@ -115,7 +115,7 @@ class PostgresPeers:
     def _hear(self, conn: Any) -> None:
         hosts: set[str] = set()
         for notice in conn.notifies(timeout=0):
-            hosts |= postgres.heard(self._sender, notice.payload)
+            hosts |= postgres.hosts_in(self._sender, notice.payload)
         if hosts:
             self._subscriber(frozenset(hosts))
 

@@ -71,8 +71,8 @@ def check(tx: Tx, network: NetworkAddressing) -> None:
 
 def _named(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    word, have = ("host", "has") if len(names) == 1 else ("hosts", "have")
-    return f"{word} {', '.join(names[:SHOWN])}{more} {have}"
+    noun, have = ("host", "has") if len(names) == 1 else ("hosts", "have")
+    return f"{noun} {', '.join(names[:SHOWN])}{more} {have}"
 
 
 def end_in_time(tx: Tx) -> None:

@@ -34,7 +34,7 @@ def engine(path: Path) -> Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
-        raise Unavailable(f"can't open the database {path}: {files.words(error, path)}") from error
+        raise Unavailable(f"can't open the database {path}: {files.reason(error, path)}") from error
     opened = files.identity(path)
     made = create_engine(
         f"sqlite:///{path}",
@@ -73,7 +73,7 @@ def _prepare(conn: sqlite3.Connection) -> None:
 
 
 class SqliteTransactions:
-    """How `groupcommit` writes to SQLite: nobody else does, so nothing is lost."""
+    """Transactions of `groupcommit` on SQLite: the only writer, so none is lost."""
 
     guards = True
 

@@ -64,5 +64,5 @@ def as_lessor_error(error: BaseException) -> BaseException:
 
 
 def message_of(error: DBAPIError) -> str:
-    """Return what a database said, in one line: PostgreSQL adds details that repeat the values."""
+    """Return a database's message in one line: PostgreSQL adds details that repeat the values."""
     return str(error.orig).strip().partition("\n")[0]

@@ -81,13 +81,13 @@ def check(tx: Tx, network: Network, cidr: IPv4Network, *, by_project: bool) -> N
         return
     where, block = found
     if by_project:
-        words = "hosts or the server have or reach a part of it; choose another"
+        why_not = "hosts or the server have or reach a part of it; choose another"
     else:
-        words = (
+        why_not = (
             f"it would take over {described(block)} on {where}; choose another, or allow it there "
             "(allowed_host_cidrs)"
         )
-    raise Conflict(f"cidr {cidr} can't be a flat network's: {words}", type_="CidrConflict")
+    raise Conflict(f"cidr {cidr} can't be a flat network's: {why_not}", type_="CidrConflict")
 
 
 def check_parts(tx: Tx, wire: str | None, parts: Sequence[Extent]) -> None:

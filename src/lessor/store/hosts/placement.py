@@ -231,7 +231,7 @@ def _inherit(tx: Tx, move: DhcpMove) -> None:
     tx.conn.execute(update(leases).where(*mine).values(host=move.target))
 
 
-# --- who serves what ------------------------------------------------------------------------------
+# --- serving hosts --------------------------------------------------------------------------------
 
 _NETWORK = select(networks.c.network_type, networks.c.multi_host, networks.c.host).where(
     networks.c.id == bindparam("network")

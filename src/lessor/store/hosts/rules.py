@@ -146,12 +146,14 @@ def remove(tx: Tx, name: str) -> None:
         "ports": tx.conn.execute(bound).scalar_one(),
     }
     if any(counts.values()):
-        words = " and ".join(
+        owned_rows = " and ".join(
             f"{count} {what if count > 1 else what.removesuffix('s')}"
             for what, count in counts.items()
             if count
         )
-        raise InUse(f"host {name} still has {words}; move or delete them first", type_="HostInUse")
+        raise InUse(
+            f"host {name} still has {owned_rows}; move or delete them first", type_="HostInUse"
+        )
     tx.conn.execute(delete(hosts).where(hosts.c.name == name))
     tx.after_commit(partial(tx.fleet.forget, name))
     tx.concerns([f"{DELETED}{name}"])

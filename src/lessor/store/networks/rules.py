@@ -65,7 +65,7 @@ def get(tx: ReadTx, network_id: str) -> Network:
 
 
 def find(tx: ReadTx, query: Query) -> list[Network]:
-    """Return the networks that a query asks for; what is shared with who asks is `shared`."""
+    """Return the networks that a query asks for; those shared with its caller are `shared`."""
     project_id = query.visible_to
     if project_id is None:
         return [network_of(row) for row in LISTING.rows(tx, query)]
@@ -193,7 +193,7 @@ def check_mtu(network_id: str, mtu: int) -> None:
         )
 
 
-# --- who owns it (semantics.md A12.4) -------------------------------------------------------------
+# --- owners (semantics.md A12.4) ------------------------------------------------------------------
 
 
 def _owner(tx: Tx, values: NetworkValues, *, multi_host: bool) -> str | None:
@@ -358,11 +358,11 @@ def _others(network_id: str) -> Any:
     return ports.c.network_id == network_id, ports.c.device_owner != DHCP_OWNER
 
 
-def _check_empty(tx: ReadTx, network_id: str, words: str) -> None:
+def _check_empty(tx: ReadTx, network_id: str, refusal: str) -> None:
     count = tx.conn.execute(select(func.count()).where(*_others(network_id))).scalar_one()
     if count:
         raise InUse(
-            f"{words} ports, and network {network_id} has {count}; delete them first "
+            f"{refusal} ports, and network {network_id} has {count}; delete them first "
             f"(lessor port list --network {network_id})",
             type_="NetworkInUse",
         )

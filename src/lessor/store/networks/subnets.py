@@ -235,13 +235,13 @@ def _check_overlap(tx: ReadTx, network: Network, cidr: IPv4Network, acts_for: st
             f"cidr {cidr} overlaps with another subnet of the same network, {other}; choose another"
         )
     if not visible.sees(tx, "subnet", row.id, acts_for):
-        words = "on the same physical network; choose another"
+        where = "on the same physical network; choose another"
     else:
-        words = (
+        where = (
             f"on the same physical network {network.physical_network}, {other} of network "
             f"{row.network_id}; choose another"
         )
-    raise Conflict(f"cidr {cidr} overlaps with another subnet {words}", type_="CidrConflict")
+    raise Conflict(f"cidr {cidr} overlaps with another subnet {where}", type_="CidrConflict")
 
 
 def _server(

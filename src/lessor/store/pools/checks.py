@@ -29,7 +29,7 @@ def check(tx: Tx, pool: SubnetPool, acts_for: str | None) -> None:
     Args:
         tx: the transaction.
         pool: the pool.
-        acts_for: the one project that the caller acts for, who is told; None: any.
+        acts_for: the one project that the caller acts for, which errors may name; None: any.
 
     Raises:
         Invalid: its lengths contradict each other, or another is the default.

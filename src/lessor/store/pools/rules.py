@@ -91,7 +91,7 @@ def not_found(pool_id: str) -> NotFound:
 
 
 def find(tx: ReadTx, query: Query) -> list[SubnetPool]:
-    """Return the subnet pools that a query asks for; what is shared with who asks is `shared`."""
+    """Return the subnet pools that a query asks for; those shared with its caller are `shared`."""
     project_id = query.visible_to
     listing = (
         LISTING if project_id is None else rbac.listing_for(LISTING, KIND, subnetpools, project_id)

@@ -52,7 +52,7 @@ def _not_found(scope_id: str) -> NotFound:
 
 
 def find(tx: ReadTx, query: Query) -> list[AddressScope]:
-    """Return the address scopes that a query asks for; shared with who asks is `shared`."""
+    """Return the address scopes that a query asks for; those of others are `shared`."""
     project_id = query.visible_to
     listing = (
         LISTING

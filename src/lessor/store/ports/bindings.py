@@ -99,9 +99,9 @@ def _tell(tx: Tx, port: Port, host: str) -> None:
     tx.gone("port", port.id, port.network_id, host=host)  # unless it is sent again
 
 
-def _row(port_id: str, binding: Binding, *, told: bool = False) -> dict[str, Any]:
+def _row(port_id: str, binding: Binding, *, is_sent: bool = False) -> dict[str, Any]:
     return {
-        "nova_told": told,
+        "nova_told": is_sent,
         "port_id": port_id,
         "host": binding.host,
         "vnic_type": binding.vnic_type,
@@ -163,8 +163,8 @@ def activate(tx: Tx, port_id: str, host: str) -> Port:
         )
     tx.conn.execute(delete(bindings).where(_this(port_id, host)))
     for before in _active(portrows.get(tx, port_id)):
-        # its VM was plugged there: nobody waits to hear that it is
-        tx.conn.execute(insert(bindings).values(_row(port_id, before, told=True)))
+        # its VM was plugged there: no event is due
+        tx.conn.execute(insert(bindings).values(_row(port_id, before, is_sent=True)))
     active: PortValues = {
         "binding_host": host,
         "binding_profile": found.profile,

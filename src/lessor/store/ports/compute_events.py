@@ -41,11 +41,11 @@ def is_compute(device_owner: str, device_id: str) -> bool:
     return device_owner.startswith(COMPUTE) and bool(_UUID.fullmatch(device_id))
 
 
-def _tells_status(tx: Tx) -> bool:
+def _sends_status(tx: Tx) -> bool:
     return tx.settings.nova is not None and tx.settings.notify_nova_on_port_status_changes
 
 
-def _tells_data(tx: Tx) -> bool:
+def _sends_data(tx: Tx) -> bool:
     return tx.settings.nova is not None and tx.settings.notify_nova_on_port_data_changes
 
 
@@ -59,17 +59,17 @@ _TURNED = select(ports.c.id, ports.c.device_id, ports.c.device_owner, ports.c.no
     ports.c.device_owner.startswith(COMPUTE),
     ((STATUS == "ACTIVE") & ~ports.c.nova_told) | (ports.c.nova_told & ports.c.wired.is_(False)),
 )
-_TELL = update(ports).where(ports.c.id == bindparam("port")).values(nova_told=bindparam("told"))
+_MARK = update(ports).where(ports.c.id == bindparam("port")).values(nova_told=bindparam("sent"))
 
 
 def reported(tx: Tx, port_ids: Collection[str]) -> None:
     """Write the events of ports that hosts reported: plugged, or unplugged."""
-    if not _tells_status(tx) or not port_ids:
+    if not _sends_status(tx) or not port_ids:
         return
-    for port_id, device_id, owner, told in tx.conn.execute(_TURNED, {"keys": list(port_ids)}).all():
+    for port_id, device_id, owner, sent in tx.conn.execute(_TURNED, {"keys": list(port_ids)}).all():
         if is_compute(owner, device_id):
-            _add(tx, UNPLUGGED if told else PLUGGED, device_id, port_id)
-            tx.conn.execute(_TELL, {"port": port_id, "told": not told})
+            _add(tx, UNPLUGGED if sent else PLUGGED, device_id, port_id)
+            tx.conn.execute(_MARK, {"port": port_id, "sent": not sent})
 
 
 _ARRIVED = (
@@ -81,7 +81,7 @@ _ARRIVED = (
         ~bindings.c.nova_told,
     )
 )
-_TELL_ARRIVED = (
+_MARK_ARRIVED = (
     update(bindings)
     .where(bindings.c.port_id == bindparam("port"), bindings.c.host == bindparam("host_name"))
     .values(nova_told=True)
@@ -91,15 +91,15 @@ _TELL_ARRIVED = (
 def prepared(tx: Tx, host: str, port_ids: Collection[str]) -> None:
     """Write the events of ports whose taps are ready on a host that they are not bound to yet.
 
-    The compute service waits for that before a live migration. Each binding is told of once.
+    The compute service waits for that before a live migration. Each binding has one event.
     """
-    if not _tells_status(tx) or not port_ids:
+    if not _sends_status(tx) or not port_ids:
         return
     key = {"host_name": host, "keys": list(port_ids)}
     for port_id, device_id, owner in tx.conn.execute(_ARRIVED, key).all():
         if is_compute(owner, device_id):
             _add(tx, PLUGGED, device_id, port_id)
-            tx.conn.execute(_TELL_ARRIVED, {"port": port_id, "host_name": host})
+            tx.conn.execute(_MARK_ARRIVED, {"port": port_id, "host_name": host})
 
 
 def changed(tx: Tx, before: Port, after: Port) -> None:
@@ -111,20 +111,20 @@ def changed(tx: Tx, before: Port, after: Port) -> None:
     if tx.settings.nova is None:
         return
     down = before.binding_host != after.binding_host or not after.admin_state_up
-    told = update(ports).where(ports.c.id == after.id, ports.c.nova_told).values(nova_told=False)
-    was_told = down and tx.conn.execute(told).rowcount == 1
+    sent = update(ports).where(ports.c.id == after.id, ports.c.nova_told).values(nova_told=False)
+    was_sent = down and tx.conn.execute(sent).rowcount == 1
     if not is_compute(after.device_owner, after.device_id):
         return
-    if was_told and _tells_status(tx) and before.device_id == after.device_id:
+    if was_sent and _sends_status(tx) and before.device_id == after.device_id:
         _add(tx, UNPLUGGED, after.device_id, after.id)
     facts = ("fixed_ips", "mac_address")
-    if _tells_data(tx) and any(getattr(before, f) != getattr(after, f) for f in facts):
+    if _sends_data(tx) and any(getattr(before, f) != getattr(after, f) for f in facts):
         _add(tx, CHANGED, after.device_id, after.id)
 
 
 def deleted(tx: Tx, port: Port) -> None:
     """Write the event of a VM's deleted port."""
-    if _tells_data(tx) and is_compute(port.device_owner, port.device_id):
+    if _sends_data(tx) and is_compute(port.device_owner, port.device_id):
         _add(tx, DELETED, port.device_id, port.id)
 
 

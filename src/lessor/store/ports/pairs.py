@@ -231,7 +231,7 @@ def _shown(number: int) -> IPv4Address:
     return IPv4Address(number)
 
 
-# --- whom they keep out ---------------------------------------------------------------------------
+# --- the ports they exclude -----------------------------------------------------------------------
 
 _HELD = select(
     address_pairs.c.port_id, address_pairs.c.project_id, address_pairs.c.first, address_pairs.c.last

@@ -72,7 +72,7 @@ def _check_device(network: NetworkAddressing, device_owner: str) -> None:
 
 
 def _check_mac(network: NetworkAddressing, mac: str, base: str) -> None:
-    """Hosts and routers of the wire have MACs, too: which, nobody but an operator knows."""
+    """Refuse MACs beyond base_mac: those of the wire's hosts and routers are not known here."""
     if not mac.startswith(always := kept(base)):
         raise Forbidden(
             f"MAC address {mac} of a port of flat network {network.id}: on a wire that others "

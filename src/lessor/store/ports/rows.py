@@ -73,12 +73,12 @@ def awaited(host: str | None, wiring: str | None, serving: str | None) -> str:
     """
     if host is None:
         return ""
-    words = []
+    reasons = []
     if wiring is not None:
-        words.append(wiring or f"not wired on host {host} yet")
+        reasons.append(wiring or f"not wired on host {host} yet")
     if serving is not None:
-        words.append(serving or "no DHCP server has its reservation yet")
-    return "; ".join(dict.fromkeys(words))
+        reasons.append(serving or "no DHCP server has its reservation yet")
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def port_of(row: Row[Any], fixed_ips: tuple[FixedIp, ...]) -> Port:
@@ -121,7 +121,7 @@ def port_of(row: Row[Any], fixed_ips: tuple[FixedIp, ...]) -> Port:
 
 
 SELECT = select(*PORT)
-# In these words: a database takes a partial index only where its condition is a query's, too.
+# As the index has it: a partial index is used only where its condition is a query's, too.
 HAS_DEVICE = ports.c.device_id != literal_column("''")
 _ONE = SELECT.where(ports.c.id == bindparam("key"))
 _IPS = (

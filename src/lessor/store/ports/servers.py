@@ -1,8 +1,8 @@
 """Each host's own DHCP server and gateway address on a multi-host network.
 
 Such a network without a shared address spends one address of each DHCP subnet on every host that
-has ports of it (semantics.md A12.2). It belongs to an ordinary port, so that nobody else gets it;
-the port comes with the host's first port and goes with its last.
+has ports of it (semantics.md A12.2). It belongs to an ordinary port, so that it is not allocated
+again; the port comes with the host's first port and goes with its last.
 
 The DHCP servers of overlay networks have such ports too; `placement` says where.
 """

@@ -239,7 +239,7 @@ def share(tx: Tx, object_type: str, object_id: str, *, shared: bool) -> None:
     )
     if users := stranded(tx, object_type, object_id):
         raise InUse(
-            f"unable to reconfigure sharing settings for {kind.words} {object_id}: projects "
+            f"unable to reconfigure sharing settings for {kind.title} {object_id}: projects "
             f"{', '.join(sorted(users))} have {kind.used_by} on it; delete them first",
             type_="InvalidSharedSetting",
         )

@@ -18,13 +18,13 @@ class Shareable:
 
     Attributes:
         table: of its rows, which have project_id and shared.
-        words: what it is called in messages.
+        title: its name in messages.
         used_by: what others make of it, in messages.
         users: asks for the projects that have made something of one, by its id.
     """
 
     table: Table
-    words: str
+    title: str
     used_by: str
     users: Callable[[str], Any]
 
@@ -34,7 +34,7 @@ class Shareable:
         found = tx.conn.execute(owner).first()
         if found is None:
             raise NotFound(
-                f"there is no {self.words} {object_id}",
-                type_=f"{self.words.title().replace(' ', '')}NotFound",
+                f"there is no {self.title} {object_id}",
+                type_=f"{self.title.title().replace(' ', '')}NotFound",
             )
         return str(found[0])
