@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from lessor.errors import Conflict, Invalid, Unavailable
 from lessor.store.engine.tx import Tx
@@ -46,8 +46,9 @@ class Writer(Protocol):
 
 def as_lessor_error(error: BaseException) -> BaseException:
     """Return what the caller of a job is to be raised."""
-    if isinstance(error, OverflowError):
-        return Invalid(f"a number is larger than the database can keep: {error}")
+    cause = error.orig if isinstance(error, StatementError) else error
+    if isinstance(cause, OverflowError):
+        return Invalid(f"a number is larger than the database can keep: {cause}")
     if isinstance(error, IntegrityError):
         return Conflict(
             f"it contradicts what is stored ({message_of(error)}); look at it and try again"
