@@ -139,7 +139,7 @@ def _holdings(store: Store) -> BaseRouteHandler:
 
 
 def _leases(store: Store) -> list[BaseRouteHandler]:
-    """Return the routes of leases: two methods of one path, so in threads by hand (see `routes`)."""
+    """Return the routes of leases: two methods of one path, run in threads here (see `routes`)."""
 
     @post("/agent/v1/leases", status_code=200, request_max_body_size=agent_bodies.LEASE_BYTES)
     async def leases(request: AnyRequest, body: RawBody) -> Response[bytes]:
@@ -171,7 +171,8 @@ async def _poll(
     """Answer as soon as there is something, or with nothing when the wait is over.
 
     The waiter is there before the first look, so no change falls between look and wait. The body is
-    read in the thread of the first look: another thread's turn may take 5 ms of each of a host's polls.
+    read in the thread of the first look: another thread's turn may take 5 ms of each of a host's
+    polls.
     """
     loop = asyncio.get_running_loop()
     came = loop.time()

@@ -1,9 +1,9 @@
 """The bodies of agents' requests: read once, and brought into bounds.
 
-An agent is believed no more than a stranger: what it says is shown to operators and tenants, and kept.
-Texts and lists are cut and numbers limited, not refused: an honest agent with an odd VM or clock behind
-it would say the same again for ever. Refused is what has no form at all, and a tunnel end that can be
-none.
+An agent is believed no more than a stranger: what it says is shown to operators and tenants, and
+kept. Texts and lists are cut and numbers limited, not refused: an honest agent with an odd VM or
+clock behind it would say the same again for ever. Refused is what has no form at all, and a tunnel
+end that can be none.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _check_end(end: Address | None) -> None:
 
 
 def _text(text: str, longest: int) -> str:
-    """Return a text of at most `longest` characters, without NUL, which PostgreSQL keeps in no text."""
+    """Return a text of at most `longest` characters, without NUL, which PostgreSQL can't store."""
     return text.replace("\0", "")[:longest]
 
 

@@ -1,10 +1,10 @@
 """Refuses what a page of another site can make a browser send to the API.
 
-A browser sends along what it knows of the API: remembered credentials, and with auth_strategy=noauth
-its place on this machine. A foreign page can't read the answer, but it can write: a form or a script
-may send any body whose type is that of a form or of plain text, and names its site in `Origin`. By
-DNS rebinding a foreign name becomes our address, and then the page reads as well; that takes a name
-in `Host`, never an address.
+A browser sends along what it knows of the API: remembered credentials, and with
+auth_strategy=noauth its place on this machine. A foreign page can't read the answer, but it can
+write: a form or a script may send any body whose type is that of a form or of plain text, and names
+its site in `Origin`. By DNS rebinding a foreign name becomes our address, and then the page reads
+as well; that takes a name in `Host`, never an address.
 
 Source: the Fetch standard (request's origin; CORS-safelisted content types); RFC 9110 section 7.2
 (Host), 15.5.16 (415), 15.5.20 (421).

@@ -24,7 +24,7 @@ class Limits:
 
     Attributes:
         per_address: connections that one address may have; 0: any number. Loopback may have more.
-        head_s: from the beginning of a connection, or the first byte of a request, to its head's end.
+        head_s: from the start of a connection, or a request's first byte, to the end of its head.
         body_s: from the head's end to the body's: 64 MiB at 5 Mbit/s.
         connections: those that there are, by address.
     """
@@ -49,8 +49,8 @@ class Limits:
 class _Gathering:
     """A transport that sends together what is written together.
 
-    uvicorn writes an answer's head and its body one after the other, and each was a system call that
-    woke the client. All else is the transport's own.
+    uvicorn writes an answer's head and its body one after the other, and each was a system call
+    that woke the client. All else is the transport's own.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:

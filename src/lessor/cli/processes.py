@@ -179,9 +179,10 @@ def plan(  # noqa: PLR0917 - as server
     """Print the changes that the agent would make on this host now, without making them.
 
     It uses the last view and the settings of the agent that runs here, in any state folder. With
-    other settings or settings files, it prints the changes of an agent with those. A line begins with
-    + (created), ~ (replaced), - (deleted) or ! (what is wrong with an object that is there). Exit
-    status 1 if the host differs from its desired state, or if no agent keeps that view up to date.
+    other settings or settings files, it prints the changes of an agent with those. A line begins
+    with + (created), ~ (replaced), - (deleted) or ! (an existing object that is broken, and why).
+    Exit status 1 if the host differs from its desired state, or if no agent keeps that view up to
+    date.
     """
     files, before = context.obj
     files = [*files, *(config_file or [])]

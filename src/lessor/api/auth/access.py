@@ -179,7 +179,7 @@ class Access:
         return {} if scope is None else {"acts_for": scope}
 
     def creation(self, resource: Resource, body: Struct, values: Values) -> Values:
-        """Check what a client wants to make; return its values, with the project that it will be of.
+        """Check the values of an object to create; return them, with its project.
 
         Raises:
             NotFound: the caller may not see the network that it is to be on.
@@ -333,7 +333,7 @@ def _nothing() -> None:
 
 
 class _Target(dict[str, Any]):
-    """What a rule is asked about; its network, or what it shares, is found when a rule asks for it."""
+    """The target of a rule; its network, or the object it shares, is read when a rule needs it."""
 
     def __init__(
         self,

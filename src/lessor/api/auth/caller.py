@@ -97,7 +97,7 @@ def identified(app: ASGIApp, authenticate: Authenticator | None) -> ASGIApp:
 
 
 def _check_credentials(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raise Unauthorized for two: a proxy may have looked at the other one (RFC 9110, section 5.3)."""
+    """Raise Unauthorized for two: a proxy may have checked the other one (RFC 9110, 5.3)."""
     names = [name.lower() for name, _ in headers]
     for name in _CREDENTIALS:
         if names.count(name) > 1:

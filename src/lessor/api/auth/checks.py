@@ -128,7 +128,7 @@ _OF_CALLER: Mapping[str, Callable[[Caller], object]] = {
 
 
 def _generic(kind: str, match: str) -> Compiled:
-    """Compile `project_id:%(project_id)s`: what the caller has, or a literal, is what the thing has.
+    """Compile `project_id:%(project_id)s`: an attribute of the caller, or a literal, must match.
 
     What the thing has not, and an empty project, is nobody's.
     """

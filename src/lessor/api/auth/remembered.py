@@ -1,7 +1,7 @@
 """Credentials that were verified a while ago, so that the slow way is gone once and not each time.
 
-Verifying is slow on purpose (bcrypt). Those who guess wait for themselves: one verification at a time
-of one source and name, and names that nobody has wait in a line of their own.
+Verifying is slow on purpose (bcrypt). Those who guess wait for themselves: one verification at a
+time of one source and name, and names that nobody has wait in a line of their own.
 """
 
 from __future__ import annotations

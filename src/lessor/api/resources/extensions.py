@@ -14,8 +14,8 @@ from lessor.errors import NotFound
 
 PREFIX = "/v2.0/"
 UPDATED = "2026-11-22T00:00:00-00:00"
-# Those of no single resource. alias: name, description. Only what works: clients decide by this what
-# they may ask for.
+# Those of no single resource. alias: name, description. Only what works: clients decide by this
+# what they may ask for.
 GENERAL: Mapping[str, tuple[str, str]] = {
     "allowed-address-pairs": ("Allowed Address Pairs", "Further addresses a port may send with"),
     "auto-allocated-topology": (

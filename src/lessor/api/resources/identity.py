@@ -1,8 +1,8 @@
 """/v3: projects, the little of an identity service that clients of the network API ask for.
 
 `--project blue` and `openstack quota show blue` look for the project in the identity service before
-they ask the network API. Where there is no Keystone they are sent here (`identity_endpoint_override`).
-Nobody keeps a register: a project is its id, and whatever somebody names is one.
+they ask the network API. Without Keystone they are sent here (`identity_endpoint_override`). There
+is no list of projects: a project is its id, and any name is one.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ Mtu = Annotated[int, Meta(ge=0, le=65535)]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What networks are shown with: their subnets and address scopes, and the bridges of physical networks."""
+    """Data shown with networks: subnets, address scopes, and bridges of physical networks."""
 
     subnets: Mapping[str, Sequence[str]]
     scopes: Mapping[str, str]

@@ -122,8 +122,8 @@ def route(
         function: the handler.
         resource: what it is of.
         rule: says who is let in (`rules`); None: the handler asks the rules itself.
-        one_row: it only reads one row, by its id. Where that is in a file, it costs less than to hand
-            it to a thread, so it runs in the event loop.
+        one_row: it only reads one row, by its id. From a file this costs less than a thread's
+            hand-over, so it runs in the event loop.
         more: for the framework.
 
     The framework has `sync_to_thread` for this, but it wraps a handler anew for each further
@@ -318,7 +318,7 @@ def _delete(resource: Resource, calls: Calls) -> Callable[..., Any]:
 
 
 def expected(resource: Resource, request: AnyRequest) -> dict[str, int]:
-    """Read `If-Match: revision_number=N`: what `Calls.update` and `delete` take of it, if it is there.
+    """Parse `If-Match: revision_number=N` for `Calls.update` and `delete`, if it is present.
 
     Raises:
         Invalid: the header says something else.

@@ -92,7 +92,7 @@ def given(resource: Resource, body: Struct) -> tuple[list[Struct], bool]:
 
 
 def _item(resource: Resource, item: Struct, where: str) -> Struct:
-    """Return one of several; clients send them wrapped in their name, too, as Neutron takes them."""
+    """Return one of several rows; clients may wrap each in its name, as with Neutron."""
     given = {name for name in item.__struct_fields__ if getattr(item, name) is not UNSET}
     if resource.wraps and resource.singular in given:
         if len(given) > 1:

@@ -284,11 +284,11 @@ def _second(number: int) -> str:
 
 
 def utc(seconds: float) -> datetime:
-    """Return a time as a date; beyond the calendar, where no answer may fail, as its first or last."""
+    """Return a time as a date; a time outside of the calendar as its first or last date."""
     return datetime.fromtimestamp(min(max(seconds, EARLIEST), LATEST), UTC)
 
 
-# --- how values are read ---------------------------------------------------------------------------
+# --- parsers of values ----------------------------------------------------------------------------
 
 
 def uuid(value: str | None) -> str | None:

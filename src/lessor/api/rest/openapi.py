@@ -1,4 +1,4 @@
-"""What the OpenAPI page says beyond the handlers' types: the query parameters of lists, and errors."""
+"""Adds query parameters of lists and errors to the OpenAPI page, beyond the handlers' types."""
 
 from __future__ import annotations
 

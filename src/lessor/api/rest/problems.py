@@ -46,7 +46,7 @@ AnyRequest = Request[Any, Any, Any]
 
 
 class JsonRequest(Request[Any, Any, Any]):
-    """A request whose body may be no UTF-8, which the framework's reader of JSON does not foresee."""
+    """A request whose body may not be UTF-8; the framework's JSON parser doesn't handle that."""
 
     async def json(self) -> Any:
         """Return the body's value.

@@ -226,7 +226,7 @@ def _filter_chains(options: GatewayOptions) -> Iterator[NftChain]:
             "ct state established accept",
             f"{_IS_VM} goto from_vm",
             "iifname . ip saddr @vms goto from_vm",
-            # Not of VMs: an ICMP error may be about any flow of the host's, if it guesses its ports.
+            # Not of VMs: an ICMP error with guessed ports may be about any flow of the host.
             "ct state related accept",
             "ip saddr @operators accept",
             "ip daddr @gateways goto from_vm",

@@ -46,7 +46,7 @@ _FRAGMENT = "ip frag-off & 0x3fff != 0"
 _IS_KNOWN = f"meta mark & {KNOWN_MARK:#010x} == {KNOWN_MARK:#010x}"
 BETWEEN = "iifname vmap @groups"
 TO_MEMBER = "to_member"
-# Whom the packet that an ICMP error quotes was for: behind 8 bytes of ICMP and 16 of its IPv4 header.
+# The destination of the packet that an ICMP error quotes: after 8 bytes of ICMP and 16 of IPv4
 QUOTED = "@th,192,32"
 CLIENT = "@th,288,48"  # a DHCP client's MAC: after 8 bytes of UDP, 28 of the message (RFC 2131)
 

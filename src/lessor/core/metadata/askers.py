@@ -28,7 +28,7 @@ def by_mac(scope: Scope) -> ByMac:
 
 
 def seat_of(networks: Iterable[ByMac], mac: str) -> Seat:
-    """Return whose connection one from this MAC is; of a MAC that several ports have, of nobody's."""
+    """Return the seat of a connection from this MAC; for a MAC of several ports, no port's."""
     ports = [port for known in networks for port in known.get(mac, ())]
     if len(ports) != 1:
         return Seat(ports[0].network_id if ports else "", "")

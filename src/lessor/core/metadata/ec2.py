@@ -47,7 +47,7 @@ def ec2_tree(guest: Guest, version: str) -> Tree | None:
 
 
 def listing(tree: Tree) -> str:
-    """Print a dictionary's keys, sorted, one a line: dictionaries with "/", or as they ask to be."""
+    """Format a dictionary's sorted keys, one a line; a dictionary as LISTED_AS or with a "/"."""
     return "\n".join(_entry(key, tree[key]) for key in sorted(tree) if key != LISTED_AS)
 
 

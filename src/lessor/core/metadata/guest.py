@@ -107,7 +107,7 @@ def _instance_of_port(port: Port) -> Instance:
 def _label(instance: Instance | None, port: Port) -> str:
     """Return the VM's name in one DNS label, the one that DHCP tells it.
 
-    A port of an instance has its name as dns_name (`store.guestnames`), unless it was given another.
+    A port of an instance has its name as dns_name (`store.guestnames`), unless that is set.
     """
     row = label(instance.hostname) or label(instance.name) if instance else ""
     chosen = "" if label(port.dns_name.partition(".")[0]) else row

@@ -38,7 +38,7 @@ DOCUMENTS = {  # in the order in which nova lists them, with the version that br
 
 
 def openstack_versions(today: date) -> list[str]:
-    """List the versions that are out by `today`, and "latest". Later ones are served all the same."""
+    """List the versions released by `today`, and "latest". Later ones are served, too."""
     return [v for v in OPENSTACK_VERSIONS if v <= today.isoformat()] + [LATEST]
 
 

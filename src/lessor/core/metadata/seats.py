@@ -1,7 +1,7 @@
 """Who may hold how many connections to a metadata listener, so that a flood costs its own port.
 
-Nobody is refused because others hold all: the newcomer takes the place of one who has more. Networks
-share a listener evenly first, then the ports of a network. A port has so many at most in any case.
+No connection is refused because others hold all seats: it takes the seat of a port that has more.
+Networks share a listener evenly first, then the ports of a network. Each port also has a maximum.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""BFD on tunnels: Open vSwitch sends a packet through each, again and again, and hears the other end's.
+"""BFD on tunnels: Open vSwitch sends a packet through each periodically and receives the peer's.
 
 Source: RFC 5880; ovs-vswitchd.conf.db(5), bfd of Interface.
 """

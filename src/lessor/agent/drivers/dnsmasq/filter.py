@@ -2,8 +2,9 @@
 
 dnsmasq believes the MAC in a message (chaddr), whatever MAC the frame came from. Without the filter
 a VM could release the lease of another one, or decline its address, which dnsmasq 2.90 then gives
-to no client for ten minutes. The filter accepts a message only if both MACs are equal, so relays are
-not served. Messages over loopback come from the host itself: the agent's questions, dhcp_release(1).
+to no client for ten minutes. The filter accepts a message only if both MACs are equal, so relays
+are not served. Messages over loopback come from the host itself: the agent's questions,
+dhcp_release(1).
 
 Source: RFC 2131, section 2; pidfd_getfd(2); socket(7), SO_ATTACH_FILTER; linux/filter.h.
 """

@@ -1,4 +1,4 @@
-"""Hosts administratively down, subnet pools and address scopes shared by policies, auto-allocation."""
+"""Adds admin state of hosts, policies of subnet pools and address scopes, auto-allocation."""
 
 import sqlalchemy as sa
 from alembic import op

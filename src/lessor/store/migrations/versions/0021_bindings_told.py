@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Bring the schema one step on; what was told of bindings of before is not known, nor waited for."""
+    """Upgrade the schema by one version; events of earlier bindings are unknown and not awaited."""
     op.add_column(
         "bindings", sa.Column("nova_told", sa.Boolean(), server_default=sa.false(), nullable=False)
     )

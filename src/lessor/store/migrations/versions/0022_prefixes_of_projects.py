@@ -1,4 +1,4 @@
-"""Subnet pools of which a project gave prefixes: flat subnets get none but private blocks of them."""
+"""Marks subnet pools with prefixes of projects: flat subnets get only their private blocks."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Bring the schema one step on; of pools that no administrator shared, nobody knows who gave them."""
+    """Upgrade the schema by one version; the origin of pools that aren't shared is unknown."""
     op.add_column(
         "subnetpools",
         sa.Column("by_project", sa.Boolean(), server_default=sa.false(), nullable=False),
