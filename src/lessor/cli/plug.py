@@ -103,7 +103,8 @@ def instructions(port: Row, mtu: int, *, instance: bool = False) -> str:
 def _identity() -> str:
     return (
         "\n\nThe VM is an instance. For cloud-init to ask for its metadata, besides\n"
-        f'libvirt, in the domain, and in its <os>: <smbios mode="sysinfo"/>\n{libvirt_identity()}\n\n'
+        'libvirt, in the domain, and in its <os>: <smbios mode="sysinfo"/>\n'
+        f"{libvirt_identity()}\n\n"
         f"QEMU:\n{shlex.join(qemu_identity())}"
     )
 

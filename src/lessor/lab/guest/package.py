@@ -59,7 +59,7 @@ def _package() -> str:
             if found:
                 return found[1]
     raise NotFound(
-        f"a real guest needs Debian's {PACKAGES[0]} or Ubuntu's {PACKAGES[1]}, and apt has neither; "
+        f"a real guest needs Debian's {PACKAGES[0]} or Ubuntu's {PACKAGES[1]}; apt has neither; "
         "try apt-get update, or use no real guests"
     )
 
