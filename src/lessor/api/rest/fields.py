@@ -220,7 +220,7 @@ def as_text(key: str) -> Callable[[Any, Any], Any]:
     return show
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a resource has a hash, and values may be lists
 class Constant:
     """Shows the same for every row."""
 
