@@ -18,6 +18,7 @@ PLAIN = {
     "wire",
     "logs",
     "printable",
+    "signal",
     "steps",
     "tls",
 }  # values and words: anyone may know them
@@ -33,6 +34,7 @@ MAY_IMPORT = {
     "wire": {"errors", "model", "net"},
     "logs": {"printable"},
     "printable": set[str](),
+    "signal": set[str](),
     "steps": {"errors"},
     "tls": {"errors"},
     "netns": set[str](),

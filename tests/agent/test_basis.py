@@ -9,8 +9,8 @@ from lessor.agent import presence
 from lessor.agent.basis import Basis, basis, located
 from lessor.agent.host.run import run
 from lessor.agent.noted import note
-from lessor.agent.owner import Owner
 from lessor.agent.presence import Presence
+from lessor.agent.server.owner import Owner
 from lessor.agent.server.viewstore import StoredView, ViewStore
 from lessor.config.load import load_agent
 from lessor.errors import NotFound

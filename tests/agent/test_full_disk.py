@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.agent import unwritten
+from lessor.agent.host import unwritten
 from lessor.agent.host.journal import Journal
 from lessor.agent.leases.inbox import Inbox
 from lessor.agent.leases.leasebook import LeaseBook

@@ -14,19 +14,18 @@ from concurrent.futures import Executor
 import structlog
 
 from lessor import model
-from lessor.agent import unwritten
 from lessor.agent.diagnosis.findings import Diagnosis
+from lessor.agent.host import unwritten
 from lessor.agent.kinds import Event
 from lessor.agent.kit import Kit
 from lessor.agent.outcome import Outcome
-from lessor.agent.owner import Guard
 from lessor.agent.passlog import PassLog
 from lessor.agent.reconcile import Reconciler
 from lessor.agent.retry import Retry
 from lessor.agent.server.follow import Follower
+from lessor.agent.server.owner import Guard
 from lessor.agent.server.reporter import Reporter, Status
 from lessor.agent.server.viewstore import StoredView
-from lessor.agent.signal import Signal
 from lessor.core.diagnosis.problems import Concerned, Since, problem_of
 from lessor.core.diff import as_read
 from lessor.core.plan.desired import Desired
@@ -35,6 +34,7 @@ from lessor.core.plan.ready import Found, PortReports, flows_in_force
 from lessor.core.plan.serving import Failure, Lasting, unserved
 from lessor.model import View
 from lessor.settings import AgentSettings
+from lessor.signal import Signal
 
 GUARDS = "nft bridge lessor"
 

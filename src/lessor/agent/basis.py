@@ -8,8 +8,8 @@ from pathlib import Path
 from lessor.agent import presence
 from lessor.agent.host.run import run
 from lessor.agent.noted import noted
-from lessor.agent.owner import Owner
 from lessor.agent.presence import Presence
+from lessor.agent.server.owner import Owner
 from lessor.agent.server.viewstore import StoredView, ViewStore
 from lessor.errors import NotFound
 from lessor.settings import AgentSettings

@@ -32,12 +32,12 @@ from lessor.agent.kit import Kit, agent_kit, connection, folder, lease_parts
 from lessor.agent.leases.forwarder import LeaseForwarder
 from lessor.agent.noted import note
 from lessor.agent.overlay import datapath_type
-from lessor.agent.owner import Guard, Owner
 from lessor.agent.presence import Presence
 from lessor.agent.server.client import Client
 from lessor.agent.server.follow import Follower
 from lessor.agent.server.holdings import Holder
 from lessor.agent.server.identity import RunId, claim
+from lessor.agent.server.owner import Guard, Owner
 from lessor.agent.server.reporter import Reporter
 from lessor.agent.server.viewstore import ViewStore
 from lessor.agent.watchers import Task, watch_spool, watchers

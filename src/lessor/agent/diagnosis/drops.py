@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from lessor.agent.diagnosis.drop_counts import BridgeCounts, SwitchCounts, whereabouts
 from lessor.agent.diagnosis.listen import listen
 from lessor.agent.overlay import Overlay
-from lessor.agent.signal import Signal
 from lessor.core.diagnosis.drops import Ongoing, port_sentences, ports_here, wire_problems
 from lessor.core.offences import BY_SOURCE, Count, Offence, Reason, lasts_s
 from lessor.core.plan.desired import Desired
 from lessor.model import Problem
 from lessor.settings import AgentSettings
+from lessor.signal import Signal
 
 LOOK_S = 5.0  # between looks
 SOON_S = 1.0  # while somebody is to be listened to

@@ -9,11 +9,11 @@ from lessor.agent.diagnosis.inspection import Check, Inspection
 from lessor.agent.diagnosis.paths import PathProbe
 from lessor.agent.diagnosis.tunnels import TunnelWatch
 from lessor.agent.overlay import Overlay
-from lessor.agent.signal import Signal
 from lessor.agent.watchers import Task
 from lessor.core.plan.desired import Desired
 from lessor.model import Problem, View
 from lessor.settings import AgentSettings
+from lessor.signal import Signal
 
 
 class Diagnosis:

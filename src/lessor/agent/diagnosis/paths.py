@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from lessor.agent.signal import Signal
 from lessor.core.diagnosis.icmp import answered, echo, narrow_paths
 from lessor.model import View
 from lessor.net.address import Address
+from lessor.signal import Signal
 
 EVERY_S = 30.0
 LOOK_S = 2.0  # between looks for new paths

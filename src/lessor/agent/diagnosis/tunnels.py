@@ -13,11 +13,11 @@ import structlog
 
 from lessor.agent.diagnosis import paths
 from lessor.agent.overlay import Overlay
-from lessor.agent.signal import Signal
 from lessor.core.diagnosis.tunnels import Broken, Peer, Way, broken, sentences
 from lessor.errors import LessorError
 from lessor.model import Problem, View
 from lessor.net.address import Address, parse_address
+from lessor.signal import Signal
 
 LOOK_S = 1.0
 PING_S = 15.0  # between pings of an end that is not heard

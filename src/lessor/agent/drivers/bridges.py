@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from pyroute2 import IPRoute
 
+from lessor.agent.drivers import bridge_ipv6, bridge_mtu
 from lessor.agent.drivers.operator_addresses import OperatorAddresses
 from lessor.agent.drivers.uplink import Uplink
-from lessor.agent.host import bridge_ipv6, bridge_mtu
 from lessor.agent.host.inet import Surroundings, addresses, is_movable, surroundings
 from lessor.agent.host.journal import Journal
 from lessor.agent.host.netlink import Devices, Link, explained, link, links, ports_of

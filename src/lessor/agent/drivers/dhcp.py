@@ -10,11 +10,11 @@ from typing import Protocol
 
 from lessor.agent.drivers import Driver
 from lessor.agent.leases.inbox import Inbox
-from lessor.agent.signal import Signal
 from lessor.core.diagnosis.dhcp import DhcpStatus
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer
 from lessor.errors import LessorError
+from lessor.signal import Signal
 
 # returns the live leases of all servers of these networks; None: the store is unreachable
 KnownLeases = Callable[[Sequence[str]], Sequence[LiveLease] | None]

@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from lessor.agent import unwritten
 from lessor.agent.drivers import meters
+from lessor.agent.host import unwritten
 from lessor.agent.host.atomic import atomic_write
 from lessor.agent.host.run import Run
 from lessor.core.diff import Changes, Unsound

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from lessor.agent import unwritten
+from lessor.agent.host import unwritten
 from lessor.agent.host.atomic import atomic_write
 from lessor.agent.host.nft import next_generation
 from lessor.agent.host.run import Run

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from lessor.agent.drivers import bridge_mtu
 from lessor.agent.drivers.bridges import MARK as BRIDGE_MARK
 from lessor.agent.drivers.sysctls import ROOT, sysctl_path
-from lessor.agent.host import bridge_mtu
 from lessor.agent.host.netlink import Devices, Link, explained, link, links
 from lessor.agent.host.tun import new_tap
 from lessor.core.diff import Changes, Unsound

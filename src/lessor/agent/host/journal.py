@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lessor.agent import unwritten
+from lessor.agent.host import unwritten
 from lessor.agent.host.atomic import atomic_write
 from lessor.errors import Unavailable
 

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from lessor.agent.signal import Signal
 from lessor.core.diagnosis.daemons import hangs, not_running
+from lessor.signal import Signal
 
 EVERY_S = 0.5  # between questions: a pass that has begun waits for an answer meanwhile
 LIMIT_S = 2.0  # for an answer: a busy ovs-vswitchd takes up to a second

@@ -15,10 +15,10 @@ from typing import Protocol
 
 import structlog
 
-from lessor.agent.signal import Signal
 from lessor.core.leases import coalesce
 from lessor.errors import LessorError
 from lessor.model import LeaseBatch, LeaseEvent
+from lessor.signal import Signal
 
 MAX_EVENTS = 1000  # in one batch
 MAX_RETRY_S = 15.0

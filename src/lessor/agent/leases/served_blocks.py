@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from lessor.agent import unwritten
+from lessor.agent.host import unwritten
 from lessor.agent.host.atomic import atomic_write
 from lessor.core.state import DhcpServer
 from lessor.errors import Invalid

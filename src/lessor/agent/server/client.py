@@ -17,7 +17,6 @@ import httpx
 import msgspec
 
 from lessor.agent.server.servers import Servers
-from lessor.agent.signal import Signal
 from lessor.core.leases import LiveLease
 from lessor.core.plan.view import checked
 from lessor.errors import Conflict, Invalid, LessorError, NotFound, Unauthorized, Unavailable
@@ -31,6 +30,7 @@ from lessor.model import (
     ViewAnswer,
     ViewRequest,
 )
+from lessor.signal import Signal
 from lessor.wire import decode, encode
 
 T = TypeVar("T")

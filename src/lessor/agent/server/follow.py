@@ -18,14 +18,14 @@ from typing import Protocol
 
 import structlog
 
-from lessor.agent import unwritten
+from lessor.agent.host import unwritten
 from lessor.agent.host.atomic import atomic_write
-from lessor.agent.owner import Guard
+from lessor.agent.server.owner import Guard
 from lessor.agent.server.viewstore import StoredView, ViewStore
-from lessor.agent.signal import Signal
 from lessor.core.plan.view import request, share_lost
 from lessor.errors import Conflict, LessorError
 from lessor.model import View, ViewAnswer, ViewRequest
+from lessor.signal import Signal
 
 WAIT_S = 30.0
 MAX_RETRY_S = 15.0

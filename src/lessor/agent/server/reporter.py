@@ -10,10 +10,10 @@ from typing import Protocol
 
 import structlog
 
-from lessor.agent.signal import Signal
 from lessor.core.plan.ready import news
 from lessor.errors import Conflict, LessorError
 from lessor.model import HostBlock, PortReport, Problem, Report
+from lessor.signal import Signal
 
 GATHER_S = 0.02  # changes within it go into one report
 

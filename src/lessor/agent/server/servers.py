@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 import structlog
 
-from lessor.agent.signal import Signal
+from lessor.signal import Signal
 
 
 class Servers:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lessor.agent import unwritten
+from lessor.agent.host import unwritten
 from lessor.agent.host.atomic import atomic_write
 from lessor.core.plan.view import merge
 from lessor.errors import Invalid

@@ -26,10 +26,10 @@ from lessor.agent.drivers.dnsmasq.process import Process, Scan, scan
 from lessor.agent.drivers.dnsmasq.server import Server
 from lessor.agent.drivers.dnsmasq.touch import Touches
 from lessor.agent.host.run import Run
-from lessor.agent.signal import Signal
 from lessor.core.diff import Changes, Unsound
 from lessor.core.state import DhcpServer
 from lessor.errors import Pending
+from lessor.signal import Signal
 from lessor.steps import tried
 
 RUNTIME = Path("/run/lessor")

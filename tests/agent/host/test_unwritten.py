@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.agent import unwritten
+from lessor.agent.host import unwritten
 
 
 class Disk:

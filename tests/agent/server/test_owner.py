@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lessor.agent.host.run import run
-from lessor.agent.owner import Guard, Mark, Owner
+from lessor.agent.server.owner import Guard, Mark, Owner
 from lessor.agent.server.viewstore import StoredView
 from lessor.errors import Conflict
 from lessor.model import Port, ScopeChange, View, ViewAnswer

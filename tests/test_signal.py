@@ -1,6 +1,6 @@
 import pytest
 
-from lessor.agent.signal import Signal
+from lessor.signal import Signal
 
 
 def test_all_subscribers_are_told_in_order() -> None:
