@@ -29,9 +29,9 @@ STOP_S = 1.0  # how long the server's end waits for a request under way
 PASSING = {401, 403, 408, 429}  # refusals that an operator, or time, takes away
 MICROVERSION = "2.1"  # these events need no newer one
 ADMIN_NEEDED = (
-    "{user} of [nova] lacks the role admin, or [nova] is another cloud: Nova looks for a VM among those of the "
-    "user's own project unless he is an administrator (openstack role add --user USER --project PROJECT admin, "
-    "then restart lessor server: tokens are kept)"
+    "{user} of [nova] lacks the role admin, or [nova] is another cloud: Nova only searches the "
+    "user's own project for the VM unless the user is an administrator (openstack role add "
+    "--user USER --project PROJECT admin, then restart lessor server: tokens are cached)"
 )
 
 log = structlog.get_logger("lessor.nova")

@@ -232,8 +232,3 @@ def inits(folder: Path) -> Iterator[tuple[Process, str]]:
                 str(folder),
             ):
                 yield process, name
-
-
-def is_alive_in(node: Node, process: Process | None) -> bool:
-    """Tell whether a process that was started in this node still runs."""
-    return process is not None and node.is_running() and is_alive(process, node.proc)

@@ -76,16 +76,16 @@ def in_the_way(
     """Return a block of a host that a flat subnet would take over; None: there is none.
 
     The subnet's block becomes a route of its gateway host, to the bridge of its physical network.
-    Whatever a host reaches by that bridge anyway, its LAN there, stays where it is: an
-    administrator may serve it. So may he serve a part of a wider static route. Who acts for one
-    project may not.
+    Destinations that a host reaches by that bridge anyway, its LAN there, don't change: an
+    administrator may serve them, and also a part of a wider static route. A caller that acts for
+    one project may not.
 
     Args:
         cidr: the subnet's block.
         blocks: of hosts.
         wire: the subnet's physical network.
         allowed: blocks in which the operator lets subnets overlap (allowed_host_cidrs).
-        by_project: whether somebody asks who acts for one project only.
+        by_project: whether the caller acts for one project only.
     """
     lans = [one.cidr for one in blocks if one.physical_network == wire and one.what == "network"]
     free = () if by_project else (*lans, *allowed)

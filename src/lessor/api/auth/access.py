@@ -1,4 +1,4 @@
-"""What one caller may do: asked by the routes of all resources, before and after the store."""
+"""Authorization of one caller; the routes of all resources use it before and after the store."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from lessor.errors import Forbidden, Invalid, NotFound
 from lessor.model import Network
 from lessor.store.query import Query
 
-if TYPE_CHECKING:  # there only with authentication: oslo.policy takes half a second to load
+if TYPE_CHECKING:  # only with authentication: oslo.policy takes half a second to load
     from lessor.api.auth.checks import Compiled, Target
     from lessor.api.auth.rules import Rules
 
 Rows = Callable[[Query], Sequence[Any]]
-# A value that says nothing: sent by clients that say everything. Neutron asks no rule about those.
+# Neutral values, sent by clients that send all attributes. Neutron checks no rule for them.
 SAYS_NOTHING: Mapping[str, tuple[object, ...]] = {
     "shared": (False,),
     "router:external": (False,),
@@ -42,15 +42,15 @@ AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
 
 def access(request: Request[Any, Any, Any]) -> Access:
-    """Return what the caller of a request may do."""
+    """Return the permissions of a request's caller."""
     made: Access = request.app.state.access(request.state.caller)
     return made
 
 
 async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Let in whom the route's own rule lets in; one that names none is for administrators.
+    """Check the route's own rule; a route without one is for administrators.
 
-    The routes of resources (`routes.routes`) ask their rules themselves, about each thing.
+    The routes of resources (`routes.routes`) check their rules themselves, for each object.
     """
     rule = handler.opt.get("rule", "default")
     if rule is not None and not connection.scope["path"].startswith("/schema"):
@@ -58,12 +58,12 @@ async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
 
 
 class Access:
-    """Of one caller.
+    """Permissions of one caller.
 
     Args:
-        caller: him.
-        rules: None: without authentication, when everybody may do everything.
-        named: finds what other things name, by the attribute that does: "network_id". Rules of
+        caller: the caller.
+        rules: the rules; None: no authentication, so every caller may do everything.
+        named: finds referenced objects, by the referring attribute: "network_id". Rules of
             subnets and ports depend on their network.
     """
 
@@ -76,11 +76,11 @@ class Access:
 
     @property
     def checked(self) -> bool:
-        """Whether there are rules at all."""
+        """Whether there are rules."""
         return self._rules is not None
 
     def require(self, rule: str, target: Target) -> None:
-        """Raise Forbidden unless a rule lets the caller do something to a thing."""
+        """Raise Forbidden unless a rule permits the caller an action on an object."""
         if self._rules is not None and not self._rules.of(rule).check(self.caller, target):
             raise self._forbidden(rule)
 
@@ -109,7 +109,7 @@ class Access:
         """Return one row.
 
         Raises:
-            NotFound: there is none, or the caller may not see it.
+            NotFound: no such row, or the caller may not see it.
         """
         if self._rules is None:
             return get(key)
@@ -122,13 +122,13 @@ class Access:
         return found[0]
 
     def again(self, resource: Resource, find: Rows, row: Any) -> Any:
-        """Return a row just changed as the caller sees it: what is shared depends on who looks."""
+        """Return a row just changed as the caller sees it: `shared` depends on the caller."""
         if self._rules is None or self.caller.scope is None or "shared" not in resource.by_name:
             return row
         return next(iter(self.rows(resource, find, Query(filters={"id": (row.id,)}))), row)
 
     def check_query(self, resource: Resource, pairs: Sequence[tuple[str, str]]) -> None:
-        """Refuse to filter or sort by what the caller may not see: it would tell him."""
+        """Refuse filters and sorting by attributes hidden from the caller: they would leak them."""
         if self._rules is None or not pairs:
             return
         asked = {value if name == "sort_key" else name for name, value in pairs}
@@ -140,7 +140,7 @@ class Access:
     def shown(
         self, resource: Resource, rows: Sequence[Any], facts: Any, only: Collection[str] = ()
     ) -> list[dict[str, Any]]:
-        """Return rows as JSON-ready dicts, without what the caller may not see."""
+        """Return rows as JSON-ready dicts, without attributes that the caller may not see."""
         if self._rules is None or not rows:
             return bodies.shown(resource, rows, facts, only)
         rules = self._rules.attributes(f"get_{resource.singular}")
@@ -174,7 +174,7 @@ class Access:
     # --- writing ----------------------------------------------------------------------------------
 
     def signature(self, resource: Resource) -> Values:
-        """Return what the store is told of the caller beside the values."""
+        """Return the caller's data that the store gets besides the values."""
         scope = self.caller.scope if self._rules is not None and resource.limited else None
         return {} if scope is None else {"acts_for": scope}
 
@@ -182,9 +182,9 @@ class Access:
         """Check the values of an object to create; return them, with its project.
 
         Raises:
-            NotFound: the caller may not see the network that it is to be on.
-            Forbidden: he may not make it, or not with these attributes.
-            Invalid: it is to be of another's project, or to share what is another project's.
+            NotFound: the caller may not see its network.
+            Forbidden: the caller may not create it, or not with these attributes.
+            Invalid: it has another project, or shares another project's object.
         """
         if self._rules is None:
             return values
@@ -215,9 +215,9 @@ class Access:
         target: Target,
         shared: Mapping[str, Any],
     ) -> None:
-        """Raise Invalid if all that stands in the way is that a thing to be shared is another's.
+        """Raise Invalid if the only obstacle is that the object to share is another project's.
 
-        Neutron answers 400 then, and 403 to whoever may share nothing or not so.
+        Neutron then answers 400, and 403 to a caller that may not share at all or in this way.
         """
         thing = self._object(shared)
         if thing is None or thing.project_id == self.caller.project_id:
@@ -240,7 +240,7 @@ class Access:
             )
 
     def change(self, resource: Resource, row: Any, body: Struct) -> None:
-        """Check what a client wants to change of a row that he may see."""
+        """Check a change of a row that the caller may see."""
         if self._rules is not None:
             given = dict(_given(resource, body))
             self._check_named(given)
@@ -248,12 +248,12 @@ class Access:
             self._check(f"update_{resource.singular}", resource, given, target, row)
 
     def rewriting(self, resource: Resource, row: Any) -> None:
-        """Check that the caller may change a row that he may see, whatever of it."""
+        """Check that the caller may change any attribute of a row that it may see."""
         if self._rules is not None:
             self.require(f"update_{resource.singular}", self._about(resource, row))
 
     def deletion(self, resource: Resource, row: Any) -> None:
-        """Check that the caller may delete a row that he may see."""
+        """Check that the caller may delete a row that it may see."""
         if self._rules is not None:
             self.require(f"delete_{resource.singular}", self._about(resource, row))
 
@@ -271,7 +271,7 @@ class Access:
             if _says(resource, given, name, before) and not rule.check(self.caller, target):
                 raise self._forbidden(f"{action}:{name}")
 
-    # --- what rules are asked about ---------------------------------------------------------------
+    # --- targets of rules -------------------------------------------------------------------------
 
     def _own(self) -> Target:
         project = self.caller.project_id
@@ -286,14 +286,14 @@ class Access:
         return _Target({**known, **(given or {})}, lambda: self._network(network_id))
 
     def _network(self, network_id: str | None) -> Network | None:
-        """Return a network, whoever may see it; None if there is none."""
+        """Return a network, also one hidden from the caller; None: no such network."""
         if network_id is not None and network_id not in self._networks:
             found = self._named["network_id"](Query(filters={"id": (network_id,)}))
             self._networks[network_id] = found[0] if found else None
         return self._networks.get(network_id or "")
 
     def _object(self, shared: Mapping[str, Any]) -> Any:
-        """Return what a policy is to share; None if there is no such thing."""
+        """Return the object that a policy shares; None: no such object."""
         for attribute, key in shared.items():
             if attribute in self._named:
                 found = self._named[attribute](Query(filters={"id": (key,)}))
@@ -301,7 +301,7 @@ class Access:
         return None
 
     def _check_named(self, values: Mapping[str, Any]) -> None:
-        """Raise NotFound if a value names something that the caller may not see."""
+        """Raise NotFound if a value refers to an object that the caller may not see."""
         if self.caller.scope is None:
             return
         for attribute, find in self._named.items():
@@ -314,7 +314,7 @@ class Access:
 
 
 def _not_found(noun: str, key: str) -> NotFound:
-    """Return the very error that the store has for what isn't there."""
+    """Return the same error as the store's for a missing object."""
     words = {"subnetpool": "subnet pool", "rbac_policy": "RBAC policy"}.get(noun, noun)
     words = words.replace("_", " ")
     name = words.replace("RBAC", "rbac").title().replace(" ", "")
@@ -322,7 +322,7 @@ def _not_found(noun: str, key: str) -> NotFound:
 
 
 def _shared_by(values: Values) -> dict[str, Any]:
-    """Return what an RBAC policy is to share, as an attribute would name it; of others nothing."""
+    """Return the object of an RBAC policy, as a referring attribute; {} for other resources."""
     if "object_type" not in values:
         return {}
     return {f"{values['object_type']}_id": values.get("object_id")}
@@ -365,10 +365,10 @@ def _given(resource: Resource, body: Struct) -> Iterator[tuple[str, Any]]:
 
 
 def _says(resource: Resource, given: Mapping[str, Any], name: str, before: Any) -> bool:
-    """Tell whether a client said something about an attribute, or a part of one's items.
+    """Return whether a client set an attribute, or a part of its items.
 
-    A value that says nothing of a new row does say something of one that has another: what an
-    administrator bound, shared or unguarded is not a member's to take back.
+    A neutral value sets nothing on a new row, but does on a row with another value: a member must
+    not undo what an administrator bound, shared or unguarded.
     """
     if name in resource.by_name:
         if name not in given or given[name] not in SAYS_NOTHING.get(name, ()):

@@ -1,4 +1,4 @@
-"""Who calls: found out before anything of a request is looked at, then passed along."""
+"""Identifies the caller before any other processing of a request."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from lessor.api.rest.problems import answer_of, send_json
 from lessor.errors import LessorError, Unauthorized
 
-# versions and health: asked before anybody logs in
+# versions and health: open without a login
 OPEN_PATHS = frozenset({"/", "/v3", "/v3/", "/healthz"})
-# What auth_token would tell the application behind it: nobody else may.
+# Headers that only keystonemiddleware's auth_token may set.
 _IDENTITY = re.compile(
     rb"x-(service-)?(identity-status|user.*|project.*|tenant.*|domain.*|roles?|service-catalog"
     rb"|is-admin-project|system-scope|openstack-system-scope)|openstack-system-scope"
@@ -24,14 +24,14 @@ _IDENTITY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who calls.
+    """The caller of a request.
 
     Attributes:
-        user: his name or id, for messages.
-        project_id: his project; "" only without authentication or for an administrator.
+        user: its name or id, for messages.
+        project_id: its project; "" only without authentication or for an administrator.
         roles: in lower case.
-        is_admin: he may do what rules say of administrators, and sees all projects.
-        is_service: another service, such as Nova: it sees all projects.
+        is_admin: an administrator; sees all projects.
+        is_service: another service, such as Nova; sees all projects.
     """
 
     user: str
@@ -42,7 +42,7 @@ class Caller:
 
     @property
     def scope(self) -> str | None:
-        """The project whose things he sees; None: all."""
+        """The project whose objects it sees; None: all."""
         return None if self.is_admin or self.is_service else self.project_id
 
 
@@ -55,25 +55,25 @@ Known = Callable[[str, str, Iterable[str]], Caller]  # of user, project and role
 
 
 class Authenticator(Protocol):
-    """Finds out who calls."""
+    """Identifies callers."""
 
-    challenge: str  # how to answer: the header WWW-Authenticate
+    challenge: str  # the header WWW-Authenticate of a refusal
 
     def __call__(self, headers: Headers, scope: Scope) -> Awaitable[Caller]:
-        """Return who calls.
+        """Return the caller of a request.
 
         Raises:
-            Unauthorized: nobody that we know.
-            Unavailable: it can't be found out now.
+            Unauthorized: the caller is unknown.
+            Unavailable: the caller can't be identified now.
         """
 
 
 def identified(app: ASGIApp, authenticate: Authenticator | None) -> ASGIApp:
-    """Return the app, which then finds the caller in the state of each request.
+    """Return an app that finds the caller in the state of each request.
 
     Args:
-        app: what is behind it.
-        authenticate: None: everybody is an administrator.
+        app: the wrapped app.
+        authenticate: None: every caller is an administrator.
     """
 
     async def admitted(scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +101,7 @@ def _check_credentials(headers: Iterable[tuple[bytes, bytes]]) -> None:
     names = [name.lower() for name, _ in headers]
     for name in _CREDENTIALS:
         if names.count(name) > 1:
-            raise Unauthorized(f"the header {name.decode().title()} is there twice; send it once")
+            raise Unauthorized(f"the header {name.decode().title()} occurs twice; send it once")
 
 
 async def _refuse(send: Send, error: LessorError, challenge: str) -> None:

@@ -29,7 +29,7 @@ BCRYPT = re.compile(r"\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}")
 USUAL_COST = 5  # of htpasswd -B
 T = TypeVar("T")
 Stamp = tuple[int, int, int]
-User = tuple[bytes, Caller]  # hash, and who he is
+User = tuple[bytes, Caller]  # hash and caller
 
 
 class HttpBasic:

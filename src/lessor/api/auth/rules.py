@@ -1,9 +1,9 @@
-"""Who may do what: one table, which a policy file of the operator's may change.
+"""The table of authorization rules; a policy file of the operator may change it.
 
-Names are Neutron's, so a policy.yaml written for it goes on meaning the same here: ACTION_NOUN, and
-ACTION_NOUN:ATTRIBUTE for what not everybody who may do the action may set or see. Texts are in
-oslo.policy's language. What a rule of `get_` lets through is first narrowed by the store: a caller
-sees what is his project's, on its networks, or shared with it (`Query.visible_to`).
+Names are Neutron's, so a policy.yaml for Neutron keeps its meaning: ACTION_NOUN, and
+ACTION_NOUN:ATTRIBUTE for attributes with a rule of their own. Rules are in oslo.policy's language.
+The store narrows results before `get_` rules: a caller sees the objects of its project, those on
+its networks, and those shared with it (`Query.visible_to`).
 """
 
 from __future__ import annotations
@@ -36,35 +36,35 @@ MEMBER_OR_SERVICE = "rule:admin_only or rule:service_api or rule:project_member"
 NET_OWNER = "rule:admin_only or rule:network_owner"
 NET_OWNER_OR_SERVICE = "rule:admin_only or rule:service_api or rule:network_owner"
 
-# What other rules are made of; those that nobody here names are for policy files of Neutron's.
+# Base rules; those without a use here are for policy files of Neutron.
 BASE = (
-    Rule("context_is_admin", "role:admin", "is an administrator: sees and may do everything"),
+    Rule("context_is_admin", "role:admin", "an administrator: sees and may do everything"),
     Rule("admin_only", "rule:context_is_admin", "administrators"),
     Rule("service_api", "role:service", "other services, such as Nova"),
     Rule("context_is_advsvc", "rule:service_api", "Neutron's older name of it"),
-    Rule("member", "role:member", "people who work in a project"),
-    Rule("reader", "role:reader or role:member", "people who look"),
+    Rule("member", "role:member", "may change objects of its project"),
+    Rule("reader", "role:reader or role:member", "may see objects of its project"),
     Rule("regular_user", "rule:reader", "Neutron's older name of it"),
-    Rule("project_member", "rule:member and project_id:%(project_id)s", "in his own project"),
+    Rule("project_member", "rule:member and project_id:%(project_id)s", "in its own project"),
     Rule(
         "network_owner",
         "rule:member and project_id:%(network:project_id)s",
-        "on a network of his own project",
+        "on a network of its own project",
     ),
     Rule(
         "object_owner",
         "rule:member and project_id:%(object:project_id)s",
-        "of what is to be shared",
+        "of the object to share",
     ),
     Rule("owner", "project_id:%(project_id)s", "of the same project"),
     Rule("admin_or_owner", "rule:context_is_admin or rule:owner"),
     Rule("admin_or_network_owner", "rule:context_is_admin or rule:network_owner"),
     Rule("admin_owner_or_network_owner", "rule:owner or rule:admin_or_network_owner"),
-    Rule("network_device", "field:port:device_owner=~^network:", "a port of the network's own"),
+    Rule("network_device", "field:port:device_owner=~^network:", "a port of the network itself"),
     Rule("shared", "field:networks:shared=True", "shared with the caller's project"),
     Rule("external", "field:networks:router:external=True", "leads out of the cloud"),
     Rule("restrict_wildcard", "rule:admin_only or not field:rbac_policy:target_tenant=*"),
-    Rule("default", "rule:admin_only", "whatever has no rule of its own"),
+    Rule("default", "rule:admin_only", "actions without a rule of their own"),
 )
 
 
@@ -137,7 +137,7 @@ SHARING = (
 )
 OWN = (
     Rule("create_instance", MEMBER),
-    Rule("create_instance:id", SERVICE, "or it would tell another's VM who it is"),
+    Rule("create_instance:id", SERVICE, "or a project could set the metadata of another's VM"),
     Rule("get_instance", READER),
     Rule("update_instance", MEMBER),
     Rule("delete_instance", MEMBER),
@@ -158,20 +158,20 @@ LIMITS = (
     Rule(
         "get_project",
         f"{ADMIN} or project_id:%(project_id)s",
-        "/v3/projects, which is there without Keystone",
+        "/v3/projects, which exists without Keystone",
     ),
     Rule("list_projects", ADMIN, "the same"),
     Rule(
         "get_auto_allocated_topology",
         f"{ADMIN} or rule:reader and project_id:%(project_id)s",
-        "makes it, too, with create_network",
+        "also creates it, with create_network",
     ),
     Rule("delete_auto_allocated_topology", MEMBER),
 )
 BINDINGS = (
     Rule("get_port_binding", SERVICE),
     Rule("create_port_binding", SERVICE),
-    Rule("update_port_binding", SERVICE, "activates it, too"),
+    Rule("update_port_binding", SERVICE, "also activates it"),
     Rule("delete_port_binding", SERVICE),
 )
 FLEET = (
@@ -193,14 +193,15 @@ TABLE = (*BASE, *NETWORKS, *SUBNETS, *PORTS, *POOLS, *SHARING, *LIMITS, *BINDING
 
 
 class Rules:
-    """All rules, ready to be asked.
+    """All compiled rules.
 
     Args:
-        changes: of an operator, by name: instead of the table's, or further ones. What concerns
-            nothing that we have (Neutron's routers) is read only where another rule names it.
+        changes: the operator's rules, by name; they replace rules of the table or add to them.
+            Rules of resources that we don't have (Neutron's routers) are only used if another
+            rule refers to them.
 
     Raises:
-        ConfigError: one can't be understood.
+        ConfigError: a rule is malformed.
     """
 
     def __init__(self, changes: Mapping[str, str] | None = None) -> None:
@@ -216,15 +217,15 @@ class Rules:
                 self._attributes.setdefault(action, {})[attribute] = rule
 
     def of(self, name: str) -> Compiled:
-        """Return a rule; `default` if there is none of this name."""
+        """Return a rule; `default` if there is no rule of this name."""
         return self._rules.get(name, self._default)
 
     def attributes(self, action: str) -> Mapping[str, Compiled]:
-        """Return the rules about single attributes of an action, by attribute."""
+        """Return the rules of an action's single attributes, by attribute."""
         return self._attributes.get(action, {})
 
     def known(self, user: str, project_id: str, roles: Iterable[str]) -> Caller:
-        """Return a caller of whom this is known."""
+        """Return the caller with these properties."""
         plain = Caller(user, project_id, frozenset(role.lower() for role in roles))
         is_admin, is_service = (
             self.of(name).check(plain, {}) for name in ("context_is_admin", "service_api")
@@ -233,7 +234,7 @@ class Rules:
 
 
 def read_changes(file: Path) -> dict[str, str]:
-    """Read a policy file, YAML or JSON.
+    """Parse a policy file, YAML or JSON.
 
     Raises:
         ConfigError: it isn't there, or not of that form.

@@ -9,12 +9,12 @@ from lessor.api.auth.rules import Rule
 
 HEAD = """# Rules
 
-Who may do what, with `auth_strategy` `http_basic` or `keystone`. Made from `src/lessor/api/auth/rules.py`
-by `scripts/pages`.
+The authorization rules with `auth_strategy` `http_basic` or `keystone`. Generated from
+`src/lessor/api/auth/rules.py` by `scripts/pages`.
 
-A file of your own changes rules: `[oslo_policy] policy_file`, lines `"NAME": "RULE"` in oslo.policy's
-language, the names those of Neutron. It is read when the server starts. Rules about what Lessor does
-not have are left alone, so a policy file of Neutron's can be taken as it is.
+To change rules, write a file of lines `"NAME": "RULE"` in oslo.policy's language, with Neutron's
+names, and set `[oslo_policy] policy_file`. It is read when the server starts. Rules of resources that
+Lessor does not have are ignored, so an unchanged policy file of Neutron is accepted.
 
 ```yaml
 "create_network:shared": "rule:project_member"
@@ -22,31 +22,31 @@ not have are left alone, so a policy file of Neutron's can be taken as it is.
 "delete_network": "rule:admin_only"
 ```
 
-Four things come before the rules, and no file changes them:
+Four principles precede the rules, and no file changes them:
 
-- A project sees what is its own, what is on its networks, and what is shared with it; `admin` and
-  `service` see all projects. What somebody may not see is answered as what is not there, with 404.
-- Something is of its maker's project. Only `admin` and `service` may name another.
+- A project sees its own objects, those on its networks, and those shared with it; `admin` and
+  `service` see all projects. An object that the caller may not see is answered with 404.
+- A new object belongs to its creator's project. Only `admin` and `service` may set another.
 - An RBAC policy shares a network with a project, or with all of them (`*`).
-- Who acts for one project gives a port no pair and takes off no guard that lets it be somebody else:
-  [allowed address pairs](api.md#allowed-address-pairs).
+- A caller that acts for one project can't set a pair or remove a guard if a port could then use
+  addresses of others: [allowed address pairs](api.md#allowed-address-pairs).
 
-An attribute with a rule `get_...` is left out of answers to those whom the rule does not let in, and
-they can't filter or sort by it. A value that says nothing (`"shared": false`, of what is not shared) is
-asked no rule. What has no rule is for administrators.
+An attribute with a rule `get_...` is hidden from callers that the rule excludes, and they can't filter
+or sort by it. A neutral value (`"shared": false` of an object that is not shared) needs no rule.
+Actions without a rule are for administrators.
 """
 
 
 def page() -> str:
     """Return the page."""
     parts = [
-        ("What rules are made of", rules.BASE),
+        ("Base rules", rules.BASE),
         ("Networks", rules.NETWORKS),
         ("Subnets", rules.SUBNETS),
         ("Ports", rules.PORTS),
         ("Subnet pools and address scopes", rules.POOLS),
         ("Sharing", rules.SHARING),
-        ("Quotas, room, auto-allocation", rules.LIMITS),
+        ("Quotas, availability, auto-allocation", rules.LIMITS),
         ("Bindings of ports", rules.BINDINGS),
         ("Instances, leases, addresses", rules.OWN),
         ("The fleet", rules.FLEET),
