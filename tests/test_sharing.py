@@ -28,8 +28,8 @@ def test_what_shares_a_lab_is_one_group(test: str, group: str) -> None:
 @pytest.mark.parametrize(
     ("process", "order"),
     [
-        (0, ["lab/test_osvif", "lab/test_closed", "store/test_store_ports", "core/test_mtu"]),
-        (1, ["store/test_store_ports", "core/test_mtu", "lab/test_osvif", "lab/test_closed"]),
+        (0, ["lab/test_osvif", "lab/test_closed", "store/ports/test_rules", "core/test_mtu"]),
+        (1, ["store/ports/test_rules", "core/test_mtu", "lab/test_osvif", "lab/test_closed"]),
     ],
 )
 def test_every_other_process_begins_with_what_waits_and_the_longest_comes_first(
