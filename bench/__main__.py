@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def _measured(name: str, quick: bool, figures: list[Figure]) -> bool:
-    """Add the figures of one measurement; tell whether it came to its end."""
+    """Add the figures of one measurement; return whether it was complete."""
     started, waited = time.monotonic(), waited_s()
     measure: Measure = import_module(f"bench.{name}").measure
     try:

@@ -1,13 +1,13 @@
-"""From a port's creation to the moment from which its VM is answered.
+"""Time from a port's creation until its VM gets an answer.
 
-The clock starts when the API has answered: before that, nobody knows the port's MAC. The store, the
+The clock starts with the answer of the API: before it, no client has the port's MAC. The store, the
 long poll, the agent and dnsmasq all lie between. From then on a DISCOVER goes out every few
 milliseconds until the OFFER of the very address comes. Two VMs are measured: one on the wire, whose
 host is another one, and one on the DHCP server's own host, whose tap the agent makes and guards.
 
-The ports that are there have no leases at first. Then they take them, and it is measured once more:
-at each new reservation dnsmasq 2.90 compares all leases with all reservations, and answers
-nobody meanwhile (docs/reference/measurements.md).
+The present ports have no leases at first. Then they get leases, and the measurement is repeated: at
+each new reservation dnsmasq 2.90 compares all leases with all reservations, and answers no client
+meanwhile (docs/reference/measurements.md).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from statistics import mean
 from typing import Any
 
 from bench import cloud, fleet
-from bench.cloud import Ground
+from bench.cloud import FlatNetwork
 from bench.figure import Figure, Limit, p50_p99
 from bench.fleet import FAR, HOST, Fleet
 from bench.http1 import Connection
@@ -45,17 +45,17 @@ AT_MOST = Limit(100)  # ms, with 5,000 ports there
 def measure(quick: bool) -> Iterator[Figure]:
     """Yield how long it takes, with few and with many ports on the network."""
     with fleet.up() as made:
-        ground = cloud.flat(made.api, FAR)
+        target = cloud.flat(made.api, FAR)
         made.start_agent()
         wire = made.wire()
         there: list[dict[str, Any]] = []
         for present in (100, MANY):
-            there += cloud.fill(made.api, ground, present - len(there))
+            there += cloud.fill(made.api, target, present - len(there))
             until_offered(wire, *_who(there[-1]), again_s=0.1, within_s=SETTLED_S)
-            yield from _with(made, ground, wire, present, quick=quick)
+            yield from _with(made, target, wire, present, quick=quick)
         live = _take_leases(wire, there, QUICK_S if quick else LONG_S)
         wait_for(lambda: made.row["counts"].get("leases", 0) >= live, SETTLED_S, "all are reported")
-        yield from _with_leases(made, ground, wire, live, quick=quick)
+        yield from _with_leases(made, target, wire, live, quick=quick)
         wire.close()
 
 
@@ -70,9 +70,9 @@ def _take_leases(wire: Wire, ports: Iterable[dict[str, Any]], within_s: float) -
 
 
 def _with_leases(
-    made: Fleet, ground: Ground, wire: Wire, live: int, *, quick: bool
+    made: Fleet, target: FlatNetwork, wire: Wire, live: int, *, quick: bool
 ) -> Iterator[Figure]:
-    bodies = (ground.port(f"late{at}") for at in range(10 if quick else 60))
+    bodies = (target.port(f"late{at}") for at in range(10 if quick else 60))
     yield from p50_p99(
         f"port create to DISCOVER answered, VM on the wire, {MANY:,} ports, {live:,} live leases",
         _all_answered(made.api, bodies, lambda _: wire, quick=quick),
@@ -80,17 +80,17 @@ def _with_leases(
 
 
 def _with(
-    made: Fleet, ground: Ground, wire: Wire, present: int, *, quick: bool
+    made: Fleet, target: FlatNetwork, wire: Wire, present: int, *, quick: bool
 ) -> Iterator[Figure]:
     expected = AT_MOST if present == MANY else None
     netns = made.host.netns
-    bodies = (ground.port(f"far{at}") for at in range(60 if quick else 400))
+    bodies = (target.port(f"far{at}") for at in range(60 if quick else 400))
     yield from p50_p99(
         f"port create to DISCOVER answered, VM on the wire, {present:,} ports",
         _all_answered(made.api, bodies, lambda _: wire, quick=quick),
         expected_p99=expected,
     )
-    here = Ground(ground.network_id, HOST, tap="managed")
+    here = FlatNetwork(target.network_id, HOST, tap="managed")
     own = (here.port(f"here{at}") for at in range(20 if quick else 100))
     log = made.host.log(AGENT)
     logged = log.stat().st_size
@@ -127,7 +127,7 @@ def _all_answered(
 
 
 def _answered(api: Connection, body: dict[str, Any], plugged: Plug) -> float:
-    """Make a port; return the seconds until its client is answered."""
+    """Create a port; return the seconds until its client gets an answer."""
     port = api.ask("POST", "/v2.0/ports", body)["port"]
     started = time.perf_counter()
     wire = plugged(port)

@@ -63,11 +63,11 @@ def measure(quick: bool) -> Iterator[Figure]:
 def _with(running: Server, database: str, present: int, *, quick: bool) -> Iterator[Figure]:
     api = Connection(running.connect)
     cloud.add_host(api, "h1")
-    ground = cloud.flat(api, "h1")
-    ports = cloud.fill(api, ground, present)
+    target = cloud.flat(api, "h1")
+    ports = cloud.fill(api, target, present)
     label = f"{database}, {present:,} ports present"
     events = 100 if quick else 400
-    creates = cloud.create_requests(ground, events)
+    creates = cloud.create_requests(target, events)
     yield from p50_p99(
         f"port create, one after the other, {label}",
         _timed(api, creates),
@@ -75,12 +75,12 @@ def _with(running: Server, database: str, present: int, *, quick: bool) -> Itera
         peer_p50=NEUTRON_CREATE,
     )
     least = CREATES[database]
-    yield from _eight(running, ground, 2 if quick else 5, 2 * events, label, least=least)
+    yield from _eight(running, target, 2 if quick else 5, 2 * events, label, least=least)
     api.close()
     api = Connection(running.connect)  # the server has hung up on the first one by now, maybe
     repeats = 5 if quick else 15
-    yield from _bulks(running.pid, api, ground, repeats, label)
-    yield from _lists(running.pid, api, ground, repeats, label)
+    yield from _bulks(running.pid, api, target, repeats, label)
+    yield from _lists(running.pid, api, target, repeats, label)
     yield from _eight_shows(running, ports, 2 if quick else 5, 5 * events, label)
     shows = [request("GET", f"/v2.0/ports/{port['id']}") for port in ports[:events]]
     yield from p50_p99(f"port show, {label}", _timed(api, shows))
@@ -112,8 +112,8 @@ def _crowded(running: Server, database: str) -> Iterator[Figure]:
     """Yield what lists by filters take, and the memory of the server, with very many ports."""
     api = Connection(running.connect)
     cloud.add_host(api, "h1")
-    ground = cloud.flat(api, "h1", "10.64.0.0/15")
-    ports = cloud.fill(api, ground, CROWD, keep=CLIENTS)
+    target = cloud.flat(api, "h1", "10.64.0.0/15")
+    ports = cloud.fill(api, target, CROWD, keep=CLIENTS)
     label = f"{database}, {CROWD:,} ports present"
     resident, _ = memory_mib(running.pid)
     yield Figure(
@@ -144,7 +144,7 @@ def _crowded(running: Server, database: str) -> Iterator[Figure]:
     yield from p50_p99(f"port show, {label}", _timed(api, shows))
     yield from p50_p99(
         f"port create, one after the other, {label}",
-        _timed(api, cloud.create_requests(ground, 100)),
+        _timed(api, cloud.create_requests(target, 100)),
     )
     first = [request("GET", "/v2.0/ports?limit=100")] * 15
     taken = [took * 1000 for took in _timed(api, first)]
@@ -152,14 +152,14 @@ def _crowded(running: Server, database: str) -> Iterator[Figure]:
 
 
 def _bulks(
-    pid: int, api: Connection, ground: cloud.Ground, repeats: int, label: str
+    pid: int, api: Connection, target: cloud.FlatNetwork, repeats: int, label: str
 ) -> Iterator[Figure]:
     """Make a hundred ports in a request, several times."""
     asked = [
         request(
             "POST",
             "/v2.0/ports",
-            {"ports": [ground.fields(f"b{turn}-{at}") for at in range(A_BULK)]},
+            {"ports": [target.fields(f"b{turn}-{at}") for at in range(A_BULK)]},
         )
         for turn in range(repeats)
     ]
@@ -179,7 +179,7 @@ def _costing(
 
 
 def _lists(
-    pid: int, api: Connection, ground: cloud.Ground, repeats: int, label: str
+    pid: int, api: Connection, target: cloud.FlatNetwork, repeats: int, label: str
 ) -> Iterator[Figure]:
     """List a thousand ports as clients do: all at once, some attributes, pages, a filter."""
     whole = [request("GET", f"/v2.0/ports?limit={PAGE}")] * repeats
@@ -198,7 +198,7 @@ def _lists(
         taken = [one * 1000 for one in _timed(api, asked)]
         yield of_repeats(f"{what}, {label}", taken, "ms", repeats)
     taken = [
-        _in_pages(api, f"/v2.0/ports?network_id={ground.network_id}&limit=100")
+        _in_pages(api, f"/v2.0/ports?network_id={target.network_id}&limit=100")
         for _ in range(repeats)
     ]
     yield of_repeats(f"port list, {PAGE:,} of them in pages of 100, {label}", taken, "ms", repeats)
@@ -226,13 +226,13 @@ def _timed(api: Connection, asked: list[bytes]) -> list[float]:
 
 
 def _eight(
-    running: Server, ground: cloud.Ground, repeats: int, each: int, label: str, *, least: Limit
+    running: Server, target: cloud.FlatNetwork, repeats: int, each: int, label: str, *, least: Limit
 ) -> Iterator[Figure]:
     """Make ports and delete them, several times, eight clients at once."""
     made, deleted, spent = [], [], []
     for _ in range(repeats):
         before = cpu_s(running.pid)
-        creates = burst(running.connect, CLIENTS, cloud.create_requests(ground, each))
+        creates = burst(running.connect, CLIENTS, cloud.create_requests(target, each))
         spent.append((cpu_s(running.pid) - before) / each * 1000)
         ids = [msgspec.json.decode(body)["port"]["id"] for body in creates.bodies]
         deletes = [request("DELETE", f"/v2.0/ports/{one}") for one in ids]

@@ -21,7 +21,7 @@ __all__ = ["ACK", "OFFER", "Answer", "answer", "discover", "request"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said: OFFER or ACK, in which exchange, of which address."""
+    """An OFFER or ACK of a server, with its exchange and address."""
 
     type: int
     xid: int
@@ -58,7 +58,7 @@ def _frame(mac: str, xid: int, options: dict[int, bytes]) -> bytes:
 
 
 def _ip_header(length: int) -> bytes:
-    """Return the header of a packet from nobody to everybody."""
+    """Return the IPv4 header of a packet from 0.0.0.0 to 255.255.255.255."""
     to = EVERYBODY[:4]
     header = struct.pack("!BBHHHBBH4x4s", 0x45, 0, 20 + length, 0, 0, TTL, 17, 0, to)
     total = sum(struct.unpack("!10H", header))

@@ -31,8 +31,8 @@ Who = tuple[str, IPv4Address]  # a client's MAC, and the address it is to get
 def measure(quick: bool) -> Iterator[Figure]:
     """Yield the median and the 99th percentile of both, each MAC asking once a round."""
     with fleet.up() as made:
-        ground = cloud.flat(made.api, FAR, CIDR)
-        ports = cloud.fill(made.api, ground, 100 if quick else 500)
+        target = cloud.flat(made.api, FAR, CIDR)
+        ports = cloud.fill(made.api, target, 100 if quick else 500)
         made.start_agent()
         ours = made.wire()
         who = [_who(port) for port in ports]

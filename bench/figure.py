@@ -1,4 +1,4 @@
-"""What a measurement says: one figure, what it is compared with, what was expected of it."""
+"""Result of a measurement: a figure, its peer for comparison, and its expected limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What a figure is compared with, in the same unit."""
+    """A figure for comparison, in the same unit."""
 
     name: str
     value: float
@@ -17,7 +17,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What was expected: of the figure itself, or of its ratio to the peer's."""
+    """The expected limit of the figure, or of its ratio to the peer's."""
 
     value: float
     least: bool = False  # False: at most
@@ -50,7 +50,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether it is as expected; None: nothing was."""
+        """Whether the figure is within its limit; None: it has none."""
         if self.expected is None:
             return None
         judged = self.ratio if self.expected.of_ratio else self.value

@@ -36,7 +36,7 @@ class Reading:
     size: int = 0  # of head and body; 0: the head isn't whole
 
     def add(self, chunk: bytes) -> bool:
-        """Take what came; tell whether the answer is whole."""
+        """Add received data; return whether the answer is complete."""
         if not chunk:
             raise ConnectionError("the server closed the connection within an answer")
         self.data += chunk
@@ -134,7 +134,7 @@ def burst(connect: Connect, clients: int, asked: Iterable[bytes]) -> Burst:
 
 
 def _next(waiting: selectors.BaseSelector, client: socket.socket, left: Any) -> bool:
-    """Send the next request; tell whether there was one."""
+    """Send the next request; return whether there was one."""
     asked = next(left, None)
     if asked is None:
         return False

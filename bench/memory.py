@@ -27,9 +27,9 @@ def measure(quick: bool) -> Iterator[Figure]:
         api = Connection(running.connect)
         cloud.add_host(api, "h1")
         yield from _figures("server, idle", running.pid)
-        ground, there = cloud.flat(api, "h1"), 0
+        target, there = cloud.flat(api, "h1"), 0
         for present in (1000,) if quick else (1000, 20000):
-            cloud.fill(api, ground, present - there)
+            cloud.fill(api, target, present - there)
             there = present
             yield from _figures(f"server, {present:,} ports", running.pid)
     with fleet.up() as made:

@@ -75,7 +75,7 @@ class OverlayFleet:
         return before
 
     def is_done(self, name: str, before: str) -> bool:
-        """Tell whether a run later than that is in sync and no port waits for anything."""
+        """Return whether a later run is in sync and no port is pending."""
         row = self.row(name)
         return row["started_at"] != before and row["in_sync"] and not self.waiting()
 
@@ -89,7 +89,7 @@ class OverlayFleet:
         return found
 
     def settle(self, what: str, within_s: float = WITHIN_S) -> None:
-        """Wait until no port waits for anything."""
+        """Wait until no port is pending."""
         wait_for(lambda: not self.waiting(), within_s, what)
 
     # --- what is in the store

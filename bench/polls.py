@@ -1,7 +1,7 @@
 """Agents that wait for a change: what they cost the server, and how soon those concerned know.
 
 Every waiting agent is a connection with a long poll. Half a hundred of the hosts have a port of one
-network; each change of that network wakes them, and nobody else.
+network; each change of that network wakes only these.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Agent:
         self.line.sendall(head + auth + content)
 
     def heard(self) -> bool:
-        """Read what came; tell whether the answer is whole."""
+        """Read received data; return whether the answer is complete."""
         return self.reading.add(self.line.recv(1 << 18))
 
     def answer(self) -> bytes:
@@ -96,10 +96,10 @@ def measure(running: Server, *, quick: bool) -> Iterator[Figure]:
 
 
 def _network(api: Connection, hosts: list[str]) -> str:
-    ground = cloud.flat(api, hosts[0], "10.64.0.0/16", **{"lessor:multi_host": True})
-    ports = [{"network_id": ground.network_id, "binding:host_id": host} for host in hosts]
+    target = cloud.flat(api, hosts[0], "10.64.0.0/16", **{"lessor:multi_host": True})
+    ports = [{"network_id": target.network_id, "binding:host_id": host} for host in hosts]
     api.ask("POST", "/v2.0/ports", {"ports": ports})
-    return ground.network_id
+    return target.network_id
 
 
 def _cost(what: str, pid: int, seconds: float) -> Figure:
@@ -130,7 +130,7 @@ def _woken(api: Connection, network: str, agents: list[Agent], rounds: int) -> I
 
 
 def _answers(waiting: selectors.BaseSelector, wanted: int) -> list[float]:
-    """Return when each whole answer was there; those who had one wait anew.
+    """Return the time of each complete answer; agents with an answer poll again.
 
     Raises:
         RuntimeError: another number than `wanted` was woken.

@@ -1,4 +1,4 @@
-"""What the kernel says of a process, its memory and processor time, and of the whole machine."""
+"""Memory and processor time of a process, and of the whole machine, from the kernel."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def running(connection: str = "") -> Iterator[Server]:
 
 
 def healthy(connect: Connect) -> bool:
-    """Tell whether a server answers."""
+    """Return whether a server answers."""
     try:
         connection = Connection(connect)
     except OSError:
@@ -75,7 +75,7 @@ def healthy(connect: Connect) -> bool:
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody has."""
+    """Return a free TCP port of loopback."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]

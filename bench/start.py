@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from bench import cloud, fleet
-from bench.cloud import Ground
+from bench.cloud import FlatNetwork
 from bench.figure import Figure, of_repeats
 from bench.fleet import FAR, HOST, Fleet
 from bench.http1 import Connection
@@ -39,10 +39,10 @@ def measure(quick: bool) -> Iterator[Figure]:
 
 
 def _fill(api: Connection, taps: int) -> None:
-    ground = cloud.flat(api, FAR)
-    cloud.fill(api, ground, PORTS - taps)
+    target = cloud.flat(api, FAR)
+    cloud.fill(api, target, PORTS - taps)
     if taps:
-        cloud.fill(api, Ground(ground.network_id, HOST, tap="managed"), taps)
+        cloud.fill(api, FlatNetwork(target.network_id, HOST, tap="managed"), taps)
 
 
 def _started(made: Fleet) -> float:
@@ -58,7 +58,7 @@ def _started(made: Fleet) -> float:
 
 
 def _is_done(made: Fleet, before: str | None) -> bool:
-    """Tell whether a run later than that is in sync and no port of the host waits for anything."""
+    """Return whether a later run is in sync and no port of the host is pending."""
     row = made.row
     if row["started_at"] == before or not row["in_sync"]:
         return False

@@ -72,7 +72,7 @@ class TapWire:
     """A tap, opened as a hypervisor opens it.
 
     Raises:
-        OSError: there is no such tap in that namespace, or somebody has it open.
+        OSError: no such tap in that namespace, or another program has it open.
     """
 
     def __init__(self, netns: Path, name: str) -> None:
@@ -153,7 +153,7 @@ def dora(wire: Wire, mac: str, wanted: IPv4Address, server: IPv4Address) -> floa
 def until_acked(
     wire: Wire, mac: str, wanted: IPv4Address, server: IPv4Address, *, within_s: float
 ) -> None:
-    """Go from DISCOVER to ACK, anew if an answer doesn't come.
+    """Run DISCOVER to ACK, again if an answer is missing.
 
     Raises:
         Silence: there was no ACK within `within_s`.
@@ -167,7 +167,7 @@ def until_acked(
 
 
 def _heard(wire: Wire, xid: int, kind: int, wanted: IPv4Address, within_s: float) -> bool:
-    """Tell whether this answer comes within so many seconds. What else comes is passed over."""
+    """Return whether this answer arrives within `within_s`; other frames are ignored."""
     end = time.perf_counter() + within_s
     while (left := end - time.perf_counter()) > 0:
         if not select.select([wire], [], [], left)[0]:

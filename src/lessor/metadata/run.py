@@ -85,7 +85,7 @@ class Run:
         self._ending: asyncio.Task[str] | None = None
         self._unanswered = 0
         self._is_ready = asyncio.Event()
-        self._ready: Callable[[User], None] = _nobody
+        self._ready: Callable[[User], None] = _ignore
         self._heard_last: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._frames = Frames(READ_BY_AGENT, OF_PROCESS, self._take, self._stop)
         self._opening: asyncio.Task[Any] | None = None
@@ -263,5 +263,5 @@ def _last_words(process: subprocess.Popen[bytes]) -> str:
     return f"{how}: {last[:_SHOWN]}" if last else how
 
 
-def _nobody(_: User) -> None:
+def _ignore(_: User) -> None:
     """Do nothing."""

@@ -1,4 +1,4 @@
-"""What the demo looks at in each VM, and what is right."""
+"""The demo's checks of each VM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEASE_TIMEOUT_S, GUEST_TIMEOUT_S, ACTIVE_TIMEOUT_S = 30, 180, 30
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """What a VM got and what it reached. `failures` says in words what is not right."""
+    """A VM's lease and the targets that it reached; `failures` describes what failed."""
 
     name: str
     host: str
@@ -39,14 +39,14 @@ class Seen:
     failures: list[str] = field(default_factory=list)
 
     def expect(self, so: bool, otherwise: str) -> bool:
-        """Note what is wrong unless it is so."""
+        """Record the failure `otherwise` unless `so`."""
         if not so:
             self.failures.append(otherwise)
         return so
 
 
 def look(lab: Lab, vm: Vm, seen_as: IPv4Address) -> Seen:
-    """Wait for a VM's lease and look at what it reaches; the outside is to see it as `seen_as`."""
+    """Wait for a VM's lease and check what it reaches; the outside must see it as `seen_as`."""
     seen = look_inside(lab, vm)
     lease = vm.last_lease()
     if lease is None:
@@ -64,7 +64,7 @@ def look(lab: Lab, vm: Vm, seen_as: IPv4Address) -> Seen:
 
 
 def look_inside(lab: Lab, vm: Vm) -> Seen:
-    """Wait for a VM's lease and look at what it is told about itself."""
+    """Wait for a VM's lease and check its metadata."""
     state = vm.state
     seen = Seen(
         name=state.name,
@@ -91,7 +91,7 @@ def _look_at_lease(lab: Lab, vm: Vm, seen: Seen) -> None:
 
 
 def _look_at_metadata(vm: Vm, seen: Seen) -> None:
-    """The VM must be told the id that its port carries, and nobody else's."""
+    """Check that the VM gets the instance id of its own port."""
     seen.instance_id = fetch(vm, f"{METADATA}/latest/meta-data/instance-id")
     seen.expect(bool(seen.instance_id), "metadata has no instance-id")
     text = fetch(vm, f"{METADATA}/openstack/latest/meta_data.json")
@@ -102,7 +102,7 @@ def _look_at_metadata(vm: Vm, seen: Seen) -> None:
 
 
 def fetch(vm: Vm, url: str) -> str:
-    """Return what a page says, to a VM; nothing if it can't be had."""
+    """Return the text of a page that the VM fetches; "" if that fails."""
     try:
         return vm.http(url).strip()
     except (LessorError, OSError, httpx.HTTPError):

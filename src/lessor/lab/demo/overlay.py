@@ -98,13 +98,13 @@ class OverlayDemo:
         )
 
     def follow_discovers(self) -> None:
-        """Have a VM of each network ask anew, and see where its packets go."""
+        """Let a VM of each network send a new DISCOVER, and capture where its packets go."""
         for network, name in WATCHED.items():
-            self._say(f"{name}: asks anew, watched on every wire and tap")
+            self._say(f"{name}: requests its lease again, captured on every wire and tap")
             try:
                 self.seen.append(self._follow(self.networks[network], self._lab.vm(name)))
             except LessorError as error:
-                self.failures.append(f"{name} asks anew: {error}")
+                self.failures.append(f"{name} requests its lease again: {error}")
 
     def _follow(self, network: LabNetwork, vm: Vm) -> OverlaySeen:
         row = self._lab.api.show("networks", network.id)
@@ -195,7 +195,7 @@ class OverlayDemo:
         )
 
     def all_failures(self) -> list[str]:
-        """Return everything that is not as it should be."""
+        """Return all failures."""
         return [
             *(f"{one.name}: {failure}" for one in self.vms for failure in one.failures),
             *(f"{one.network.name}: {failure}" for one in self.seen for failure in one.failures),

@@ -41,7 +41,7 @@ VMS = (  # name, network, host, real; the real one last, since it keeps a proces
 
 
 class Demo:
-    """One run in a lab. `failures` says what was not as it should be."""
+    """One run in a lab; `failures` lists the failed checks."""
 
     def __init__(self, lab: Lab, say: Callable[[str], None]) -> None:
         self._lab = lab
@@ -200,9 +200,9 @@ def _commands(folder: Path) -> str:
 
 def _verdict(failures: list[str], folder: Path, took_s: float) -> None:
     if not failures:
-        print(f"\nall is as it should be ({took_s:.0f} s)")
+        print(f"\nall checks passed ({took_s:.0f} s)")
         return
-    print("\nnot as it should be:", file=sys.stderr)
+    print("\nfailed checks:", file=sys.stderr)
     for failure in failures:
         print(f"  {failure}", file=sys.stderr)
     print(f"the logs are in {folder}/log", file=sys.stderr)
