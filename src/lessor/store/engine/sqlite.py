@@ -41,6 +41,7 @@ def engine(path: Path) -> Engine:
         poolclass=QueuePool,
         pool_size=READERS,
         max_overflow=-1,
+        pool_use_lifo=True,  # the same few connections, whose caches are warm
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
         execution_options={"statements": connection.Statements()},
