@@ -6,8 +6,6 @@ Exit status: 0 done, 1 refused (the reason is on standard error), 2 wrong usage 
 from __future__ import annotations
 
 import errno
-import importlib
-import importlib.util
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -32,6 +30,7 @@ from lessor.cli import (
     up,
 )
 from lessor.errors import ConfigError, LessorError
+from lessor.lab.cli import app as lab_app
 from lessor.printable import printable
 
 REFUSED, WRONG_USAGE = 1, 2
@@ -66,9 +65,7 @@ def program() -> typer.Typer:
         app.add_typer(commands, name=noun, rich_help_panel="Change and list")
     app.add_typer(settings.app, name="config", rich_help_panel=look)
     app.add_typer(db.app, name="db", rich_help_panel=look)
-    if importlib.util.find_spec("lessor.lab.cli") is not None:
-        lab = importlib.import_module("lessor.lab.cli")
-        app.add_typer(lab.app, name="lab", rich_help_panel=run)
+    app.add_typer(lab_app, name="lab", rich_help_panel=run)
     return app
 
 
