@@ -74,6 +74,34 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         """Take what a host says of a network."""
         store.write(tours.answer, request.state.host, key, agent_bodies.pieces(body))
 
+    @get("/agent/v1/ping", sync_to_thread=True)
+    def ping(request: AnyRequest) -> Response[bytes]:
+        """Say that the server is there and knows the token."""
+        return _json({"host": request.state.host, "epoch": store.epoch})
+
+    return Litestar(
+        route_handlers=[
+            view,
+            report,
+            tour,
+            _holdings(store),
+            *_leases(store),
+            *_guests(store),
+            ping,
+        ],
+        guards=[known],
+        openapi_config=None,
+        exception_handlers=problems.HANDLERS,
+        request_class=problems.JsonRequest,
+        request_max_body_size=agent_bodies.PASSWORD_BYTES,  # of whatever says nothing else
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _guests(store: Store) -> list[BaseRouteHandler]:
+    """Return the routes of what guests ask a host for, and post to it."""
+
     @get("/agent/v1/metadata", sync_to_thread=True)
     def metadata(
         request: AnyRequest,
@@ -97,30 +125,7 @@ def agents_app(store: Store, notifier: Notifier) -> Litestar:
         if not store.write(instance_rules.set_password, host, posted.instance_id, posted.password):
             raise Conflict(f"instance {posted.instance_id} has a password already")
 
-    @get("/agent/v1/ping", sync_to_thread=True)
-    def ping(request: AnyRequest) -> Response[bytes]:
-        """Say that the server is there and knows the token."""
-        return _json({"host": request.state.host, "epoch": store.epoch})
-
-    return Litestar(
-        route_handlers=[
-            view,
-            report,
-            tour,
-            _holdings(store),
-            *_leases(store),
-            metadata,
-            password,
-            ping,
-        ],
-        guards=[known],
-        openapi_config=None,
-        exception_handlers=problems.HANDLERS,
-        request_class=problems.JsonRequest,
-        request_max_body_size=agent_bodies.PASSWORD_BYTES,  # of whatever says nothing else
-        logging_config=None,
-        debug=False,
-    )
+    return [metadata, password]
 
 
 def _holdings(store: Store) -> BaseRouteHandler:
