@@ -17,7 +17,7 @@ Sources = tuple[tuple[str, IPv4Network], ...]
 class PortSecurity:
     """What a VM's port may send and be sent, whatever forwards its frames.
 
-    nftables enforces it on Linux bridges (`lessor.core.firewall.guards`), OpenFlow on br-int
+    nftables enforces it on Linux bridges (`lessor.core.firewall.tap_guard`), OpenFlow on br-int
     (`lessor.core.openflow.int_flows`).
 
     Attributes:

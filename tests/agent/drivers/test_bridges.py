@@ -71,7 +71,9 @@ def make(ip: IPRoute, tmp_path: Path) -> Callable[..., BridgeDriver]:
         patience_s: float = 0,
         **more: Any,
     ) -> BridgeDriver:
-        return BridgeDriver(socket_, reachable, tmp_path / "moves.json", patience_s=patience_s, **more)
+        return BridgeDriver(
+            socket_, reachable, tmp_path / "moves.json", patience_s=patience_s, **more
+        )
 
     return driver
 

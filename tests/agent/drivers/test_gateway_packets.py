@@ -22,7 +22,7 @@ from lessor.core.around import Connected
 from lessor.core.diff import diff
 from lessor.core.firewall.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.firewall.gateway_nft import GatewayOptions, nft_gateway_ruleset
-from lessor.core.firewall.guards import Others, guard_ruleset
+from lessor.core.firewall.tap_guard import Others, guard_ruleset
 from lessor.core.state import Gateway, Ruleset, VmRange
 from lessor.core.vmport import PortSecurity
 from tests.agent.drivers.frames import Namespace, checksum, icmp_error, namespaces

@@ -21,8 +21,8 @@ import pytest
 
 from lessor.core.firewall.dhcp_limit import BURST
 from lessor.core.firewall.drop_sets import SETS, SIZE, offences
-from lessor.core.firewall.guard_rules import BRIDGED_MARK, KNOWN_MARK
-from lessor.core.firewall.guards import Others, guard_ruleset
+from lessor.core.firewall.tap_guard import Others, guard_ruleset
+from lessor.core.firewall.tap_guard_rules import BRIDGED_MARK, KNOWN_MARK
 from lessor.core.offences import Offence, Reason
 from lessor.core.state import Gateway, VmRange
 from lessor.core.vmport import PortSecurity

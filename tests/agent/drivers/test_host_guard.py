@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lessor.core.firewall.guards import guard_ruleset
 from lessor.core.firewall.host_guard import host_rulesets
+from lessor.core.firewall.tap_guard import guard_ruleset
 from lessor.core.vmport import PortSecurity
 from lessor.errors import CommandError
 from tests.agent.drivers.frames import Namespace, namespaces, packet_socket

@@ -14,8 +14,8 @@ from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.agent.host.nft import Nft, next_generation
 from lessor.agent.host.run import run
 from lessor.core.diff import Changes
-from lessor.core.firewall import guards as guards_core
-from lessor.core.firewall.guards import guard_ruleset
+from lessor.core.firewall import tap_guard as guards_core
+from lessor.core.firewall.tap_guard import guard_ruleset
 from lessor.core.state import Ruleset
 from lessor.core.vmport import PortSecurity
 from lessor.errors import CommandError

@@ -13,7 +13,7 @@ from lessor.core.diff import Changes, diff
 from lessor.core.firewall.drop_sets import WRONG_MACS, counted, offences
 from lessor.core.firewall.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.firewall.gateway_nft import GatewayOptions, nft_gateway_ruleset
-from lessor.core.firewall.guards import guard_ruleset
+from lessor.core.firewall.tap_guard import guard_ruleset
 from lessor.core.offences import Offence, Reason
 from lessor.core.state import Gateway, Ruleset
 from lessor.core.vmport import PortSecurity

@@ -31,17 +31,17 @@ from lessor.core.diff import Changes, Unsound
 from lessor.core.firewall import (
     gateway_iptables,
     gateway_nft,
-    guards,
     host_guard,
     iptables_edit,
     nft_listing,
     nft_script,
+    tap_guard,
 )
 from lessor.core.state import Ruleset
 from lessor.errors import CommandError
 from lessor.steps import each
 
-NAMES = (guards.NAME, *host_guard.NAMES, gateway_nft.NAME, gateway_iptables.NAME)
+NAMES = (tap_guard.NAME, *host_guard.NAMES, gateway_nft.NAME, gateway_iptables.NAME)
 _RESTORE = ("iptables-restore", "--wait=3", "--noflush", "--counters")
 
 
@@ -89,7 +89,7 @@ class RulesetDriver:
 
     def guards(self, tap: str) -> bool:
         """Return whether a tap is in the rules that were applied last."""
-        return f'"{tap}"' in self._load().get(guards.NAME, _Applied("")).text
+        return f'"{tap}"' in self._load().get(tap_guard.NAME, _Applied("")).text
 
     def observe(self) -> dict[str, Ruleset | Unsound[Ruleset]]:
         """Return our rulesets by name, as they were applied; unsound if they were changed since.

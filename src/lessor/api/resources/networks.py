@@ -36,8 +36,8 @@ from lessor.errors import Invalid
 from lessor.model import DhcpMove, Network
 from lessor.settings import FlatMapping, ServerSettings
 from lessor.store import tagrows
-from lessor.store.hosts import troubles
-from lessor.store.hosts.troubles import Troubles
+from lessor.store.hosts import no_address
+from lessor.store.hosts.no_address import Troubles
 from lessor.store.networks import rules as network_rules
 from lessor.store.networks import zones as zone_rules
 from lessor.store.pools import scopes as addressscopes
@@ -183,7 +183,7 @@ def facts(store: Store, settings: ServerSettings, rows: Sequence[Network]) -> Fa
         store.read(addressscopes.of_networks, [row.id for row in rows]),
         store.read(zone_rules.of_networks, [row.id for row in rows]),
         {mapping.physical_network: mapping for mapping in settings.flat_mappings},
-        troubles.recent(store),
+        no_address.recent(store),
     )
 
 

@@ -49,9 +49,9 @@ from lessor.net.guest_name import hostname
 from lessor.settings import ServerSettings
 from lessor.store import tagrows
 from lessor.store.columns import packed
+from lessor.store.hosts import no_address
 from lessor.store.hosts import rules as host_rules
-from lessor.store.hosts import troubles
-from lessor.store.hosts.troubles import Troubles
+from lessor.store.hosts.no_address import Troubles
 from lessor.store.query import Query
 from lessor.store.store import Store
 from lessor.store.values import PortValues
@@ -318,7 +318,7 @@ def calls(store: Store, settings: ServerSettings) -> Calls:
             settings.integration_bridge,
             settings.datapath_type or "system",
             store.read(host_rules.datapath_types, _switched(rows, networks)),
-            troubles.recent(store),
+            no_address.recent(store),
         )
 
     def create(many: Sequence[PortValues]) -> list[Port]:

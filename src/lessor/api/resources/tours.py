@@ -16,7 +16,7 @@ from lessor.api.resources.routes import route, typed
 from lessor.api.rest.fields import iso_time
 from lessor.model import Host, HostTour, Piece, Problem
 from lessor.store import tours
-from lessor.store.hosts import placement, troubles
+from lessor.store.hosts import no_address, placement
 from lessor.store.store import Store
 
 ANSWER_S = 10.0  # after which a host counts as silent
@@ -96,7 +96,7 @@ def _tour(store: Store, network_id: str) -> TourBody:
     problems = [] if asked.hosts else ["no host takes part in it"]
     if asked.hosts and not serving:
         problems.append("no host serves DHCP on it")
-    if trouble := troubles.recent(store).of_network(network_id):
+    if trouble := no_address.recent(store).of_network(network_id):
         problems.append(trouble)
     bodies = [_host(known.get(host.host), host, network_id) for host in hosts]
     return TourBody(

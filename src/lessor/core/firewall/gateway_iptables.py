@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 
 from lessor.core.firewall.apart import joined_pairs
 from lessor.core.firewall.gateway_nft import GatewayOptions, forwarding, vm_bridges, vm_ranges
-from lessor.core.firewall.guard_rules import BRIDGED_MARK, VM_MARK
+from lessor.core.firewall.tap_guard_rules import BRIDGED_MARK, VM_MARK
 from lessor.core.state import Gateway, Ruleset
 from lessor.model import METADATA_ADDRESS
 

@@ -16,9 +16,9 @@ from ipaddress import IPv4Address, IPv4Network, collapse_addresses, summarize_ad
 
 from lessor.core.around import Connected
 from lessor.core.firewall.apart import joined_pairs
-from lessor.core.firewall.guard_rules import BRIDGED_MARK, VM_MARK
 from lessor.core.firewall.nft_script import NftChain, NftSet, nft_table, quoted
 from lessor.core.firewall.no_forward import less
+from lessor.core.firewall.tap_guard_rules import BRIDGED_MARK, VM_MARK
 from lessor.core.state import Gateway, Ruleset, VmRange
 from lessor.model import METADATA_ADDRESS
 

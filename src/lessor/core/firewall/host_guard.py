@@ -2,7 +2,7 @@
 
 On a bridge's hooks a frame to or from the host has one port alone, which doesn't tell whose bridge
 it is. The host's own hooks do, by the bridge's name: what comes in there without KNOWN_MARK came
-from a port that `lessor.core.firewall.guard_rules` doesn't know, and what goes out there gets the
+from a port that `core.firewall.tap_guard_rules` doesn't know, and what goes out there gets the
 mark, so that `table bridge lessor` keeps it from such a port.
 
 IP and ARP are all that a host listens to there.
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from lessor.core.firewall.guard_rules import KNOWN_MARK
 from lessor.core.firewall.nft_script import NftChain, NftSet, nft_table, quoted
+from lessor.core.firewall.tap_guard_rules import KNOWN_MARK
 from lessor.core.state import Ruleset
 
 IP, ARP = "inet lessor_host", "arp lessor_host"

@@ -17,9 +17,9 @@ from typing import TypeVar
 from lessor.core.around import Around
 from lessor.core.firewall.gateway_iptables import iptables_gateway_ruleset
 from lessor.core.firewall.gateway_nft import GatewayOptions, nft_gateway_ruleset
-from lessor.core.firewall.guards import Others, guard_ruleset
 from lessor.core.firewall.host_guard import host_rulesets
 from lessor.core.firewall.no_forward import lans, no_forward
+from lessor.core.firewall.tap_guard import Others, guard_ruleset
 from lessor.core.openflow import int_flows, tun_flows
 from lessor.core.openflow.facts import NetworkFacts
 from lessor.core.plan.network import NetworkPlan

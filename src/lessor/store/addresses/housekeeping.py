@@ -12,7 +12,7 @@ from lessor.store.addresses.allocation import free
 from lessor.store.addresses.trust import LEAST_LEASE_S
 from lessor.store.engine.tx import Tx
 from lessor.store.hosts import unknown as unknownhosts
-from lessor.store.hosts import unserved
+from lessor.store.hosts import unserved_networks
 from lessor.store.tables import addresses, holds, leases, networks, tombstones
 
 AT_ONCE = 2000  # addresses in one transaction
@@ -92,7 +92,7 @@ def purge(tx: Tx) -> None:
         delete(leases).where(or_(leases.c.ended_at < old, and_(_ALIVE, leases.c.expires_at < old)))
     )
     _purge_tombstones(tx)
-    unserved.purge(tx)
+    unserved_networks.purge(tx)
     unknownhosts.forget(tx)
     in_use = select(1).where(
         addresses.c.network_id == holds.c.network_id,

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Select, func, or_, select
 
 from lessor.store.engine.tx import ReadTx
-from lessor.store.hosts import unserved
-from lessor.store.hosts.unserved import Pair
+from lessor.store.hosts import unserved_networks
+from lessor.store.hosts.unserved_networks import Pair
 from lessor.store.tables import hosts, ports
 
 NO_NETWORK_HOST = "no network host with a local_ip any more"
@@ -114,8 +114,8 @@ def read(tx: ReadTx) -> Capacity:
                 lost[row.name] = "taken down" if not row.admin_state_up else NO_NETWORK_HOST
         elif start + down_s <= now:
             lost[row.name] = "silent"
-    late, all_ = unserved.reasons(tx, now - down_s), unserved.reasons(tx, now)
-    moves = unserved.moves(tx)
+    late, all_ = unserved_networks.reasons(tx, now - down_s), unserved_networks.reasons(tx, now)
+    moves = unserved_networks.moves(tx)
     failed = {*all_, *((move.source, move.network_id) for move in moves if move.unable)}
     return Capacity(frozenset(able), lost, load, zones, late, frozenset(failed))
 

@@ -9,7 +9,7 @@ from lessor.model import Report
 from lessor.store.hosts.heartbeats import Heartbeats, SilenceWatch
 
 if TYPE_CHECKING:  # found in transactions, which know the fleet
-    from lessor.store.hosts.troubles import Troubles
+    from lessor.store.hosts.no_address import Troubles
 
 DELETED = "-"  # before a host's name, where servers tell each other which hosts a change concerns
 

@@ -17,7 +17,7 @@ from lessor.errors import Conflict, NotFound
 from lessor.model import VXLAN, DhcpMove, Host, Network
 from lessor.store.engine.dialect import insert
 from lessor.store.engine.tx import UNSTAMPED, ReadTx, Tx
-from lessor.store.hosts import capacity, unserved
+from lessor.store.hosts import capacity, unserved_networks
 from lessor.store.hosts import rules as host_rows
 from lessor.store.hosts.capacity import HOSTS, Capacity
 from lessor.store.networks import rules as network_rows
@@ -170,7 +170,7 @@ def fail_over(tx: Tx, only: str | None = None) -> list[DhcpMove]:
                 network_id=network_id, source=source, target=target, reason=reason, unable=unable
             )
             _move(tx, port_id, move)
-            unserved.record_move(tx, move)
+            unserved_networks.record_move(tx, move)
             moves.append(move)
         if len(moves) == AT_ONCE:
             break

@@ -17,7 +17,7 @@ from lessor.store.engine import history
 from lessor.store.engine.access import Database
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import blocks as hostblocks
-from lessor.store.hosts import failover, unserved
+from lessor.store.hosts import failover, unserved_networks
 from lessor.store.hosts import rules as host_rows
 from lessor.store.networks import overlay
 from lessor.store.networks import rules as network_rows
@@ -79,7 +79,7 @@ def write(tx: Tx, host: str, report: Report) -> None:
         _moved_end(tx, host)
     tx.conn.execute(update(hosts).where(hosts.c.name == host).values(**_columns(report, tx.now)))
     if report.unserved is not None:
-        unserved.record(tx, host, report.unserved)
+        unserved_networks.record(tx, host, report.unserved)
         tx.after_commit(tx.fleet.forget_troubles)
     if report.blocks is not None:
         hostblocks.record(tx, host, report.blocks)

@@ -16,7 +16,7 @@ from typing import Any
 
 from lessor.agent.drivers.dhcp import Incident, KnownLeases, Leases, ServerError
 from lessor.agent.drivers.dnsmasq.context import DnsmasqContext
-from lessor.agent.drivers.dnsmasq.deaths import DeathWatch
+from lessor.agent.drivers.dnsmasq.exits import DeathWatch
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder, our_folders
 from lessor.agent.drivers.dnsmasq.hook import Hook
 from lessor.agent.drivers.dnsmasq.inotify import make_room, make_room_for_files

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address
 
-from lessor.agent.drivers.dnsmasq.health import Fault
+from lessor.agent.drivers.dnsmasq.faults import Fault
 from lessor.agent.drivers.dnsmasq.proc import activity, waiting
 from lessor.agent.drivers.dnsmasq.process import Process
 from lessor.agent.drivers.dnsmasq.server import Server

@@ -14,9 +14,9 @@ from functools import partial
 
 from lessor.agent.drivers.dnsmasq.alarm import Alarm
 from lessor.agent.drivers.dnsmasq.context import DnsmasqContext, fingerprint
+from lessor.agent.drivers.dnsmasq.faults import Health
 from lessor.agent.drivers.dnsmasq.filter import attach_filter
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder, Stamp, Unwritable
-from lessor.agent.drivers.dnsmasq.health import Health
 from lessor.agent.drivers.dnsmasq.orphans import REPORT_S, Orphans
 from lessor.agent.drivers.dnsmasq.process import Process, find, find_all, start
 from lessor.agent.drivers.dnsmasq.starttable import StartTable

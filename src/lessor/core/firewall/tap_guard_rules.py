@@ -1,4 +1,4 @@
-"""The rules of `table bridge lessor`: constant text; `lessor.core.firewall.guards` fills its sets.
+"""The rules of `table bridge lessor`: constant text; `core.firewall.tap_guard` fills its sets.
 
 All is closed but for what is known: the taps of ports, the wires of our bridges, and the host. What
 comes from another port of one of our bridges, whoever put it there, reaches none of these, and

@@ -28,7 +28,8 @@ from itertools import chain
 from lessor.core.firewall.apart import joined_pairs
 from lessor.core.firewall.dhcp_limit import BURST, RATE
 from lessor.core.firewall.drop_sets import SETS
-from lessor.core.firewall.guard_rules import (
+from lessor.core.firewall.nft_script import NftChain, NftSet, nft_table, quoted
+from lessor.core.firewall.tap_guard_rules import (
     CLIENT,
     COUNTERS,
     QUOTED,
@@ -38,7 +39,6 @@ from lessor.core.firewall.guard_rules import (
     client,
     request_limit,
 )
-from lessor.core.firewall.nft_script import NftChain, NftSet, nft_table, quoted
 from lessor.core.state import Gateway, Ruleset, VmRange
 from lessor.core.vmport import PortSecurity
 from lessor.model import METADATA_ADDRESS

@@ -3,8 +3,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 from lessor.core.firewall.drop_sets import SETS
-from lessor.core.firewall.guard_rules import CHAINS, COUNTERS
-from lessor.core.firewall.guards import NAME, Others, guard_ruleset
+from lessor.core.firewall.tap_guard import NAME, Others, guard_ruleset
+from lessor.core.firewall.tap_guard_rules import CHAINS, COUNTERS
 from lessor.core.state import Gateway
 from lessor.core.vmport import PortSecurity
 

@@ -12,9 +12,9 @@ from lessor.model import VXLAN, DhcpMove, Host, Port
 from lessor.store.engine.access import Database
 from lessor.store.engine.tx import ReadTx
 from lessor.store.hosts import problems as hostproblems
-from lessor.store.hosts import unserved
+from lessor.store.hosts import unserved_networks
 from lessor.store.hosts.rules import HOST, host_of
-from lessor.store.hosts.unserved import Pair
+from lessor.store.hosts.unserved_networks import Pair
 from lessor.store.tables import hosts, networks, ports, subnets
 
 RECENT_S = 1.0
@@ -114,9 +114,9 @@ def recent(db: Database) -> Troubles:
 def find(tx: ReadTx) -> Troubles:
     """Return the current troubles."""
     known = {row.name: host_of(tx, row) for row in tx.conn.execute(_HOSTS)}
-    look = _Look(known, unserved.reasons(tx, tx.now), tx.settings.dhcp_down_time)
+    look = _Look(known, unserved_networks.reasons(tx, tx.now), tx.settings.dhcp_down_time)
     moves: dict[str, list[DhcpMove]] = {}
-    for move in unserved.moves(tx):
+    for move in unserved_networks.moves(tx):
         moves.setdefault(move.network_id, []).append(move)
     unwell = {name for name, host in known.items() if host.state != "up"}
     unwell |= {host for host, _ in look.reasons}

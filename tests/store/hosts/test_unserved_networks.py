@@ -8,8 +8,8 @@ import pytest
 
 from lessor.model import Network
 from lessor.store.addresses import housekeeping
-from lessor.store.hosts import failover, unserved
-from lessor.store.hosts.unserved import RECENT_S
+from lessor.store.hosts import failover, unserved_networks
+from lessor.store.hosts.unserved_networks import RECENT_S
 from tests.store.hosts.test_placement import DOWN_S, Fleet
 from tests.store.store_cloud import Cloud
 
@@ -22,7 +22,7 @@ def fleet(cloud: Cloud) -> Fleet:
 
 
 def moves(fleet: Fleet) -> list[tuple[str, str, str, bool]]:
-    found = fleet.cloud.store.read(unserved.moves)
+    found = fleet.cloud.store.read(unserved_networks.moves)
     return [(one.source, one.target, one.reason, one.unable) for one in found]
 
 

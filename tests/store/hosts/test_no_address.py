@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lessor.model import Network, Port, Problem
-from lessor.store.hosts import failover, placement, troubles
+from lessor.store.hosts import failover, no_address, placement
 from tests.store.hosts.test_placement import Fleet
 from tests.store.store_cloud import Cloud
 
@@ -34,7 +34,7 @@ def passes(fleet: Fleet, seconds: int, *alive: str) -> None:
 
 
 def of(fleet: Fleet, network: Network, port: Port | None = None) -> str:
-    found = troubles.recent(fleet.cloud.store)
+    found = no_address.recent(fleet.cloud.store)
     return found.of_port(port) if port else found.of_network(network.id)
 
 
@@ -122,7 +122,7 @@ def test_a_move_is_told_at_the_network(fleet: Fleet) -> None:
     passes(fleet, 20, "n1", "n2", "c3")
     [host] = fleet.on(network)
     passes(fleet, 12, *{"n1", "n2", "c3"} - {str(host)})
-    [move] = troubles.recent(fleet.cloud.store).moves[network.id]
+    [move] = no_address.recent(fleet.cloud.store).moves[network.id]
     assert (move.source, move.reason) == (host, "silent")
     assert of(fleet, network) == ""
 
@@ -152,9 +152,9 @@ def test_a_tap_on_another_host_than_its_port_is_said_at_both(fleet: Fleet) -> No
         f"tap{port.id[:11]} is on c3, the port is bound to n2; if the VM runs on c3: "
         "lessor port set o1 --host c3"
     )
-    assert troubles.recent(fleet.cloud.store).ports == {port.id: words}
+    assert no_address.recent(fleet.cloud.store).ports == {port.id: words}
     assert [one.text for one in fleet.cloud.store.hosts.get("c3").problems] == [words]
     fleet.cloud.store.ports.update(port.id, {"binding_host": "c3"})
     assert fleet.cloud.store.hosts.get("c3").problems == ()
     fleet.cloud.clock.now += 1
-    assert troubles.recent(fleet.cloud.store).ports == {}
+    assert no_address.recent(fleet.cloud.store).ports == {}
