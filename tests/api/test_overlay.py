@@ -16,7 +16,7 @@ from lessor.agent.server.client import Client
 from lessor.errors import NotFound
 from lessor.model import LeaseBatch, LeaseEvent, Report
 from lessor.store.addresses import leases as lease_rules
-from lessor.store.hosts import placement
+from lessor.store.hosts import dhcp_scheduler
 from tests.api.conftest import Json, Server
 
 
@@ -251,9 +251,9 @@ def test_a_dead_dhcp_host_is_replaced_by_itself(serve: Callable[..., Server]) ->
         Report(run_id="run-h2", network_host=True, local_ip=IPv4Address("192.0.2.2"))
     )
     deadline = time.monotonic() + 40
-    while [host.name for host in server.store.read(placement.hosts_serving, network["id"])] != [
-        "h2"
-    ]:
+    while [
+        host.name for host in server.store.read(dhcp_scheduler.hosts_serving, network["id"])
+    ] != ["h2"]:
         assert time.monotonic() < deadline, "the DHCP server of h1 is not on h2 after 40 s"
         server.agents.post("/agent/v1/report", content=beat, headers=living)
         time.sleep(0.1)

@@ -17,7 +17,7 @@ import httpx
 from lessor.errors import Unavailable
 from lessor.metadata.app import GuestApp
 from lessor.metadata.backend import Backend
-from lessor.metadata.callers import Caller
+from lessor.metadata.client_address import Caller
 from lessor.metadata.guest import Asking
 from lessor.metadata.http import Receive, Send
 from lessor.metadata.http import Scope as Asked
@@ -33,7 +33,7 @@ from lessor.metadata.messages import (
     Settings,
     framed,
 )
-from lessor.metadata.ports import Ports
+from lessor.metadata.port_lookup import Ports
 from lessor.metadata.process import GuestProcess
 from lessor.model import FixedIp, Instance, MetadataFacts, Network, Port, Scope, View
 from lessor.settings import AgentSettings

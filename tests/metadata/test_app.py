@@ -7,9 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from lessor.metadata import cache
-from lessor.metadata.callers import Caller
+from lessor.metadata.client_address import Caller
 from lessor.metadata.messages import AskFacts
-from lessor.metadata.ports import Ports
+from lessor.metadata.port_lookup import Ports
 from lessor.model import AddressPair, MetadataFacts
 from tests.metadata.metadata_fakes import (
     Clock,

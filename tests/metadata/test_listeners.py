@@ -16,7 +16,7 @@ from lessor.errors import Conflict, Pending
 from lessor.metadata import reception as bounds
 from lessor.metadata.listeners import MetadataListeners
 from lessor.metadata.messages import ANSWER_S, HEAD_S, HEADERS
-from lessor.metadata.ports import Ports
+from lessor.metadata.port_lookup import Ports
 from lessor.model import AddressPair, MetadataFacts
 from tests.metadata.metadata_fakes import (
     FakeServer,

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lessor.metadata.callers import Caller
+from lessor.metadata.client_address import Caller
 from lessor.metadata.proxy import signature
 from tests.metadata.metadata_fakes import Endpoint, FakeServer, app, ask, mac_of, vm
 from tests.metadata.nova_receiver import NovaReceiver

@@ -19,7 +19,7 @@ from lessor.core.diff import diff
 from lessor.core.state import MetadataListener
 from lessor.errors import Unavailable
 from lessor.lab.netns import in_netns
-from lessor.metadata.callers import Caller, EthernetCallers, keep_first_packets
+from lessor.metadata.client_address import Caller, EthernetCallers, keep_first_packets
 from lessor.metadata.listeners import MetadataListeners
 from lessor.model import AddressPair
 from lessor.netns import FOLDER

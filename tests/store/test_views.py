@@ -19,7 +19,7 @@ from lessor.errors import LessorError
 from lessor.model import DHCP_OWNER, Network, Port, Problem, View, ViewAnswer, ViewRequest
 from lessor.store import views
 from lessor.store.addresses import housekeeping, states
-from lessor.store.hosts import failover, placement
+from lessor.store.hosts import dhcp_scheduler, failover
 from lessor.store.hosts import rules as host_rules
 from lessor.store.networks import rules as network_rules
 from lessor.store.store import Store
@@ -394,7 +394,7 @@ class AgentsFollow(RuleBasedStateMachine):
     @precondition(has_networks)
     @rule(n=st.integers(0, 9), name=st.sampled_from(NAMES), there=st.booleans())
     def schedule(self, n: int, name: str, there: bool) -> None:
-        change = placement.add if there else placement.remove
+        change = dhcp_scheduler.add if there else dhcp_scheduler.remove
         self._try(self.cloud.store.write, change, self._network(n).id, name)
 
     @precondition(has_networks)

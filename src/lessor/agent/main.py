@@ -45,7 +45,7 @@ from lessor.errors import Conflict, LessorError
 from lessor.metadata.backend import Backend
 from lessor.metadata.listeners import MetadataListeners
 from lessor.metadata.messages import Settings
-from lessor.metadata.ports import Ports
+from lessor.metadata.port_lookup import Ports
 from lessor.metadata.process import GuestProcess
 from lessor.model import Report
 from lessor.settings import AgentSettings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lessor.cli import ask, concerning, kinds
-from lessor.cli.nova import Subnets
+from lessor.cli.nova_manage import Subnets
 from lessor.cli.tour import tour_text
 from lessor.layout import Column, Row, by_name
 from lessor.printable import printable

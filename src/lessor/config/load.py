@@ -16,8 +16,8 @@ from typing import Any
 
 import structlog
 
-from lessor.config.nova import NOVA_OPTIONS
-from lessor.config.read import read
+from lessor.config.files import read
+from lessor.config.nova_notifications import NOVA_OPTIONS
 from lessor.config.types import CONNECTED
 from lessor.errors import ConfigError
 from lessor.settings import AgentSettings, FlatMapping, NovaSettings, ServerSettings, Tls

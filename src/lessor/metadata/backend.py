@@ -17,10 +17,10 @@ import structlog
 
 from lessor.core.metadata.askers import own_address
 from lessor.metadata.cache import FactsCache, Provider
-from lessor.metadata.callers import Caller
+from lessor.metadata.client_address import Caller
 from lessor.metadata.http import Response, refusal
 from lessor.metadata.messages import MOST_BODY, Answer, AskFacts, AskNova, KeepPassword, Question
-from lessor.metadata.ports import Ports
+from lessor.metadata.port_lookup import Ports
 from lessor.metadata.proxy import NovaProxy
 from lessor.model import MetadataFacts, Port
 from lessor.settings import AgentSettings

@@ -20,9 +20,9 @@ from typing import Any
 from lessor.core.diff import Changes
 from lessor.core.state import MetadataListener
 from lessor.errors import Conflict, LessorError, Pending
-from lessor.metadata.callers import Callers, EthernetCallers, keep_first_packets
+from lessor.metadata.client_address import Callers, EthernetCallers, keep_first_packets
 from lessor.metadata.door import Door
-from lessor.metadata.ports import Ports
+from lessor.metadata.port_lookup import Ports
 from lessor.metadata.process import GuestProcess
 from lessor.metadata.reception import Reception
 from lessor.model import METADATA_ADDRESS

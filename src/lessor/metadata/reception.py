@@ -22,8 +22,8 @@ import termios
 
 from lessor.core.metadata.seats import Seats
 from lessor.errors import Unavailable
-from lessor.metadata.callers import Caller, Callers
-from lessor.metadata.ports import Ports
+from lessor.metadata.client_address import Caller, Callers
+from lessor.metadata.port_lookup import Ports
 from lessor.metadata.process import GuestProcess
 
 CONNECTIONS = 256  # maximum of one listener

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from lessor.store import tagrows, tags
-from lessor.store.engine import revisions
+from lessor.store.engine import row_revision
 from lessor.store.engine.access import Database
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.noun import Noun, R, V
@@ -66,7 +66,7 @@ class Collection(Rows[R], Generic[R, V]):
         return self._db.write(self._update, row_id, values, expected)
 
     def _update(self, tx: Tx, row_id: str, values: V, expected: int | None) -> R:
-        revisions.expect(tx, self.noun.table, row_id, expected)
+        row_revision.expect(tx, self.noun.table, row_id, expected)
         return self.noun.update(tx, row_id, values)
 
     def delete(self, row_id: str, expected: int | None = None) -> None:
@@ -74,7 +74,7 @@ class Collection(Rows[R], Generic[R, V]):
         self._db.write(self._delete, row_id, expected)
 
     def _delete(self, tx: Tx, row_id: str, expected: int | None) -> None:
-        revisions.expect(tx, self.noun.table, row_id, expected)
+        row_revision.expect(tx, self.noun.table, row_id, expected)
         self.noun.delete(tx, row_id)
 
 

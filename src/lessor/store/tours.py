@@ -18,8 +18,8 @@ from lessor.errors import NotFound
 from lessor.model import HostTour, Piece
 from lessor.store.columns import packed
 from lessor.store.engine.tx import ReadTx, Tx
-from lessor.store.hosts import capacity
-from lessor.store.hosts.placement import serving_hosts
+from lessor.store.hosts import dhcp_candidates
+from lessor.store.hosts.dhcp_scheduler import serving_hosts
 from lessor.store.networks.addressing import hosts_taking_part
 from lessor.store.tables import tours
 
@@ -50,7 +50,7 @@ def ask(tx: Tx, network_id: str) -> Asked:
     """
     hosts = {*serving_hosts(tx, network_id), *hosts_taking_part(tx, network_id)}
     asked = Asked(str(uuid.uuid4()), tuple(sorted(hosts)))
-    living = sorted(hosts & capacity.alive(tx))
+    living = sorted(hosts & dhcp_candidates.alive(tx))
     common = {"id": asked.id, "network_id": network_id, "asked_at": tx.now}
     tx.conn.execute(delete(tours).where(tours.c.asked_at < tx.now - STALE_S))
     if living:

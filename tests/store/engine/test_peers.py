@@ -22,7 +22,7 @@ from lessor.store.engine.groupcommit import GroupWriter
 from lessor.store.engine.peers import EVERYONE
 from lessor.store.engine.postgres_peers import PostgresPeers
 from lessor.store.engine.tx import ReadTx
-from lessor.store.hosts import failover, placement, reports
+from lessor.store.hosts import dhcp_scheduler, failover, reports
 from lessor.store.hosts import rules as host_rules
 from lessor.store.hosts import tokens as store_tokens
 from lessor.store.hosts.heartbeats import SilenceWatch
@@ -219,13 +219,13 @@ def test_a_host_that_died_at_one_server_is_replaced_by_another(pair: tuple[Cloud
 
     beat(other, "h1")
     network = other.network(network_type="vxlan")
-    assert [h.name for h in one.store.read(placement.hosts_serving, network.id)] == ["h1"]
+    assert [h.name for h in one.store.read(dhcp_scheduler.hosts_serving, network.id)] == ["h1"]
     for _ in range(25):
         one.clock.now += 1
         beat(other, "h2")
         failover.watch(other.store)
         failover.watch(one.store)
-    assert [h.name for h in other.store.read(placement.hosts_serving, network.id)] == ["h2"]
+    assert [h.name for h in other.store.read(dhcp_scheduler.hosts_serving, network.id)] == ["h2"]
 
 
 def test_a_database_that_was_away_is_followed_again(

@@ -28,7 +28,7 @@ from lessor.store import views
 from lessor.store.addresses import holdings as store_holdings
 from lessor.store.addresses import leases as lease_rules
 from lessor.store.engine import database, history, place, upkeep
-from lessor.store.hosts import failover, placement
+from lessor.store.hosts import dhcp_scheduler, failover
 from lessor.store.hosts import rules as host_rules
 from lessor.store.store import Store
 from lessor.store.tables import metadata
@@ -416,12 +416,12 @@ def test_dhcp_servers_of_overlay_networks_wait_too(
         end: Any = "192.0.2.1"
         again.report("h1", network_host=True, local_ip=end)
         failover.watch(again.store)
-        assert again.store.read(placement.hosts_serving, network.id) == []
+        assert again.store.read(dhcp_scheduler.hosts_serving, network.id) == []
         HostAgent("h1").look(again)
         failover.watch(again.store)
-        assert [host.name for host in again.store.read(placement.hosts_serving, network.id)] == [
-            "h1"
-        ]
+        assert [
+            host.name for host in again.store.read(dhcp_scheduler.hosts_serving, network.id)
+        ] == ["h1"]
 
 
 @SQLITE

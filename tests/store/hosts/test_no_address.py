@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lessor.model import Network, Port, Problem
-from lessor.store.hosts import failover, no_address, placement
-from tests.store.hosts.test_placement import Fleet
+from lessor.store.hosts import dhcp_scheduler, failover, no_address
+from tests.store.hosts.test_dhcp_scheduler import Fleet
 from tests.store.store_cloud import Cloud
 
 WHY = "dnsmasq does not answer"
@@ -101,7 +101,7 @@ def test_a_vxlan_network_that_no_other_host_can_take_says_so(fleet: Fleet) -> No
 def test_a_network_with_one_more_dhcp_host_that_serves_is_served(fleet: Fleet) -> None:
     network = fleet.network()
     for host in {"n1", "n2"} - {str(one) for one in fleet.on(network)}:
-        fleet.cloud.store.write(placement.add, network.id, host)
+        fleet.cloud.store.write(dhcp_scheduler.add, network.id, host)
     fleet.beat("n1", **WIRE, unserved={network.id: WHY})
     assert of(fleet, network) == ""
     fleet.beat("n2", **WIRE, unserved={network.id: WHY})

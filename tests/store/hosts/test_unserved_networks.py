@@ -10,7 +10,7 @@ from lessor.model import Network
 from lessor.store.addresses import housekeeping
 from lessor.store.hosts import failover, unserved_networks
 from lessor.store.hosts.unserved_networks import RECENT_S
-from tests.store.hosts.test_placement import DOWN_S, Fleet
+from tests.store.hosts.test_dhcp_scheduler import DOWN_S, Fleet
 from tests.store.store_cloud import Cloud
 
 WHY = "ovs-vswitchd is not running"

@@ -15,7 +15,7 @@ from lessor.api.resources.routes import Answer, AnyRequest, json_body, route, ty
 from lessor.api.resources.routes import shown as rendered
 from lessor.api.rest import bodies
 from lessor.settings import ServerSettings
-from lessor.store.hosts import placement
+from lessor.store.hosts import dhcp_scheduler
 from lessor.store.store import Store
 
 
@@ -32,20 +32,22 @@ def handlers(store: Store, settings: ServerSettings) -> list[HTTPRouteHandler]:
 
     def of_network(key: str) -> Answer:
         return {
-            "agents": bodies.shown(agents.RESOURCE, store.read(placement.hosts_serving, key), None)
+            "agents": bodies.shown(
+                agents.RESOURCE, store.read(dhcp_scheduler.hosts_serving, key), None
+            )
         }
 
     def of_agent(key: str, request: AnyRequest) -> Answer:
-        rows = store.read(placement.networks_served, agents.agent(store, key).name)
+        rows = store.read(dhcp_scheduler.networks_served, agents.agent(store, key).name)
         found = networks.calls(store, settings)
         return {"networks": rendered(networks.RESOURCE, found, rows, access(request))}
 
     def add(key: str, data: DhcpNetwork) -> dict[str, Any]:
-        store.write(placement.add, data.network_id, agents.agent(store, key).name)
+        store.write(dhcp_scheduler.add, data.network_id, agents.agent(store, key).name)
         return {}
 
     def remove(key: str, network: str) -> None:
-        store.write(placement.remove, network, agents.agent(store, key).name)
+        store.write(dhcp_scheduler.remove, network, agents.agent(store, key).name)
 
     key: Any = {"key": FromPath[str]}
     typed(

@@ -16,7 +16,7 @@ from lessor.api.resources.routes import route, typed
 from lessor.api.rest.fields import iso_time
 from lessor.model import Host, HostTour, Piece, Problem
 from lessor.store import tours
-from lessor.store.hosts import no_address, placement
+from lessor.store.hosts import dhcp_scheduler, no_address
 from lessor.store.store import Store
 
 ANSWER_S = 10.0  # after which a host counts as silent
@@ -92,7 +92,7 @@ def _tour(store: Store, network_id: str) -> TourBody:
     finally:
         store.write(tours.end, asked.id)
     hosts = [said.get(name) or _silent(name, name in alive) for name in asked.hosts]
-    serving = [host.name for host in store.read(placement.hosts_serving, network_id)]
+    serving = [host.name for host in store.read(dhcp_scheduler.hosts_serving, network_id)]
     problems = [] if asked.hosts else ["no host takes part in it"]
     if asked.hosts and not serving:
         problems.append("no host serves DHCP on it")

@@ -13,7 +13,7 @@ from lessor.model import Host
 from lessor.store.engine import recovery
 from lessor.store.engine.access import Database
 from lessor.store.engine.tx import ReadTx
-from lessor.store.hosts import capacity, placement
+from lessor.store.hosts import dhcp_candidates, dhcp_scheduler
 from lessor.store.hosts import rules as hosts
 from lessor.store.values import HostValues
 
@@ -26,7 +26,7 @@ def place(db: Database) -> None:
     if able is None:
         return
     if able - db.fleet.able:
-        while db.write(placement.fill):
+        while db.write(dhcp_scheduler.fill):
             pass
     db.fleet.able = able
 
@@ -34,7 +34,7 @@ def place(db: Database) -> None:
 def _able(tx: ReadTx) -> frozenset[str] | None:
     if recovery.is_on(tx.conn):  # a server needs an address
         return None
-    return capacity.read(tx).able
+    return dhcp_candidates.read(tx).able
 
 
 def watch(db: Database) -> None:
@@ -46,7 +46,7 @@ def watch(db: Database) -> None:
         write_heartbeats(db)
     place(db)
     may_move = db.fleet.silence.look(db.clock(), disturbed=db.peers.departed())
-    if may_move and db.peers.keeps and db.read(placement.stranded):
+    if may_move and db.peers.keeps and db.read(dhcp_scheduler.stranded):
         _move(db)
 
 
@@ -59,7 +59,7 @@ def update_host(db: Database, name: str, values: HostValues) -> Host:
 
 
 def _move(db: Database, only: str | None = None) -> None:
-    while moves := db.write(placement.fail_over, only):
+    while moves := db.write(dhcp_scheduler.fail_over, only):
         counts = Counter((m.source, m.target, m.reason) for m in moves)
         for (source, target, reason), count in counts.items():
             log.warning(

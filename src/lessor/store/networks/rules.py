@@ -16,7 +16,7 @@ from lessor.store.addresses.allocation import hold
 from lessor.store.columns import address_of, packed
 from lessor.store.engine.dialect import attempt
 from lessor.store.engine.tx import ReadTx, Tx
-from lessor.store.hosts import capacity
+from lessor.store.hosts import dhcp_candidates
 from lessor.store.listing import Listing
 from lessor.store.networks import overlay, vnis, zones
 from lessor.store.networks.addressing import check_host, hosts_taking_part, network_not_found
@@ -216,7 +216,7 @@ def choose_owner(tx: Tx) -> str | None:
     if not tx.conn.execute(
         select(hosts.c.name).where(hosts.c.name.in_(names), hosts.c.added)
     ).first():
-        names = capacity.owners(tx)
+        names = dhcp_candidates.owners(tx)
     load = (
         select(func.count()).where(networks.c.host == hosts.c.name).correlate(hosts)
     ).scalar_subquery()

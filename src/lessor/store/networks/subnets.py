@@ -17,7 +17,7 @@ from lessor.store.columns import address_of, number_of, packed
 from lessor.store.engine.dialect import insert as insert_unless
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import blocks as hostblocks
-from lessor.store.hosts import placement
+from lessor.store.hosts import dhcp_scheduler
 from lessor.store.listing import Listing
 from lessor.store.networks import project_limits
 from lessor.store.networks import rules as network_rows
@@ -119,7 +119,7 @@ def read(tx: ReadTx, rows: Collection[Any]) -> list[Subnet]:
 def create_many(tx: Tx, many: Sequence[SubnetValues]) -> list[Subnet]:
     """Make subnets, all or none; see `create`. Overlay networks get their DHCP servers."""
     made = [create(tx, values) for values in many]
-    placement.settle(tx, [subnet.network_id for subnet in made])
+    dhcp_scheduler.settle(tx, [subnet.network_id for subnet in made])
     return made
 
 
@@ -403,7 +403,7 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
     changed = _changed(before, values, own_servers=own_servers)
     after = replace(changed, updated_at=before.updated_at)
     if after == before:
-        placement.settle(tx, [before.network_id])
+        dhcp_scheduler.settle(tx, [before.network_id])
         return before
     if "acts_for" in values:
         _check_new_parts(tx, network, before, after)
@@ -418,7 +418,7 @@ def update_one(tx: Tx, subnet_id: str, values: SubnetValues) -> Subnet:
     tx.touch("networks", after.network_id)
     servers.align(tx, after.network_id)
     tx.concerns(hosts_taking_part(tx, after.network_id))
-    placement.settle(tx, [after.network_id])
+    dhcp_scheduler.settle(tx, [after.network_id])
     return after
 
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 from lessor.core.metadata.askers import ByMac, by_mac, port_of, seat_of
 from lessor.core.metadata.seats import Seat
-from lessor.metadata.callers import Caller
+from lessor.metadata.client_address import Caller
 from lessor.model import Port, Scope, View
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessor.cli.blocks import cut, pools, size_of_each
-from lessor.cli.nova import Subnets
+from lessor.cli.nova_manage import Subnets
 from lessor.errors import Conflict, Invalid
 
 NET = IPv4Network

@@ -15,10 +15,10 @@ from lessor.model import AddressState, Network, Port, ViewRequest
 from lessor.store import instances as instance_rules
 from lessor.store import views
 from lessor.store.addresses import leases as lease_rules
-from lessor.store.hosts import failover, placement
+from lessor.store.hosts import dhcp_scheduler, failover
 from lessor.store.hosts import rules as host_rules
+from lessor.store.hosts.dhcp_scheduler import PARKED
 from lessor.store.hosts.heartbeats import SilenceWatch
-from lessor.store.hosts.placement import PARKED
 from lessor.store.networks import zones as zone_rules
 from tests.store.store_cloud import Cloud, by, ip_of, ips_of
 
@@ -438,39 +438,41 @@ def test_a_dhcp_port_is_active_when_it_is_wired(fleet: Fleet) -> None:
 def test_a_server_is_put_where_an_operator_says(fleet: Fleet) -> None:
     fleet.add("n1", "n2")
     network = fleet.network()
-    fleet.cloud.store.write(placement.add, network.id, "n2")
+    fleet.cloud.store.write(dhcp_scheduler.add, network.id, "n2")
     assert fleet.on(network) == ["n1", "n2"]
-    assert [host.name for host in fleet.cloud.store.read(placement.hosts_serving, network.id)] == [
+    assert [
+        host.name for host in fleet.cloud.store.read(dhcp_scheduler.hosts_serving, network.id)
+    ] == [
         "n1",
         "n2",
     ]
-    assert fleet.cloud.store.read(placement.networks_served, "n2") == [
+    assert fleet.cloud.store.read(dhcp_scheduler.networks_served, "n2") == [
         fleet.cloud.store.networks.get(network.id)
     ]
     with pytest.raises(Conflict, match="already"):
-        fleet.cloud.store.write(placement.add, network.id, "n2")
+        fleet.cloud.store.write(dhcp_scheduler.add, network.id, "n2")
 
 
 def test_a_server_taken_away_and_put_elsewhere_keeps_its_address(fleet: Fleet) -> None:
     fleet.add("n1", "n2")
     network = fleet.network()
     [before] = fleet.servers(network)
-    fleet.cloud.store.write(placement.remove, network.id, "n1")
+    fleet.cloud.store.write(dhcp_scheduler.remove, network.id, "n1")
     [parked] = fleet.servers(network)
     assert (parked.binding_host, parked.device_id) == (None, PARKED)
-    assert fleet.cloud.store.read(placement.hosts_serving, network.id) == []
-    fleet.cloud.store.write(placement.add, network.id, "n2")
+    assert fleet.cloud.store.read(dhcp_scheduler.hosts_serving, network.id) == []
+    fleet.cloud.store.write(dhcp_scheduler.add, network.id, "n2")
     [after] = fleet.servers(network)
     assert (after.id, after.fixed_ips, after.binding_host) == (before.id, before.fixed_ips, "n2")
     with pytest.raises(Conflict, match="doesn't serve"):
-        fleet.cloud.store.write(placement.remove, network.id, "n1")
+        fleet.cloud.store.write(dhcp_scheduler.remove, network.id, "n1")
 
 
 def test_only_one_server_is_parked(two_each: Fleet) -> None:
     two_each.add("n1", "n2")
     network = two_each.network()
     for host in ("n1", "n2"):
-        two_each.cloud.store.write(placement.remove, network.id, host)
+        two_each.cloud.store.write(dhcp_scheduler.remove, network.id, host)
     assert two_each.on(network) == [None]
 
 
@@ -479,9 +481,9 @@ def test_a_host_without_tunnels_cannot_be_given_a_server(fleet: Fleet) -> None:
     network = fleet.network()
     for host in ("c2", "nobody"):
         with pytest.raises(NotFound, match="can't serve DHCP"):
-            fleet.cloud.store.write(placement.add, network.id, host)
+            fleet.cloud.store.write(dhcp_scheduler.add, network.id, host)
     with pytest.raises(NotFound, match="no network"):
-        fleet.cloud.store.write(placement.add, "nothing", "n1")
+        fleet.cloud.store.write(dhcp_scheduler.add, "nothing", "n1")
 
 
 def test_flat_networks_have_the_dhcp_hosts_they_have(fleet: Fleet) -> None:
@@ -490,14 +492,14 @@ def test_flat_networks_have_the_dhcp_hosts_they_have(fleet: Fleet) -> None:
     multi = fleet.cloud.network("10.2.0.0/24", multi_host=True)
     fleet.cloud.port(multi, "n1")
     for network, host in ((single, "c2"), (multi, "n1")):
-        assert [h.name for h in fleet.cloud.store.read(placement.hosts_serving, network.id)] == [
-            host
-        ]
-        assert [n.id for n in fleet.cloud.store.read(placement.networks_served, host)] == [
+        assert [
+            h.name for h in fleet.cloud.store.read(dhcp_scheduler.hosts_serving, network.id)
+        ] == [host]
+        assert [n.id for n in fleet.cloud.store.read(dhcp_scheduler.networks_served, host)] == [
             network.id
         ]
         with pytest.raises(Conflict, match="is flat"):
-            fleet.cloud.store.write(placement.add, network.id, "n1")
+            fleet.cloud.store.write(dhcp_scheduler.add, network.id, "n1")
 
 
 def test_a_dhcp_host_may_ask_who_a_vm_of_another_host_is(fleet: Fleet) -> None:
@@ -578,7 +580,7 @@ def test_a_host_that_is_down_is_given_nothing_until_it_is_up_again(fleet: Fleet)
     network = fleet.network()
     assert fleet.on(network) == ["n2"]
     with pytest.raises(NotFound, match="administratively down") as caught:
-        store.write(placement.add, network.id, "n1")
+        store.write(dhcp_scheduler.add, network.id, "n1")
     assert caught.value.type == "InvalidDHCPAgent"
     failover.update_host(store, "n2", {"admin_state_up": False})
     assert fleet.on(network) == ["n2"]  # there is no other

@@ -17,9 +17,9 @@ from lessor.errors import Conflict, NotFound
 from lessor.model import VXLAN, DhcpMove, Host, Network
 from lessor.store.engine.dialect import insert
 from lessor.store.engine.tx import UNSTAMPED, ReadTx, Tx
-from lessor.store.hosts import capacity, unserved_networks
+from lessor.store.hosts import dhcp_candidates, unserved_networks
 from lessor.store.hosts import rules as host_rows
-from lessor.store.hosts.capacity import HOSTS, Capacity
+from lessor.store.hosts.dhcp_candidates import HOSTS, Capacity
 from lessor.store.networks import rules as network_rows
 from lessor.store.networks import zones
 from lessor.store.networks.addressing import (
@@ -58,13 +58,13 @@ def settle(tx: Tx, network_ids: Iterable[str]) -> None:
     for network_id in dict.fromkeys(network_ids):
         network = read_addressing(tx, network_id)
         if network.overlay and any(subnet.enable_dhcp for subnet in network.subnets):
-            found = found or capacity.read(tx)
+            found = found or dhcp_candidates.read(tx)
             _complete(tx, network, found)
 
 
 def fill(tx: Tx) -> int:
     """Place servers of networks that have too few, as far as there are hosts; return how many."""
-    found = capacity.read(tx)
+    found = dhcp_candidates.read(tx)
     wanted = min(tx.settings.dhcp_agents_per_network, len(found.able))
     placed = 0
     for (network_id,) in tx.conn.execute(_SHORT, {"wanted": wanted}).all():
@@ -136,7 +136,7 @@ _SERVERS = (
 
 def stranded(tx: ReadTx) -> bool:
     """Tell whether a lost host has DHCP servers, and another could have them."""
-    found = capacity.read(tx)
+    found = dhcp_candidates.read(tx)
     rows = tx.conn.execute(_SERVERS, {"hosts": _suspects(found)}).all() if found.able else ()
     return any(
         found.reason(source, network_id) and found.candidates(network_id, [source])
@@ -154,7 +154,7 @@ def fail_over(tx: Tx, only: str | None = None) -> list[DhcpMove]:
 
     One with nowhere to go stays. `only`: just those of this host, which was taken down.
     """
-    found = capacity.read(tx)
+    found = dhcp_candidates.read(tx)
     if only is not None:
         found = found.only(only)
     moves: list[DhcpMove] = []
