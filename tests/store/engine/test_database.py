@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from lessor.errors import ConfigError, Unavailable
-from lessor.store.engine import database
+from lessor.store.engine import database, schema
 from lessor.store.store import Store
 from lessor.store.tables import metadata
 from tests.store.store_cloud import SQLITE, Clock, Cloud, settings_in
@@ -61,8 +61,8 @@ def test_migrations_and_tables_say_the_same(cloud: Cloud) -> None:
 
 def test_head_is_the_newest_migration() -> None:
     config = Config()
-    config.set_main_option("script_location", str(database.FOLDER))
-    assert ScriptDirectory.from_config(config).get_current_head() == database.HEAD
+    config.set_main_option("script_location", str(schema.FOLDER))
+    assert ScriptDirectory.from_config(config).get_current_head() == schema.HEAD
 
 
 @SQLITE
@@ -139,7 +139,7 @@ def test_another_program_may_read_while_we_write(cloud: Cloud) -> None:
 def test_tunnel_ends_of_an_older_database_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "lessor.sqlite"
     config = Config()
-    config.set_main_option("script_location", str(database.FOLDER))
+    config.set_main_option("script_location", str(schema.FOLDER))
     engine = create_engine(f"sqlite:///{file}")
     with engine.begin() as conn:
         config.attributes["connection"] = conn

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from lessor.errors import Conflict, Unavailable
 from lessor.settings import ServerSettings
-from lessor.store.engine import database, place, sqlite, upkeep
+from lessor.store.engine import database, place, schema, sqlite, upkeep
 from lessor.store.store import Store
 from tests.store.store_cloud import Clock, Cloud, open_cloud, settings_in
 
@@ -264,7 +264,7 @@ def test_a_back_up_that_is_put_back_at_once_is_noticed(
 def older(folder: Path, version: str) -> ServerSettings:
     settings = settings_in(folder)
     config = Config()
-    config.set_main_option("script_location", str(database.FOLDER))
+    config.set_main_option("script_location", str(schema.FOLDER))
 
     def migrate(conn: Connection) -> None:
         config.attributes["connection"] = conn

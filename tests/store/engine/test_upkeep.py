@@ -19,7 +19,7 @@ from lessor.errors import Conflict
 from lessor.model import Report, ViewRequest
 from lessor.settings import NovaSettings
 from lessor.store import views
-from lessor.store.engine import database, integrity, postgres, sqlite, upkeep
+from lessor.store.engine import database, integrity, postgres, schema, sqlite, upkeep
 from lessor.store.engine.tx import UNSTAMPED
 from lessor.store.hosts import reports
 from lessor.store.hosts import rules as host_rules
@@ -264,14 +264,14 @@ def test_nothing_is_copied_over_what_is_there(
 
 def older_versions() -> list[str]:
     config = Config()
-    config.set_main_option("script_location", str(database.FOLDER))
+    config.set_main_option("script_location", str(schema.FOLDER))
     walked = ScriptDirectory.from_config(config).walk_revisions()
     return [script.revision for script in walked][1:]
 
 
 def to_version(conn: Connection, version: str) -> None:
     config = Config()
-    config.set_main_option("script_location", str(database.FOLDER))
+    config.set_main_option("script_location", str(schema.FOLDER))
     config.attributes["connection"] = conn
     conn.exec_driver_sql("BEGIN")
     command.upgrade(config, version)
@@ -340,7 +340,7 @@ def test_a_database_of_an_older_version_goes_on_with_its_rows(
 
 def test_an_upgrade_says_the_version(make_cloud: Callable[..., Cloud]) -> None:
     settings = make_cloud().settings
-    assert upkeep.upgrade(settings).version == database.HEAD
+    assert upkeep.upgrade(settings).version == schema.HEAD
 
 
 @SQLITE

@@ -1,4 +1,4 @@
-"""Opens the database: the file or the server, its schema, its epoch and its place."""
+"""Opens the database: the file or the server, its epoch and its place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -17,8 +17,19 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lessor.errors import ConfigError, Invalid, Unavailable
 from lessor.settings import ServerSettings
-from lessor.store.engine import connection, files, history, notes, place, postgres, recovery, sqlite
+from lessor.store.engine import (
+    connection,
+    files,
+    history,
+    notes,
+    place,
+    postgres,
+    recovery,
+    schema,
+    sqlite,
+)
 from lessor.store.engine.dialect import is_postgres
+from lessor.store.engine.exclusive import begin_alone, undo
 from lessor.store.engine.groupcommit import GroupWriter
 from lessor.store.engine.peers import Alone, Peers
 from lessor.store.engine.tx import Context
@@ -26,8 +37,6 @@ from lessor.store.engine.writer import Subscriber, Writer, message_of
 from lessor.store.tables import counter
 
 FILE = "lessor.sqlite"
-HEAD = "0023"  # the newest migration; a test compares
-FOLDER = Path(__file__).parents[1] / "migrations"
 PLACE = "place"
 READING_PATIENCE_S = 3.0  # how long a reader waits for a database that restarts
 
@@ -58,7 +67,7 @@ def _opened(engine: Engine, shown: str, *, changed: bool = False, doubted: bool 
         with engine.connect() as conn:
             if not is_postgres(engine):
                 _check_file(conn, doubted=doubted)
-            _migrate(conn)
+            schema.migrate(conn)
             _begin_life(conn, changed=changed)
     except DBAPIError as error:
         engine.dispose()
@@ -81,9 +90,9 @@ def _check_file(conn: Connection, *, doubted: bool) -> None:
     """Refuse a damaged file, one without our tables where a database was, and half of one."""
     path = place.file_of(conn.engine)
     files.check_sound(cast(sqlite3.Connection, conn.connection.dbapi_connection), path)
-    if place.was_known(path) and not _version(conn):
+    if place.was_known(path) and not schema.version_of(conn):
         raise files.lost(path, "has no tables (its -wal file may be lost)")
-    if doubted and _version(conn) == HEAD:
+    if doubted and schema.version_of(conn) == schema.HEAD:
         run = history.now(conn).run
         if place.lost_wal(conn, run, notes.remembered(conn, PLACE)):
             raise files.without_wal(path)
@@ -174,11 +183,11 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """
     try:
         with engine.connect() as conn:
-            _begin_alone(conn)
+            begin_alone(conn)
             try:
                 yield conn
             except BaseException:
-                _undo(conn)
+                undo(conn)
                 raise
             conn.exec_driver_sql("COMMIT")
     except DBAPIError as error:
@@ -214,13 +223,6 @@ def _ended(conn: Connection) -> None:
         raise
 
 
-def _undo(conn: Connection) -> None:
-    """Roll back, where there is still something: whoever calls has an error to raise already."""
-    with suppress(DBAPIError):
-        if not conn.invalidated:
-            conn.exec_driver_sql("ROLLBACK")
-
-
 def path_of(settings: ServerSettings) -> Path:
     """Return the file of an SQLite database, or raise ConfigError."""
     if not settings.connection:
@@ -234,70 +236,6 @@ def path_of(settings: ServerSettings) -> Path:
     return Path(path)
 
 
-def _migrate(conn: Connection) -> None:
-    """Bring the schema to HEAD. Alembic is imported only when there is something to do: 0.3 s."""
-    version = _version(conn)
-    if version == HEAD:
-        return
-    copied = _copy_first(conn, version)
-    from alembic import command  # noqa: PLC0415 - see above
-    from alembic.config import Config  # noqa: PLC0415 - see above
-    from alembic.util import CommandError  # noqa: PLC0415 - see above
-
-    config = Config()
-    config.set_main_option("script_location", str(FOLDER))
-    config.attributes["connection"] = conn
-    _begin_alone(conn)
-    try:
-        command.upgrade(config, HEAD)
-    except CommandError as error:
-        _undo(conn)
-        raise Unavailable(
-            f"the database's tables are version {_version(conn)!r}, which this Lessor (it knows up "
-            f"to {HEAD!r}) does not know: {error}; run the newer Lessor that made them"
-        ) from error
-    except BaseException:
-        _undo(conn)
-        raise
-    conn.exec_driver_sql("COMMIT")
-    if version:
-        log.info("tables brought up to date", before=version, now=HEAD, copy=copied)
-
-
-def _copy_first(conn: Connection, version: str) -> str:
-    """Copy a database before its tables change, or say how to; return where the copy is."""
-    if is_postgres(conn.engine):
-        return "none is made on PostgreSQL: run pg_dump before an upgrade"
-    if not version or not _is_older(version):
-        return ""
-    path = place.file_of(conn.engine)
-    target = files.before(path, version)
-    files.copy(path, target)
-    return str(target)
-
-
-def _is_older(version: str) -> bool:
-    """Tell whether we can migrate from a version; a newer Lessor's is refused without a copy."""
-    return version < HEAD
-
-
-def _begin_alone(conn: Connection) -> None:
-    """Begin a transaction that no other server migrates or writes beside."""
-    if not is_postgres(conn.engine):
-        conn.exec_driver_sql(sqlite.BEGIN)
-        return
-    conn.exec_driver_sql(postgres.BEGIN)
-    for key in (postgres.MIGRATING, postgres.WRITING):
-        conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({postgres.LESSOR}, {key})")
-
-
-def _version(conn: Connection) -> str:
-    found = postgres.HAS_VERSION if is_postgres(conn.engine) else sqlite.HAS_VERSION
-    if not conn.exec_driver_sql(found).scalar():
-        return ""
-    return str(conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or "")
-
-
 def _begin_life(conn: Connection, *, changed: bool) -> None:
     """Give a new database its epoch and its counter, and one that came from elsewhere a new epoch.
 
@@ -307,7 +245,7 @@ def _begin_life(conn: Connection, *, changed: bool) -> None:
     before = notes.remembered(conn, PLACE)
     if before and is_postgres(conn.engine) and place.is_known(conn, before):
         return
-    _begin_alone(conn)
+    begin_alone(conn)
     if not notes.remembered(conn, history.EPOCH):
         conn.execute(insert(counter).values(id=1, revision=0))
         new_epoch(conn)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, func, insert, select
 
 from lessor.errors import Conflict, Unavailable
 from lessor.settings import ServerSettings
-from lessor.store.engine import database, files, history, integrity, notes, place
+from lessor.store.engine import database, files, history, integrity, notes, place, schema
 from lessor.store.engine.dialect import is_postgres
 from lessor.store.engine.files import Damaged
 from lessor.store.tables import hosts, metadata, networks, nova_events, tombstones
@@ -42,7 +42,7 @@ def _opened(settings: ServerSettings, *, restored: bool = False) -> Iterator[Eng
 def upgrade(settings: ServerSettings) -> Opened:
     """Make a database or bring its tables up to date, as a server does when it starts."""
     with _opened(settings) as engine, database.reading(engine) as conn:
-        return Opened(database.HEAD, notes.remembered(conn, history.EPOCH))
+        return Opened(schema.HEAD, notes.remembered(conn, history.EPOCH))
 
 
 def check(settings: ServerSettings) -> list[integrity.Finding]:
