@@ -39,6 +39,17 @@ from tests.lab.debian import Guest
 PAGES = Path(__file__).parents[2] / "docs/how-to"
 PAGE = (PAGES / "use-libvirt.md").read_text()
 VXLAN_PAGE = (PAGES / "vxlan-networks.md").read_text()
+
+
+def part(heading: str, page: str = PAGE) -> str:
+    [found] = [text for text in sections(page) if text.startswith(f"## {heading}\n")]
+    return found
+
+
+# Read with the module, so that a page whose headings changed fails the short part of the tests, too
+NETWORK = part("Create a network", VXLAN_PAGE)
+AGENT_CREATES, LIBVIRT_CREATES = part("The agent creates the tap"), part("libvirt creates the tap")
+NAMES, MIGRATE = part("Names and metadata"), part("Migrate a running VM")
 OWNER, OLD, NEW = "net1", "cmp1", "cmp2"
 LOG = logging.getLogger(__name__)
 LIMIT_S, TYPED_S, BOOT_S, FIRST_BOOT_S = 30, 120, 300, 200
@@ -106,11 +117,6 @@ KINDS = {
 
 
 # --- the page -------------------------------------------------------------------------------------
-
-
-def part(heading: str, page: str = PAGE) -> str:
-    [found] = [text for text in sections(page) if text.startswith(f"## {heading}\n")]
-    return found
 
 
 def blocks(text: str, kind: str) -> list[str]:
@@ -270,7 +276,7 @@ def network_command(kind: str) -> str:
     """Return the page's words for a network, or those of the page about vxlan networks."""
     if kind == "flat":
         return inline(PAGE, "lessor network create blue")
-    [command, *_] = blocks(part("Make one", VXLAN_PAGE), "sh")
+    [command, *_] = blocks(NETWORK, "sh")
     return command
 
 
@@ -284,12 +290,12 @@ def type_for(reader: Reader, vm: Vm, text: str) -> str:
 
 
 def plugged(reader: Reader, vm: Vm) -> str:
-    return type_for(reader, vm, part("The agent makes the tap"))
+    return type_for(reader, vm, AGENT_CREATES)
 
 
 def described(reader: Reader, vm: Vm) -> str:
     """Return the <interface> that a reader makes of the page's and of what `port show` says."""
-    text = part("libvirt makes the tap")
+    text = LIBVIRT_CREATES
     said = type_for(reader, vm, text)
     nic, virtual_port = blocks(text, "xml")
     if 'bridge_name="br-int"' in said:
@@ -308,7 +314,7 @@ def identities(reader: Reader, vms: dict[str, Vm], key: str) -> tuple[str, str]:
     """Make the instances; return what a domain has for its guest to ask for metadata."""
     said = {}
     for way, vm in vms.items():
-        for step in steps(part("Names and metadata")):
+        for step in steps(NAMES):
             if way == LIBVIRT_S and "port plug" in step.typed:
                 continue  # it would make the tap
             typed = of(vm, step.typed).replace(KNOWN, key)
@@ -345,7 +351,7 @@ def test_a_guest_moves_while_it_is_pinged(
     lab: Lab, running: Running, reader: Reader, way: str
 ) -> None:
     vm = KINDS[running.kind][way]
-    [move, *_] = blocks(part("Move a VM while it runs"), "")
+    [move, *_] = blocks(MIGRATE, "")
     pings = Pings(lab, running.peer, running.address(vm))
     reader.terminal().run(of(vm, move), TYPED_S)
     lost, of_all, late_ms = pings.lost()
