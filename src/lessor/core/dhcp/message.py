@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
+from lessor.core.dhcp.codes import MAX_SIZE, OVERLOAD, REQUESTED, SERVER_ID, SUBNET, TYPE
+
 REQUEST, REPLY = 1, 2  # op
 CLIENT_PORT, SERVER_PORT = 68, 67
 BROADCAST_FLAG = 0x8000
@@ -21,7 +23,6 @@ EVERYBODY, EVERY_MAC = b"\xff" * 4, b"\xff" * 6
 NO_SNAME, NO_FILE = bytes(64), bytes(128)
 COOKIE, NO_COOKIE = b"\x63\x82\x53\x63", bytes(4)
 PAD, END = 0, 255
-OVERLOAD = 52
 MIN_BOOTP = 300  # octets that clients and relays may insist on (RFC 1542, 2.1)
 HEADERS = 28  # of IPv4 and UDP
 FIXED = 240  # octets of BOOTP before the options, with the cookie
@@ -34,7 +35,7 @@ _FILE_AT, _SNAME_AT = _BOOTP_AT + 108, _BOOTP_AT + 44
 _IPV4 = b"\x08\x00\x45"  # EtherType; version 4, a header without options
 _FRAGMENT = 0x3FFF  # more fragments, or an offset
 _UDP = 17
-_SIZES = {50: 4, 52: 1, 53: 1, 54: 4, 57: 2, 118: 4}  # of options that the server acts upon
+_SIZES = {REQUESTED: 4, OVERLOAD: 1, TYPE: 1, SERVER_ID: 4, MAX_SIZE: 2, SUBNET: 4}
 _FIELDS = struct.Struct(">6s6s14x4s4sHH4x4B4s2sH4s4s4s4s16s64s128s")
 _LENGTHS = struct.Struct(">H2xH16xH2s")  # at 16: total, fragment, length of UDP, its checksum
 _BOOTP = struct.Struct(">4B4s2sH4s4s4s4s16s64s128s")

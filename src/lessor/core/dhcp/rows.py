@@ -13,6 +13,20 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
+from lessor.core.dhcp.codes import (
+    BROADCAST,
+    DOMAIN,
+    FILE,
+    HOSTNAME,
+    LEASE_TIME,
+    NETMASK,
+    ONLY_IPV6,
+    RAPID_COMMIT,
+    SERVER_ID,
+    SNAME,
+    T1,
+    T2,
+)
 from lessor.core.dhcp.message import NO_FILE, NO_SNAME, option
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 from lessor.errors import Invalid
@@ -29,10 +43,6 @@ from lessor.net.dhcp_options import (
 from lessor.net.dhcp_values import addresses, encode, number, routes
 from lessor.net.labels import is_domain, is_label
 
-NETMASK, BROADCAST, HOSTNAME, DOMAIN = 1, 28, 12, 15
-LEASE_TIME, SERVER_ID, T1, T2 = 51, 54, 58, 59
-SNAME, FILE = 66, 67
-RAPID_COMMIT, ONLY_IPV6 = 80, 108
 INFINITE = 0xFFFFFFFF  # seconds; such a lease has neither T1 nor T2 (RFC 2131, 3.3)
 NO_DNS = (IPv4Address("0.0.0.0"),)  # noqa: S104 - as only name server: announce none (LP 1950686)
 EVERYWHERE = IPv4Network("0.0.0.0/0")
@@ -125,6 +135,7 @@ def ready(one: Reservation, range_: DhcpRange, lease_time: int) -> tuple[Row, tu
         **_times(seconds, own),
         **_of_range(range_, router=one.router),
         **_names(one, range_),
+        MTU.number: number(range_.mtu, 2),
         **_routes(range_, router=one.router),
         **own,
     }
@@ -189,7 +200,6 @@ def _of_range(range_: DhcpRange, *, router: bool) -> dict[int, bytes]:
         BROADCAST: range_.cidr.broadcast_address.packed,
         ROUTER.number: range_.router.packed if range_.router and router else b"",
         DNS_SERVER.number: addresses(dns),
-        MTU.number: number(range_.mtu, 2),
     }
 
 
