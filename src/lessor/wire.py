@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_interface
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from lessor.errors import Invalid
-from lessor.net.address import Address, Block, Interface
+from lessor.net.address import Address, Block, Interface, address_of, block_of
 
 T = TypeVar("T")
 
 
 _PARSERS: dict[Any, Callable[[str], object]] = {
-    Address: ip_address,
-    Block: ip_network,
+    Address: address_of,
+    Block: block_of,
     Interface: ip_interface,
     IPv4Address: IPv4Address,
     IPv4Network: IPv4Network,
