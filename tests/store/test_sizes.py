@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import AddressPair, HostBlock, Network, Pool, SubnetPool
+from lessor.store.addresses import allocation
 from lessor.store.networks.pools import MOST_POOLS
 from lessor.store.pools import checks
 from lessor.store.pools import rules as subnetpools
@@ -195,9 +196,26 @@ def test_pairs_and_addresses_in_use_are_passed_once_for_a_request(cloud: Cloud) 
         cloud.port(network, project_id=HER, address=f"10.0.0.{n + 1}")
     cloud.store.ports.create([cast(Any, {"network_id": network.id, "project_id": HIS})] * 8)
     said = said_in(cloud, ports_on(cloud, network, 10, project_id=HIS))
-    assert sum("row_number()" in one for one in said) <= len(held) + 1
+    assert 0 < sum("addresses.address BETWEEN" in one for one in said) <= len(held) + 1
     last = cloud.store.ports.create([cast(Any, {"network_id": network.id, "project_id": HIS})])[0]
     assert ip_of(last) == IPv4Address("10.0.0.40")
+
+
+@pytest.mark.parametrize("used", [1, 2, 3, 5, 8, 9])
+def test_the_first_gap_among_addresses_in_use_is_found(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, used: int
+) -> None:
+    monkeypatch.setattr(allocation, "FEW", 2)
+    monkeypatch.setattr(allocation, "MANY", 3)
+    network = cloud.network(None)
+    cloud.subnet(network, "10.0.0.0/28")
+    for n in [*range(2, 2 + used), 12, 13]:
+        cloud.port(network, address=f"10.0.0.{n}")
+    left = [n for n in range(2 + used, 15) if n not in {12, 13}]
+    found = [ip_of(cloud.port(network)) for _ in left]
+    assert found == [IPv4Address(f"10.0.0.{n}") for n in left]
+    with pytest.raises(Conflict, match="no free address"):
+        cloud.port(network)
 
 
 def segment(cloud: Cloud) -> str:

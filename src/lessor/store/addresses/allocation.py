@@ -10,6 +10,7 @@ then (`holds`), and the leases known are over.
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -27,6 +28,9 @@ from lessor.store.ports.pair_ranges import PairRanges
 from lessor.store.sharing import visible
 from lessor.store.tables import addresses, holds, hosts, leases, pools, ports
 from lessor.store.values import FixedIpRequest
+
+# Rows that are read to find the first gap among addresses in use: mostly it is near.
+FEW, MANY = 16, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +111,14 @@ _ADVANCE = (
     .where(pools.c.subnet_id == bindparam("subnet"), pools.c.first == bindparam("low"))
     .values(next_fresh=bindparam("fresh"))
 )
-# In their order the addresses in use are _ADDRESS, _ADDRESS + 1, ... up to the first gap.
-# PostgreSQL without statistics compares all with all where each is joined with its successor.
-_USED = (
-    select(addresses.c.address, func.row_number().over(order_by=addresses.c.address).label("place"))
+_IN_USE = (
+    select(addresses.c.address)
     .where(
         addresses.c.network_id == _NETWORK,
         addresses.c.address.between(_ADDRESS, bindparam("last")),
     )
-    .subquery()
-)
-_BEFORE_GAP = (
-    select(func.count()).select_from(_USED).where(_USED.c.address == _ADDRESS + _USED.c.place - 1)
+    .order_by(addresses.c.address)
+    .limit(bindparam("most"))
 )
 _FREE_ONES = (
     select(addresses.c.address)
@@ -210,8 +210,17 @@ def _fresh(
 
 def _after_used(tx: Tx, network_id: str, number: int, last: int) -> int:
     """Return the first address of a pool from `number` on, which has a row, that has none."""
-    values = {"network": network_id, "addr": number, "last": last}
-    return number + int(tx.conn.execute(_BEFORE_GAP, values).scalar_one())
+    most = FEW
+    while number <= last:
+        values = {"network": network_id, "addr": number, "last": last, "most": most}
+        used = tx.conn.execute(_IN_USE, values).scalars().all()
+        # up to the first gap, each is the one before it and one
+        gap = bisect_left(range(len(used)), 1, key=lambda n: used[n] != number + n)
+        number += gap
+        if gap < most:
+            break
+        most = MANY
+    return number
 
 
 def _advance(tx: Tx, subnet_id: str, pool: PoolRange, fresh: int) -> None:

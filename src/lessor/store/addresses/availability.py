@@ -30,11 +30,7 @@ _SUBNETS = (
     .where(subnets.c.network_id.in_(_KEYS))
     .order_by(subnets.c.created_at, subnets.c.id)
 )
-_TOTAL = (
-    select(pools.c.subnet_id, func.sum(pools.c.last - pools.c.first + 1))
-    .where(pools.c.subnet_id.in_(_KEYS))
-    .group_by(pools.c.subnet_id)
-)
+_POOLS = select(pools.c.subnet_id, pools.c.first, pools.c.last).where(pools.c.subnet_id.in_(_KEYS))
 # A port's, one whose last lease may be alive, or an operator's reservation: not what is free, nor
 # the gateway and the ends of the block, which are in no pool.
 _USED = (
@@ -55,7 +51,9 @@ def of_networks(tx: ReadTx, network_ids: Sequence[str]) -> dict[str, list[Room]]
         return found
     rows = tx.conn.execute(_SUBNETS, {"keys": list(network_ids)}).all()
     keys = {"keys": [row.id for row in rows]}
-    totals = {key: int(count) for key, count in tx.conn.execute(_TOTAL, keys)} if rows else {}
+    totals: dict[str, int] = {}
+    for key, first, last in tx.conn.execute(_POOLS, keys) if rows else ():
+        totals[key] = totals.get(key, 0) + last - first + 1
     used = {key: int(count) for key, count in tx.conn.execute(_USED, keys)} if rows else {}
     for row in rows:
         cidr = IPv4Network((row.first, row.prefix))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, select
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import FLAT, Network, SubnetPool
@@ -139,7 +139,7 @@ def _on_the_wire(tx: ReadTx, network: Network) -> list[Extent]:
     return [(first, last) for first, last in tx.conn.execute(_WIRE, key)]
 
 
-_USED = select(func.coalesce(func.sum(subnets.c.last - subnets.c.first + 1), 0)).where(
+_HAD = select(subnets.c.first, subnets.c.last).where(
     subnets.c.subnetpool_id == bindparam("key"), subnets.c.project_id == bindparam("project")
 )
 
@@ -148,7 +148,8 @@ def _check_quota(tx: ReadTx, pool: SubnetPool, project: str, block: IPv4Network)
     """Hold a project to the pool's default_quota, which counts addresses."""
     if pool.default_quota is None:
         return
-    used = int(tx.conn.execute(_USED, {"key": pool.id, "project": project}).scalar_one())
+    had = tx.conn.execute(_HAD, {"key": pool.id, "project": project})
+    used = sum(last - first + 1 for first, last in had)
     if used + block.num_addresses > pool.default_quota:
         raise Conflict(
             f"{block.num_addresses} more addresses of subnet pool {pool.id} for project "
