@@ -1,14 +1,17 @@
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from itertools import combinations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lessor.net.address import Block
+from lessor.net.keys import number_of
 from lessor.net.prefixes import Claim, blocks_of, clash, compacted, cut, extent, gaps
 
 BASE = int(IPv4Network("10.0.0.0/24").network_address)
+START = number_of(IPv4Address(BASE))
 
 
 @st.composite
@@ -19,7 +22,7 @@ def blocks(draw: st.DrawFn) -> IPv4Network:
 
 
 def numbers(found: object) -> set[int]:
-    spans = [extent(one) if isinstance(one, IPv4Network) else one for one in found]  # type: ignore[attr-defined]
+    spans = [extent(one) if isinstance(one, IPv4Network | IPv6Network) else one for one in found]  # type: ignore[attr-defined]
     return {n for first, last in spans for n in range(first, last + 1)}
 
 
@@ -35,7 +38,7 @@ def test_gaps_are_exactly_what_is_not_taken(
 
 @given(st.integers(0, 255), st.integers(0, 255))
 def test_blocks_make_up_their_gap(one: int, other: int) -> None:
-    gap = BASE + min(one, other), BASE + max(one, other)
+    gap = START + min(one, other), START + max(one, other)
     found = list(blocks_of(gap))
     assert numbers(found) == numbers([gap])
     assert compacted(found) == tuple(found)
@@ -49,19 +52,19 @@ def test_blocks_never_overlap_and_a_refusal_means_no_room(
     whole: list[IPv4Network], wishes: list[tuple[bool, int]]
 ) -> None:
     parts = [extent(block) for block in compacted(whole)]
-    taken: list[IPv4Network] = []
+    taken: list[Block] = []
     for give_back, length in wishes:
         if give_back and taken:
             taken.pop(length % len(taken))
         found = cut(parts, [extent(block) for block in taken], length)
         free = numbers(whole) - numbers(taken)
         step = 1 << (32 - length)
-        room = [n for n in range(BASE, BASE + 256, step) if set(range(n, n + step)) <= free]
+        room = [n for n in range(START, START + 256, step) if set(range(n, n + step)) <= free]
         if found is None:
             assert not room
         else:
             assert found.prefixlen == length
-            assert int(found.network_address) in room
+            assert number_of(found.network_address) in room
             taken.append(found)
 
 
@@ -72,7 +75,22 @@ def test_the_smallest_room_is_used_first() -> None:
 
 
 def test_the_whole_of_ipv4_can_be_a_prefix() -> None:
-    assert cut([(0, (1 << 32) - 1)], [], 8) == IPv4Network("0.0.0.0/8")
+    assert cut([extent(IPv4Network("0.0.0.0/0"))], [], 8) == IPv4Network("0.0.0.0/8")
+
+
+def test_blocks_of_both_families_never_meet() -> None:
+    whole: list[Block] = [
+        IPv4Network("0.0.0.0/0"),
+        IPv6Network("::/96"),
+        IPv6Network("2001:db8::/63"),
+    ]
+    assert compacted(reversed(whole)) == tuple(whole)
+    spans = [extent(block) for block in whole]
+    assert clash(Claim(*span, str(n)) for n, span in enumerate(spans)) is None
+    assert [block for span in gaps(spans, [spans[0]]) for block in blocks_of(span)] == whole[1:]
+    assert cut(spans[2:], [extent(IPv6Network("2001:db8::/64"))], 64) == IPv6Network(
+        "2001:db8:0:1::/64"
+    )
 
 
 class Counted(Claim):

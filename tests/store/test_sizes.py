@@ -141,8 +141,8 @@ def test_a_subnet_has_so_many_allocation_pools(cloud: Cloud) -> None:
 def test_a_subnet_with_more_pools_of_before_may_lose_some(cloud: Cloud) -> None:
     network = cloud.network(None)
     subnet = cloud.subnet(network, "10.0.0.0/16", pools=spans(MOST_POOLS))
-    more = [{"subnet_id": subnet.id, "first": BASE + n, "last": BASE + n, "next_fresh": BASE + n}
-            for n in range(5001, 5021, 2)]  # fmt: skip
+    more = [{"subnet_id": subnet.id, "first": at, "last": at, "next_fresh": at}
+            for at in (IPv4Address(BASE + n) for n in range(5001, 5021, 2))]  # fmt: skip
     cloud.store._writer.run(lambda tx: tx.conn.execute(pool_rows.insert(), more))
     assert cloud.store.subnets.update(subnet.id, {"name": "old"}).name == "old"
     fewer = cloud.store.subnets.get(subnet.id).pools[1:]
@@ -189,8 +189,8 @@ def test_pairs_and_addresses_in_use_are_passed_once_for_a_request(cloud: Cloud) 
     network = cloud.network("10.0.0.0/24", project_id=HER)
     held = [2 * n for n in range(5, 15)]
     port = cloud.port(network, project_id=HER, address="10.0.0.250")
-    rows = [{"port_id": port.id, "first": BASE + n, "last": BASE + n, "segment": segment(cloud),
-             "project_id": HER} for n in held]  # fmt: skip
+    rows = [{"port_id": port.id, "first": at, "last": at, "segment": segment(cloud),
+             "project_id": HER} for at in (IPv4Address(BASE + n) for n in held)]  # fmt: skip
     cloud.store._writer.run(lambda tx: tx.conn.execute(address_pairs.insert(), rows))
     for n in held:
         cloud.port(network, project_id=HER, address=f"10.0.0.{n + 1}")

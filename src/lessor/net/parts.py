@@ -5,36 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-BLOCK = 256  # addresses that differ in their last octet only
-_OCTETS = tuple(str(number) for number in range(BLOCK))
+_OCTETS = tuple(str(number) for number in range(256))
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Addresses, as numbers.
+    """Addresses, as their four bytes.
 
     Attributes:
         ranges: first and last of those that follow one another, in order.
         single: others.
     """
 
-    ranges: list[tuple[int, int]] = field(default_factory=list)
-    single: list[int] = field(default_factory=list)
+    ranges: list[tuple[bytes, bytes]] = field(default_factory=list)
+    single: list[bytes] = field(default_factory=list)
 
 
-def having(parts: Iterable[str], blocks: Iterable[int]) -> Matches:
+def having(parts: Iterable[str], blocks: Iterable[bytes]) -> Matches:
     """Return the addresses in blocks whose text contains one of these parts.
 
     Args:
         parts: of an address as it is written, as "0.1" of 10.0.1.2.
-        blocks: in order; each is the number of its addresses without their last octet.
+        blocks: in order; each is the first three bytes of its addresses.
     """
     wanted = [(part, _last_octets(part)) for part in dict.fromkeys(parts)]
     found = Matches()
     for block in blocks:
-        head = ".".join(str(block >> shift & 255) for shift in (16, 8, 0)) + "."
+        head = ".".join(map(str, block)) + "."
         if any(part in head for part, _ in wanted):
-            _append(found.ranges, block * BLOCK)
+            _append(found.ranges, block)
             continue
         octets = {
             octet
@@ -43,7 +42,7 @@ def having(parts: Iterable[str], blocks: Iterable[int]) -> Matches:
             if head.endswith(end)
             for octet in having_it
         }
-        found.single.extend(block * BLOCK + octet for octet in sorted(octets))
+        found.single.extend(block + bytes((octet,)) for octet in sorted(octets))
     return found
 
 
@@ -58,8 +57,9 @@ def _last_octets(part: str) -> list[tuple[str, list[int]]]:
     return [("", [n for n, text in enumerate(_OCTETS) if part in text])]
 
 
-def _append(ranges: list[tuple[int, int]], first: int) -> None:
-    if ranges and ranges[-1][1] + 1 == first:
-        ranges[-1] = (ranges[-1][0], first + BLOCK - 1)
-    else:
-        ranges.append((first, first + BLOCK - 1))
+def _append(ranges: list[tuple[bytes, bytes]], block: bytes) -> None:
+    """Add a block to ranges, to the last one if it follows on it."""
+    first, last = block + b"\x00", block + b"\xff"
+    if ranges and int.from_bytes(ranges[-1][1]) + 1 == int.from_bytes(first):
+        first = ranges.pop()[0]
+    ranges.append((first, last))

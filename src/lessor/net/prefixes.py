@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Network, collapse_addresses
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import NamedTuple
 
-BITS = 32
-Extent = tuple[int, int]  # first and last address, as numbers
+from lessor.net.address import Block
+from lessor.net.keys import BITS, block_at, block_of_size, number_of
+
+Extent = tuple[int, int]  # numbers of the first and the last address: see `keys`
 
 
 class Claim(NamedTuple):
@@ -18,14 +20,18 @@ class Claim(NamedTuple):
     owner: str
 
 
-def extent(block: IPv4Network) -> Extent:
+def extent(block: Block) -> Extent:
     """Return the first and last address of a block."""
-    return int(block.network_address), int(block.broadcast_address)
+    return number_of(block.network_address), number_of(block.broadcast_address)
 
 
-def compacted(blocks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
-    """Return the fewest blocks that have the same addresses, in order."""
-    return tuple(collapse_addresses(blocks))
+def compacted(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    """Return the fewest blocks that have the same addresses, in order, those of IPv4 first."""
+    every = [*blocks]
+    return (
+        *collapse_addresses(block for block in every if isinstance(block, IPv4Network)),
+        *collapse_addresses(block for block in every if isinstance(block, IPv6Network)),
+    )
 
 
 def gaps(whole: Iterable[Extent], taken: Iterable[Extent]) -> Iterator[Extent]:
@@ -45,13 +51,13 @@ def gaps(whole: Iterable[Extent], taken: Iterable[Extent]) -> Iterator[Extent]:
             yield start, last
 
 
-def blocks_of(gap: Extent) -> Iterator[IPv4Network]:
-    """Yield the fewest aligned blocks that make up an extent, in order."""
+def blocks_of(gap: Extent) -> Iterator[Block]:
+    """Yield the fewest aligned blocks that make up an extent of one family, in order."""
     start, last = gap
     while start <= last:
         aligned = (start & -start).bit_length() - 1 if start else BITS
         size = min(aligned, (last - start + 1).bit_length() - 1)
-        yield IPv4Network((start, BITS - size))
+        yield block_of_size(start, size)
         start += 1 << size
 
 
@@ -69,7 +75,7 @@ def clash(claims: Iterable[Claim]) -> tuple[Claim, Claim] | None:
     return None
 
 
-def cut(whole: Sequence[Extent], taken: Sequence[Extent], prefixlen: int) -> IPv4Network | None:
+def cut(whole: Sequence[Extent], taken: Sequence[Extent], prefixlen: int) -> Block | None:
     """Return a free block of a length, from the smallest free block that has it; None: no room.
 
     The smallest is broken up first, so that room for large blocks lasts as long as it can.
@@ -83,9 +89,11 @@ def cut(whole: Sequence[Extent], taken: Sequence[Extent], prefixlen: int) -> IPv
     best = max(roomy, key=lambda block: block.prefixlen, default=None)
     if best is None:
         return None
-    return IPv4Network((int(best.network_address), prefixlen))
+    return block_at(best.network_address, prefixlen)
 
 
-def inside(block: IPv4Network, prefixes: Iterable[IPv4Network]) -> bool:
+def inside(block: Block, prefixes: Iterable[Block]) -> bool:
     """Tell whether a block lies within one of some prefixes."""
-    return any(block.subnet_of(prefix) for prefix in prefixes)
+    first, last = extent(block)
+    spans = map(extent, prefixes)
+    return any(low <= first and last <= high for low, high in spans)

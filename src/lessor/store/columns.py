@@ -1,22 +1,25 @@
-"""Column values and back: addresses as numbers, lists and maps as JSON text."""
+"""Column values and back: lists and maps as JSON text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import msgspec
 
-from lessor.net.address import Address
+from lessor.net.address import Address, Block
 
 
 def _plain(value: Any) -> str:
     return str(value)
 
 
+_PARSERS: dict[Any, Callable[[str], Any]] = {Address: ip_address, Block: ip_network}
+
+
 def _parsed(kind: type, value: Any) -> Any:
-    return kind(value)
+    return _PARSERS.get(kind, kind)(value)
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)
@@ -43,16 +46,6 @@ def listed(text: str, decode: Callable[[str], Any] = _TEXTS) -> Any:
 def mapped(text: str, decode: Callable[[str], Any]) -> Any:
     """Return the dict in a column; mostly it is empty."""
     return {} if text == "{}" else decode(text)
-
-
-def address_of(number: int | None) -> IPv4Address | None:
-    """Return an address column's value, None for NULL."""
-    return None if number is None else IPv4Address(number)
-
-
-def number_of(address: IPv4Address | None) -> int | None:
-    """Return what an address column has for a value."""
-    return None if address is None else int(address)
 
 
 def end_of(text: str | None) -> Address | None:

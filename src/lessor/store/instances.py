@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, or_, select, update
 
 from lessor.errors import Conflict, Invalid, NotFound
 from lessor.model import Instance, MetadataFacts, Port
+from lessor.net.address import Address
+from lessor.store.address_column import AddressColumn
 from lessor.store.columns import decoder, packed
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.listing import Listing
@@ -162,7 +163,7 @@ _ASKING = (
     .join(networks, networks.c.id == ports.c.network_id)
     .where(
         addresses.c.network_id.in_(bindparam("network_ids", expanding=True)),
-        addresses.c.address == bindparam("client"),
+        addresses.c.address == bindparam("client", type_=AddressColumn()),
         _CONCERNED,
     )
     .limit(1)
@@ -181,12 +182,12 @@ _SIBLINGS = (
 
 
 def metadata_facts(
-    tx: ReadTx, host: str, network_ids: Sequence[str], address: IPv4Address
+    tx: ReadTx, host: str, network_ids: Sequence[str], address: Address
 ) -> MetadataFacts | None:
     """Return the facts of the VM with an address on one of the networks; None: there is none."""
     if not network_ids:
         return None
-    asked = {"network_ids": list(network_ids), "client": int(address), "host_name": host}
+    asked = {"network_ids": list(network_ids), "client": address, "host_name": host}
     row = tx.conn.execute(_ASKING, asked).first()
     if row is None:
         return None

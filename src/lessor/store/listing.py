@@ -121,18 +121,13 @@ class Listing:
 
 def one_of(column: ColumnElement[Any], values: tuple[Any, ...]) -> ColumnElement[bool]:
     """Return the condition that a column has one of the values; None is NULL."""
-    known = [plain for value in values if _fits(column, plain := _plain(value))]
+    known = [value for value in values if _fits(column, value)]
     parts: list[ColumnElement[bool]] = []
     if known:
         parts.append(column == known[0] if len(known) == 1 else column.in_(known))
     if None in values:
         parts.append(column.is_(None))
     return or_(*parts) if parts else false()
-
-
-def _plain(value: Any) -> Any:
-    """Return what a column has for a value: addresses are numbers."""
-    return int(value) if hasattr(value, "packed") else value
 
 
 def _fits(column: ColumnElement[Any], value: Any) -> bool:

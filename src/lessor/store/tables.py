@@ -1,8 +1,8 @@
 """The tables. Whatever must be unique is a constraint here, not a check in Python.
 
-Addresses are integers (BIGINT), times seconds since 1970, lists and maps JSON text (`columns` reads
-them). `revision` is given at the end of the transaction that writes a row (`writer`). A change here
-needs a migration; `tests/store/engine/test_database.py` compares the two.
+Addresses are keys of 16 bytes (`address_column`), times seconds since 1970, lists and maps JSON
+text (`columns` reads them). `revision` is given at the end of the transaction that writes a row
+(`writer`). A change here needs a migration; `tests/store/engine/test_database.py` compares the two.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from sqlalchemy import (
     text,
     true,
 )
+
+from lessor.net.address import Address
+from lessor.store.address_column import AddressColumn
 
 metadata = MetaData(
     naming_convention={
@@ -49,6 +52,10 @@ def _flag(name: str, *, default: bool = False) -> Column[bool]:
 
 def _number(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+def _address(name: str) -> Column[Address]:
+    return Column(name, AddressColumn, nullable=False)
 
 
 def _time(name: str) -> Column[float]:
@@ -185,9 +192,9 @@ prefixes = Table(
         ForeignKey("subnetpools.id", ondelete="CASCADE"),
         primary_key=True,
     ),
-    Column("first", BigInteger, primary_key=True),
+    Column("first", AddressColumn, primary_key=True),
     Column("prefix", Integer, nullable=False),
-    _number("last"),
+    _address("last"),
 )
 
 # The network that a project has of its own accord: see `networks.auto_allocated`.
@@ -227,14 +234,14 @@ subnets = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("network_id", Text, ForeignKey("networks.id"), nullable=False),
-    _number("first"),  # the network address
+    _address("first"),  # the network address
     Column("prefix", Integer, nullable=False),
-    _number("last"),  # the broadcast address
+    _address("last"),  # the broadcast address
     _text("name"),
     _text("project_id"),
     _text("description"),
-    Column("gateway_ip", BigInteger),
-    Column("dhcp_server", BigInteger),  # NULL: the gateway
+    Column("gateway_ip", AddressColumn),
+    Column("dhcp_server", AddressColumn),  # NULL: the gateway
     _flag("enable_dhcp", default=True),
     _json("dns_nameservers", "[]"),
     _json("host_routes", "[]"),
@@ -251,9 +258,9 @@ pools = Table(
     "pools",
     metadata,
     Column("subnet_id", Text, ForeignKey("subnets.id", ondelete="CASCADE"), primary_key=True),
-    Column("first", BigInteger, primary_key=True),
-    Column("last", BigInteger, nullable=False),
-    Column("next_fresh", BigInteger, nullable=False),  # below it, every address has had a row
+    Column("first", AddressColumn, primary_key=True),
+    _address("last"),
+    Column("next_fresh", AddressColumn),  # before it, each address has had a row; NULL: all have
     CheckConstraint("first <= last", name="order"),
 )
 
@@ -320,8 +327,8 @@ address_pairs = Table(
     "address_pairs",
     metadata,
     Column("port_id", Text, ForeignKey("ports.id", ondelete="CASCADE"), primary_key=True),
-    Column("first", BigInteger, primary_key=True, autoincrement=False),
-    Column("last", BigInteger, primary_key=True, autoincrement=False),
+    Column("first", AddressColumn, primary_key=True),
+    Column("last", AddressColumn, primary_key=True),
     Column("segment", Text, nullable=False),  # the broadcast domain, as in `ports`
     _text("project_id"),
     Index("ix_address_pairs_segment", "segment"),
@@ -354,8 +361,8 @@ host_blocks = Table(
     metadata,
     Column("host", Text, ForeignKey("hosts.name", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
-    _number("first"),
-    _number("last"),
+    _address("first"),
+    _address("last"),
     Column("prefix", Integer, nullable=False),
     _text("what"),
     _text("detail"),
@@ -396,7 +403,7 @@ addresses = Table(
     "addresses",
     metadata,
     Column("network_id", Text, ForeignKey("networks.id"), primary_key=True),
-    Column("address", BigInteger, primary_key=True),
+    Column("address", AddressColumn, primary_key=True),
     Column("subnet_id", Text, ForeignKey("subnets.id"), nullable=False),
     Column("port_id", Text, ForeignKey("ports.id")),
     Column("position", Integer, nullable=False, server_default=text("0")),
@@ -435,7 +442,7 @@ holds = Table(
     "holds",
     metadata,
     Column("network_id", Text, primary_key=True),
-    Column("address", BigInteger, primary_key=True),
+    Column("address", AddressColumn, primary_key=True),
     Column("host", Text, primary_key=True),
     Column("revision", BigInteger, nullable=False),
     _time("made_at"),
@@ -466,7 +473,7 @@ leases = Table(
     Column("id", Text, primary_key=True),
     Column("network_id", Text, nullable=False),  # no foreign keys: history outlives what it names
     Column("host", Text, nullable=False),
-    Column("address", BigInteger, nullable=False),
+    _address("address"),
     Column("mac_address", Text, nullable=False),
     Column("port_id", Text),
     _text("hostname"),

@@ -2,7 +2,7 @@
 
 `tags` are given at creation only; later they change by calls of their own.
 
-All values are parsed already (addresses are `IPv4Address`, lists are tuples); the rules between
+All values are parsed already (addresses are `Address`, lists are tuples); the rules between
 them are checked here in the store, inside the transaction that needs them.
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
 from typing import Any, TypedDict
 
 from lessor.model import AddressPair, DhcpOption, HostRoute, Pool
+from lessor.net.address import Address, Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class FixedIpRequest:
     """An address wanted for a port: from a subnet, this very one, or both; neither is any."""
 
     subnet_id: str | None = None
-    address: IPv4Address | None = None
+    address: Address | None = None
 
 
 class NetworkValues(TypedDict, total=False):
@@ -63,7 +63,7 @@ class SubnetPoolValues(TypedDict, total=False):
     name: str
     project_id: str
     description: str
-    prefixes: Sequence[IPv4Network]
+    prefixes: Sequence[Block]
     min_prefixlen: int
     default_prefixlen: int
     max_prefixlen: int
@@ -101,18 +101,18 @@ class SubnetValues(TypedDict, total=False):
 
     id: str
     network_id: str
-    cidr: IPv4Network
+    cidr: Block
     subnetpool_id: str | None
     use_default_subnetpool: bool
     prefixlen: int
     name: str
     project_id: str
     description: str
-    gateway_ip: IPv4Address | None  # absent: the first host address; None: no gateway
-    dhcp_server: IPv4Address | None  # absent or None: the gateway
+    gateway_ip: Address | None  # absent: the first host address; None: no gateway
+    dhcp_server: Address | None  # absent or None: the gateway
     enable_dhcp: bool
     pools: Sequence[Pool]
-    dns_nameservers: Sequence[IPv4Address]
+    dns_nameservers: Sequence[Address]
     host_routes: Sequence[HostRoute]
     tags: Sequence[str]
     acts_for: str  # the one project that the caller acts for; absent: any

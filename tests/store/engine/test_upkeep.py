@@ -13,7 +13,8 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, inspect, select, update
+from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict
 from lessor.model import Report, ViewRequest
@@ -26,9 +27,11 @@ from lessor.store.hosts import rules as host_rules
 from lessor.store.ports import compute_events
 from lessor.store.store import Store
 from lessor.store.tables import (
+    address_pairs,
     addresses,
     counter,
     holds,
+    host_blocks,
     leases,
     meta,
     metadata,
@@ -36,6 +39,7 @@ from lessor.store.tables import (
     nova_events,
     pools,
     ports,
+    prefixes,
     runs,
     subnets,
 )
@@ -83,8 +87,8 @@ def test_a_store_that_was_only_used_has_nothing_wrong(busy: Cloud) -> None:
     assert rules(busy) == []
 
 
-HERE = addresses.c.address == int(IPv4Address("10.0.0.77"))
-LEASED = addresses.c.address == int(IPv4Address("10.0.0.2"))
+HERE = addresses.c.address == IPv4Address("10.0.0.77")
+LEASED = addresses.c.address == IPv4Address("10.0.0.2")
 
 
 @pytest.mark.parametrize(
@@ -92,11 +96,14 @@ LEASED = addresses.c.address == int(IPv4Address("10.0.0.2"))
     [
         ("allocation-without-port", update(addresses).where(HERE).values(port_id="nobody")),
         ("address-without-subnet", update(addresses).where(HERE).values(subnet_id="none")),
-        ("address-outside-subnet", update(addresses).where(HERE).values(address=1)),
+        (
+            "address-outside-subnet",
+            update(addresses).where(HERE).values(address=IPv4Address("10.9.0.1")),
+        ),
         ("address-in-two-states", update(addresses).where(HERE).values(freed_seq=1)),
         ("lease-without-address", delete(addresses).where(LEASED)),
         ("leased-and-free", update(addresses).where(LEASED).values(freed_seq=1, port_id=None)),
-        ("pool-outside-subnet", update(pools).values(last=pools.c.last + 9)),
+        ("pool-outside-subnet", update(pools).values(last=IPv4Address("10.9.0.1"))),
         ("port-on-wrong-segment", update(ports).values(segment="flat:elsewhere")),
         ("network-without-wire", update(networks).values(physical_network=None)),
         ("revision-of-the-future", update(ports).values(revision=1 << 40)),
@@ -336,6 +343,75 @@ def test_a_database_of_an_older_version_goes_on_with_its_rows(
     store.ports.delete("p1")
     store.close()
     assert upkeep.check(settings) == []
+
+
+_NUMBERS = """
+INSERT INTO subnetpools (id, min_prefixlen, default_prefixlen, max_prefixlen) VALUES ('b', 8, 8, 8);
+INSERT INTO prefixes (subnetpool_id, first, prefix, last) VALUES ('b', 0, 0, 4294967295);
+UPDATE subnets SET subnetpool_id = 'b', dhcp_server = 167772416;
+INSERT INTO pools (subnet_id, first, last, next_fresh)
+  VALUES ('s1', 4294967290, 4294967295, 4294967296);
+INSERT INTO address_pairs (port_id, first, last, segment)
+  VALUES ('p1', 167772162, 3221225985, 'flat:physnet1');
+INSERT INTO host_blocks (host, position, first, last, prefix) VALUES ('h1', 0, 1, 2, 32);
+INSERT INTO holds (network_id, address, host, revision) VALUES ('n1', 2130706433, 'h1', 4)
+"""
+_ADDRESSES = {
+    prefixes: [{"first": "0.0.0.0", "last": "255.255.255.255"}],
+    subnets: [
+        {
+            "first": "10.0.0.0",
+            "last": "10.0.0.255",
+            "gateway_ip": "10.0.0.1",
+            "dhcp_server": "10.0.1.0",
+        }
+    ],
+    pools: [
+        {"first": "10.0.0.2", "last": "10.0.0.254", "next_fresh": "10.0.0.3"},
+        {"first": "255.255.255.250", "last": "255.255.255.255", "next_fresh": "None"},
+    ],
+    address_pairs: [{"first": "10.0.0.2", "last": "192.0.2.1"}],
+    host_blocks: [{"first": "0.0.0.1", "last": "0.0.0.2"}],
+    holds: [{"address": "127.0.0.1"}],
+    addresses: [{"address": "10.0.0.2"}],
+    leases: [{"address": "10.0.0.2"}],
+}
+
+
+def keys_of(conn: Connection) -> list[str]:
+    """Return the indexes and constraints of tables that had numbers for addresses."""
+    at = inspect(conn)
+    return [
+        f"{table.name} {get(table.name)}"
+        for table in _ADDRESSES
+        for get in (at.get_pk_constraint, at.get_foreign_keys, at.get_check_constraints)
+    ] + [
+        f"{table.name} {one['name']} {one['column_names']} {one['unique']} "
+        + " ".join(map(str, one.get("dialect_options", {}).values()))
+        for table in _ADDRESSES
+        for one in at.get_indexes(table.name)
+    ]
+
+
+def test_addresses_that_were_numbers_are_the_same_as_keys(blank: str) -> None:
+    made = postgres.engine(blank) if "postgres" in blank else sqlite.engine(Path(blank[10:]))
+    with made.connect() as conn:
+        to_version(conn, "0001")
+        fill(conn)
+        to_version(conn, "0023")
+        for statement in _NUMBERS.strip().split(";\n"):
+            conn.exec_driver_sql(statement)
+        before = keys_of(conn)
+        to_version(conn, "0024")
+        assert keys_of(conn) == before
+        for table, expected in _ADDRESSES.items():
+            columns = [table.c[name] for name in expected[0]]
+            rows = conn.execute(select(*columns).order_by(columns[0])).all()
+            assert [{k: str(v) for k, v in row._asdict().items()} for row in rows] == expected
+        backwards = {"first": IPv4Address(2), "last": IPv4Address(1)}
+        with pytest.raises(IntegrityError):
+            conn.execute(insert(pools).values(subnet_id="s1", **backwards))
+    made.dispose()
 
 
 def test_an_upgrade_says_the_version(make_cloud: Callable[..., Cloud]) -> None:

@@ -13,12 +13,15 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from typing import Any, cast
 
 from sqlalchemy import BindParameter, and_, bindparam, delete, exists, func, or_, select, update
 
 from lessor.errors import Conflict, Exhausted, Invalid
 from lessor.model import LATEST, FixedIp
+from lessor.net.address import Address
+from lessor.net.keys import address_of, key_of, number_of
+from lessor.store.address_column import AddressColumn, raw
 from lessor.store.engine import recovery
 from lessor.store.engine.dialect import insert
 from lessor.store.engine.tx import UNSTAMPED, Tx
@@ -46,7 +49,7 @@ class Owner:
 
 
 _NETWORK: BindParameter[str] = bindparam("network")
-_ADDRESS: BindParameter[int] = bindparam("addr")
+_ADDRESS = bindparam("addr", type_=AddressColumn())
 _THIS = and_(addresses.c.network_id == _NETWORK, addresses.c.address == _ADDRESS)
 _LEASED = exists(
     select(1).where(
@@ -108,14 +111,17 @@ _TAKE = (
 )
 _ADVANCE = (
     update(pools)
-    .where(pools.c.subnet_id == bindparam("subnet"), pools.c.first == bindparam("low"))
-    .values(next_fresh=bindparam("fresh"))
+    .where(
+        pools.c.subnet_id == bindparam("subnet"),
+        pools.c.first == bindparam("low", type_=AddressColumn()),
+    )
+    .values(next_fresh=bindparam("fresh", type_=AddressColumn()))
 )
 _IN_USE = (
-    select(addresses.c.address)
+    select(raw(addresses.c.address))
     .where(
         addresses.c.network_id == _NETWORK,
-        addresses.c.address.between(_ADDRESS, bindparam("last")),
+        addresses.c.address.between(_ADDRESS, bindparam("last", type_=AddressColumn())),
     )
     .order_by(addresses.c.address)
     .limit(bindparam("most"))
@@ -157,16 +163,17 @@ def _one(
         subnets = [network.subnet(want.subnet_id)] if want.subnet_id else network.subnets
         return _any(tx, network, owner, subnets, position)
     subnet = network.subnet(want.subnet_id) if want.subnet_id else network.subnet_of(want.address)
-    number = int(want.address)
-    if number not in subnet:
+    if want.address not in subnet:
         raise Invalid(
             f"address {want.address} is not in subnet {subnet.id}, which is {subnet.cidr}",
             type_="InvalidIpForSubnet",
         )
     pairs.check_free(tx, network, want.address, owner.project_id, owner.acts_for)
-    if not _insert(tx, owner, subnet, number, position) and not _take(tx, owner, number, position):
-        raise _refusal(tx, network, want.address, owner.acts_for)
-    return FixedIp(subnet.id, want.address)
+    address = want.address
+    added = _insert(tx, owner, subnet, address, position)
+    if not added and not _take(tx, owner, address, position):
+        raise _refusal(tx, network, address, owner.acts_for)
+    return FixedIp(subnet.id, cast(Any, address))
 
 
 def _any(
@@ -176,28 +183,29 @@ def _any(
     for subnet in subnets:
         if owner.project_id in subnet.exhausted_for:
             continue
-        number = _fresh(tx, owner, subnet, position, others)
-        if number is None:
-            number = _rested(tx, owner, subnet, position, network.segment if others else "")
-        if number is not None:
-            return FixedIp(subnet.id, IPv4Address(number))
+        found = _fresh(tx, owner, subnet, position, others)
+        if found is None:
+            found = _rested(tx, owner, subnet, position, network.segment if others else "")
+        if found is not None:
+            return FixedIp(subnet.id, cast(Any, found))
         subnet.exhausted_for.add(owner.project_id)
     raise _exhausted(tx, network, subnets, others)
 
 
 def _fresh(
     tx: Tx, owner: Owner, subnet: SubnetRange, position: int, others: PairRanges
-) -> int | None:
+) -> Address | None:
     """Claim the first address of the pools that was never used, and is in no pair of `others`."""
     for pool in subnet.pools:
-        at = max(pool.next_fresh, pool.next_for.get(owner.project_id, 0))
-        passed = at > pool.next_fresh
-        while at <= pool.last:
+        at = pool.fresh_for(owner.project_id)
+        passed = at != pool.next_fresh
+        while at is not None:
             if (pair := others.find(at)) is not None:
-                at, passed = pair.last + 1, True  # the pointer stays: the pair may be taken away
+                passed = True  # the pointer stays: the pair may be taken away
+                at = pool.after(address_of(pair.last))
                 continue
             claimed = _insert(tx, owner, subnet, at, position)
-            after = at + 1 if claimed else _after_used(tx, owner.network_id, at, pool.last)
+            after = pool.after(at) if claimed else _after_used(tx, owner.network_id, at, pool)
             if passed:
                 pool.next_for[owner.project_id] = after
             else:
@@ -208,29 +216,30 @@ def _fresh(
     return None
 
 
-def _after_used(tx: Tx, network_id: str, number: int, last: int) -> int:
-    """Return the first address of a pool from `number` on, which has a row, that has none."""
+def _after_used(tx: Tx, network_id: str, at: Address, pool: PoolRange) -> Address | None:
+    """Return the first address of a pool after `at`, which has a row, that has none."""
     most = FEW
-    while number <= last:
-        values = {"network": network_id, "addr": number, "last": last, "most": most}
+    while True:
+        values = {"network": network_id, "addr": at, "last": pool.last, "most": most}
         used = tx.conn.execute(_IN_USE, values).scalars().all()
         # up to the first gap, each is the one before it and one
-        gap = bisect_left(range(len(used)), 1, key=lambda n: used[n] != number + n)
-        number += gap
-        if gap < most:
-            break
-        most = MANY
-    return number
+        gap = bisect_left(range(len(used)), 1, key=lambda n: used[n] != key_of(at + n))
+        following = pool.after(at + (gap - 1))
+        if following is None or gap < most:
+            return following
+        at, most = following, MANY
 
 
-def _advance(tx: Tx, subnet_id: str, pool: PoolRange, fresh: int) -> None:
-    pool.next_fresh = min(fresh, pool.last + 1)
+def _advance(tx: Tx, subnet_id: str, pool: PoolRange, fresh: Address | None) -> None:
+    pool.next_fresh = fresh
     values = {"subnet": subnet_id, "low": pool.first, "fresh": pool.next_fresh}
     # once for a bulk of ports: a reader of an older one finds the address in use, and goes on
     tx.at_end((subnet_id, pool.first), _ADVANCE, values)
 
 
-def _rested(tx: Tx, owner: Owner, subnet: SubnetRange, position: int, segment: str) -> int | None:
+def _rested(
+    tx: Tx, owner: Owner, subnet: SubnetRange, position: int, segment: str
+) -> Address | None:
     """Claim the address that has been free for the longest time.
 
     With a `segment` it is in no pair that another project gave there.
@@ -239,16 +248,16 @@ def _rested(tx: Tx, owner: Owner, subnet: SubnetRange, position: int, segment: s
     if segment:
         oldest = _OLDEST_FREE_OF_PAIRS
         values |= {"segment": segment, "project": owner.project_id}
-    while (number := tx.conn.execute(oldest, values).scalar()) is not None:
-        if _take(tx, owner, number, position):
-            return int(number)
-    return None
+    found: Address | None = tx.conn.execute(oldest, values).scalar()
+    while found is not None and not _take(tx, owner, found, position):
+        found = tx.conn.execute(oldest, values).scalar()
+    return found
 
 
-def _insert(tx: Tx, owner: Owner, subnet: SubnetRange, number: int, position: int) -> bool:
+def _insert(tx: Tx, owner: Owner, subnet: SubnetRange, address: Address, position: int) -> bool:
     row = {
         "network_id": owner.network_id,
-        "address": number,
+        "address": address,
         "subnet_id": subnet.id,
         "port_id": owner.port_id,
         "position": position,
@@ -257,10 +266,10 @@ def _insert(tx: Tx, owner: Owner, subnet: SubnetRange, number: int, position: in
     return tx.conn.execute(_ADD, row).rowcount == 1
 
 
-def _take(tx: Tx, owner: Owner, number: int, position: int) -> bool:
+def _take(tx: Tx, owner: Owner, address: Address, position: int) -> bool:
     values = {
         "network": owner.network_id,
-        "addr": number,
+        "addr": address,
         "owner": owner.port_id,
         "owner_mac": owner.mac,
         "pos": position,
@@ -286,10 +295,10 @@ _LEASE_ENDS = select(leases.c.mac_address, leases.c.expires_at).where(
 
 
 def _refusal(
-    tx: Tx, network: NetworkAddressing, address: IPv4Address, acts_for: str | None
+    tx: Tx, network: NetworkAddressing, address: Address, acts_for: str | None
 ) -> Conflict:
     """Return the error that says why an address can't be had, as far as the caller may know."""
-    key = {"network": network.id, "addr": int(address)}
+    key: dict[str, object] = {"network": network.id, "addr": address}
     row = tx.conn.execute(_WHY, key).one()
     if row.port_id is None:
         seen = acts_for in (None, network.project_id)
@@ -331,7 +340,7 @@ def _exhausted(
         return Exhausted(f"network {network.id} has no subnet, so there is no address to choose")
     reasons = []
     for subnet in subnets:
-        total = sum(pool.last - pool.first + 1 for pool in subnet.pools)
+        total = sum(number_of(pool.last) - number_of(pool.first) + 1 for pool in subnet.pools)
         here = addresses.c.subnet_id == subnet.id
         still = tx.conn.execute(select(func.count()).where(here, _RELEASING, _POOLED)).scalar_one()
         more = f", {still} of them until their leases end" if still else ""
@@ -378,7 +387,7 @@ def let_go(tx: Tx, network: NetworkAddressing, owner: Owner, fixed_ips: Sequence
     """Take addresses from a port; they are free once no VM can have them, nor a lease be alive."""
     taps = _with_tap(tx, owner)
     for fixed in fixed_ips:
-        key = {"network": network.id, "addr": int(fixed.address)}
+        key = {"network": network.id, "addr": fixed.address}
         values = {"owner": owner.port_id, "owner_mac": owner.mac, "now": tx.now}
         tx.conn.execute(_LET_GO, key | values)
         serves = network.subnet(fixed.subnet_id).enable_dhcp
@@ -401,16 +410,16 @@ def _with_tap(tx: Tx, owner: Owner) -> tuple[str, ...]:
     return tuple(tx.conn.execute(_AGENT, {"host_name": owner.binding_host}).scalars())
 
 
-def hold(tx: Tx, network_id: str, address: IPv4Address, host: str) -> None:
+def hold(tx: Tx, network_id: str, address: Address, host: str) -> None:
     """Keep an address from others until `host` says that it has applied this transaction."""
-    row = {"network_id": network_id, "address": int(address), "host": host}
+    row = {"network_id": network_id, "address": address, "host": host}
     tx.conn.execute(_HOLD, row | {"revision": UNSTAMPED, "made_at": tx.now})
     tx.held = True
 
 
-def free(tx: Tx, network_id: str, address: IPv4Address) -> bool:
+def free(tx: Tx, network_id: str, address: Address) -> bool:
     """Free an address that was let go, if nothing speaks against it any more."""
-    key = {"network": network_id, "addr": int(address)}
+    key = {"network": network_id, "addr": address}
     if not tx.conn.execute(_FREE, key | {"now": tx.now}).rowcount:
         return False
     tx.conn.execute(_FORGET, key)

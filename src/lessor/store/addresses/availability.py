@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 from typing import Any
 
 from sqlalchemy import bindparam, func, or_, select
 
+from lessor.net.address import Block
+from lessor.net.keys import block_at, number_of
 from lessor.store.engine.tx import ReadTx
 from lessor.store.tables import addresses, pools, subnets
 
@@ -19,7 +20,7 @@ class Room:
 
     subnet_id: str
     name: str
-    cidr: IPv4Network
+    cidr: Block
     total: int
     used: int
 
@@ -53,10 +54,10 @@ def of_networks(tx: ReadTx, network_ids: Sequence[str]) -> dict[str, list[Room]]
     keys = {"keys": [row.id for row in rows]}
     totals: dict[str, int] = {}
     for key, first, last in tx.conn.execute(_POOLS, keys) if rows else ():
-        totals[key] = totals.get(key, 0) + last - first + 1
+        totals[key] = totals.get(key, 0) + number_of(last) - number_of(first) + 1
     used = {key: int(count) for key, count in tx.conn.execute(_USED, keys)} if rows else {}
     for row in rows:
-        cidr = IPv4Network((row.first, row.prefix))
+        cidr = block_at(row.first, row.prefix)
         room = Room(row.id, row.name, cidr, totals.get(row.id, 0), used.get(row.id, 0))
         found[row.network_id].append(room)
     return found

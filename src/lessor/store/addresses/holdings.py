@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from ipaddress import IPv4Address
 from typing import Any
 
 import structlog
@@ -17,7 +16,9 @@ from sqlalchemy import bindparam, select, update
 
 from lessor.errors import Invalid
 from lessor.model import Holding, Holdings, LeaseEvent
+from lessor.net.address import Address
 from lessor.net.macs import parsed_mac
+from lessor.store.address_column import AddressColumn
 from lessor.store.addresses import leases
 from lessor.store.addresses.allocation import hold
 from lessor.store.addresses.trust import Trust, latest_end
@@ -42,12 +43,15 @@ _ROWS = (
     .select_from(addresses.outerjoin(ports, ports.c.id == addresses.c.port_id))
     .where(
         addresses.c.network_id == bindparam("network"),
-        addresses.c.address.in_(bindparam("some", expanding=True)),
+        addresses.c.address.in_(bindparam("some", type_=AddressColumn(), expanding=True)),
     )
 )
 _KEEP = (
     update(addresses)
-    .where(addresses.c.network_id == bindparam("network"), addresses.c.address == bindparam("addr"))
+    .where(
+        addresses.c.network_id == bindparam("network"),
+        addresses.c.address == bindparam("addr", type_=AddressColumn()),
+    )
     .values(
         freed_seq=None,
         mac=bindparam("holder"),
@@ -56,7 +60,7 @@ _KEEP = (
         updated_at=bindparam("at"),
     )
 )
-Key = tuple[str, IPv4Address]  # an address, by its network
+Key = tuple[str, Address]  # an address, by its network
 
 
 def report(tx: Tx, host: str, holdings: Holdings) -> bool:
@@ -85,7 +89,7 @@ def _fit(trust: Trust, holdings: Iterable[Holding]) -> Iterator[Holding]:
     for one in holdings:
         with suppress(Invalid):
             mac = parsed_mac(one.mac_address)
-            if not trust.refusal(one.network_id, int(one.address)):
+            if not trust.refusal(one.network_id, one.address):
                 yield Holding(one.network_id, one.address, mac)
 
 
@@ -104,8 +108,8 @@ def _until(tx: Tx, live: Iterable[LeaseEvent]) -> Mapping[Key, float]:
     return {key: min(end or math.inf, latest or math.inf) for key, end in ends.items()}
 
 
-def _by_network(held: Iterable[Holding]) -> Mapping[str, dict[IPv4Address, Holding]]:
-    found: dict[str, dict[IPv4Address, Holding]] = {}
+def _by_network(held: Iterable[Holding]) -> Mapping[str, dict[Address, Holding]]:
+    found: dict[str, dict[Address, Holding]] = {}
     for one in held:
         found.setdefault(one.network_id, {})[one.address] = one
     return found
@@ -115,7 +119,7 @@ def _keep(
     tx: Tx,
     host: str,
     network_id: str,
-    held: Mapping[IPv4Address, Holding],
+    held: Mapping[Address, Holding],
     until: Mapping[Key, float],
 ) -> tuple[int, list[tuple[Holding, str]]]:
     """Keep those that no port owns; return their number, and those of another host's port."""
@@ -131,21 +135,21 @@ def _keep(
 
 
 def _with_rows(
-    tx: ReadTx, network_id: str, held: Mapping[IPv4Address, Holding]
+    tx: ReadTx, network_id: str, held: Mapping[Address, Holding]
 ) -> Iterator[tuple[Holding, Any]]:
     every = [*held.values()]
     for start in range(0, len(every), AT_ONCE):
         some = every[start : start + AT_ONCE]
-        numbers = [int(one.address) for one in some]
-        rows = tx.conn.execute(_ROWS, {"network": network_id, "some": numbers}).all()
+        wanted = [one.address for one in some]
+        rows = tx.conn.execute(_ROWS, {"network": network_id, "some": wanted}).all()
         known = {row.address: row for row in rows}
-        yield from ((one, known.get(int(one.address))) for one in some)
+        yield from ((one, known.get(one.address)) for one in some)
 
 
 def _keep_one(tx: Tx, host: str, one: Holding, until: float | None, *, new: bool) -> bool:
     if new and not leases.keep_away(tx, one.network_id, one.address, one.mac_address):
         return False
-    key = {"network": one.network_id, "addr": int(one.address)}
+    key = {"network": one.network_id, "addr": one.address}
     values = {"holder": one.mac_address, "at": tx.now, "until": until}
     tx.conn.execute(_KEEP, key | values)
     hold(tx, one.network_id, one.address, host)

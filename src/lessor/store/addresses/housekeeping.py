@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import and_, bindparam, case, delete, func, or_, select, update
 
 from lessor.settings import ServerSettings
+from lessor.store.address_column import AddressColumn
 from lessor.store.addresses.allocation import free
 from lessor.store.addresses.trust import LEAST_LEASE_S
 from lessor.store.engine.tx import Tx
@@ -65,7 +65,7 @@ def time_out(tx: Tx) -> int:
     for network_id, address in rows:
         tx.conn.execute(_EXPIRE, {"network": network_id, "addr": address, "now": tx.now})
         tx.conn.execute(_LIFT, {"network": network_id, "addr": address})
-        free(tx, network_id, IPv4Address(address))
+        free(tx, network_id, address)
     return len(rows)
 
 
@@ -76,12 +76,15 @@ def _longest_lease_s(settings: ServerSettings) -> int:
 _EXPIRE = (
     update(leases)
     .where(
-        leases.c.network_id == bindparam("network"), leases.c.address == bindparam("addr"), _ALIVE
+        leases.c.network_id == bindparam("network"),
+        leases.c.address == bindparam("addr", type_=AddressColumn()),
+        _ALIVE,
     )
     .values(ended_at=bindparam("now"), end_reason="expired")
 )
 _LIFT = delete(holds).where(
-    holds.c.network_id == bindparam("network"), holds.c.address == bindparam("addr")
+    holds.c.network_id == bindparam("network"),
+    holds.c.address == bindparam("addr", type_=AddressColumn()),
 )
 
 

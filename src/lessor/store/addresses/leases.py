@@ -6,13 +6,13 @@ import math
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, bindparam, func, or_, select, update
 
 from lessor.errors import NotFound
 from lessor.model import LATEST, Lease, LeaseBatch, LeaseEvent
+from lessor.net.address import Address
 from lessor.store.addresses.allocation import free
 from lessor.store.addresses.trust import ENDS, Trust, latest_end, sift
 from lessor.store.engine.dialect import insert
@@ -36,11 +36,7 @@ def lease_of(row: Row[Any]) -> Lease:
     """Read a row of `LEASE`; a DHCP server that begins with it takes no end beyond `LATEST`."""
     values: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     end = values["expires_at"]
-    known = {
-        "address": IPv4Address(values["address"]),
-        "expires_at": None if end is None else min(end, LATEST),
-    }
-    return Lease(**values | known)
+    return Lease(**values | {"expires_at": None if end is None else min(end, LATEST)})
 
 
 _ALIVE = leases.c.ended_at.is_(None)
@@ -177,7 +173,8 @@ def snapshot(tx: Tx, host: str, live: Iterable[LeaseEvent], trust: Trust) -> lis
 
 
 _KEY: dict[str, Any] = {
-    name: bindparam(f"the_{name}") for name in ("network_id", "host", "address", "mac_address")
+    name: bindparam(f"the_{name}", type_=leases.c[name].type)
+    for name in ("network_id", "host", "address", "mac_address")
 }
 _THIS = and_(*(leases.c[name] == param for name, param in _KEY.items()), _ALIVE)
 _RENEW = (
@@ -235,7 +232,7 @@ def _key(host: str, event: LeaseEvent) -> dict[str, Any]:
     return {
         "the_network_id": event.network_id,
         "the_host": host,
-        "the_address": int(event.address),
+        "the_address": event.address,
         "the_mac_address": event.mac_address,
     }
 
@@ -289,7 +286,7 @@ def _row(host: str, event: LeaseEvent, at: float, port_id: str | None) -> dict[s
         "id": str(uuid.uuid4()),
         "network_id": event.network_id,
         "host": host,
-        "address": int(event.address),
+        "address": event.address,
         "mac_address": event.mac_address,
         "port_id": port_id,
         "hostname": event.hostname,
@@ -300,15 +297,15 @@ def _row(host: str, event: LeaseEvent, at: float, port_id: str | None) -> dict[s
     }
 
 
-def keep_away(tx: Tx, network_id: str, address: IPv4Address, mac: str) -> bool:
+def keep_away(tx: Tx, network_id: str, address: Address, mac: str) -> bool:
     """Make a row for an address in use without one; False: it is in no subnet."""
-    spot = {"the_network_id": network_id, "the_address": int(address)}
+    spot = {"the_network_id": network_id, "the_address": address}
     subnet_id = tx.conn.execute(_SUBNET, spot).scalar()
     if subnet_id is None:
         return False
     row = {
         "network_id": network_id,
-        "address": int(address),
+        "address": address,
         "subnet_id": subnet_id,
         "mac": mac,
         "let_go_at": tx.now,
@@ -346,7 +343,7 @@ def _end_others(tx: Tx, host: str, named: Iterable[LeaseEvent]) -> None:
 
     A client may use such a lease until it expires, so its address is not allocated before.
     """
-    kept = {(e.network_id, int(e.address), e.mac_address) for e in named if e.action != "del"}
+    kept = {(e.network_id, e.address, e.mac_address) for e in named if e.action != "del"}
     alive = select(
         leases.c.id,
         leases.c.network_id,
@@ -361,7 +358,7 @@ def _end_others(tx: Tx, host: str, named: Iterable[LeaseEvent]) -> None:
         _end(tx, row.id, tx.now, "expired" if over else "superseded")
         if not over:
             _wait(tx, row)
-        free(tx, row.network_id, IPv4Address(row.address))
+        free(tx, row.network_id, row.address)
 
 
 def _wait(tx: Tx, row: Any) -> None:
@@ -385,7 +382,7 @@ def release(tx: Tx, lease_id: str) -> None:
     lease = get(tx, lease_id)
     if lease.ended_at is None:
         _end(tx, lease.id, tx.now, "operator")
-    here = addresses.c.network_id == lease.network_id, addresses.c.address == int(lease.address)
+    here = addresses.c.network_id == lease.network_id, addresses.c.address == lease.address
     gone = addresses.c.port_id.is_(None), addresses.c.mac == lease.mac_address
     tx.conn.execute(update(addresses).where(*here, *gone).values(not_before=None))
     free(tx, lease.network_id, lease.address)

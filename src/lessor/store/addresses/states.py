@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Text, case, cast, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
 
-from lessor.errors import Conflict, NotFound
+from lessor.errors import Conflict, Invalid, NotFound
 from lessor.model import AddressInfo, AddressState
+from lessor.net.address import Address, parse_address
+from lessor.net.keys import key_of
 from lessor.store.addresses.allocation import free
-from lessor.store.engine.dialect import insert
+from lessor.store.engine.dialect import hex_of, insert
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.listing import Listing
 from lessor.store.networks.addressing import read_addressing
@@ -61,18 +62,18 @@ _COLUMNS = (
 _SELECT = select(*_COLUMNS).select_from(
     addresses.outerjoin(ports, ports.c.id == addresses.c.port_id)
 )
-# How a marker names an address: "network id/number".
-_KEY = addresses.c.network_id.concat("/").concat(cast(addresses.c.address, Text))
+# How a marker names an address: "network id/key", in hexadecimal.
+_KEY = addresses.c.network_id.concat("/").concat(hex_of(addresses.c.address))
 
 
 def _marked(query: Query) -> Query:
     """Read a marker: "network id/address"."""
     network_id, _, address = (query.marker or "").partition("/")
     try:
-        number = int(IPv4Address(address))
-    except ValueError as error:
+        key = key_of(parse_address(address))
+    except Invalid as error:
         raise NotFound(f"there is no address {query.marker!r} to go on from") from error
-    return replace(query, marker=f"{network_id}/{number}")
+    return replace(query, marker=f"{network_id}/{key.hex()}")
 
 
 def _visible(project_id: str) -> ColumnElement[bool]:
@@ -118,7 +119,7 @@ def _info(row: Any) -> AddressInfo:
     return AddressInfo(
         network_id=row.network_id,
         subnet_id=row.subnet_id,
-        address=IPv4Address(row.address),
+        address=row.address,
         state=AddressState(row.state),
         port_id=row.port_id,
         mac_address=row.mac_address,
@@ -128,16 +129,16 @@ def _info(row: Any) -> AddressInfo:
     )
 
 
-def _this(network_id: str, address: IPv4Address) -> tuple[Any, Any]:
-    return addresses.c.network_id == network_id, addresses.c.address == int(address)
+def _this(network_id: str, address: Address) -> tuple[Any, Any]:
+    return addresses.c.network_id == network_id, addresses.c.address == address
 
 
-def _get(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo | None:
+def _get(tx: Tx, network_id: str, address: Address) -> AddressInfo | None:
     row = tx.conn.execute(_SELECT.where(*_this(network_id, address))).first()
     return None if row is None else _info(row)
 
 
-def reserve(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo:
+def reserve(tx: Tx, network_id: str, address: Address) -> AddressInfo:
     """Reserve an address: it is never allocated. One that is reserved already stays so.
 
     Raises:
@@ -151,7 +152,7 @@ def reserve(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo:
     )
     row = {
         "network_id": network_id,
-        "address": int(address),
+        "address": address,
         "subnet_id": subnet.id,
         "reserved_as": "operator",
         "updated_at": tx.now,
@@ -168,7 +169,7 @@ def reserve(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo:
     return found
 
 
-def unreserve(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo:
+def unreserve(tx: Tx, network_id: str, address: Address) -> AddressInfo:
     """Let an address be handed out again; one that isn't reserved stays as it is.
 
     Raises:
@@ -189,5 +190,8 @@ def unreserve(tx: Tx, network_id: str, address: IPv4Address) -> AddressInfo:
             type_="IpAddressInUse",
         )
     return _get(tx, network_id, address) or AddressInfo(
-        network_id=network_id, subnet_id=subnet.id, address=address, state=AddressState.FREE
+        network_id=network_id,
+        subnet_id=subnet.id,
+        address=cast(Any, address),
+        state=AddressState.FREE,
     )

@@ -16,8 +16,11 @@ from sqlalchemy import BindParameter, bindparam, exists, or_, select
 
 from lessor.errors import Invalid
 from lessor.model import LeaseEvent
+from lessor.net.address import Address
+from lessor.net.keys import key_of
 from lessor.net.macs import parsed_mac
 from lessor.settings import ServerSettings
+from lessor.store.address_column import raw
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.tables import holds, networks, ports, subnets
 
@@ -41,7 +44,7 @@ _MAY = select(networks.c.id).where(
     ),
 )
 _IS_THERE = select(networks.c.id).where(networks.c.id == bindparam("network"))
-_SUBNETS = select(subnets.c.first, subnets.c.last).where(
+_SUBNETS = select(raw(subnets.c.first), raw(subnets.c.last)).where(
     subnets.c.network_id == bindparam("network")
 )
 
@@ -64,24 +67,25 @@ class Trust:
     tx: ReadTx
     host: str
     anywhere: bool = False
-    _known: dict[str, tuple[str, list[tuple[int, int]]]] = field(default_factory=dict)
+    _known: dict[str, tuple[str, list[tuple[bytes, bytes]]]] = field(default_factory=dict)
 
-    def refusal(self, network_id: str, address: int) -> str:
+    def refusal(self, network_id: str, address: Address) -> str:
         """Return why the host may not report an address; "" if it may."""
         if network_id not in self._known:
             self._known[network_id] = self._look(network_id)
         why, ranges = self._known[network_id]
-        if why or self.anywhere or any(first <= address <= last for first, last in ranges):
+        key = key_of(address)
+        if why or self.anywhere or any(first <= key <= last for first, last in ranges):
             return why
         return NO_SUBNET
 
-    def _look(self, network_id: str) -> tuple[str, list[tuple[int, int]]]:
+    def _look(self, network_id: str) -> tuple[str, list[tuple[bytes, bytes]]]:
         key = {"network": network_id}
         if self.anywhere:
             return "" if self.tx.conn.execute(_IS_THERE, key).first() else NO_NETWORK, []
         if not self.tx.conn.execute(_MAY, key | {"host_name": self.host}).first():
             return NOT_ITS_NETWORK, []
-        return "", [(row.first, row.last) for row in self.tx.conn.execute(_SUBNETS, key)]
+        return "", [(first, last) for first, last in self.tx.conn.execute(_SUBNETS, key)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ def _fit(tx: Tx, trust: Trust, event: LeaseEvent) -> LeaseEvent:
     if event.action not in GIVES and event.action != ENDS:
         raise Invalid(f"{event.action!r} is none of add, old and del")
     mac = parsed_mac(event.mac_address)
-    if event.action in GIVES and (why := trust.refusal(event.network_id, int(event.address))):
+    if event.action in GIVES and (why := trust.refusal(event.network_id, event.address)):
         raise Invalid(why)
     end = None if event.expires_at is None else max(event.expires_at, 0.0)
     # however long ago: a spool waits for as long as the server is away

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Engine,
+    LargeBinary,
     Table,
     Text,
     TypeDecorator,
@@ -31,6 +32,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
+
+from lessor.net.keys import WIDTH
 
 
 def insert(table: Table) -> Insert:
@@ -44,7 +47,7 @@ def is_postgres(engine: Engine) -> bool:
 
 
 class _ListOf(TypeDecorator[Any]):
-    """A list in one parameter: an array of PostgreSQL's, JSON for SQLite."""
+    """A list in one parameter: an array of PostgreSQL's; for SQLite JSON, or keys in a row."""
 
     impl = Text
     cache_ok = True
@@ -55,16 +58,30 @@ class _ListOf(TypeDecorator[Any]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return what the database takes."""
-        return ARRAY(self.item) if dialect.name == "postgresql" else Text()
+        if dialect.name == "postgresql":
+            return ARRAY(self.item)
+        return LargeBinary() if self.of_keys else Text()
+
+    @property
+    def of_keys(self) -> bool:
+        """Whether its members are keys of addresses, which JSON has no form for."""
+        return isinstance(self.item, LargeBinary)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """Return what the driver takes."""
-        return list(value) if dialect.name == "postgresql" else msgspec.json.encode(value).decode()
+        if dialect.name == "postgresql":
+            return list(value)
+        return b"".join(value) if self.of_keys else msgspec.json.encode(value).decode()
 
 
 class _Among(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
+
+    @property
+    def of_keys(self) -> bool:
+        """Whether its list has keys of addresses."""
+        return any(isinstance(one.type, _ListOf) and one.type.of_keys for one in self.clauses)
 
     def self_group(self, against: Any = None) -> Self:  # noqa: ARG002 - SQLAlchemy's
         """Stay as it is: with the "= 1" of a function's result SQLite would use no index."""
@@ -75,7 +92,7 @@ def among(column: ColumnElement[Any], key: str, values: Any = None) -> ColumnEle
     """Return the condition that a column has one of the values of a list.
 
     Args:
-        column: texts or numbers.
+        column: texts, numbers, or keys of addresses (`address_column.raw`).
         key: of the list among the values that the statement is executed with.
         values: the list, where it is known already.
     """
@@ -91,14 +108,37 @@ def among(column: ColumnElement[Any], key: str, values: Any = None) -> ColumnEle
 @compiles(_Among, "sqlite")
 def _among_json(element: _Among, compiler: SQLCompiler, **how: Any) -> str:
     column, listed = (compiler.process(one, **how) for one in element.clauses)
-    found = f"SELECT value FROM json_each({listed})"  # noqa: S608 - the compiler's
-    return f"{column} IN ({found})"
+    if not element.of_keys:
+        return f"{column} IN (SELECT value FROM json_each({listed}))"  # noqa: S608 - the compiler's
+    again = compiler.process([*element.clauses][1], **how)  # its value is needed twice
+    return (
+        f"{column} IN (WITH RECURSIVE places(n) AS (SELECT 1 UNION ALL SELECT n + {WIDTH} "  # noqa: S608 - the compiler's
+        f"FROM places WHERE n + {WIDTH} < length({listed})) "
+        f"SELECT substr({again}, n, {WIDTH}) FROM places)"
+    )
 
 
 @compiles(_Among, "postgresql")
 def _among_array(element: _Among, compiler: SQLCompiler, **how: Any) -> str:
     column, listed = (compiler.process(one, **how) for one in element.clauses)
     return f"{column} = ANY ({listed})"
+
+
+class hex_of(FunctionElement[str]):  # noqa: N801 - a function's name
+    """Bytes as hexadecimal text, in lower case."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(hex_of, "sqlite")
+def _hex(element: hex_of, compiler: SQLCompiler, **how: Any) -> str:
+    return f"lower(hex({compiler.process(element.clauses, **how)}))"
+
+
+@compiles(hex_of, "postgresql")
+def _encode(element: hex_of, compiler: SQLCompiler, **how: Any) -> str:
+    return f"encode({compiler.process(element.clauses, **how)}, 'hex')"
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, and_, case, exists, func, or_, select
@@ -74,7 +73,7 @@ def check(conn: Connection, now: float) -> list[Finding]:
 
 def _id(row: Any) -> str:
     if "address" in row._fields:
-        return f"{row.network_id}/{IPv4Address(row.address)}"
+        return f"{row.network_id}/{row.address}"
     return str(row.id)
 
 
@@ -181,14 +180,14 @@ _RULES = [
         select(subnets.c.id, pools.c.first, pools.c.last)
         .select_from(pools.join(subnets, subnets.c.id == pools.c.subnet_id))
         .where(or_(pools.c.first < subnets.c.first, pools.c.last > subnets.c.last)),
-        lambda row: f"has the pool {IPv4Address(row.first)}-{IPv4Address(row.last)} outside of it",
+        lambda row: f"has the pool {row.first}-{row.last} outside of it",
     ),
     _Rule(
         "pools-overlap",
         select(pools.c.subnet_id.label("id"), pools.c.first, _BESIDE.c.first.label("second"))
         .select_from(pools.join(_BESIDE, _BESIDE.c.subnet_id == pools.c.subnet_id))
         .where(pools.c.first < _BESIDE.c.first, pools.c.last >= _BESIDE.c.first),
-        lambda row: f"has a pool from {IPv4Address(row.second)} inside another",
+        lambda row: f"has a pool from {row.second} inside another",
     ),
     _Rule(
         "port-on-wrong-segment",

@@ -12,7 +12,7 @@ from lessor.store.engine import files, place, postgres, sqlite
 from lessor.store.engine.dialect import is_postgres
 from lessor.store.engine.exclusive import begin_alone, undo
 
-HEAD = "0023"  # the newest migration; a test compares
+HEAD = "0024"  # the newest migration; a test compares
 FOLDER = Path(__file__).parents[1] / "migrations"
 
 log = structlog.get_logger("lessor.store")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from ipaddress import ip_address
+from typing import Any, cast
 
 from sqlalchemy import bindparam, delete, insert, select
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import HostBlock, Network
+from lessor.net.address import Block
 from lessor.net.blocks import described, in_the_way, special, unfit
+from lessor.net.keys import address_at, block_at
 from lessor.net.prefixes import Claim, Extent, blocks_of, clash, extent
 from lessor.settings import ServerSettings
+from lessor.store.address_column import AddressColumn
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.tables import host_blocks
 
@@ -34,8 +37,8 @@ _NEAR = (
     .where(
         (host_blocks.c.physical_network == bindparam("wire"))
         | (
-            (host_blocks.c.first <= bindparam("last_address"))
-            & (host_blocks.c.last >= bindparam("first_address"))
+            (host_blocks.c.first <= bindparam("last_address", type_=AddressColumn()))
+            & (host_blocks.c.last >= bindparam("first_address", type_=AddressColumn()))
         )
     )
     .order_by(host_blocks.c.host, host_blocks.c.position)
@@ -55,8 +58,8 @@ def _row(host: str, position: int, one: HostBlock) -> dict[str, Any]:
     return {
         "host": host,
         "position": position,
-        "first": int(one.cidr.network_address),
-        "last": int(one.cidr.broadcast_address),
+        "first": one.cidr.network_address,
+        "last": one.cidr.broadcast_address,
         "prefix": one.cidr.prefixlen,
         "what": one.what,
         "detail": one.detail[:MAXIMUM_TEXT],
@@ -64,7 +67,7 @@ def _row(host: str, position: int, one: HostBlock) -> dict[str, Any]:
     }
 
 
-def check(tx: Tx, network: Network, cidr: IPv4Network, *, by_project: bool) -> None:
+def check(tx: Tx, network: Network, cidr: Block, *, by_project: bool) -> None:
     """Refuse a subnet's block that the operator, a host or the server needs.
 
     Raises:
@@ -72,7 +75,7 @@ def check(tx: Tx, network: Network, cidr: IPv4Network, *, by_project: bool) -> N
         Conflict: the network is flat, and a host or the server has or reaches a part of it.
     """
     settings = tx.settings
-    if why := unfit(cidr, settings.reserved_cidrs, settings.min_subnet_prefixlen):
+    if why := unfit(cast(Any, cidr), settings.reserved_cidrs, settings.min_subnet_prefixlen):
         raise Invalid(f"cidr {cidr} can't be a subnet's: {why}")
     if network.is_overlay:
         return
@@ -106,7 +109,11 @@ def check_parts(tx: Tx, wire: str | None, parts: Sequence[Extent]) -> None:
         return
     taken = [*special(tx.settings.reserved_cidrs)]
     if wire is not None:
-        span = {"wire": None, "first_address": parts[0][0], "last_address": parts[-1][1]}
+        span = {
+            "wire": None,
+            "first_address": address_at(parts[0][0]),
+            "last_address": address_at(parts[-1][1]),
+        }
         near = [block for _, block in [*_near(tx, span), *_own(tx.settings)]]
         taken += [block.cidr for block in near]
     claims = [Claim(*extent(block), "host") for block in taken]
@@ -117,11 +124,11 @@ def check_parts(tx: Tx, wire: str | None, parts: Sequence[Extent]) -> None:
     at = max(one.first for one in found)
     for block in blocks_of((part.first, part.last)):
         if extent(block)[1] >= at:
-            check_part(tx, wire, block)
+            check_part(tx, wire, cast(Any, block))
             return
 
 
-def check_part(tx: Tx, wire: str | None, part: IPv4Network) -> None:
+def check_part(tx: Tx, wire: str | None, part: Block) -> None:
     """Refuse a project a part of a subnet beyond its pools that others need.
 
     Others are the operator, hosts and the server.
@@ -135,7 +142,7 @@ def check_part(tx: Tx, wire: str | None, part: IPv4Network) -> None:
         Invalid: no subnet can have them.
         Conflict: a host or the server has or reaches some of them.
     """
-    if why := unfit(part, tx.settings.reserved_cidrs, 0):
+    if why := unfit(cast(Any, part), tx.settings.reserved_cidrs, 0):
         raise Invalid(f"{_words(part)} can't be had: {why}")
     if wire is not None and _in_the_way(tx, wire, part, by_project=True):
         raise Conflict(
@@ -145,21 +152,24 @@ def check_part(tx: Tx, wire: str | None, part: IPv4Network) -> None:
         )
 
 
-def _words(part: IPv4Network) -> str:
+def _words(part: Block) -> str:
     single = part.prefixlen == part.max_prefixlen
     return f"address {part.network_address}" if single else f"block {part}"
 
 
 def _in_the_way(
-    tx: Tx, wire: str | None, cidr: IPv4Network, *, by_project: bool
+    tx: Tx, wire: str | None, cidr: Block, *, by_project: bool
 ) -> tuple[str, HostBlock] | None:
     """Return a block that stands in the way, and where it is."""
-    first, last = extent(cidr)
-    span = {"wire": wire, "first_address": first, "last_address": last}
+    span = {
+        "wire": wire,
+        "first_address": cidr.network_address,
+        "last_address": cidr.broadcast_address,
+    }
     known = [*_near(tx, span), *_own(tx.settings)]
     blocks = [one for _, one in known]
     allowed = tx.settings.allowed_host_cidrs
-    found = in_the_way(cidr, blocks, wire, allowed=allowed, by_project=by_project)
+    found = in_the_way(cast(Any, cidr), blocks, wire, allowed=allowed, by_project=by_project)
     return next((pair for pair in known if pair[1] is found), None)
 
 
@@ -169,7 +179,7 @@ def _near(tx: ReadTx, span: Mapping[str, Any]) -> list[tuple[str, HostBlock]]:
 
 def _block(row: Any) -> HostBlock:
     return HostBlock(
-        cidr=IPv4Network((row.first, row.prefix)),
+        cidr=block_at(row.first, row.prefix),
         what=row.what,
         detail=row.detail,
         physical_network=row.physical_network,
@@ -178,9 +188,9 @@ def _block(row: Any) -> HostBlock:
 
 def _own(settings: ServerSettings) -> list[tuple[str, HostBlock]]:
     """Return the addresses at which this server listens; that for all of a machine is none."""
-    listeners = {IPv4Address(address) for address, _ in (settings.listen, settings.agent_listen)}
+    listeners = {ip_address(address) for address, _ in (settings.listen, settings.agent_listen)}
     return [
-        (SERVER, HostBlock(cidr=IPv4Network((int(address), 32)), what="server"))
+        (SERVER, HostBlock(cidr=cast(Any, block_at(address, address.max_prefixlen)), what="server"))
         for address in listeners
         if not address.is_unspecified
     ]

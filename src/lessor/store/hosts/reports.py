@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import bindparam, case, delete, select, update
@@ -224,7 +223,7 @@ def applied(tx: Tx, host: str, network_id: str, revision: int) -> None:
     """Lift the holds of a host that has applied a network up to a revision."""
     key = {"host_name": host, "network": network_id, "upto": revision}
     for (address,) in tx.conn.execute(_LIFT, key).all():
-        free(tx, network_id, IPv4Address(address))
+        free(tx, network_id, address)
 
 
 _LIFT_ALL = (
@@ -238,4 +237,4 @@ def _settled(tx: Tx, host: str, revision: int) -> None:
     """Lift the holds of a host on all networks: it has applied its view up to a revision."""
     lifted = tx.conn.execute(_LIFT_ALL, {"host_name": host, "upto": revision}).all()
     for network_id, address in lifted:
-        free(tx, network_id, IPv4Address(address))
+        free(tx, network_id, address)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from sqlalchemy import (
@@ -19,6 +18,8 @@ from sqlalchemy import (
 
 from lessor.errors import Invalid, NotFound
 from lessor.model import DHCP_OWNER, FLAT, VXLAN
+from lessor.net.address import Address, Block
+from lessor.net.keys import block_at, key_of, number_of
 from lessor.net.prefixes import Extent, gaps
 from lessor.store.engine.tx import ReadTx
 from lessor.store.ports.pair_ranges import PairRange, PairRanges
@@ -39,14 +40,25 @@ class PoolRange:
     """An allocation pool, from `first` to `last`.
 
     Attributes:
-        next_fresh: no address from it on was ever used.
+        next_fresh: no address from it on was ever used; None: each one was.
         next_for: `next_fresh` of a project that passed pairs of others, within one request.
     """
 
-    first: int
-    last: int
-    next_fresh: int
-    next_for: dict[str, int] = field(default_factory=dict)
+    first: Address
+    last: Address
+    next_fresh: Address | None
+    next_for: dict[str, Address | None] = field(default_factory=dict)
+
+    def fresh_for(self, project: str) -> Address | None:
+        """Return where a project looks for an address that was never used; None: nowhere."""
+        if self.next_fresh is None or project not in self.next_for:
+            return self.next_fresh
+        passed = self.next_for[project]
+        return None if passed is None else max(passed, self.next_fresh, key=key_of)
+
+    def after(self, address: Address) -> Address | None:
+        """Return the address that follows on one; None: it lies beyond the pool."""
+        return address + 1 if key_of(address) < key_of(self.last) else None
 
 
 @dataclass(slots=True)
@@ -54,20 +66,20 @@ class SubnetRange:
     """The block of a subnet; `exhausted_for`: projects for which this request found none free."""
 
     id: str
-    first: int
-    last: int
+    first: Address
+    last: Address
     prefix: int
     enable_dhcp: bool
     pools: list[PoolRange] = field(default_factory=list)
     exhausted_for: set[str] = field(default_factory=set)
 
-    def __contains__(self, address: int) -> bool:
-        return self.first <= address <= self.last
+    def __contains__(self, address: Address) -> bool:
+        return key_of(self.first) <= key_of(address) <= key_of(self.last)
 
     @property
-    def cidr(self) -> IPv4Network:
+    def cidr(self) -> Block:
         """Its block."""
-        return IPv4Network((self.first, self.prefix))
+        return block_at(self.first, self.prefix)
 
 
 @dataclass(slots=True)
@@ -103,7 +115,7 @@ class NetworkAddressing:
         """Return the parts of a range that lie in no allocation pool of the network, in order."""
         if self._pooled is None:
             pools = (pool for subnet in self.subnets for pool in subnet.pools)
-            self._pooled = sorted((pool.first, pool.last) for pool in pools)
+            self._pooled = sorted((number_of(pool.first), number_of(pool.last)) for pool in pools)
         low = bisect_left(self._pooled, part[0], key=lambda pool: pool[1])
         high = bisect_right(self._pooled, part[1], key=lambda pool: pool[0])
         return list(gaps([part], self._pooled[low:high]))
@@ -130,13 +142,13 @@ class NetworkAddressing:
             )
         return found
 
-    def subnet_of(self, address: IPv4Address) -> SubnetRange:
+    def subnet_of(self, address: Address) -> SubnetRange:
         """Return the subnet that an address lies in.
 
         Raises:
             Invalid: it lies in none.
         """
-        found = next((subnet for subnet in self.subnets if int(address) in subnet), None)
+        found = next((subnet for subnet in self.subnets if address in subnet), None)
         if found is None:
             blocks = ", ".join(str(subnet.cidr) for subnet in self.subnets) or "none"
             raise Invalid(

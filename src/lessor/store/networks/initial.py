@@ -18,7 +18,7 @@ from lessor.store.networks import subnets
 from lessor.store.tables import networks as table
 
 LABEL = "nova"
-LONGEST_PREFIX = 30
+LEAST_BITS = 2  # of a network with room for a VM
 
 
 def make(tx: Tx) -> None:
@@ -54,11 +54,11 @@ def cut(settings: ServerSettings, whole: IPv4Network) -> list[IPv4Network]:
     """
     count = settings.num_networks
     size = min(settings.network_size, whole.num_addresses // count)
-    prefix = 32 - max(size - 1, 0).bit_length()
-    if size < 1 or prefix > LONGEST_PREFIX or count << (32 - prefix) > whole.num_addresses:
+    bits = max(size - 1, 0).bit_length()
+    if size < 1 or bits < LEAST_BITS or count << bits > whole.num_addresses:
         raise ConfigError(
             f"fixed_range={whole} can't be cut into num_networks={count} of "
             f"network_size={settings.network_size}: give a larger range, or fewer or smaller ones"
         )
-    blocks = whole.subnets(new_prefix=prefix)
+    blocks = whole.subnets(new_prefix=whole.max_prefixlen - bits)
     return [next(blocks) for _ in range(count)]

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
+from typing import Any
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import Pool
+from lessor.net.address import Address, Block
+from lessor.net.keys import address_at, key_of, number_of
 
 MOST_POOLS = 100  # of a subnet: each creation of a port reads them all
-LONGEST_WITH_BROADCAST = 30  # RFC 3021: a /31 or /32 has neither network nor broadcast address
+LEAST_WITH_BROADCAST = 2  # bits: RFC 3021, a /31 or /32 has neither network nor broadcast address
 
 
-def host_span(cidr: IPv4Network) -> Pool:
+def host_span(cidr: Block) -> Pool:
     """Return the first and last address that a host may have."""
-    if cidr.prefixlen > LONGEST_WITH_BROADCAST:
-        return Pool(cidr.network_address, cidr.broadcast_address)
-    return Pool(cidr.network_address + 1, cidr.broadcast_address - 1)
+    if cidr.max_prefixlen - cidr.prefixlen < LEAST_WITH_BROADCAST:
+        return _pool(cidr.network_address, cidr.broadcast_address)
+    return _pool(cidr.network_address + 1, cidr.broadcast_address - 1)
 
 
-def default_pools(cidr: IPv4Network, taken: Iterable[IPv4Address | None]) -> tuple[Pool, ...]:
+def _pool(first: Any, last: Any) -> Pool:
+    return Pool(first, last)
+
+
+def default_pools(cidr: Block, taken: Iterable[Address | None]) -> tuple[Pool, ...]:
     """Return all host addresses without the taken ones, in order.
 
     Source: semantics.md B4.
     """
     span = host_span(cidr)
-    pools, first = [], int(span.first)
-    for address in sorted({int(a) for a in taken if a is not None and a in cidr}):
-        if first < address <= int(span.last) + 1:
+    pools, first = [], number_of(span.first)
+    for address in sorted({number_of(a) for a in taken if a is not None and a in cidr}):
+        if first < address <= number_of(span.last) + 1:
             pools.append((first, address - 1))
         first = max(first, address + 1)
-    if first <= int(span.last):
-        pools.append((first, int(span.last)))
-    return tuple(Pool(IPv4Address(low), IPv4Address(high)) for low, high in pools)
+    if first <= number_of(span.last):
+        pools.append((first, number_of(span.last)))
+    return tuple(_pool(address_at(low), address_at(high)) for low, high in pools)
 
 
 def check_number(pools: Sequence[Pool], present: Sequence[Pool] = ()) -> None:
@@ -50,10 +56,10 @@ def check_number(pools: Sequence[Pool], present: Sequence[Pool] = ()) -> None:
 
 
 def checked_pools(
-    cidr: IPv4Network,
+    cidr: Block,
     pools: Sequence[Pool],
-    gateway: IPv4Address | None,
-    server: IPv4Address | None,
+    gateway: Address | None,
+    server: Address | None,
 ) -> tuple[Pool, ...]:
     """Return given pools in order.
 
@@ -62,7 +68,7 @@ def checked_pools(
         Conflict: two overlap, or one has the gateway or the DHCP server in it.
     """
     span = host_span(cidr)
-    ordered = tuple(sorted(pools, key=lambda pool: pool.first))
+    ordered = tuple(sorted(pools, key=lambda pool: key_of(pool.first)))
     for pool in ordered:
         if pool.first > pool.last:
             raise Invalid(
@@ -85,8 +91,8 @@ def checked_pools(
     return ordered
 
 
-def _check_outside(pool: Pool, address: IPv4Address | None, what: str) -> None:
-    if address is not None and pool.first <= address <= pool.last:
+def _check_outside(pool: Pool, address: Address | None, what: str) -> None:
+    if address is not None and key_of(pool.first) <= key_of(address) <= key_of(pool.last):
         raise Conflict(
             f"{what} {address} lies in the allocation pool {_shown(pool)}; leave it out of the "
             "pools",
@@ -99,8 +105,8 @@ def _shown(pool: Pool) -> str:
 
 
 def reserved_addresses(
-    cidr: IPv4Network, gateway: IPv4Address | None, server: IPv4Address | None
-) -> dict[IPv4Address, str]:
+    cidr: Block, gateway: Address | None, server: Address | None
+) -> dict[Address, str]:
     """Return the addresses of a subnet that no port can have, each with the reason.
 
     Source: semantics.md A4 rule 8, D3.1.
@@ -110,12 +116,12 @@ def reserved_addresses(
         found[server] = "dhcp_server"
     if gateway is not None and gateway in cidr:
         found[gateway] = "gateway"
-    if cidr.prefixlen <= LONGEST_WITH_BROADCAST:
+    if cidr.max_prefixlen - cidr.prefixlen >= LEAST_WITH_BROADCAST:
         found |= {cidr.network_address: "network", cidr.broadcast_address: "broadcast"}
     return found
 
 
-def first_host(cidr: IPv4Network, *, without: IPv4Address | None = None) -> IPv4Address:
+def first_host(cidr: Block, *, without: Address | None = None) -> Address:
     """Return the lowest host address that isn't `without`.
 
     Raises:

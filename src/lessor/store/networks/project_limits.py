@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network
 
 from lessor.errors import Forbidden
 from lessor.model import Network
+from lessor.net.address import Address, Block
 from lessor.net.prefixes import inside
 from lessor.store.engine.tx import Tx
 from lessor.store.pools import rules as subnetpools
 from lessor.store.values import SubnetValues
 
 
-def check_blocks(
-    tx: Tx, network: Network, blocks: Iterable[IPv4Network], pool_id: str | None
-) -> None:
+def check_blocks(tx: Tx, network: Network, blocks: Iterable[Block], pool_id: str | None) -> None:
     """Refuse a project blocks of a flat subnet that its gateway host may reach elsewhere.
 
     They become routes of that host. What it has or reaches by routes of its own is known
@@ -46,7 +44,7 @@ def check_blocks(
 
 
 def check_name_servers(
-    tx: Tx, network: Network, before: Sequence[IPv4Address], values: SubnetValues
+    tx: Tx, network: Network, before: Sequence[Address], values: SubnetValues
 ) -> None:
     """Refuse a project to add name servers that the VMs of all networks of a bridge would ask.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from sqlalchemy import Row
 
 from lessor.model import HostRoute, Network, Pool, Subnet
-from lessor.store.columns import address_of, decoder, listed
+from lessor.net.address import Address
+from lessor.net.keys import block_at
+from lessor.store.columns import decoder, listed
 from lessor.store.tables import networks, subnets
 
 NETWORK = tuple(
@@ -30,7 +31,7 @@ def network_of(row: Row[Any]) -> Network:
     return Network(**values)
 
 
-_SERVERS = decoder(tuple[IPv4Address, ...])
+_SERVERS = decoder(tuple[Address, ...])
 _ROUTES = decoder(tuple[HostRoute, ...])
 SUBNET = tuple(
     subnets.c[name]
@@ -51,12 +52,12 @@ def subnet_of(row: Row[Any], pools: tuple[Pool, ...]) -> Subnet:
     return Subnet(
         id=row_id,
         network_id=network_id,
-        cidr=IPv4Network((first, prefix)),
+        cidr=block_at(first, prefix),
         name=name,
         project_id=project_id,
         description=description,
-        gateway_ip=address_of(gateway),
-        dhcp_server=address_of(server),
+        gateway_ip=gateway,
+        dhcp_server=server,
         enable_dhcp=dhcp,
         pools=pools,
         dns_nameservers=listed(dns, _SERVERS),

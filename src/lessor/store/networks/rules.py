@@ -13,7 +13,7 @@ from lessor.errors import Conflict, Forbidden, InUse, Invalid
 from lessor.model import DHCP_OWNER, FLAT, VXLAN, Network
 from lessor.settings import ServerSettings
 from lessor.store.addresses.allocation import hold
-from lessor.store.columns import address_of, packed
+from lessor.store.columns import packed
 from lessor.store.engine.dialect import attempt
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import dhcp_candidates
@@ -351,7 +351,7 @@ def _hold_all(tx: Tx, network_id: str, host: str) -> None:
         addresses.c.network_id == network_id, addresses.c.port_id.is_not(None)
     )
     for (address,) in tx.conn.execute(used).all():
-        hold(tx, network_id, cast(Any, address_of(address)), host)
+        hold(tx, network_id, address, host)
 
 
 def _others(network_id: str) -> Any:

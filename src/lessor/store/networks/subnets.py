@@ -5,15 +5,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from ipaddress import IPv6Address, ip_network
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal, or_, select, update
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import FLAT, Network, Pool, Subnet
+from lessor.net.address import Address, Block
+from lessor.net.keys import block_at, number_of
 from lessor.net.prefixes import Extent, blocks_of, gaps
-from lessor.store.columns import address_of, number_of, packed
+from lessor.store.address_column import AddressColumn
+from lessor.store.columns import packed
 from lessor.store.engine.dialect import insert as insert_unless
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import blocks as hostblocks
@@ -47,10 +50,10 @@ _SELECT = select(*SUBNET)
 
 
 def _by_cidr(values: tuple[Any, ...]) -> Any:
-    blocks = [IPv4Network(value) for value in values]
+    blocks = [ip_network(value) for value in values]
     return or_(
         *(
-            (subnets.c.first == int(block.network_address)) & (subnets.c.prefix == block.prefixlen)
+            (subnets.c.first == block.network_address) & (subnets.c.prefix == block.prefixlen)
             for block in blocks
         )
     )
@@ -65,6 +68,7 @@ def _visible(project_id: str) -> ColumnElement[bool]:
     )
 
 
+_NONE = literal(IPv6Address(0), AddressColumn())  # before every other address
 LISTING = Listing(
     "subnet",
     _SELECT,
@@ -72,7 +76,7 @@ LISTING = Listing(
     {column.name: column for column in SUBNET if column.name not in {"first", "prefix"}}
     | {"cidr": subnets.c.first},
     {"cidr": _by_cidr},
-    nullable={"gateway_ip": 0, "dhcp_server": 0, "subnetpool_id": ""},
+    nullable={"gateway_ip": _NONE, "dhcp_server": _NONE, "subnetpool_id": ""},
     visible=_visible,
 )
 
@@ -112,7 +116,7 @@ def read(tx: ReadTx, rows: Collection[Any]) -> list[Subnet]:
         return []
     found: dict[str, list[Pool]] = {}
     for subnet_id, first, last in tx.conn.execute(_POOLS, {"keys": [row.id for row in rows]}):
-        found.setdefault(subnet_id, []).append(Pool(IPv4Address(first), IPv4Address(last)))
+        found.setdefault(subnet_id, []).append(Pool(first, last))
     return [subnet_of(row, tuple(found.get(row.id, ()))) for row in rows]
 
 
@@ -153,15 +157,15 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
     subnet = Subnet(
         id=values.get("id") or str(uuid.uuid4()),
         network_id=network.id,
-        cidr=cidr,
+        cidr=cast(Any, cidr),
         name=values.get("name", ""),
         project_id=values.get("project_id", network.project_id),
         description=values.get("description", ""),
-        gateway_ip=gateway,
-        dhcp_server=server,
+        gateway_ip=cast(Any, gateway),
+        dhcp_server=cast(Any, server),
         enable_dhcp=enable_dhcp,
         pools=_pools(cidr, values.get("pools"), gateway, server),
-        dns_nameservers=_dns(values.get("dns_nameservers", ())),
+        dns_nameservers=cast(Any, _dns)(values.get("dns_nameservers", ())),
         host_routes=_routes(values.get("host_routes", ())),
         subnetpool_id=subnetpool_id,
         created_at=tx.now,
@@ -203,15 +207,15 @@ _OVERLAPPING = (
             (networks.c.network_type == FLAT)
             & (networks.c.physical_network == bindparam("physical"))
         ),
-        subnets.c.first <= bindparam("last_address"),
-        subnets.c.last >= bindparam("first_address"),
+        subnets.c.first <= bindparam("last_address", type_=AddressColumn()),
+        subnets.c.last >= bindparam("first_address", type_=AddressColumn()),
     )
     .order_by(subnets.c.network_id != bindparam("network"))
     .limit(1)
 )
 
 
-def _check_overlap(tx: ReadTx, network: Network, cidr: IPv4Network, acts_for: str | None) -> None:
+def _check_overlap(tx: ReadTx, network: Network, cidr: Block, acts_for: str | None) -> None:
     """Refuse a block of which another subnet on the same wire has addresses.
 
     Within a network it is Neutron's InvalidInput (400); between two flat networks of one physical
@@ -223,13 +227,13 @@ def _check_overlap(tx: ReadTx, network: Network, cidr: IPv4Network, acts_for: st
         {
             "network": network.id,
             "physical": network.physical_network,
-            "first_address": int(cidr.network_address),
-            "last_address": int(cidr.broadcast_address),
+            "first_address": cidr.network_address,
+            "last_address": cidr.broadcast_address,
         },
     ).first()
     if row is None:
         return
-    other = f"{IPv4Network((row.first, row.prefix))} of subnet {row.id}"
+    other = f"{block_at(row.first, row.prefix)} of subnet {row.id}"
     if row.network_id == network.id:
         raise Invalid(
             f"cidr {cidr} overlaps with another subnet of the same network, {other}; choose another"
@@ -245,8 +249,8 @@ def _check_overlap(tx: ReadTx, network: Network, cidr: IPv4Network, acts_for: st
 
 
 def _server(
-    cidr: IPv4Network, gateway: IPv4Address | None, asked: IPv4Address | None, *, enable_dhcp: bool
-) -> IPv4Address | None:
+    cidr: Block, gateway: Address | None, asked: Address | None, *, enable_dhcp: bool
+) -> Address | None:
     """Return what is stored: None is the gateway, if there is one."""
     if asked is not None:
         return None if asked == gateway else asked
@@ -255,8 +259,8 @@ def _server(
     return None
 
 
-def _check_ends(cidr: IPv4Network, gateway: IPv4Address | None, server: IPv4Address | None) -> None:
-    is_link = cidr.prefixlen >= 31  # noqa: PLR2004 - RFC 3021
+def _check_ends(cidr: Block, gateway: Address | None, server: Address | None) -> None:
+    is_link = cidr.max_prefixlen - cidr.prefixlen <= 1  # RFC 3021
     ends = set() if is_link else {cidr.network_address, cidr.broadcast_address}
     for address, what in ((gateway, "gateway"), (server, "DHCP server")):
         if address is not None and (address not in cidr or address in ends):
@@ -264,10 +268,10 @@ def _check_ends(cidr: IPv4Network, gateway: IPv4Address | None, server: IPv4Addr
 
 
 def _pools(
-    cidr: IPv4Network,
+    cidr: Block,
     given: Sequence[Pool] | None,
-    gateway: IPv4Address | None,
-    server: IPv4Address | None,
+    gateway: Address | None,
+    server: Address | None,
 ) -> tuple[Pool, ...]:
     if given is None:
         return default_pools(cidr, (gateway, server))
@@ -275,7 +279,7 @@ def _pools(
     return checked_pools(cidr, given, gateway, server)
 
 
-def _dns(given: Sequence[IPv4Address]) -> tuple[IPv4Address, ...]:
+def _dns(given: Sequence[Address]) -> tuple[Address, ...]:
     if len(given) > MOST_SERVERS:
         raise Invalid(
             f"{len(given)} name servers; most is {MOST_SERVERS}", type_="DNSNameServersExhausted"
@@ -300,14 +304,14 @@ def _columns(subnet: Subnet) -> dict[str, Any]:
     return {
         "id": subnet.id,
         "network_id": subnet.network_id,
-        "first": int(subnet.cidr.network_address),
+        "first": subnet.cidr.network_address,
         "prefix": subnet.cidr.prefixlen,
-        "last": int(subnet.cidr.broadcast_address),
+        "last": subnet.cidr.broadcast_address,
         "name": subnet.name,
         "project_id": subnet.project_id,
         "description": subnet.description,
-        "gateway_ip": number_of(subnet.gateway_ip),
-        "dhcp_server": number_of(subnet.dhcp_server),
+        "gateway_ip": subnet.gateway_ip,
+        "dhcp_server": subnet.dhcp_server,
         "enable_dhcp": subnet.enable_dhcp,
         "dns_nameservers": packed(subnet.dns_nameservers),
         "host_routes": packed(subnet.host_routes),
@@ -320,9 +324,9 @@ def _write_pools(tx: Tx, subnet: Subnet) -> None:
     rows = [
         {
             "subnet_id": subnet.id,
-            "first": int(pool.first),
-            "last": int(pool.last),
-            "next_fresh": int(pool.first),
+            "first": pool.first,
+            "last": pool.last,
+            "next_fresh": pool.first,
         }
         for pool in subnet.pools
     ]
@@ -330,16 +334,16 @@ def _write_pools(tx: Tx, subnet: Subnet) -> None:
         tx.conn.execute(insert(pools), rows)
 
 
-def _reserve(tx: Tx, subnet: Subnet, wanted: dict[IPv4Address, str]) -> None:
+def _reserve(tx: Tx, subnet: Subnet, wanted: dict[Address, str]) -> None:
     for address, reason in wanted.items():
         row = {
             "network_id": subnet.network_id,
-            "address": int(address),
+            "address": address,
             "subnet_id": subnet.id,
             "reserved_as": reason,
             "updated_at": tx.now,
         }
-        here = (addresses.c.network_id == subnet.network_id, addresses.c.address == int(address))
+        here = (addresses.c.network_id == subnet.network_id, addresses.c.address == address)
         tx.conn.execute(delete(addresses).where(*here, addresses.c.freed_seq.is_not(None)))
         if not tx.conn.execute(_ADD, row).rowcount:
             raise Conflict(
@@ -351,7 +355,7 @@ def _reserve(tx: Tx, subnet: Subnet, wanted: dict[IPv4Address, str]) -> None:
 
 def _remember_leases(tx: Tx, subnet: Subnet) -> None:
     """An earlier subnet of this network had the same addresses: some may still be leased."""
-    span = (int(subnet.cidr.network_address), int(subnet.cidr.broadcast_address))
+    span = (subnet.cidr.network_address, subnet.cidr.broadcast_address)
     alive = select(leases.c.address, func.max(leases.c.mac_address)).where(
         leases.c.network_id == subnet.network_id,
         leases.c.ended_at.is_(None),
@@ -360,7 +364,7 @@ def _remember_leases(tx: Tx, subnet: Subnet) -> None:
     held = select(holds.c.address).where(
         holds.c.network_id == subnet.network_id, holds.c.address.between(*span)
     )
-    macs: dict[int, str | None] = {address: None for (address,) in tx.conn.execute(held)}
+    macs: dict[Address, str | None] = {address: None for (address,) in tx.conn.execute(held)}
     macs |= {row[0]: row[1] for row in tx.conn.execute(alive.group_by(leases.c.address))}
     reserved = reserved_addresses(subnet.cidr, subnet.gateway_ip, subnet.dhcp_server)
     rows = [
@@ -373,7 +377,7 @@ def _remember_leases(tx: Tx, subnet: Subnet) -> None:
             "updated_at": tx.now,
         }
         for address, mac in macs.items()
-        if address_of(address) not in reserved
+        if address not in reserved
     ]
     if rows:
         tx.conn.execute(insert(addresses), rows)
@@ -429,9 +433,8 @@ def _check_new_parts(tx: Tx, network: Network, before: Subnet, after: Subnet) ->
     """
     new = list(gaps(_parts(after), _parts(before)))
     hostblocks.check_parts(tx, network.physical_network, new)
-    project_limits.check_blocks(
-        tx, network, [block for gap in new for block in blocks_of(gap)], before.subnetpool_id
-    )
+    blocks: list[Any] = [block for gap in new for block in blocks_of(gap)]
+    project_limits.check_blocks(tx, network, blocks, before.subnetpool_id)
 
 
 def _check_pairs(tx: Tx, before: Subnet, after: Subnet) -> None:
@@ -446,8 +449,11 @@ def _check_pairs(tx: Tx, before: Subnet, after: Subnet) -> None:
 
 def _parts(subnet: Subnet) -> list[Extent]:
     """Return the pools and the addresses of the gateway and DHCP server, which lie in none."""
-    single = {int(end) for end in (subnet.gateway_ip, subnet.dhcp_server) if end is not None}
-    return [*((int(p.first), int(p.last)) for p in subnet.pools), *((n, n) for n in single)]
+    single = {number_of(end) for end in (subnet.gateway_ip, subnet.dhcp_server) if end is not None}
+    return [
+        *((number_of(p.first), number_of(p.last)) for p in subnet.pools),
+        *((n, n) for n in single),
+    ]
 
 
 def _changed(before: Subnet, values: SubnetValues, *, own_servers: bool) -> Subnet:
@@ -472,11 +478,11 @@ def _changed(before: Subnet, values: SubnetValues, *, own_servers: bool) -> Subn
         name=values.get("name", before.name),
         project_id=values.get("project_id", before.project_id),
         description=values.get("description", before.description),
-        gateway_ip=gateway,
-        dhcp_server=server,
+        gateway_ip=cast(Any, gateway),
+        dhcp_server=cast(Any, server),
         enable_dhcp=enable_dhcp,
         pools=found,
-        dns_nameservers=_dns(values.get("dns_nameservers", before.dns_nameservers)),
+        dns_nameservers=cast(Any, _dns)(values.get("dns_nameservers", before.dns_nameservers)),
         host_routes=_routes(values.get("host_routes", before.host_routes)),
     )
 
@@ -484,12 +490,12 @@ def _changed(before: Subnet, values: SubnetValues, *, own_servers: bool) -> Subn
 def _move_reserved(tx: Tx, before: Subnet, after: Subnet) -> None:
     old = reserved_addresses(before.cidr, before.gateway_ip, before.dhcp_server)
     new = reserved_addresses(after.cidr, after.gateway_ip, after.dhcp_server)
-    left = [int(address) for address in old if address not in new]
+    left = [address for address in old if address not in new]
     if left:
         here = (addresses.c.network_id == after.network_id, addresses.c.address.in_(left))
         tx.conn.execute(delete(addresses).where(*here, addresses.c.reserved_as.is_not(None)))
     for address in old.keys() & new.keys():
-        this = (addresses.c.network_id == after.network_id, addresses.c.address == int(address))
+        this = (addresses.c.network_id == after.network_id, addresses.c.address == address)
         tx.conn.execute(update(addresses).where(*this).values(reserved_as=new[address]))
     _reserve(tx, after, {a: reason for a, reason in new.items() if a not in old})
 
@@ -498,7 +504,7 @@ def _replace_pools(tx: Tx, subnet: Subnet) -> None:
     """Write new pools; free rows outside of them are forgotten, so that choice finds none there."""
     tx.conn.execute(delete(pools).where(pools.c.subnet_id == subnet.id))
     _write_pools(tx, subnet)
-    inside = [addresses.c.address.between(int(p.first), int(p.last)) for p in subnet.pools]
+    inside = [addresses.c.address.between(p.first, p.last) for p in subnet.pools]
     free = (addresses.c.subnet_id == subnet.id, addresses.c.freed_seq.is_not(None))
     outside = [~part for part in inside]
     tx.conn.execute(delete(addresses).where(*free, *outside))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from ipaddress import IPv4Network
 
 from sqlalchemy import bindparam, select
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import SubnetPool
+from lessor.net.address import Block
+from lessor.net.keys import number_of
 from lessor.net.prefixes import Claim, blocks_of, clash
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.pools import scopes as addressscopes
 from lessor.store.sharing import rbac, visible
 from lessor.store.tables import prefixes, subnetpools, subnets
 
-MOST_PREFIXLEN = 32  # bits of an IPv4 address
 # Others' writes wait for as long as these are read and compared.
 MOST_PREFIXES = 1000  # of a pool, and of one request
 MOST_IN_SCOPE = 10_000  # of the pools of an address scope
@@ -65,7 +65,7 @@ def _check_lengths(pool: SubnetPool) -> None:
         raise Invalid(f"min_prefixlen {least}: least is 0", type_="UnsupportedMinSubnetPoolPrefix")
     for small, low, large, high in (
         ("min_prefixlen", least, "max_prefixlen", most),
-        ("max_prefixlen", most, "the length of an address", MOST_PREFIXLEN),
+        ("max_prefixlen", most, "the length of an address", pool.prefixes[0].max_prefixlen),
         ("min_prefixlen", least, "default_prefixlen", default),
         ("default_prefixlen", default, "max_prefixlen", most),
     ):
@@ -114,7 +114,7 @@ def check_scopes(tx: Tx, pools: Collection[SubnetPool], acts_for: str | None) ->
     ours = {pool.id for pool in pools}
     inside: dict[str, list[Claim]] = {}
     for scope_id, pool_id, first, last in rows:
-        inside.setdefault(scope_id, []).append(Claim(first, last, pool_id))
+        inside.setdefault(scope_id, []).append(Claim(number_of(first), number_of(last), pool_id))
     for scope_id, claims in inside.items():
         if (found := clash(claims)) is not None:
             raise _overlap(
@@ -133,8 +133,8 @@ def _overlap(tx: ReadTx, scope_id: str, claims: Sequence[Claim], acts_for: str |
     )
 
 
-def _block(claim: Claim) -> IPv4Network:
-    return next(iter(blocks_of((claim.first, claim.last))))
+def _block(claim: Claim) -> Block:
+    return next(blocks_of((claim.first, claim.last)))
 
 
 def check_scope_owner(tx: ReadTx, pool: SubnetPool, acts_for: str | None) -> None:

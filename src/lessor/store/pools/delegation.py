@@ -5,12 +5,12 @@ Whoever cuts has locked the pool (`subnetpools.lock`), so two never cut the same
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
-
 from sqlalchemy import bindparam, select
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import FLAT, Network, SubnetPool
+from lessor.net.address import Block
+from lessor.net.keys import number_of
 from lessor.net.prefixes import Extent, cut, extent, inside
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.pools import rules as subnetpools
@@ -22,7 +22,7 @@ from lessor.store.values import SubnetValues
 BAD = "BadRequest"
 
 
-def block_for(tx: Tx, network: Network, values: SubnetValues) -> tuple[IPv4Network, str | None]:
+def block_for(tx: Tx, network: Network, values: SubnetValues) -> tuple[Block, str | None]:
     """Return the block of a new subnet, and the pool that it is cut from (None: the caller's own).
 
     Raises:
@@ -67,7 +67,7 @@ def _pool_of(tx: ReadTx, values: SubnetValues) -> str | None:
     return default
 
 
-def _wanted(tx: ReadTx, network: Network, pool: SubnetPool, values: SubnetValues) -> IPv4Network:
+def _wanted(tx: ReadTx, network: Network, pool: SubnetPool, values: SubnetValues) -> Block:
     if "cidr" in values:
         if "prefixlen" in values:
             raise Invalid("cidr and prefixlen are both given; give one", type_=BAD)
@@ -90,7 +90,7 @@ def _wanted(tx: ReadTx, network: Network, pool: SubnetPool, values: SubnetValues
     return found
 
 
-def _this(tx: ReadTx, pool: SubnetPool, block: IPv4Network) -> IPv4Network:
+def _this(tx: ReadTx, pool: SubnetPool, block: Block) -> Block:
     first, last = extent(block)
     if not inside(block, pool.prefixes):
         raise Conflict(
@@ -136,7 +136,7 @@ _WIRE = (
 def _on_the_wire(tx: ReadTx, network: Network) -> list[Extent]:
     """Return the blocks that a subnet of the network can't have, from a pool or not."""
     key = {"network": network.id, "physical": network.physical_network}
-    return [(first, last) for first, last in tx.conn.execute(_WIRE, key)]
+    return [(number_of(first), number_of(last)) for first, last in tx.conn.execute(_WIRE, key)]
 
 
 _HAD = select(subnets.c.first, subnets.c.last).where(
@@ -144,12 +144,12 @@ _HAD = select(subnets.c.first, subnets.c.last).where(
 )
 
 
-def _check_quota(tx: ReadTx, pool: SubnetPool, project: str, block: IPv4Network) -> None:
+def _check_quota(tx: ReadTx, pool: SubnetPool, project: str, block: Block) -> None:
     """Hold a project to the pool's default_quota, which counts addresses."""
     if pool.default_quota is None:
         return
     had = tx.conn.execute(_HAD, {"key": pool.id, "project": project})
-    used = sum(last - first + 1 for first, last in had)
+    used = sum(number_of(last) - number_of(first) + 1 for first, last in had)
     if used + block.num_addresses > pool.default_quota:
         raise Conflict(
             f"{block.num_addresses} more addresses of subnet pool {pool.id} for project "

@@ -5,14 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Row, Select, bindparam, delete, func, insert, select, update
 
 from lessor.errors import Invalid, NotFound
 from lessor.model import SubnetPool
+from lessor.net.address import Block
+from lessor.net.keys import address_at, block_at, number_of
 from lessor.net.prefixes import Claim, Extent, blocks_of, clash, compacted, extent, gaps
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.listing import Listing
@@ -20,7 +21,6 @@ from lessor.store.noun import Noun
 from lessor.store.pools.checks import (
     DEFAULT,
     MOST_PREFIXES,
-    MOST_PREFIXLEN,
     check,
     check_networks,
     check_number,
@@ -105,15 +105,18 @@ def default_id(tx: ReadTx) -> str | None:
 
 
 def _read(tx: ReadTx, rows: Sequence[Row[Any]]) -> list[SubnetPool]:
-    found: dict[str, list[IPv4Network]] = {row.id: [] for row in rows}
+    found: dict[str, list[Block]] = {row.id: [] for row in rows}
     for pool_id, first, length in tx.conn.execute(_PREFIXES, {"keys": list(found)}):
-        found[pool_id].append(IPv4Network((first, length)))
-    return [SubnetPool(**row._asdict(), prefixes=tuple(found[row.id])) for row in rows]
+        found[pool_id].append(block_at(first, length))
+    return [SubnetPool(**row._asdict(), prefixes=tuple(cast(Any, found[row.id]))) for row in rows]
 
 
 def cut_from(tx: ReadTx, pool_id: str) -> list[Extent]:
     """Return the blocks of the subnets that were cut from a pool."""
-    return [(first, last) for first, last in tx.conn.execute(_CUT, {"key": pool_id})]
+    return [
+        (number_of(first), number_of(last))
+        for first, last in tx.conn.execute(_CUT, {"key": pool_id})
+    ]
 
 
 # --- creation -------------------------------------------------------------------------------------
@@ -142,15 +145,16 @@ def _create(tx: Tx, values: SubnetPoolValues) -> SubnetPool:
         NotFound: there is no such address scope.
     """
     least = values.get("min_prefixlen", LEAST_PREFIXLEN)
+    blocks = _given(values.get("prefixes", ()))
     pool = SubnetPool(
         id=values.get("id") or str(uuid.uuid4()),
         name=values.get("name", ""),
         project_id=values.get("project_id", ""),
         description=values.get("description", ""),
-        prefixes=_given(values.get("prefixes", ())),
+        prefixes=blocks,
         min_prefixlen=least,
         default_prefixlen=values.get("default_prefixlen", least),
-        max_prefixlen=values.get("max_prefixlen", MOST_PREFIXLEN),
+        max_prefixlen=values.get("max_prefixlen", blocks[0].max_prefixlen),
         default_quota=values.get("default_quota"),
         address_scope_id=values.get("address_scope_id"),
         shared=values.get("shared", False),
@@ -168,7 +172,7 @@ def _create(tx: Tx, values: SubnetPoolValues) -> SubnetPool:
     return pool
 
 
-def _given(blocks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
+def _given(blocks: Iterable[Block]) -> tuple[Any, ...]:
     found = compacted(blocks)
     if not found:
         raise Invalid(
@@ -181,13 +185,13 @@ def _columns(pool: SubnetPool) -> dict[str, Any]:
     return {name: getattr(pool, name) for name in _PLAIN}
 
 
-def _write_prefixes(tx: Tx, pool_id: str, blocks: Iterable[IPv4Network]) -> None:
+def _write_prefixes(tx: Tx, pool_id: str, blocks: Iterable[Block]) -> None:
     rows = [
         {
             "subnetpool_id": pool_id,
-            "first": int(block.network_address),
+            "first": block.network_address,
             "prefix": block.prefixlen,
-            "last": int(block.broadcast_address),
+            "last": block.broadcast_address,
         }
         for block in blocks
     ]
@@ -235,13 +239,12 @@ def _check_growth(before: SubnetPool, after: SubnetPool) -> None:
         first, last = lost[0]
         raise Invalid(
             f"prefixes of subnet pool {before.id} can only be added to here, and the new list "
-            f"lacks {IPv4Network((first, 32)).network_address} to "
-            f"{IPv4Network((last, 32)).network_address}; remove_prefixes takes some away",
+            f"lacks {address_at(first)} to {address_at(last)}; remove_prefixes takes some away",
             type_="IllegalSubnetPoolPrefixUpdate",
         )
 
 
-def _lost(before: Iterable[IPv4Network], after: Iterable[IPv4Network]) -> list[Extent]:
+def _lost(before: Iterable[Block], after: Iterable[Block]) -> list[Extent]:
     return list(gaps((extent(block) for block in before), (extent(block) for block in after)))
 
 
@@ -265,7 +268,7 @@ def _written(tx: Tx, before: SubnetPool, after: SubnetPool, acts_for: str | None
 
 
 def add_prefixes(
-    tx: Tx, pool_id: str, blocks: Sequence[IPv4Network], acts_for: str | None = None
+    tx: Tx, pool_id: str, blocks: Sequence[Block], acts_for: str | None = None
 ) -> SubnetPool:
     """Add blocks to a pool.
 
@@ -286,7 +289,7 @@ def add_prefixes(
 
 
 def remove_prefixes(
-    tx: Tx, pool_id: str, blocks: Sequence[IPv4Network], acts_for: str | None = None
+    tx: Tx, pool_id: str, blocks: Sequence[Block], acts_for: str | None = None
 ) -> SubnetPool:
     """Take blocks from a pool.
 
@@ -312,7 +315,7 @@ def remove_prefixes(
     return _written(tx, before, replace(before, prefixes=_given(islice(left, most))), acts_for)
 
 
-def _with(blocks: Iterable[IPv4Network], number: int) -> IPv4Network:
+def _with(blocks: Iterable[Block], number: int) -> Block:
     """Return the first of some blocks that has an address: one has."""
     return next(block for block in blocks if extent(block)[0] <= number <= extent(block)[1])
 

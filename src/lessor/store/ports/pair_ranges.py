@@ -7,15 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
+from lessor.net.address import Address
+from lessor.net.keys import key_of
+
 
 @dataclass(frozen=True, slots=True)
 class PairRange:
-    """Addresses of an allowed address pair that a project gave one of its ports."""
+    """Addresses of an allowed address pair that a project gave one of its ports, as keys."""
 
     port_id: str
     project_id: str
-    first: int
-    last: int
+    first: bytes
+    last: bytes
 
 
 def _farther(one: PairRange, other: PairRange) -> PairRange:
@@ -33,9 +36,10 @@ class PairRanges:
     def __bool__(self) -> bool:
         return bool(self._firsts)
 
-    def find(self, number: int) -> PairRange | None:
+    def find(self, address: Address) -> PairRange | None:
         """Return a pair that has an address; None: there is none."""
-        place = bisect_right(self._firsts, number)
-        if not place or self._farthest[place - 1].last < number:
+        key = key_of(address)
+        place = bisect_right(self._firsts, key)
+        if not place or self._farthest[place - 1].last < key:
             return None
         return self._farthest[place - 1]

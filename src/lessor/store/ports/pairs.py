@@ -8,13 +8,14 @@ projects gave: no port of another project gets an address of those later.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address
 
 from sqlalchemy import bindparam, delete, exists, func, insert, or_, select
 
 from lessor.errors import Conflict, Forbidden, InUse
 from lessor.model import FLAT, AddressPair, Port, Subnet
-from lessor.net.prefixes import extent
+from lessor.net.address import Address
+from lessor.net.prefixes import extent, inside
+from lessor.store.address_column import AddressColumn, raw
 from lessor.store.engine.tx import ReadTx, Tx
 from lessor.store.hosts import blocks as hostblocks
 from lessor.store.networks.addressing import NetworkAddressing
@@ -64,13 +65,13 @@ _OF_PORT = address_pairs.c.port_id == bindparam("key")
 
 def _remember(tx: Tx, network: NetworkAddressing, port: Port, given: Iterable[AddressPair]) -> None:
     """Write which pairs of a port a project gave; those that stay are whose they were."""
-    wanted = {extent(pair.addresses) for pair in port.allowed_address_pairs}
+    wanted = {_span(pair) for pair in port.allowed_address_pairs}
     columns = select(address_pairs.c.first, address_pairs.c.last)
     present = {
         (row.first, row.last) for row in tx.conn.execute(columns.where(_OF_PORT), {"key": port.id})
     }
     tx.conn.execute(delete(address_pairs).where(_OF_PORT), {"key": port.id})
-    kept = (wanted & present) | {extent(pair.addresses) for pair in given}
+    kept = (wanted & present) | {_span(pair) for pair in given}
     rows = [
         {
             "port_id": port.id,
@@ -79,7 +80,7 @@ def _remember(tx: Tx, network: NetworkAddressing, port: Port, given: Iterable[Ad
             "segment": network.segment,
             "project_id": port.project_id,
         }
-        for first, last in sorted(kept)
+        for first, last in kept
     ]
     if rows:
         tx.conn.execute(insert(address_pairs), rows)
@@ -127,7 +128,7 @@ def _check_flat(
 
 
 def _inside(network: NetworkAddressing, pair: AddressPair) -> bool:
-    return any(pair.addresses.subnet_of(subnet.cidr) for subnet in network.subnets)
+    return inside(pair.addresses, (subnet.cidr for subnet in network.subnets))
 
 
 _MAC = select(ports.c.id).where(
@@ -143,7 +144,9 @@ def _check_mac(tx: Tx, network: NetworkAddressing, mac: str, project: str, what:
         raise Conflict(f"{what}: MAC {mac} is {_whose(tx, key, project)}", type_="MacAddressInUse")
 
 
-_WITHIN = addresses.c.address.between(bindparam("first"), bindparam("last"))
+_WITHIN = addresses.c.address.between(
+    bindparam("first", type_=AddressColumn()), bindparam("last", type_=AddressColumn())
+)
 # Of a subnet: what hosts or an operator's machines have. Of vxlan networks no host has the gateway.
 _RESERVED = (
     select(addresses.c.address, addresses.c.reserved_as, ports.c.server_of)
@@ -175,7 +178,7 @@ def _check_reserved(tx: Tx, network: NetworkAddressing, pair: AddressPair, what:
         row.reserved_as, "a DHCP server's"
     )
     raise Conflict(
-        f"{what}: {_shown(row.address)} is {whose}; give another address or a smaller block",
+        f"{what}: {row.address} is {whose}; give another address or a smaller block",
         type_="IpAddressInUse",
     )
 
@@ -210,14 +213,18 @@ def _check_ports(
     row = tx.conn.execute(_OTHERS, values).first()
     if row is not None:
         raise Conflict(
-            f"{what}: {_shown(row.address)} is {_whose(tx, row.port_id, project)}; give "
+            f"{what}: {row.address} is {_whose(tx, row.port_id, project)}; give "
             "another address or a smaller block",
             type_="IpAddressInUse",
         )
 
 
-def _ends(pair: AddressPair) -> dict[str, int]:
-    first, last = extent(pair.addresses)
+def _span(pair: AddressPair) -> tuple[Address, Address]:
+    return pair.addresses.network_address, pair.addresses.broadcast_address
+
+
+def _ends(pair: AddressPair) -> dict[str, Address]:
+    first, last = _span(pair)
     return {"first": first, "last": last}
 
 
@@ -227,14 +234,13 @@ def _whose(tx: ReadTx, port_id: str, project: str | None) -> str:
     return "a port's of another project"
 
 
-def _shown(number: int) -> IPv4Address:
-    return IPv4Address(number)
-
-
 # --- the ports they exclude -----------------------------------------------------------------------
 
 _HELD = select(
-    address_pairs.c.port_id, address_pairs.c.project_id, address_pairs.c.first, address_pairs.c.last
+    address_pairs.c.port_id,
+    address_pairs.c.project_id,
+    raw(address_pairs.c.first),
+    raw(address_pairs.c.last),
 ).where(address_pairs.c.segment == bindparam("segment"))
 # Of `addresses`: those that a port of a project may have beside the pairs of others.
 FREE_OF_PAIRS = ~exists(
@@ -259,14 +265,14 @@ def of_others(tx: Tx, network: NetworkAddressing, project: str) -> PairRanges:
 
 
 def check_free(
-    tx: Tx, network: NetworkAddressing, address: IPv4Address, project: str, acts_for: str | None
+    tx: Tx, network: NetworkAddressing, address: Address, project: str, acts_for: str | None
 ) -> None:
     """Refuse a port an address that a port of another project may send with.
 
     Raises:
         Conflict: there is such a pair.
     """
-    found = of_others(tx, network, project).find(int(address))
+    found = of_others(tx, network, project).find(address)
     if found is not None:
         raise Conflict(
             f"address {address} of network {network.id} is in an allowed address pair that is "
@@ -305,7 +311,7 @@ def check_mac_free(tx: Tx, network: NetworkAddressing, port: Port, acts_for: str
         )
 
 
-def check_end(tx: Tx, network: NetworkAddressing, address: IPv4Address, what: str) -> None:
+def check_end(tx: Tx, network: NetworkAddressing, address: Address, what: str) -> None:
     """Refuse a gateway or DHCP server an address that a project's port may send with.
 
     On flat networks alone.
@@ -314,9 +320,7 @@ def check_end(tx: Tx, network: NetworkAddressing, address: IPv4Address, what: st
         Conflict: there is such a pair.
     """
     rows = tx.conn.execute(_HELD, {"segment": network.segment})
-    found = (
-        None if network.overlay else PairRanges(PairRange(*row) for row in rows).find(int(address))
-    )
+    found = None if network.overlay else PairRanges(PairRange(*row) for row in rows).find(address)
     if found is not None:
         raise Conflict(
             f"{what} {address} is in an allowed address pair of port {found.port_id}; choose "
@@ -327,8 +331,8 @@ def check_end(tx: Tx, network: NetworkAddressing, address: IPv4Address, what: st
 
 _INSIDE = select(func.count(func.distinct(address_pairs.c.port_id))).where(
     address_pairs.c.segment == bindparam("segment"),
-    address_pairs.c.first >= bindparam("first"),
-    address_pairs.c.last <= bindparam("last"),
+    address_pairs.c.first >= bindparam("first", type_=AddressColumn()),
+    address_pairs.c.last <= bindparam("last", type_=AddressColumn()),
 )
 
 
@@ -338,8 +342,9 @@ def check_none_inside(tx: Tx, network: NetworkAddressing, subnet: Subnet) -> Non
     Raises:
         InUse: projects' ports have such pairs.
     """
-    first, last = extent(subnet.cidr)
-    values = {"segment": network.segment, "first": first, "last": last}
+    block = subnet.cidr
+    span = {"first": block.network_address, "last": block.broadcast_address}
+    values = {"segment": network.segment, **span}
     count = 0 if network.overlay else tx.conn.execute(_INSIDE, values).scalar_one()
     if count:
         raise InUse(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from lessor.errors import Forbidden
 from lessor.model import Port
+from lessor.net.keys import number_of
 from lessor.net.macs import kept
 from lessor.store.engine.tx import Tx
 from lessor.store.hosts import blocks as hostblocks
@@ -92,5 +93,5 @@ def check_addresses(tx: Tx, network: NetworkAddressing, wanted: Iterable[FixedIp
     """
     for want in wanted:
         if want.address is not None:
-            number = int(want.address)
+            number = number_of(want.address)
             hostblocks.check_parts(tx, network.wire, network.beyond_pools((number, number)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterable
-from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import Row, bindparam, case, exists, func, literal_column, or_, select
@@ -149,7 +148,7 @@ def read(tx: ReadTx, rows: Collection[Row[Any]]) -> list[Port]:
     found: dict[str, list[FixedIp]] = {}
     keys = [row[0] for row in rows]
     for port_id, subnet_id, address in tx.conn.execute(_IPS, {"keys": keys}).all():
-        found.setdefault(port_id, []).append(FixedIp(subnet_id, IPv4Address(address)))
+        found.setdefault(port_id, []).append(FixedIp(subnet_id, address))
     return [port_of(row, tuple(found.get(row[0], ()))) for row in rows]
 
 

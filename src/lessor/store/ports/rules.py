@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
 
 from sqlalchemy import (
@@ -25,7 +25,9 @@ from lessor.errors import Conflict, InUse, Invalid
 from lessor.model import VXLAN, FixedIp, Port
 from lessor.net import parts
 from lessor.net.dhcp_rules import check_dns_name, check_options
+from lessor.net.keys import FIRST_IPV4, LAST_IPV4, MAPPED, key_of
 from lessor.net.macs import parsed_mac
+from lessor.store.address_column import block_of, end_of, raw
 from lessor.store.addresses.allocation import Owner, claim, hold, let_go
 from lessor.store.engine.dialect import among, attempt
 from lessor.store.engine.tx import ReadTx, Tx
@@ -58,13 +60,19 @@ def _has(condition: Any) -> Any:
     return ports.c.id.in_(having)
 
 
-# The blocks of 256 in which there are addresses: a look into the index for each.
-_FIRST_BLOCK = select((func.min(addresses.c.address) // parts.BLOCK).label("block")).cte(
-    "blocks", recursive=True
-)
+# The blocks of 256 IPv4 addresses in which there are some: a look into the index for each.
+_IPV4 = addresses.c.address.between(FIRST_IPV4, LAST_IPV4)
+_FIRST_BLOCK = select(
+    select(block_of(addresses.c.address))
+    .where(_IPV4)
+    .order_by(addresses.c.address)
+    .limit(1)
+    .scalar_subquery()
+    .label("block")
+).cte("blocks", recursive=True)
 _NEXT_BLOCK = (
-    select(addresses.c.address // parts.BLOCK)
-    .where(addresses.c.address >= (_FIRST_BLOCK.c.block + 1) * parts.BLOCK)
+    select(block_of(addresses.c.address))
+    .where(addresses.c.address > end_of(_FIRST_BLOCK.c.block), addresses.c.address <= LAST_IPV4)
     .order_by(addresses.c.address)
     .limit(1)
     .correlate(_FIRST_BLOCK)
@@ -73,25 +81,36 @@ _NEXT_BLOCK = (
 _BLOCKS = select(
     _FIRST_BLOCK.union_all(select(_NEXT_BLOCK).where(_FIRST_BLOCK.c.block.is_not(None))).c.block
 )
+_IPV6 = select(addresses.c.address).where(
+    or_(addresses.c.address < FIRST_IPV4, addresses.c.address > LAST_IPV4)
+)
 
 
 def _with_parts(tx: ReadTx, texts: Sequence[object]) -> parts.Matches:
-    """Return the addresses that have one of these parts.
+    """Return the keys of the addresses that have one of these parts.
 
     Raises:
         Invalid: there are too many.
     """
     if len(texts) > MOST_PARTS:
         raise Invalid(f"{len(texts)} parts of addresses to look for; most is {MOST_PARTS}")
-    blocks = [block for block in tx.conn.execute(_BLOCKS).scalars() if block is not None]
-    return parts.having((str(text) for text in texts), blocks)
+    wanted = [str(text) for text in texts]
+    blocks = tx.conn.execute(_BLOCKS).scalars()
+    found = parts.having(wanted, (key[len(MAPPED) :] for key in blocks if key is not None))
+    others = tx.conn.execute(_IPV6).scalars()
+    return parts.Matches(
+        [(MAPPED + first, MAPPED + last) for first, last in found.ranges],
+        [MAPPED + one for one in found.single]
+        + [key_of(one) for one in others if any(part in str(one) for part in wanted)],
+    )
 
 
 def _matching(values: tuple[Any, ...]) -> Any:
     found: parts.Matches = values[0]
-    inside = [addresses.c.address.between(first, last) for first, last in found.ranges]
+    key = raw(addresses.c.address)
+    inside = [key.between(first, last) for first, last in found.ranges]
     # Not `_has`: "port_id IS NOT NULL" would have SQLite go through the index of those.
-    having = or_(*inside, among(addresses.c.address, "single", found.single))
+    having = or_(*inside, among(key, "single", found.single))
     return ports.c.id.in_(select(addresses.c.port_id).where(having))
 
 
@@ -133,7 +152,7 @@ LISTING = Listing(
     {column.name: column for column in portrows.PORT},
     {
         "ip_address": lambda values: _has(
-            addresses.c.address.in_([int(IPv4Address(value)) for value in values])
+            addresses.c.address.in_([ip_address(str(value)) for value in values])
         ),
         "device_id": _of_device,
         "subnet_id": lambda values: _has(one_of(addresses.c.subnet_id, values)),
@@ -465,7 +484,7 @@ def _readdress(
     found = []
     for n, want in enumerate(wanted):
         if n in kept:
-            here = addresses.c.address == int(kept[n].address), addresses.c.network_id == network.id
+            here = addresses.c.address == kept[n].address, addresses.c.network_id == network.id
             tx.conn.execute(update(addresses).where(*here).values(position=n))
         found.append(kept.get(n) or _claim(tx, network, owner, [want], at=n)[0])
     if gone or len(kept) < len(wanted):
