@@ -35,11 +35,12 @@ _FILE_AT, _SNAME_AT = _BOOTP_AT + 108, _BOOTP_AT + 44
 _IPV4 = b"\x08\x00\x45"  # EtherType; version 4, a header without options
 _FRAGMENT = 0x3FFF  # more fragments, or an offset
 _UDP = 17
+_ETHERTYPE, _VERSION, _TTL_UDP = 0x0800, 0x4500, 0x4011  # words of the headers that never change
 _SIZES = {REQUESTED: 4, OVERLOAD: 1, TYPE: 1, SERVER_ID: 4, MAX_SIZE: 2, SUBNET: 4}
 _FIELDS = struct.Struct(">6s6s14x4s4sHH4x4B4s2sH4s4s4s4s16s64s128s")
 _LENGTHS = struct.Struct(">H2xH16xH2s")  # at 16: total, fragment, length of UDP, its checksum
 _BOOTP = struct.Struct(">4B4s2sH4s4s4s4s16s64s128s")
-_PORTS = struct.Struct(">HHH")
+_HEADERS = struct.Struct(">6s6sHHH4xHH4s4sHHHH")
 
 
 class Malformed(Enum):
@@ -114,18 +115,28 @@ def wrap(addresses: Message | Addresses, bootp: bytes) -> bytes:
     target, sender, source, destination, source_port, destination_port, *_ = addresses
     payload = bootp.ljust(MIN_BOOTP, b"\0")
     length = 8 + len(payload)
-    ports = _PORTS.pack(source_port, destination_port, length)
-    ends = source + destination
-    pseudo = ends + _UDP.to_bytes(2, "big") + length.to_bytes(2, "big")
-    udp_sum = _checksum(pseudo + ports + payload) or 0xFFFF  # 0 is: there is none (RFC 768)
-    head = b"\x45\0" + (20 + length).to_bytes(2, "big") + b"\0\0\0\0\x40\x11"
-    ip_sum = _checksum(head + ends)
-    return b"".join(
-        (
-            target + sender + b"\x08\0" + head + ip_sum.to_bytes(2, "big"),
-            ends + ports + udp_sum.to_bytes(2, "big"),
-            payload,
+    total = 20 + length
+    ends = _sum(source + destination)
+    ip_sum = -(_VERSION + _TTL_UDP + total + ends) % 0xFFFF
+    ports = source_port + destination_port
+    udp_sum = -(ends + _UDP + 2 * length + ports + _sum(payload)) % 0xFFFF
+    return (
+        _HEADERS.pack(
+            target,
+            sender,
+            _ETHERTYPE,
+            _VERSION,
+            total,
+            _TTL_UDP,
+            ip_sum,
+            source,
+            destination,
+            source_port,
+            destination_port,
+            length,
+            udp_sum or 0xFFFF,  # 0 is: there is none (RFC 768)
         )
+        + payload
     )
 
 
@@ -173,8 +184,8 @@ def _read_options(frame: bytes, end: int, options: dict[int, bytes]) -> Malforme
         return Malformed.OPTIONS
     if OVERLOAD in options and not _read_fields(frame, options):
         return Malformed.OPTIONS
-    for code in options.keys() & _SIZES.keys():
-        if len(options[code]) != _SIZES[code]:
+    for code, value in options.items():
+        if code in _SIZES and len(value) != _SIZES[code]:
             return Malformed.SIZE
     return None
 
@@ -206,19 +217,16 @@ def _read(data: bytes, at: int, end: int, options: dict[int, bytes]) -> bool:
 
 
 def _sums_fit(frame: bytes, end: int, checksum: bytes) -> bool:
-    if int.from_bytes(frame[14:34], "big") % 0xFFFF:
+    if _sum(frame[14:34]):
         return False
     if checksum == b"\0\0":
         return True
     rest = _UDP + end - 34  # of the pseudo header: protocol and length
-    data = frame[26:end] if not end & 1 else frame[26:end] + b"\0"
-    if (int.from_bytes(data, "big") + rest) % 0xFFFF == 0:
+    if (_sum(frame[26:end]) + rest) % 0xFFFF == 0:
         return True
-    begun = int.from_bytes(frame[26:34], "big") + rest
-    return (begun - int.from_bytes(checksum, "big")) % 0xFFFF == 0
+    return (_sum(frame[26:34]) + rest - _sum(checksum)) % 0xFFFF == 0  # begun
 
 
-def _checksum(data: bytes) -> int:
-    """Return the Internet checksum: the sum modulo 65535 is that in one's complement."""
-    even = data + b"\0" if len(data) & 1 else data
-    return -int.from_bytes(even, "big") % 0xFFFF
+def _sum(data: bytes) -> int:
+    """Return the sum of 16-bit words modulo 65535: that in one's complement, but for its zero."""
+    return int.from_bytes(data + b"\0" if len(data) & 1 else data, "big") % 0xFFFF

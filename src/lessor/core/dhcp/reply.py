@@ -54,6 +54,7 @@ ECHOED = (CLIENT_ID, SUBNET, RELAY)  # the relay's is the last (RFC 3046, 2.2)
 OFFER, ACK, NAK = (option(TYPE, bytes((kind,))) for kind in (2, 5, 6))
 RAPID = option(RAPID_COMMIT, b"")
 MIN_DATAGRAM = 576  # octets that every client takes (RFC 2131, 2)
+MIN_ROOM = MIN_DATAGRAM - HEADERS - FIXED
 VENDOR_FIELD = 64  # octets of BOOTP's options, with the cookie (RFC 951)
 TIMES = frozenset({LEASE_TIME, T1, T2})
 ALWAYS = frozenset({SERVER_ID, *TIMES, NETMASK, BROADCAST, MTU.number, RAPID_COMMIT})
@@ -135,9 +136,12 @@ def _header(message: Message, ciaddr: bytes, yiaddr: bytes, siaddr: bytes, field
 def _fields(message: Message, row: Row, kind: bytes, block: bytes) -> Placed:
     """Return the options with all that the row has, or those asked for where that is too much."""
     tail = _tail(message)
+    field = kind + block + tail
+    if len(field) <= MIN_ROOM and row.mtu >= MIN_DATAGRAM:
+        return Placed(field, row.file, row.sname)
     room = _room(message, row, len(tail))
-    if len(kind) + len(block) + len(tail) <= room:
-        return Placed(kind + block + tail, row.file, row.sname)
+    if len(field) <= room:
+        return Placed(field, row.file, row.sname)
     header = Placed(kind, row.file, row.sname)
     return place(_asked(block, message.options.get(PARAMETERS, b"")), tail, room, header)
 
@@ -166,10 +170,11 @@ def _asked(block: bytes, parameters: bytes) -> list[bytes]:
 
 def _tail(message: Message) -> bytes:
     options = message.options
-    if options.keys().isdisjoint(ECHOED):
-        return _ENDED
-    echoed = (option(code, options[code]) for code in ECHOED if code in options)
-    return b"".join([*echoed, _ENDED])
+    tail = b""
+    for code in ECHOED:
+        if code in options:
+            tail += option(code, options[code])
+    return tail + _ENDED
 
 
 def _way(table: Table, message: Message, server: bytes, address: bytes) -> Addresses:

@@ -186,7 +186,7 @@ def _acknowledge(request: Request, row: Row, kind: bytes) -> Outcome:
     frame, left_out = leased(request.table, message, row, kind)
     until = None if row.lease_time == INFINITE else request.at + row.lease_time
     event = _event(request, row, _granted(request, row), until)
-    return Outcome((frame,), events=(event,), notes=(Note.NO_ROOM,) if left_out else ())
+    return Outcome((frame,), 0.0, (event,), (Note.NO_ROOM,) if left_out else ())
 
 
 def _granted(request: Request, row: Row) -> Action:
