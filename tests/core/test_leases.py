@@ -16,13 +16,14 @@ from lessor.core.leases import (
     parse_line,
 )
 from lessor.model import LeaseEvent
+from lessor.net.address import Address
 
 A, B = "fa:16:3e:00:00:01", "fa:16:3e:00:00:02"
 IP = IPv4Address("10.0.0.3")
 LINE = f"br100 12.50 add {A} 10.0.0.3 1799 01:02 web ."
 
 
-def event(seq: int, action: str = "old", mac: str = A, ip: IPv4Address = IP) -> LeaseEvent:
+def event(seq: int, action: str = "old", mac: str = A, ip: Address = IP) -> LeaseEvent:
     return reported(seq, action, mac_address=mac, address=ip, expires_at=100.0 + seq, at=0.0)
 
 
@@ -98,14 +99,14 @@ def test_our_own_line_reads_back() -> None:
 
 
 def test_a_late_del_ends_nobody_elses_lease() -> None:
-    leases: dict[IPv4Address, LiveLease] = {}
+    leases: dict[Address, LiveLease] = {}
     for one in (event(1, "add", A), event(2, "add", B), event(3, "del", A)):
         apply_event(leases, one)
     assert leases[IP].mac == B
 
 
 def test_a_renewal_moves_the_expiry() -> None:
-    leases: dict[IPv4Address, LiveLease] = {}
+    leases: dict[Address, LiveLease] = {}
     apply_event(leases, event(1, "add"))
     apply_event(leases, event(9, "old"))
     assert leases[IP].expires_at == 109.0
@@ -134,7 +135,7 @@ def test_coalesced_events_come_to_the_same_leases(told: list[tuple[str, str, int
     assert [one.seq for one in fewer[-1:]] == [one.seq for one in whole[-1:]]
     results = []
     for these in (whole, fewer):
-        leases: dict[IPv4Address, LiveLease] = {}
+        leases: dict[Address, LiveLease] = {}
         for one in these:
             apply_event(leases, one)
         results.append(leases)
@@ -146,7 +147,7 @@ def test_events_applied_once_more_change_nothing(
     told: list[tuple[str, str, int]], data: st.DataObject
 ) -> None:
     whole = [event(n, action, mac, IPv4Address(ip)) for n, (action, mac, ip) in enumerate(told, 1)]
-    leases: dict[IPv4Address, LiveLease] = {}
+    leases: dict[Address, LiveLease] = {}
     for one in whole:
         apply_event(leases, one)
     once = dict(leases)

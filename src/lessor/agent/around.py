@@ -14,6 +14,7 @@ from lessor.agent.host.inet import LINK_SCOPE, HostAddress, addresses
 from lessor.agent.host.netdump import NetDump, StaticRoute, parse_link
 from lessor.core.around import Around, Connected
 from lessor.model import HostBlock
+from lessor.net.address import Address, Interface, place, place_of_block
 from lessor.settings import AgentSettings
 
 # The second has the name servers behind systemd-resolved, which itself is at 127.0.0.53.
@@ -33,7 +34,7 @@ class Surroundings:
     def __init__(
         self,
         settings: AgentSettings,
-        servers: Callable[[], Iterable[IPv4Address]] = tuple,
+        servers: Callable[[], Iterable[Address]] = tuple,
         resolv: Iterable[Path] = RESOLV,
     ) -> None:
         self._answered = servers
@@ -45,7 +46,7 @@ class Surroundings:
             for name in (mapping.bridge, mapping.interface)
             if name
         }
-        self._seen: frozenset[IPv4Address] = frozenset()
+        self._seen: frozenset[Address] = frozenset()
         self._facts: Around | None = None
 
     def facts(self, *, changed: bool = True) -> Around:
@@ -82,7 +83,7 @@ class Surroundings:
         self._facts = Around(tuple(blocks)[:MAXIMUM], ours, connected(present))
         return self._facts
 
-    def _servers(self) -> frozenset[IPv4Address]:
+    def _servers(self) -> frozenset[Address]:
         known = self._named.union(self._answered())
         return frozenset(one for one in known if not one.is_loopback)
 
@@ -110,7 +111,8 @@ def connected(found: Iterable[HostAddress]) -> tuple[Connected, ...]:
     """Return the networks of the host's own addresses, in order."""
     own = {(one.device, _cidr(one)) for one in found if _is_own(one)}
     names = {device: _name(device) for device, _ in own}
-    return tuple(sorted(Connected(names[device], cidr) for device, cidr in own if names[device]))
+    networks = {Connected(names[device], cidr) for device, cidr in own if names[device]}
+    return tuple(sorted(networks, key=lambda one: (one.device, place_of_block(one.cidr))))
 
 
 def _name(device: int) -> str:
@@ -124,8 +126,8 @@ def _cidr(one: HostAddress) -> IPv4Network:
     return IPv4Network((one.peer or one.local, one.prefixlen), strict=False)
 
 
-def _single(what: str, found: Iterable[IPv4Address]) -> Iterator[HostBlock]:
-    for address in sorted(found):
+def _single(what: str, found: Iterable[Address]) -> Iterator[HostBlock]:
+    for address in sorted(found, key=place):
         yield HostBlock(cidr=IPv4Network(address), what=what)  # type: ignore[arg-type]  # of two
 
 
@@ -135,22 +137,22 @@ def _is_own(one: HostAddress) -> bool:
     return not one.ours and one.scope <= LINK_SCOPE and not address.is_loopback
 
 
-def _interface(one: HostAddress) -> IPv4Interface:
+def _interface(one: HostAddress) -> Interface:
     return IPv4Interface((one.local, one.prefixlen))
 
 
-def _literals(urls: Iterable[str]) -> Iterator[IPv4Address]:
+def _literals(urls: Iterable[str]) -> Iterator[Address]:
     for url in urls:
         with suppress(ValueError):
             yield IPv4Address(urlsplit(url).hostname or "")
 
 
-def name_servers(files: Iterable[Path]) -> set[IPv4Address]:
+def name_servers(files: Iterable[Path]) -> set[Address]:
     """Return the IPv4 name servers of this host, but those on itself.
 
     Source: resolv.conf(5).
     """
-    found: set[IPv4Address] = set()
+    found: set[Address] = set()
     for file in files:
         text = ""
         with suppress(OSError, UnicodeDecodeError):

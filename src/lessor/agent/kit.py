@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +30,7 @@ from lessor.agent.overlay import Overlay
 from lessor.agent.planner import HostPlanner
 from lessor.agent.server.client import Client
 from lessor.core.state import DhcpServer, MetadataListener
+from lessor.net.address import Address
 from lessor.settings import AgentSettings
 from lessor.tls import trust
 
@@ -41,7 +41,7 @@ class Server(Protocol):
     """What drivers and the planner ask of the server. May be called by any thread."""
 
     @property
-    def addresses(self) -> Iterable[IPv4Address]:
+    def addresses(self) -> Iterable[Address]:
         """Return the addresses at which servers have answered."""
 
     @property

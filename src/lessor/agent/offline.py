@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
-from ipaddress import IPv4Address
 from typing import Any
 
 from lessor.agent.basis import Basis, basis, located
@@ -18,6 +17,7 @@ from lessor.agent.server import follow
 from lessor.core.diff import Changes
 from lessor.errors import NotFound
 from lessor.model import HostTour
+from lessor.net.address import Address
 from lessor.settings import AgentSettings
 
 
@@ -93,7 +93,7 @@ def accept(settings: AgentSettings) -> str:
 class _NoServer:
     """Stands for the server, which is asked nothing here."""
 
-    addresses: tuple[IPv4Address, ...] = ()
+    addresses: tuple[Address, ...] = ()
     known_leases = None
 
     def reachable(self) -> bool:

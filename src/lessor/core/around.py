@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
 
 from lessor.model import HostBlock, Problem, Scope, Subnet
+from lessor.net.address import Block
 from lessor.net.blocks import described, in_the_way, unfit
 from lessor.settings import AgentSettings
 
@@ -16,7 +16,7 @@ class Connected:
     """A network in which a host has an address of its own."""
 
     device: str
-    cidr: IPv4Network
+    cidr: Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Around:
     """What a host has and reaches on its own. `ours`: blocks that we gave it addresses of."""
 
     blocks: tuple[HostBlock, ...] = ()
-    ours: frozenset[IPv4Network] = frozenset()
+    ours: frozenset[Block] = frozenset()
     connected: tuple[Connected, ...] = ()
 
 

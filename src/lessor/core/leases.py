@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from lessor.model import LeaseEvent
+from lessor.net.address import Address, place
 
 END = "."
 MAX_LINE = 4096  # a client-id has at most 255 bytes, a name with its domain 511
@@ -94,7 +95,7 @@ def end_and_names(lease: LiveLease) -> tuple[int, str, str]:
     return int(lease.expires_at or 0), client_id, hostname
 
 
-def apply_event(leases: dict[IPv4Address, LiveLease], event: LeaseEvent) -> None:
+def apply_event(leases: dict[Address, LiveLease], event: LeaseEvent) -> None:
     """Apply an event to the leases of its DHCP server, by address.
 
     `add` and `old` replace the lease; `del` ends only a lease of the MAC that it names: the address
@@ -111,7 +112,7 @@ def apply_event(leases: dict[IPv4Address, LiveLease], event: LeaseEvent) -> None
 
 
 def peer_leases(
-    known: Iterable[LiveLease], live: Mapping[IPv4Address, LiveLease], owners: Mapping[str, str]
+    known: Iterable[LiveLease], live: Mapping[Address, LiveLease], owners: Mapping[str, str]
 ) -> list[LiveLease]:
     """Return the leases of other servers that this one lacks, or has with an earlier expiry.
 
@@ -120,13 +121,13 @@ def peer_leases(
         live: the leases of this server, by address.
         owners: MAC of the reservation of each address (as text); leases of other MACs are left out.
     """
-    found: dict[IPv4Address, LiveLease] = {}
+    found: dict[Address, LiveLease] = {}
     for lease in known:
         other = found.get(lease.address, live.get(lease.address))
         shorter = other is None or (other.mac == lease.mac and _ends(other) < _ends(lease))
         if shorter and owners.get(str(lease.address)) == lease.mac:
             found[lease.address] = lease
-    return [found[address] for address in sorted(found)]
+    return [found[address] for address in sorted(found, key=place)]
 
 
 def _ends(lease: LiveLease) -> float:
@@ -140,7 +141,7 @@ def coalesce(events: Sequence[LeaseEvent]) -> list[LeaseEvent]:
     same MAC. Order is preserved, and the last event always remains: its `seq` covers the whole
     list, so the last `seq` of a batch acknowledges all events before it, sent or left out.
     """
-    following: dict[tuple[str, IPv4Address], LeaseEvent] = {}
+    following: dict[tuple[str, Address], LeaseEvent] = {}
     remaining = []
     for event in reversed(events):
         key = (event.server, event.address)

@@ -7,9 +7,10 @@ tells what to do. Keys are names that an operator knows from the host.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-Names = tuple[tuple[IPv4Address, str], ...]  # that DNS answers, with their domain
+from lessor.net.address import Address, Block, Interface
+
+Names = tuple[tuple[Address, str], ...]  # that DNS answers, with their domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,11 @@ class Tap:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class DeviceAddress:
     """An address of ours on a device. `first`: it must be the device's first (dnsmasq, A6.2)."""
 
     device: str
-    interface: IPv4Interface
+    interface: Interface
     first: bool = False
 
     @property
@@ -64,11 +65,11 @@ class Gateway:
     subnet_id: str
     bridge: str
     interface: str | None  # the bridge's physical interface
-    cidr: IPv4Network
-    address: IPv4Address  # dhcp_server: ours on the bridge
+    cidr: Block
+    address: Address  # dhcp_server: ours on the bridge
     external: bool  # the gateway is another machine: no general SNAT (A11.3)
     isolated: bool  # shared address: no ARP for it and no DHCP across the wire (A12.3)
-    vm_sources: tuple[tuple[IPv4Address, IPv4Address], ...] = ()  # spans that VMs' addresses lie in
+    vm_sources: tuple[tuple[Address, Address], ...] = ()  # spans that VMs' addresses lie in
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,10 @@ class VmRange:
     """A subnet on a VM bridge; `sources` are the spans that its VMs' addresses lie in."""
 
     bridge: str
-    cidr: IPv4Network
-    sources: tuple[tuple[IPv4Address, IPv4Address], ...]
+    cidr: Block
+    sources: tuple[tuple[Address, Address], ...]
     network_id: str = ""
-    routers: tuple[IPv4Address, ...] = ()  # its gateway and its DHCP server
+    routers: tuple[Address, ...] = ()  # its gateway and its DHCP server
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +97,13 @@ class DhcpRange:
 
     subnet_id: str
     network_id: str
-    cidr: IPv4Network
-    server: IPv4Address
-    start: IPv4Address
-    router: IPv4Address | None  # None: announce no router
+    cidr: Block
+    server: Address
+    start: Address
+    router: Address | None  # None: announce no router
     mtu: int
-    dns: tuple[IPv4Address, ...]
-    routes: tuple[tuple[IPv4Network, IPv4Address], ...]  # classless; () is none
+    dns: tuple[Address, ...]
+    routes: tuple[tuple[Block, Address], ...]  # classless; () is none
     domain: str
 
 
@@ -114,7 +115,7 @@ class Reservation:
     network_id: str
     subnet_id: str
     mac: str
-    address: IPv4Address
+    address: Address
     hostname: str  # one label; made safe by core.naming
     domain: str
     options: tuple[tuple[str, str], ...] = ()
@@ -171,8 +172,8 @@ class DhcpDevice:
     namespace: str
     mac: str
     mtu: int
-    addresses: tuple[IPv4Interface, ...]
-    gateway: IPv4Address | None = None  # default route of the namespace
+    addresses: tuple[Interface, ...]
+    gateway: Address | None = None  # default route of the namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +226,7 @@ class HostState:
     ovs_bridges: dict[str, OvsBridge] = field(default_factory=dict)
     dhcp_devices: dict[str, DhcpDevice] = field(default_factory=dict)
     rulesets: dict[str, Ruleset] = field(default_factory=dict)  # before taps: from the first packet
-    addresses: dict[str, Address] = field(default_factory=dict)  # by "device address/prefix"
+    addresses: dict[str, DeviceAddress] = field(default_factory=dict)  # by "device address/prefix"
     dhcp_servers: dict[str, DhcpServer] = field(default_factory=dict)
     metadata: dict[str, MetadataListener] = field(default_factory=dict)  # by interface
     taps: dict[str, Tap] = field(default_factory=dict)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2s
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_network
 
 from lessor.core.state import Tap
 from lessor.model import DHCP_OWNER, Network, Port
+from lessor.net.address import Address, Block
 
 LEAST_MTU = 68  # of a tap (Linux, drivers/net/tun.c)
-Sources = tuple[tuple[str, IPv4Network], ...]
+Sources = tuple[tuple[str, Block], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class PortSecurity:
     mac: str
     macs: tuple[str, ...]
     sources: Sources
-    dhcp_servers: tuple[IPv4Address, ...] = ()
+    dhcp_servers: tuple[Address, ...] = ()
     local_dhcp: bool = False
     group: str = ""
 
@@ -97,6 +98,6 @@ def allowed(port: Port) -> tuple[tuple[str, ...], Sources]:
     if not port.port_security_enabled:
         return (), ()
     pairs = tuple((p.mac or port.mac_address, p.addresses) for p in port.allowed_address_pairs)
-    own = tuple((port.mac_address, IPv4Network(ip.address)) for ip in port.fixed_ips)
+    own = tuple((port.mac_address, ip_network(ip.address)) for ip in port.fixed_ips)
     macs = dict.fromkeys((port.mac_address, *(mac for mac, _ in pairs)))
     return tuple(macs), tuple(dict.fromkeys(own + pairs))

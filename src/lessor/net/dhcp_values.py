@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from lessor.errors import Invalid
+from lessor.net.address import Address, Block, ipv4s
 from lessor.net.dhcp_options import Kind, Option
 
 NO_ADDRESS = IPv4Address(0)  # stands for the server's own
@@ -25,9 +26,9 @@ _SECONDS = re.compile(r"([0-9]+)([smhdw]?)", re.ASCII)
 _DOTTED = re.compile(r"[0-9.,/ ]*\.[0-9.,/ ]*")
 
 
-def addresses(many: Iterable[IPv4Address]) -> bytes:
-    """Return addresses, 4 bytes each."""
-    return b"".join(one.packed for one in many)
+def addresses(many: Iterable[Address]) -> bytes:
+    """Return the IPv4 addresses among these, 4 bytes each."""
+    return b"".join(one.packed for one in ipv4s(many))
 
 
 def number(value: int, size: int, *, signed: bool = False) -> bytes:
@@ -42,12 +43,14 @@ def number(value: int, size: int, *, signed: bool = False) -> bytes:
         raise Invalid(f"{value} is no number of {size} bytes") from error
 
 
-def routes(many: Iterable[tuple[IPv4Network, IPv4Address]]) -> bytes:
-    """Return classless routes: prefix length, the bytes that it covers, router.
+def routes(many: Iterable[tuple[Block, Address]]) -> bytes:
+    """Return classless IPv4 routes: prefix length, the bytes that it covers, router.
 
     Source: RFC 3442.
     """
-    return b"".join(_destination(block) + hop.packed for block, hop in many)
+    return b"".join(
+        _destination(block) + hop.packed for block, hop in many if isinstance(block, IPv4Network)
+    )
 
 
 def domains(names: Iterable[str]) -> bytes:
@@ -74,7 +77,7 @@ def domains(names: Iterable[str]) -> bytes:
     return packed
 
 
-def encode(option: Option, text: str, own: IPv4Address) -> bytes:
+def encode(option: Option, text: str, own: Address) -> bytes:
     """Return the bytes of an option whose value is given as text.
 
     Args:
@@ -91,27 +94,27 @@ def encode(option: Option, text: str, own: IPv4Address) -> bytes:
         raise Invalid(f"DHCP option {option.name or option.number}: {text!r}: {error}") from error
 
 
-def _text(text: str, _size: int, _own: IPv4Address) -> bytes:
+def _text(text: str, _size: int, _own: Address) -> bytes:
     return text.encode()
 
 
-def _c_string(text: str, _size: int, _own: IPv4Address) -> bytes:
+def _c_string(text: str, _size: int, _own: Address) -> bytes:
     return text.encode() + b"\0"
 
 
-def _addresses(text: str, _size: int, own: IPv4Address) -> bytes:
+def _addresses(text: str, _size: int, own: Address) -> bytes:
     return addresses(_address(one, own) for one in _parts(text))
 
 
-def _domains(text: str, _size: int, _own: IPv4Address) -> bytes:
+def _domains(text: str, _size: int, _own: Address) -> bytes:
     return domains(_parts(text))
 
 
-def _sized(text: str, size: int, _own: IPv4Address) -> bytes:
+def _sized(text: str, size: int, _own: Address) -> bytes:
     return _bytes(text) or _number(text, size)
 
 
-def _by_form(text: str, size: int, own: IPv4Address) -> bytes:
+def _by_form(text: str, size: int, own: Address) -> bytes:
     """Return bytes, a number, addresses (routes, if some have a prefix length), or the text."""
     if found := _bytes(text):
         return found
@@ -135,14 +138,14 @@ def _number(text: str, size: int) -> bytes:
     return number(value, _SIZES.get(found[2]) or size or needed, signed=value < 0)
 
 
-def _seconds(text: str, size: int, _own: IPv4Address) -> bytes:
+def _seconds(text: str, size: int, _own: Address) -> bytes:
     found = _SECONDS.fullmatch(text)
     if found is None:
         raise Invalid("not a number of seconds, minutes (m), hours (h), days (d) or weeks (w)")
     return number(int(found[1]) * UNITS[found[2] or "s"], size)
 
 
-def _sip(text: str, _size: int, _own: IPv4Address) -> bytes:
+def _sip(text: str, _size: int, _own: Address) -> bytes:
     if found := _bytes(text):
         return found
     if _DOTTED.fullmatch(text):
@@ -150,7 +153,7 @@ def _sip(text: str, _size: int, _own: IPv4Address) -> bytes:
     return b"\0" + domains(_parts(text))
 
 
-def _descriptors(text: str, own: IPv4Address) -> bytes:
+def _descriptors(text: str, own: Address) -> bytes:
     """Return addresses, and destinations where a prefix length follows."""
     return b"".join(
         _destination(IPv4Network(one, strict=False)) if "/" in one else _address(one, own).packed
@@ -158,12 +161,12 @@ def _descriptors(text: str, own: IPv4Address) -> bytes:
     )
 
 
-def _destination(block: IPv4Network) -> bytes:
+def _destination(block: Block) -> bytes:
     length = (block.prefixlen + 7) // 8
     return bytes([block.prefixlen]) + block.network_address.packed[:length]
 
 
-def _address(text: str, own: IPv4Address) -> IPv4Address:
+def _address(text: str, own: Address) -> Address:
     address = IPv4Address(text)
     return own if address == NO_ADDRESS else address
 
@@ -178,7 +181,7 @@ def _label(name: str, label: str) -> bytes:
     return bytes([len(label)]) + label.encode()
 
 
-_ENCODERS: Mapping[Kind, Callable[[str, int, IPv4Address], bytes]] = {
+_ENCODERS: Mapping[Kind, Callable[[str, int, Address], bytes]] = {
     Kind.ADDRESSES: _addresses,
     Kind.NUMBER: _sized,
     Kind.SIGNED: _sized,

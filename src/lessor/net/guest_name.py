@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
-
 from lessor.model import Port
+from lessor.net.address import Address
 from lessor.net.labels import label
 
 
-def hostname(port: Port, address: IPv4Address) -> str:
+def hostname(port: Port, address: Address) -> str:
     """Return the label a port's VM is told and found by: its dns_name, its name, or its address.
 
     Without a usable name it is as in Neutron: 10.0.0.5 is "host-10-0-0-5" (semantics.md B8).

@@ -12,7 +12,7 @@ from pyroute2 import IPRoute
 from lessor.agent.drivers.addresses import AddressDriver, vm_addresses_on
 from lessor.agent.host.arp import announcement
 from lessor.core.diff import Changes, diff
-from lessor.core.state import Address
+from lessor.core.state import DeviceAddress
 from lessor.errors import Pending
 
 pytestmark = pytest.mark.lab
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.lab
 Shell = Callable[[str], str]
 Make = Callable[..., AddressDriver]
 Failing = Callable[[int, bool], Any]
-GATEWAY = Address("br100", IPv4Interface("10.0.0.1/24"), first=True)
-SECOND = Address("br100", IPv4Interface("10.1.0.1/24"), first=True)
-METADATA = Address("lo", IPv4Interface("169.254.169.254/32"))
+GATEWAY = DeviceAddress("br100", IPv4Interface("10.0.0.1/24"), first=True)
+SECOND = DeviceAddress("br100", IPv4Interface("10.1.0.1/24"), first=True)
+METADATA = DeviceAddress("lo", IPv4Interface("169.254.169.254/32"))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def occupied(sh: Shell, br100: str) -> str:
     return br100
 
 
-def bring(driver: AddressDriver, *wanted: Address) -> Changes[Address]:
+def bring(driver: AddressDriver, *wanted: DeviceAddress) -> Changes[DeviceAddress]:
     changes = diff({f"{a.device} {a.interface}": a for a in wanted}, driver.observe())
     driver.apply(Changes(create=changes.create, replace=changes.replace))
     driver.apply(Changes(delete=changes.delete))
@@ -144,7 +144,7 @@ def test_another_of_ours_in_the_place_of_the_former_comes_first_in_one_pass(
     before = operators(sh)
     driver = make()
     bring(driver, GATEWAY)
-    later = Address("br100", IPv4Interface("10.0.0.9/24"), first=True)
+    later = DeviceAddress("br100", IPv4Interface("10.0.0.9/24"), first=True)
     bring(driver, later)
     assert order(sh)[0] == "10.0.0.9/24"
     assert not bring(driver, later)
@@ -167,7 +167,7 @@ def test_another_process_that_recalls_what_was_wanted_sees_no_difference(
     make: Make, sh: Shell, br100: str
 ) -> None:
     sh("ip addr add 10.0.0.1/24 dev br100")
-    further = Address("br100", IPv4Interface("169.254.169.254/32"))
+    further = DeviceAddress("br100", IPv4Interface("169.254.169.254/32"))
     wanted = {address.key: address for address in (GATEWAY, further)}
     bring(make(), *wanted.values())
     assert diff(wanted, make().observe())
@@ -196,7 +196,7 @@ def test_an_address_that_needs_not_be_first_stays_where_it_is(
     make: Make, sh: Shell, br100: str
 ) -> None:
     sh("ip addr add 192.0.2.10/24 dev br100")
-    last = Address("br100", IPv4Interface("10.0.0.1/24"))
+    last = DeviceAddress("br100", IPv4Interface("10.0.0.1/24"))
     driver = make()
     bring(driver, last)
     sh("ip addr del 192.0.2.10/24 dev br100")

@@ -12,7 +12,7 @@ from lessor.agent.around import MAXIMUM, Surroundings, name_servers
 from lessor.agent.drivers.addresses import AddressDriver
 from lessor.core.around import Around, Connected
 from lessor.core.diff import Changes
-from lessor.core.state import Address
+from lessor.core.state import DeviceAddress
 from lessor.settings import AgentSettings, FlatMapping
 
 SETTINGS = AgentSettings(
@@ -42,7 +42,7 @@ def test_addresses_static_routes_gateways_servers_and_name_servers_are_read(
         "ip route add 172.21.0.0/16 dev eth1; ip route add 172.22.0.0/16 dev eth0 proto bird"
     )
     driver = AddressDriver(ip, tmp_path / "journal")
-    driver.apply(Changes(create=(Address("eth1", IPv4Interface("10.8.0.1/24")),)))
+    driver.apply(Changes(create=(DeviceAddress("eth1", IPv4Interface("10.8.0.1/24")),)))
     around = Surroundings(
         SETTINGS, lambda: (), (tmp_path / "resolv.conf", tmp_path / "none")
     ).look()

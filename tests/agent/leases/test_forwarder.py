@@ -13,6 +13,7 @@ from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpRange, DhcpServer
 from lessor.errors import LessorError, Unavailable
 from lessor.model import LeaseBatch
+from lessor.net.address import Address
 
 ADDRESS = IPv4Address("10.0.0.5")
 
@@ -62,7 +63,7 @@ class Case:
         file = self.leases / "br100"
         return [str(key) for key in leases_of(file.read_bytes())] if file.exists() else []
 
-    def network_of(self, instance: str, _: IPv4Address) -> str | None:
+    def network_of(self, instance: str, _: Address) -> str | None:
         return {"br100": "blue"}.get(instance)
 
     def count(self) -> None:

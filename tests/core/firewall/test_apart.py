@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from lessor.core.firewall.apart import group, joined_pairs
 from lessor.core.state import VmRange
@@ -41,3 +41,10 @@ def test_networks_share_a_group_if_one_block_has_all_their_subnets() -> None:
     assert group("r", [RED, RED2], blocks[:1]) == "10.0.0.0/23"
     assert group("x", [RED, BLUE], blocks[:1]) == "x"
     assert group("x", [], blocks) == "x"
+
+
+def test_families_are_apart_even_in_one_network() -> None:
+    four, six = IPv4Network("0.0.0.0/0"), IPv6Network("::/96")  # the same numbers
+    both = [VmRange("br100", cidr, (), "dual") for cidr in (four, six)]
+    assert joined_pairs(both, ()) == [(four, four), (six, six)]
+    assert group("dual", [four, six], [four]) == "dual"

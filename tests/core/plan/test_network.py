@@ -16,8 +16,8 @@ from lessor.core.plan.network import NetworkPlan, OwnPort
 from lessor.core.plan.ready import Found, PortReports
 from lessor.core.plan.serving import Failure, unserved
 from lessor.core.state import (
-    Address,
     Bridge,
+    DeviceAddress,
     DhcpDevice,
     DhcpServer,
     HostState,
@@ -34,7 +34,7 @@ SPACE = "qrouter-r"
 ROW = Port(id="p", network_id="r", mac_address="fa:16:3e:00:00:01", revision=3)
 OWN = Port(id="own", network_id="r", mac_address="fa:16:3e:00:00:02", revision=4)
 TAP = Tap("tap-p", "p", "br-r", 1500, managed=False)
-ADDRESS = Address("br-r", IPv4Interface("10.0.0.1/24"))
+ADDRESS = DeviceAddress("br-r", IPv4Interface("10.0.0.1/24"))
 # On a bridge as flat networks are, with its server in a namespace as overlay networks have it.
 STATE = HostState(
     bridges={"br-r": Bridge("br-r", None)},

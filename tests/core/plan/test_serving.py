@@ -12,8 +12,8 @@ from lessor.core.plan.desired import Desired
 from lessor.core.plan.network import NetworkPlan, OwnPort
 from lessor.core.plan.serving import LASTING_S, Failure, Lasting, unserved
 from lessor.core.state import (
-    Address,
     Bridge,
+    DeviceAddress,
     DhcpDevice,
     DhcpServer,
     HostState,
@@ -49,7 +49,7 @@ def overlay(name: str, *, serves: bool = True) -> NetworkPlan:
 
 
 def flat() -> NetworkPlan:
-    address = Address("br100", IPv4Interface("10.0.0.1/24"))
+    address = DeviceAddress("br100", IPv4Interface("10.0.0.1/24"))
     state = HostState(
         bridges={"br100": Bridge(name="br100", interface="eth1")},
         addresses={address.key: address},

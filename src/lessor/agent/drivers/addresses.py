@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, ip_interface
 from pathlib import Path
 from socket import AF_INET
 
@@ -32,8 +32,9 @@ from lessor.agent.host.journal import Journal
 from lessor.agent.host.move import Belongings, put, read_belongings
 from lessor.agent.host.netlink import OUR_PROTO, Devices, Link, explained, link
 from lessor.core.diff import Changes, Unsound
-from lessor.core.state import Address
+from lessor.core.state import DeviceAddress
 from lessor.errors import LessorError, Pending
+from lessor.net.address import Block, Interface
 from lessor.steps import each
 
 POINT_TO_POINT = 31  # from this prefix length on there is no broadcast address (RFC 3021)
@@ -64,14 +65,14 @@ class AddressDriver:
         self._theirs: set[str] = set()  # keys of wanted addresses that are an operator's
         self._unordered: set[str] = set()  # keys of addresses that may have any position
 
-    def observe(self) -> dict[str, Address | Unsound[Address]]:
+    def observe(self) -> dict[str, DeviceAddress | Unsound[DeviceAddress]]:
         """Return our addresses, and an operator's that we wanted, by "device address/prefix".
 
         A device whose addresses were being reordered when the agent ended has one more entry,
         which is never desired: so there is a difference, and the next apply() restores them.
         """
         names = {device.index: device.name for device in self._devices.links().values()}
-        found: dict[str, Address | Unsound[Address]] = {
+        found: dict[str, DeviceAddress | Unsound[DeviceAddress]] = {
             f"{name} (being reordered)": Unsound(
                 address, f"the addresses of {name} were being reordered when the agent ended"
             )
@@ -84,12 +85,12 @@ class AddressDriver:
             if self._is_served(name, address):
                 first = address.scope == GLOBAL and address.device not in behind
                 first = first and key not in self._unordered
-                found[key] = Address(name, _interface(address), first)
+                found[key] = DeviceAddress(name, _interface(address), first)
             elif address.scope < LINK_SCOPE:
                 behind.add(address.device)
         return found
 
-    def recall(self, wanted: Mapping[str, Address]) -> None:
+    def recall(self, wanted: Mapping[str, DeviceAddress]) -> None:
         """Take the desired addresses of an agent, in another process."""
         names = {device.index: device.name for device in self._devices.links().values()}
         present = addresses(family=AF_INET)
@@ -97,7 +98,7 @@ class AddressDriver:
         self._theirs |= keys & wanted.keys()
         self._unordered |= {key for key, address in wanted.items() if not address.first}
 
-    def apply(self, changes: Changes[Address]) -> None:
+    def apply(self, changes: Changes[DeviceAddress]) -> None:
         """Apply every change; raise one group of the failures."""
         noted = self._noted()
         steps = [partial(self._complete, name) for name in noted]
@@ -114,11 +115,11 @@ class AddressDriver:
 
     # --- making it
 
-    def _ensure(self, wanted: Address) -> None:
+    def _ensure(self, wanted: DeviceAddress) -> None:
         with explained(f"addresses of {wanted.key}"):
             self._put(wanted)
 
-    def _put(self, wanted: Address) -> None:
+    def _put(self, wanted: DeviceAddress) -> None:
         key = wanted.key
         device = link(wanted.device)
         if device is None:
@@ -136,8 +137,9 @@ class AddressDriver:
             self._theirs.add(key)
         if wanted.first:
             self._bring_first(device, present, mine)
-        if added and device.name != "lo":
-            announce(device.name, device.mac, wanted.interface.ip, self._announce_count)
+        address = wanted.interface.ip
+        if added and device.name != "lo" and isinstance(address, IPv4Address):  # by ARP
+            announce(device.name, device.mac, address, self._announce_count)
 
     def _is_foreign(self, device: Link, address: HostAddress) -> bool:
         return address.scope < LINK_SCOPE and not self._is_served(device.name, address)
@@ -166,11 +168,11 @@ class AddressDriver:
 
     # --- removing it
 
-    def _remove(self, former: Address) -> None:
+    def _remove(self, former: DeviceAddress) -> None:
         with explained(f"addresses of {former.key}"):
             self._take(former)
 
-    def _take(self, former: Address) -> None:
+    def _take(self, former: DeviceAddress) -> None:
         key = former.key
         self._theirs.discard(key)
         self._unordered.discard(key)
@@ -204,10 +206,12 @@ class AddressDriver:
 
     # --- what the kernel would drop
 
-    def _noted(self) -> dict[str, Address]:
+    def _noted(self) -> dict[str, DeviceAddress]:
         """Return the first address that is still to be restored of each device, by its name."""
         notes = {name: read_belongings(note) for name, note in self._journal.read().items()}
-        return {name: Address(name, _interface(one.addresses[0])) for name, one in notes.items()}
+        return {
+            name: DeviceAddress(name, _interface(one.addresses[0])) for name, one in notes.items()
+        }
 
     def _note(self, device: Link, present: list[HostAddress]) -> None:
         """Note all addresses that are not marked as ours, in the desired order."""
@@ -239,7 +243,7 @@ class AddressDriver:
         self._journal.clear(name)
 
 
-def vm_addresses_on(device: str, networks: Iterable[IPv4Network]) -> list[IPv4Interface]:
+def vm_addresses_on(device: str, networks: Iterable[Block]) -> list[Interface]:
     """Return the addresses of a device that lie in one of the networks, ours or not.
 
     A compute host must have none on its VMs' network (A6.3).
@@ -256,7 +260,7 @@ def _is_elsewhere(route: Route, device: int, sources: set[str]) -> bool:
     return route.attributes.get("RTA_PREFSRC") in sources and not route.uses(device)
 
 
-def _ours(device: Link, interface: IPv4Interface) -> HostAddress:
+def _ours(device: Link, interface: Interface) -> HostAddress:
     local = str(interface.ip)
     net = interface.network
     at_lo = device.name == "lo" or interface.ip.is_link_local
@@ -273,8 +277,8 @@ def _ours(device: Link, interface: IPv4Interface) -> HostAddress:
     )
 
 
-def _interface(address: HostAddress) -> IPv4Interface:
-    return IPv4Interface((IPv4Address(address.local), address.prefixlen))
+def _interface(address: HostAddress) -> Interface:
+    return ip_interface((address.local, address.prefixlen))
 
 
 def _key(device: str, address: HostAddress) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Protocol
 
 from lessor.agent.drivers import Driver
@@ -14,6 +13,7 @@ from lessor.core.diagnosis.dhcp import DhcpStatus
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer
 from lessor.errors import LessorError
+from lessor.net.address import Address
 from lessor.signal import Signal
 
 # returns the live leases of all servers of these networks; None: the store is unreachable
@@ -48,7 +48,7 @@ class Leases(Protocol):
     def catch_up(self) -> None:
         """Apply all events that were reported until now."""
 
-    def live(self, server: str) -> Mapping[IPv4Address, LiveLease]:
+    def live(self, server: str) -> Mapping[Address, LiveLease]:
         """Return a server's live leases: the same object until one changes."""
 
     def overran(self) -> bool:

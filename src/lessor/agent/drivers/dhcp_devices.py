@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address
 from itertools import chain, takewhile
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from lessor.agent.host.run import Run
 from lessor.core.diff import Changes, Unsound
 from lessor.core.state import DhcpDevice
 from lessor.errors import CommandError, Conflict, LessorError, Pending
+from lessor.net.address import Address
 from lessor.netns import FOLDER, inside
 from lessor.steps import tried
 
@@ -197,9 +197,7 @@ def _setting_up(wanted: DhcpDevice, inner: Device, routes: Sequence[DefaultRoute
     return lines
 
 
-def _has_gateway(
-    routes: Sequence[DefaultRoute], inner: Device, gateway: IPv4Address | None
-) -> bool:
+def _has_gateway(routes: Sequence[DefaultRoute], inner: Device, gateway: Address | None) -> bool:
     if gateway is None or not routes:
         return gateway is None and not routes
     return _is_only(routes, inner) and routes[0].gateway == gateway

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import NamedTuple, Self
 
+from lessor.net.address import Address, Interface
+
 GET_LINK, GET_ADDR, GET_ROUTE = 18, 22, 26  # RTM_*
 REQUEST, REQUEST_DUMP = 0x1, 0x301  # NLM_F_REQUEST; with NLM_F_DUMP
 DUMP_INTERRUPTED = 0x10
@@ -54,7 +56,7 @@ class Device:
     up: bool
     alias: str
     peer: int  # index of a veth's other end; 0: none
-    addresses: tuple[IPv4Interface, ...]
+    addresses: tuple[Interface, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class DefaultRoute:
     """A default route of table main, IPv4; None: it names no gateway, or several."""
 
     device: int
-    gateway: IPv4Address | None
+    gateway: Address | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class StaticRoute:
     """A route that no daemon and not the kernel made; `gateway` None: none, or several."""
 
     cidr: IPv4Network
-    gateway: IPv4Address | None
+    gateway: Address | None
     device: int
 
 
@@ -179,8 +181,8 @@ class NetDump:
             )
         return found[:MAX_ROUTES]
 
-    def _addresses(self) -> dict[int, list[IPv4Interface]]:
-        found: dict[int, list[IPv4Interface]] = {}
+    def _addresses(self) -> dict[int, list[Interface]]:
+        found: dict[int, list[Interface]] = {}
         for head, given in self.addresses(0, socket.AF_INET):
             if IFA_LOCAL in given:
                 one = IPv4Interface((given[IFA_LOCAL], head.prefixlen))
@@ -249,7 +251,7 @@ def parse_link(body: bytes) -> LinkMessage:
     return LinkMessage(index, flags, attributes(body, _LINK.size))
 
 
-def _device(message: LinkMessage, addresses: Iterable[IPv4Interface]) -> Device:
+def _device(message: LinkMessage, addresses: Iterable[Interface]) -> Device:
     given = message.attributes
     return Device(
         index=message.index,

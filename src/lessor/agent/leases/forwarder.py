@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address
 from typing import Protocol
 
 import structlog
@@ -18,6 +17,7 @@ import structlog
 from lessor.core.leases import coalesce
 from lessor.errors import LessorError
 from lessor.model import LeaseBatch, LeaseEvent
+from lessor.net.address import Address
 from lessor.signal import Signal
 
 MAX_EVENTS = 1000  # in one batch
@@ -63,7 +63,7 @@ class LeaseForwarder:
     """
 
     def __init__(
-        self, sink: Sink, book: Book, network_of: Callable[[str, IPv4Address], str | None]
+        self, sink: Sink, book: Book, network_of: Callable[[str, Address], str | None]
     ) -> None:
         """Prepare.
 

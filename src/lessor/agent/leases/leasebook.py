@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from lessor.agent.host.atomic import atomic_write
@@ -19,6 +18,7 @@ from lessor.agent.leases.leasefile import file_of, leases_of
 from lessor.agent.leases.spool import Spool
 from lessor.core.leases import LiveLease, apply_event
 from lessor.model import LeaseEvent
+from lessor.net.address import Address
 
 MAX_SERVERS = 10_000  # whose leases are read from the spool; names there are not to be trusted
 
@@ -39,7 +39,7 @@ class LeaseBook:
         self._lock = threading.RLock()
         self._last = 0
         self._unsaved: set[str] = set()
-        self._live: dict[str, tuple[dict[IPv4Address, LiveLease], float]] = {}  # and until when
+        self._live: dict[str, tuple[dict[Address, LiveLease], float]] = {}  # and until when
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._leases = {
             path.name: leases_of(path.read_bytes())
@@ -87,7 +87,7 @@ class LeaseBook:
         """Forget the events up to this number: the store has them."""
         self._spool.cut(upto)
 
-    def live(self, server: str) -> Mapping[IPv4Address, LiveLease]:
+    def live(self, server: str) -> Mapping[Address, LiveLease]:
         """Return a server's live leases, by address: the same object until one changes."""
         now = self._clock()
         with self._lock:
@@ -137,7 +137,9 @@ class LeaseBook:
         """Take leases of another server, before this one starts and reports them itself."""
         with self._lock:
             now = self._clock()
-            given = {lease.address: lease for lease in leases if lease.alive(now)}
+            given: dict[Address, LiveLease] = {
+                lease.address: lease for lease in leases if lease.alive(now)
+            }
             self._leases[server] = self._leases.get(server, {}) | given
             self._unsaved.add(server)
             self._live.pop(server, None)

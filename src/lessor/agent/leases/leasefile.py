@@ -8,15 +8,18 @@ from ipaddress import IPv4Address
 
 from lessor.core.leases import LiveLease
 from lessor.errors import Invalid
+from lessor.net.address import Address, place
 from lessor.wire import decode, encode
 
 
 def file_of(leases: Iterable[LiveLease]) -> bytes:
     """Return the file of these leases, by address."""
-    return b"".join(encode(one) + b"\n" for one in sorted(leases, key=lambda one: one.address))
+    return b"".join(
+        encode(one) + b"\n" for one in sorted(leases, key=lambda one: place(one.address))
+    )
 
 
-def leases_of(content: bytes) -> dict[IPv4Address, LiveLease]:
+def leases_of(content: bytes) -> dict[Address, LiveLease]:
     """Return the leases in a file, by address; malformed lines are skipped."""
     return {lease.address: lease for line in content.splitlines() for lease in _read(line)}
 

@@ -8,30 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from lessor.agent.host import unwritten
 from lessor.agent.host.atomic import atomic_write
 from lessor.core.state import DhcpServer
 from lessor.errors import Invalid
+from lessor.net.address import Address, Block
 from lessor.wire import decode, encode
 
 MAX_BLOCKS = 4096  # blocks remembered; the oldest go first
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class ServedBlock:
     """A block of addresses that a DHCP server of this host serves, or served."""
 
     server: str
-    cidr: IPv4Network
+    cidr: Block
     network_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[ServedBlock] = field(default_factory=list)
 
 
 class ServedBlocks:
@@ -43,7 +43,7 @@ class ServedBlocks:
 
     def add(self, servers: Iterable[DhcpServer]) -> None:
         """Remember the blocks of these servers."""
-        fresh = [Block(s.name, r.cidr, r.network_id) for s in servers for r in s.ranges]
+        fresh = [ServedBlock(s.name, r.cidr, r.network_id) for s in servers for r in s.ranges]
         if fresh == self._blocks[: len(fresh)]:
             return
         self._blocks = [*fresh, *(b for b in self._blocks if b not in fresh)][:MAX_BLOCKS]
@@ -52,14 +52,14 @@ class ServedBlocks:
     def _write(self) -> None:
         atomic_write(self._file, encode(_Blocks(self._blocks)), durable=True)
 
-    def network_of(self, server: str, address: IPv4Address) -> str | None:
+    def network_of(self, server: str, address: Address) -> str | None:
         """Return the id of the present or last network of `address`; None: it is unknown."""
         return next(
             (b.network_id for b in self._blocks if b.server == server and address in b.cidr), None
         )
 
 
-def _load(file: Path) -> list[Block]:
+def _load(file: Path) -> list[ServedBlock]:
     try:
         return decode(file.read_bytes(), _Blocks).blocks
     except (FileNotFoundError, Invalid):

@@ -30,6 +30,7 @@ from lessor.model import (
     ViewAnswer,
     ViewRequest,
 )
+from lessor.net.address import Address
 from lessor.signal import Signal
 from lessor.wire import decode, encode
 
@@ -78,7 +79,7 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._polls: set[asyncio.Timeout] = set()
         self.moved: Signal[[]] = Signal()
-        self.addresses: frozenset[IPv4Address] = frozenset()
+        self.addresses: frozenset[Address] = frozenset()
 
     async def view(self, request: ViewRequest) -> ViewAnswer:
         """Ask for what is newer than the view we have; waits up to `request.wait_s`.
@@ -163,7 +164,7 @@ class Client:
             await self._call("GET", "leases", params={"network": network_id}), list[Lease]
         )
 
-    async def metadata(self, networks: Sequence[str], address: IPv4Address) -> MetadataFacts | None:
+    async def metadata(self, networks: Sequence[str], address: Address) -> MetadataFacts | None:
         """Return the facts of the VM with `address` on one of `networks`; None: there is none."""
         query = [*(("network", key) for key in networks), ("address", str(address))]
         try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address
 from typing import Protocol
 
 from lessor.agent.leases.leasebook import LeaseBook
 from lessor.core.plan.holdings import holdings
 from lessor.model import Holdings, LeaseEvent, View
+from lessor.net.address import Address
 
 
 class Sink(Protocol):
@@ -34,7 +34,7 @@ class Holder:
         sink: Sink,
         host: str,
         book: LeaseBook,
-        network_of: Callable[[str, IPv4Address], str | None],
+        network_of: Callable[[str, Address], str | None],
     ) -> None:
         self._sink = sink
         self._host = host

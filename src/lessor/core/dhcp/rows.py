@@ -30,6 +30,7 @@ from lessor.core.dhcp.codes import (
 from lessor.core.dhcp.message import NO_FILE, NO_SNAME, option
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 from lessor.errors import Invalid
+from lessor.net.address import Address, place
 from lessor.net.dhcp_options import (
     CLIENT_ID,
     DNS_SERVER,
@@ -104,7 +105,7 @@ def table(
     )
     ranges = {r.subnet_id: (at, r) for at, r in enumerate(server.ranges)}
     known = [one for one in server.reservations.values() if one.subnet_id in ranges]
-    for one in sorted(known, key=lambda one: (ranges[one.subnet_id][0], one.address)):
+    for one in sorted(known, key=lambda one: (ranges[one.subnet_id][0], place(one.address))):
         _add(made, one, ranges[one.subnet_id][1], server.lease_time)
     return made
 
@@ -218,7 +219,7 @@ def _routes(range_: DhcpRange, *, router: bool) -> dict[int, bytes]:
     return {one.number: routes(given) for one in ROUTES}
 
 
-def _own_options(one: Reservation, server: IPv4Address) -> tuple[dict[int, bytes], tuple[str, ...]]:
+def _own_options(one: Reservation, server: Address) -> tuple[dict[int, bytes], tuple[str, ...]]:
     """Return a port's own options by number, and what was left out. They win over its range's."""
     options: dict[int, bytes] = {}
     problems: list[str] = []

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from lessor.core.firewall.dhcp_limit import RATE
 from lessor.core.offences import BY_SOURCE, Offence, Reason
 from lessor.core.plan.desired import Desired
 from lessor.core.vmport import PortSecurity
 from lessor.model import AddressPair, Network, Port, Problem
+from lessor.net.address import text_of
 
 FEWEST = 3  # frames: a single one is a stray, as of a VM's own containers
 
@@ -84,7 +85,7 @@ def _is_strange(offence: Offence, port: PortHere) -> bool:
     """
     if not offence.address:
         return False
-    address = IPv4Address(offence.address)
+    address = ip_address(offence.address)
     if address.is_unspecified or address.is_link_local or address.is_loopback:
         return False
     return all(address not in block for mac, block in port.security.sources if mac == offence.mac)
@@ -139,7 +140,7 @@ def _wrong_source(offence: Offence, ongoing: Ongoing, port: PortHere) -> str:
 
 
 def _pair(pair: AddressPair) -> str:
-    block = str(pair.addresses).removesuffix("/32")
+    block = text_of(pair.addresses)
     return f"{block},{pair.mac}" if pair.mac else block
 
 

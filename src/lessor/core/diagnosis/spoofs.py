@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from lessor.core.offences import Offence, Reason
 from lessor.core.vmport import Sources
+from lessor.net.address import Block
 
 LONGEST = 200  # MACs and blocks of a port that a filter is made of
 HEAD = 64  # bytes of a frame that are looked at
@@ -70,7 +71,7 @@ def _typed(sources: Sources) -> Iterator[Instruction]:
     yield from senders[1]
 
 
-def _source_steps(at: int, blocks: dict[IPv4Network, None]) -> Iterator[Instruction]:
+def _source_steps(at: int, blocks: dict[Block, None]) -> Iterator[Instruction]:
     for block in (*blocks, IPv4Network(0)):  # 0.0.0.0: whoever has no address yet
         yield (_LD_WORD, 0, 0, at)
         yield (_AND, 0, 0, int(block.netmask))

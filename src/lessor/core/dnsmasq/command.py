@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import PurePath
 
 from lessor.core.dnsmasq.files import client_id, names_text, range_files, range_tag
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
+from lessor.net.address import place
 from lessor.net.dhcp_options import MTU
 from lessor.net.labels import is_domain
 
@@ -90,8 +90,8 @@ def plan(loaded: DhcpServer, desired: DhcpServer, paths: Paths) -> Plan:
     )
 
 
-def _address(reservation: Reservation) -> IPv4Address:
-    return reservation.address
+def _address(reservation: Reservation) -> tuple[int, int]:
+    return place(reservation.address)
 
 
 def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
@@ -122,7 +122,10 @@ def command_line(server: DhcpServer, paths: Paths) -> tuple[str, ...]:
         f"--interface={server.interface}",
         f"--except-interface={server.interface}",
         "--except-interface=lo",
-        *(f"--listen-address={address}" for address in sorted({r.server for r in spoken})),
+        *(
+            f"--listen-address={address}"
+            for address in sorted({r.server for r in spoken}, key=place)
+        ),
         f"--pid-file={paths.pid}",
         "--no-hosts",
         "--no-ping",

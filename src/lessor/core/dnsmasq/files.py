@@ -17,6 +17,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
+from lessor.net.address import Address, Block, place
 from lessor.net.dhcp_options import CLIENT_ID, DNS_SERVER, ROUTER, ROUTES, SIADDR, TFTP_SERVERS
 from lessor.net.labels import is_domain, is_label
 
@@ -41,7 +42,9 @@ def hosts_text(reservations: Iterable[Reservation]) -> str:
     Each is our note of it in comments, then its line. `read_notes` reads the notes: a restarted
     agent knows from them what is loaded.
     """
-    return "".join(_host_text(one) for one in sorted(reservations, key=lambda one: one.address))
+    return "".join(
+        _host_text(one) for one in sorted(reservations, key=lambda one: place(one.address))
+    )
 
 
 def hosts_file(reservations: Collection[Reservation]) -> tuple[str, str]:
@@ -58,7 +61,7 @@ def names_file(reservations: Collection[Reservation]) -> tuple[str, str]:
 
 
 def _file_of(reservations: Collection[Reservation], text: str) -> tuple[str, str]:
-    first = min(one.address for one in reservations)
+    first = min((one.address for one in reservations), key=place)
     return f"{first}-{sha256(text.encode()).hexdigest()[:12]}", text
 
 
@@ -129,7 +132,7 @@ def names_text(server: DhcpServer) -> str:
 
 def reserved_names(reservations: Iterable[Reservation]) -> str:
     """Return the names of reservations in the form of /etc/hosts; they need no lease."""
-    ordered = sorted(reservations, key=lambda one: one.address)
+    ordered = sorted(reservations, key=lambda one: place(one.address))
     named = ((one.address, _names(one.hostname, one.domain)) for one in ordered)
     return "".join(f"{address}\t{names}\n" for address, names in named if names)
 
@@ -224,7 +227,7 @@ def _range_options(range_: DhcpRange) -> Iterator[str]:
     yield from _route_options(tag, routes)
 
 
-def _route_options(tag: str, routes: tuple[tuple[IPv4Network, IPv4Address], ...]) -> Iterator[str]:
+def _route_options(tag: str, routes: tuple[tuple[Block, Address], ...]) -> Iterator[str]:
     last = sorted(routes, key=lambda route: route[0] == EVERYWHERE)
     if last:
         value = ",".join(f"{block},{hop}" for block, hop in last)

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lessor.core.leases import LiveLease, end_and_names
+from lessor.net.address import place
 
 
 def lease_table(leases: Iterable[LiveLease]) -> str:
     """Return the table of these leases, by address."""
-    return "".join(map(_line, sorted(leases, key=lambda one: one.address)))
+    return "".join(map(_line, sorted(leases, key=lambda one: place(one.address))))
 
 
 def _line(lease: LiveLease) -> str:

@@ -11,7 +11,8 @@ Source: RFC 1035; RFC 2131, 4.4.3; dnsmasq(8), `version.bind`; tried with 2.90.
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address
+
+from lessor.net.address import Address
 
 CHAOS, TXT = 3, 16
 RESPONSE = 0x8000
@@ -37,7 +38,7 @@ def is_answer(packet: bytes, number: int) -> bool:
     return bool(found == number and flags & RESPONSE)
 
 
-def inform(mac: str, server: IPv4Address, number: int) -> bytes:
+def inform(mac: str, server: Address, number: int) -> bytes:
     """Return a DHCPINFORM of this MAC from the server's own address.
 
     Args:

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network
 from itertools import product
 
 from lessor.core.state import VmRange
+from lessor.net.address import Block, is_within, place_of_block
 
-Pair = tuple[IPv4Network, IPv4Network]
+Pair = tuple[Block, Block]
 
 
-def joined_pairs(ranges: Iterable[VmRange], joined: Iterable[IPv4Network]) -> list[Pair]:
+def joined_pairs(ranges: Iterable[VmRange], joined: Iterable[Block]) -> list[Pair]:
     """Return (source, destination) pairs that belong together; no two overlap.
 
     They are the subnets of one network, and the blocks that an operator joins.
     """
-    subnets: dict[str, set[IPv4Network]] = defaultdict(set)
+    subnets: dict[str, set[Block]] = defaultdict(set)
     for one in ranges:
         subnets[one.network_id or str(one.cidr)].add(one.cidr)
-    within = [(one, other) for cidrs in subnets.values() for one, other in product(cidrs, cidrs)]
+    within = [
+        (one, other)
+        for cidrs in subnets.values()
+        for one, other in product(cidrs, cidrs)
+        if one.version == other.version
+    ]
     return _disjoint([*((block, block) for block in joined), *within])
 
 
-def group(network_id: str, cidrs: Sequence[IPv4Network], joined: Iterable[IPv4Network]) -> str:
+def group(network_id: str, cidrs: Sequence[Block], joined: Iterable[Block]) -> str:
     """Name the group of networks that exchange frames: a block that joins them, or one alone."""
     widest_first = sorted(joined, key=lambda block: block.prefixlen)
-    around = (b for b in widest_first if cidrs and all(cidr.subnet_of(b) for cidr in cidrs))
+    around = (b for b in widest_first if cidrs and all(is_within(cidr, b) for cidr in cidrs))
     return str(next(around, network_id))
 
 
@@ -36,20 +41,22 @@ def _disjoint(pairs: Iterable[Pair]) -> list[Pair]:
 
     That pair has all of it, unless each is the wider one in one place: then less is joined.
     """
-    kept: dict[Pair, tuple[int, int, int, int]] = {}
+    kept: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)  # by family
+    found = []
     for pair in sorted(set(pairs), key=_size):
         first, last, to_first, to_last = numbers = (*_ends(pair[0]), *_ends(pair[1]))
+        others = kept[pair[0].version]
         if not any(
-            first <= b and a <= last and to_first <= d and c <= to_last
-            for a, b, c, d in kept.values()
+            first <= b and a <= last and to_first <= d and c <= to_last for a, b, c, d in others
         ):
-            kept[pair] = numbers
-    return list(kept)
+            others.append(numbers)
+            found.append(pair)
+    return found
 
 
-def _size(pair: Pair) -> tuple[int, Pair]:
-    return pair[0].prefixlen + pair[1].prefixlen, pair
+def _size(pair: Pair) -> tuple[object, ...]:
+    return pair[0].prefixlen + pair[1].prefixlen, *map(place_of_block, pair)
 
 
-def _ends(block: IPv4Network) -> tuple[int, int]:
+def _ends(block: Block) -> tuple[int, int]:
     return int(block.network_address), int(block.broadcast_address)

@@ -10,13 +10,13 @@ Source: semantics.md A8.4, A11.1 to A11.5; iptables-extensions(8).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Network
 
 from lessor.core.firewall.apart import joined_pairs
 from lessor.core.firewall.gateway_nft import GatewayOptions, forwarding, vm_bridges, vm_ranges
 from lessor.core.firewall.tap_guard_rules import BRIDGED_MARK, VM_MARK
 from lessor.core.state import Gateway, Ruleset
 from lessor.model import METADATA_ADDRESS
+from lessor.net.address import Block, place_of_block
 
 NAME = "iptables"
 BOTTOM = "lessor-postrouting-bottom"  # the last jump of POSTROUTING; other jumps come first
@@ -70,11 +70,11 @@ def _filter_rules(gateways: Sequence[Gateway], options: GatewayOptions) -> dict[
     }
 
 
-def _cidrs(gateways: Sequence[Gateway], options: GatewayOptions) -> list[IPv4Network]:
-    return sorted({one.cidr for one in vm_ranges(gateways, options)})
+def _cidrs(gateways: Sequence[Gateway], options: GatewayOptions) -> list[Block]:
+    return sorted({one.cidr for one in vm_ranges(gateways, options)}, key=place_of_block)
 
 
-def _to(blocks: Iterable[IPv4Network], options: GatewayOptions) -> Iterator[str]:
+def _to(blocks: Iterable[Block], options: GatewayOptions) -> Iterator[str]:
     for block in blocks:
         yield f"-d {block} -j {options.iptables_drop_action}"
 
@@ -209,7 +209,7 @@ def _metadata(gateways: Sequence[Gateway], options: GatewayOptions) -> Iterator[
         yield f"{request} -j {target}"
 
 
-def _unchanged(source: IPv4Network, options: GatewayOptions) -> Iterator[str]:
+def _unchanged(source: Block, options: GatewayOptions) -> Iterator[str]:
     """What keeps a VM's own address: to metadata, to the DMZ, within the network (A11.3)."""
     if options.remote_metadata:
         yield f"-s {source} -d {options.remote_metadata}/32 -j ACCEPT"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses, summarize_address_range
 
 from lessor.core.around import Connected
 from lessor.core.firewall.apart import joined_pairs
@@ -21,6 +20,7 @@ from lessor.core.firewall.no_forward import less
 from lessor.core.firewall.tap_guard_rules import BRIDGED_MARK, VM_MARK
 from lessor.core.state import Gateway, Ruleset, VmRange
 from lessor.model import METADATA_ADDRESS
+from lessor.net.address import Address, Block, collapsed, is_within, spanned
 
 TABLE = "inet lessor"
 NAME = f"nft {TABLE}"
@@ -34,7 +34,7 @@ _IS_VM = f"meta mark & {VM_MARK:#010x} == {VM_MARK:#010x}"
 _NOT_VM = f"meta mark & {VM_MARK:#010x} == 0"
 
 
-Spans = tuple[tuple[IPv4Address, IPv4Address], ...]
+Spans = tuple[tuple[Address, Address], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,30 +42,30 @@ class GatewayOptions:
     """The settings that gateway rules depend on, by nova.conf's names (A2.3, A2.4)."""
 
     public_interface: str
-    routing_source_ip: IPv4Address
-    dmz_cidr: tuple[IPv4Network, ...] = ()
-    force_snat_range: tuple[IPv4Network, ...] = ()
+    routing_source_ip: Address
+    dmz_cidr: tuple[Block, ...] = ()
+    force_snat_range: tuple[Block, ...] = ()
     forward_bridge_interface: tuple[str, ...] = ("all",)
-    metadata_host: IPv4Address | None = None  # None, or a loopback address: this host answers
+    metadata_host: Address | None = None  # None, or a loopback address: this host answers
     metadata_port: int = 8775
     iptables_drop_action: str = "DROP"
     bridges: tuple[str, ...] = ()  # all VM bridges; of those without a gateway nothing is routed
     elsewhere: tuple[VmRange, ...] = ()  # ranges on these bridges that other hosts are gateway of
-    host_access_cidr: tuple[IPv4Network, ...] = ()
-    no_forward: tuple[IPv4Network, ...] = ()
-    joined_cidr: tuple[IPv4Network, ...] = ()
+    host_access_cidr: tuple[Block, ...] = ()
+    no_forward: tuple[Block, ...] = ()
+    joined_cidr: tuple[Block, ...] = ()
     lans: tuple[Connected, ...] = ()  # networks of the host's own addresses, by VM bridge
-    vteps: tuple[IPv4Address, ...] = ()  # of all hosts that share an overlay network with this one
+    vteps: tuple[Address, ...] = ()  # of all hosts that share an overlay network with this one
     vxlan_udp_port: int = 0  # that of this host's own VTEP; 0: it has none
 
     @property
-    def remote_metadata(self) -> IPv4Address | None:
+    def remote_metadata(self) -> Address | None:
         """Return where metadata requests are sent on to; None: they stay here."""
         host = self.metadata_host
         return None if host is None or host.is_loopback else host
 
     @property
-    def no_forward_external(self) -> tuple[IPv4Network, ...]:
+    def no_forward_external(self) -> tuple[Block, ...]:
         """Return `no_forward` of ranges with an external gateway."""
         return less(self.no_forward, self.force_snat_range)
 
@@ -175,11 +175,11 @@ def _by_bridge(ranges: Sequence[VmRange]) -> list[str]:
     ]
 
 
-def vm_blocks(sources: Iterable[Spans]) -> list[IPv4Network]:
+def vm_blocks(sources: Iterable[Spans]) -> list[Block]:
     """Return the addresses of these ranges' VMs as disjoint blocks."""
     spans = (span for one in sources for span in one)
-    blocks = (block for first, last in spans for block in summarize_address_range(first, last))
-    return list(collapse_addresses(blocks))
+    blocks = (block for first, last in spans for block in spanned(first, last))
+    return collapsed(blocks)
 
 
 def _nat_chains(options: GatewayOptions) -> Iterator[NftChain]:
@@ -290,14 +290,14 @@ def _vm_forward(options: GatewayOptions) -> Iterator[str]:
     yield "ip saddr != @forced_ranges ip daddr @no_forward counter name no_forward drop"
 
 
-def _networks(name: str, networks: Iterable[IPv4Network]) -> NftSet:
-    return NftSet(name, "ipv4_addr", map(str, collapse_addresses(networks)), interval=True)
+def _networks(name: str, networks: Iterable[Block]) -> NftSet:
+    return NftSet(name, "ipv4_addr", map(str, collapsed(networks)), interval=True)
 
 
-def _outermost(networks: Iterable[IPv4Network]) -> list[IPv4Network]:
+def _outermost(networks: Iterable[Block]) -> list[Block]:
     """Leave out what lies inside another: an interval set takes no overlap."""
-    kept: list[IPv4Network] = []
+    kept: list[Block] = []
     for network in sorted(set(networks), key=lambda n: n.prefixlen):
-        if not any(network.subnet_of(other) for other in kept):
+        if not any(is_within(network, other) for other in kept):
             kept.append(network)
     return kept

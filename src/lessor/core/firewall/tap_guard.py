@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, collapse_addresses
+from ipaddress import ip_network
 from itertools import chain
 
 from lessor.core.firewall.apart import joined_pairs
@@ -42,6 +42,7 @@ from lessor.core.firewall.tap_guard_rules import (
 from lessor.core.state import Gateway, Ruleset, VmRange
 from lessor.core.vmport import PortSecurity
 from lessor.model import METADATA_ADDRESS
+from lessor.net.address import Block, collapsed, text_of
 
 NAME = f"nft {TABLE}"
 SINGLE = 32  # bits of the prefix of one address
@@ -53,11 +54,11 @@ class Others:
 
     # force_snat_range. What a network with an external gateway sends there, or to the metadata
     # address, is taken off the bridge into the host's stack (A11.3).
-    lifted: Sequence[IPv4Network] = ()
+    lifted: Sequence[Block] = ()
     # Ports of our bridges that are no taps: their interfaces, and those that an operator names.
     wires: Collection[str] = ()
     ranges: Sequence[VmRange] = ()  # subnets on our bridges
-    joined: Sequence[IPv4Network] = ()  # joined_cidr
+    joined: Sequence[Block] = ()  # joined_cidr
     base_mac: str = ""  # that MACs of ports begin as; "": not known
 
 
@@ -106,9 +107,9 @@ def _tap_sets(taps: Sequence[PortSecurity], guarded: Sequence[PortSecurity]) -> 
     spans = [span for guard in guarded for span in _spans(guard)]
     # A hash for single addresses: an interval set is far slower to fill (1.5 s for 2,000 again).
     kind = "ifname . ether_addr . ipv4_addr"
-    single = [text for text, block in spans if block.prefixlen == SINGLE]
+    single = [text for text, block in spans if block.prefixlen == block.max_prefixlen]
     yield NftSet("addresses", kind, single)
-    blocks = [text for text, block in spans if block.prefixlen < SINGLE]
+    blocks = [text for text, block in spans if block.prefixlen < block.max_prefixlen]
     yield NftSet("blocks", kind, blocks, interval=True)
     quotable = [
         _pair(g.tap, f"{int(block.network_address):#010x}")
@@ -118,7 +119,9 @@ def _tap_sets(taps: Sequence[PortSecurity], guarded: Sequence[PortSecurity]) -> 
     ]
     yield NftSet("quotable", f"iifname . {QUOTED}", quotable)
     # What has blocks of addresses may route for them.
-    wide = [quoted(g.tap) for g in guarded if any(b.prefixlen < 32 for _, b in g.sources)]  # noqa: PLR2004 - bits
+    wide = [
+        quoted(g.tap) for g in guarded if any(b.prefixlen < b.max_prefixlen for _, b in g.sources)
+    ]
     yield NftSet("may_route", "ifname", wide)
     servers = [_pair(g.tap, str(server)) for g in guarded for server in g.dhcp_servers]
     yield NftSet("dhcp_servers", "ifname . ipv4_addr", servers)
@@ -143,12 +146,11 @@ def _origins(taps: Sequence[PortSecurity], wires: Collection[str]) -> NftSet:
     return NftSet("origins", "ifname : verdict", jumps)
 
 
-def _spans(guard: PortSecurity) -> Iterator[tuple[str, IPv4Network]]:
+def _spans(guard: PortSecurity) -> Iterator[tuple[str, Block]]:
     for mac in guard.macs:
         blocks = [block for own, block in guard.sources if own == mac]
-        for block in collapse_addresses(blocks) if len(blocks) > 1 else blocks:
-            address = str(block.network_address) if block.prefixlen == SINGLE else str(block)
-            yield _pair(guard.tap, f"{mac} . {address}"), block
+        for block in collapsed(blocks) if len(blocks) > 1 else blocks:
+            yield _pair(guard.tap, f"{mac} . {text_of(block)}"), block
 
 
 def _wire_sets(taps: Sequence[PortSecurity], gateways: Sequence[Gateway]) -> Iterator[NftSet]:
@@ -169,12 +171,12 @@ def _wire_sets(taps: Sequence[PortSecurity], gateways: Sequence[Gateway]) -> Ite
 
 
 def _lift_sets(
-    taps: Sequence[PortSecurity], gateways: Sequence[Gateway], lifted: Sequence[IPv4Network]
+    taps: Sequence[PortSecurity], gateways: Sequence[Gateway], lifted: Sequence[Block]
 ) -> Iterator[NftSet]:
     external = [gateway for gateway in gateways if gateway.external]
     inside = [f"{g.cidr} . {g.cidr}" for g in external]
     yield NftSet("inside", "ipv4_addr . ipv4_addr", inside, interval=True)
-    targets = list(collapse_addresses((*lifted, IPv4Network(METADATA_ADDRESS))))
+    targets = collapsed((*lifted, ip_network(METADATA_ADDRESS)))
     ports = {
         (port, gateway.cidr)
         for gateway in external
@@ -185,8 +187,8 @@ def _lift_sets(
     yield NftSet("lifts", "ifname . ipv4_addr . ipv4_addr", lifts, interval=True)
 
 
-def _network_sets(ranges: Sequence[VmRange], joined: Sequence[IPv4Network]) -> Iterator[NftSet]:
-    blocks = collapse_addresses(one.cidr for one in ranges)
+def _network_sets(ranges: Sequence[VmRange], joined: Sequence[Block]) -> Iterator[NftSet]:
+    blocks = collapsed(one.cidr for one in ranges)
     yield NftSet("ranges", "ipv4_addr", map(str, blocks), interval=True)
     pairs = [f"{source} . {to}" for source, to in joined_pairs(ranges, joined)]
     yield NftSet("joined", "ipv4_addr . ipv4_addr", pairs, interval=True)

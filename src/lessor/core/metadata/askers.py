@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from ipaddress import IPv4Address
 
 from lessor.core.metadata.seats import Seat
 from lessor.core.vmport import allowed, is_vm
 from lessor.model import Port, Scope
+from lessor.net.address import Address
 
 ByMac = dict[str, tuple[Port, ...]]
 
@@ -35,19 +35,19 @@ def seat_of(networks: Iterable[ByMac], mac: str) -> Seat:
     return Seat(ports[0].network_id, ports[0].id)
 
 
-def port_of(networks: Iterable[ByMac], mac: str, address: IPv4Address) -> Port | None:
+def port_of(networks: Iterable[ByMac], mac: str, address: Address) -> Port | None:
     """Return the port that lets out what came from this MAC and address; None: none, or several."""
     found = [port for known in networks for port in known.get(mac, ()) if _lets(port, mac, address)]
     return found[0] if len(found) == 1 else None
 
 
-def own_address(port: Port, address: IPv4Address) -> IPv4Address | None:
+def own_address(port: Port, address: Address) -> Address | None:
     """Return `address` if it is the port's own, or else its first; None: it has none."""
     own = [fixed.address for fixed in port.fixed_ips]
     return address if address in own else next(iter(own), None)
 
 
-def _lets(port: Port, mac: str, address: IPv4Address) -> bool:
+def _lets(port: Port, mac: str, address: Address) -> bool:
     """Tell whether a port may send so. One without port security is believed its own address."""
     if not port.port_security_enabled:
         return mac == port.mac_address and any(ip.address == address for ip in port.fixed_ips)

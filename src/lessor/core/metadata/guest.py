@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 
 from lessor.errors import Invalid
 from lessor.model import Instance, MetadataFacts, Port
+from lessor.net.address import Address
 from lessor.net.guest_name import hostname
 from lessor.net.labels import label
 
@@ -29,7 +30,7 @@ class Guest:
     hostname: str
     project_id: str
     zone: str
-    address: IPv4Address | None
+    address: Address | None
     keys: tuple[tuple[str, str], ...]  # (name, OpenSSH public key), by name
     user_data: str | None
     metadata: dict[str, str]
@@ -115,6 +116,6 @@ def _label(instance: Instance | None, port: Port) -> str:
     return chosen or hostname(port, address)
 
 
-def _address(facts: MetadataFacts) -> IPv4Address | None:
+def _address(facts: MetadataFacts) -> Address | None:
     addresses = (ip.address for port in nics(facts) for ip in port.fixed_ips)
     return next(addresses, None)

@@ -6,12 +6,13 @@ Source: semantics.md A15.3, last paragraph; nova's nova/virt/netutils.py for the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Any
 
 from lessor.core.metadata.guest import nics
 from lessor.core.vmport import tap_name
 from lessor.model import FLAT, VXLAN, FixedIp, MetadataFacts, Port, Subnet
+from lessor.net.address import Address, Block
 
 LINK_TYPES = {FLAT: "bridge", VXLAN: "ovs"}  # kinds of VIFs that guests know
 EVERYWHERE = IPv4Network("0.0.0.0/0")
@@ -72,14 +73,14 @@ def _network(port: Port, ip: FixedIp, subnet: Subnet) -> dict[str, Any]:
     }
 
 
-def _routes(subnet: Subnet) -> Iterator[tuple[IPv4Network, IPv4Address]]:
+def _routes(subnet: Subnet) -> Iterator[tuple[Block, Address]]:
     if subnet.gateway_ip is not None:
         yield EVERYWHERE, subnet.gateway_ip
     for route in subnet.host_routes:
         yield route.destination, route.nexthop
 
 
-def _route(destination: IPv4Network, gateway: IPv4Address) -> dict[str, str]:
+def _route(destination: Block, gateway: Address) -> dict[str, str]:
     return {
         "network": str(destination.network_address),
         "netmask": str(destination.netmask),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from lessor.core.vmport import PortSecurity
+from lessor.net.address import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class RemotePort:
     """A port on another host, or on its way to or from one."""
 
     mac: str
-    addresses: tuple[IPv4Address, ...]
+    addresses: tuple[Address, ...]
     tunnels: tuple[str, ...]  # names of those that lead there; several: it moves while it runs
 
 

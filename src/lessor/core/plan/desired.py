@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from itertools import chain
 
 from lessor.core.around import NOTHING, Around, Refusals
@@ -15,6 +14,7 @@ from lessor.core.plan.overlay import OverlayPlanner
 from lessor.core.plan.vlans import local_vlans
 from lessor.core.state import HostState
 from lessor.model import FLAT, VXLAN, Network, Port, Problem, Scope, View
+from lessor.net.address import Address, ipv4s
 from lessor.settings import AgentSettings
 
 
@@ -123,7 +123,7 @@ def _problem(network_id: str, text: str) -> Problem:
     return Problem(text=text, networks=(network_id,))
 
 
-def vteps(view: View) -> tuple[IPv4Address, ...]:
+def vteps(view: View) -> tuple[Address, ...]:
     """Return the IPv4 VTEPs of all hosts that share an overlay network with this one."""
     ends = {end for scope in view.scopes.values() for end in scope.peers.values()}
-    return tuple(sorted(end for end in ends if isinstance(end, IPv4Address)))
+    return tuple(sorted(ipv4s(ends)))

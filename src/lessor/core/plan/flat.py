@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import ip_interface
 from itertools import chain
 
 from lessor.core.firewall.apart import group
@@ -18,8 +18,8 @@ from lessor.core.plan.network import Inputs, NetworkPlan, OwnPort, PlanCache, ti
 from lessor.core.plan.reserve import Reserver
 from lessor.core.plan.rows import RowChanges, follow, row_changes
 from lessor.core.state import (
-    Address,
     Bridge,
+    DeviceAddress,
     DhcpRange,
     DhcpServer,
     Gateway,
@@ -39,9 +39,10 @@ from lessor.core.vmport import (
     tap_of,
 )
 from lessor.model import FixedIp, Network, Port, Scope, Subnet
+from lessor.net.address import Address, place
 from lessor.settings import AgentSettings, FlatMapping
 
-Served = tuple[Subnet, IPv4Address]  # a subnet, and this host's address on it
+Served = tuple[Subnet, Address]  # a subnet, and this host's address on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class _PortInputs:
     mapping: FlatMapping
     first_nics: frozenset[str]
     here: tuple[Served, ...]  # on which this host is gateway or DHCP server
-    servers: tuple[IPv4Address, ...]  # whose DHCP answers VMs may get
+    servers: tuple[Address, ...]  # whose DHCP answers VMs may get
     group: str  # of networks that exchange frames
 
 
@@ -223,7 +224,7 @@ class FlatPlanner:
             forwarded=self._settings.forward_domains,
         )
 
-    def _range(self, network: Network, subnet: Subnet, server: IPv4Address) -> DhcpRange:
+    def _range(self, network: Network, subnet: Subnet, server: Address) -> DhcpRange:
         own_gateway = network.multi_host and not network.share_address and not _external(subnet)
         dns = () if self._settings.use_network_dns_servers else subnet.dns_nameservers
         router = server if own_gateway else subnet.gateway_ip
@@ -245,7 +246,7 @@ def _by_dhcp(made_with: _PortInputs) -> dict[str, Subnet]:
     return {subnet.id: subnet for subnet, _ in made_with.here if subnet.enable_dhcp}
 
 
-def server_address(network: Network, subnet: Subnet, own: Iterable[Port]) -> IPv4Address | None:
+def server_address(network: Network, subnet: Subnet, own: Iterable[Port]) -> Address | None:
     """Return the address of this host on `subnet`, gateway or only DHCP server; None: none yet.
 
     Single-host and shared: the subnet's dhcp_server. Multi-host: the address of this host's own
@@ -273,7 +274,7 @@ def _external(subnet: Subnet) -> bool:
 def _gateway(
     made_with: _PortInputs,
     subnet: Subnet,
-    address: IPv4Address,
+    address: Address,
     outside: Mapping[str, tuple[FixedIp, ...]],
 ) -> Gateway:
     network, mapping = made_with.network, made_with.mapping
@@ -303,11 +304,12 @@ def _vm_range(bridge: str, subnet: Subnet, outside: Mapping[str, tuple[FixedIp, 
 
 def _vm_sources(
     subnet: Subnet, outside: Mapping[str, tuple[FixedIp, ...]]
-) -> tuple[tuple[IPv4Address, IPv4Address], ...]:
+) -> tuple[tuple[Address, Address], ...]:
     """Return the spans that VMs' addresses lie in: the pools, and what was given outside them."""
     others = chain.from_iterable(outside.values())
     spans = {(ip.address, ip.address) for ip in others if ip.subnet_id == subnet.id}
-    return tuple(sorted(spans.union((pool.first, pool.last) for pool in subnet.pools)))
+    spans.update((pool.first, pool.last) for pool in subnet.pools)
+    return tuple(sorted(spans, key=lambda span: tuple(map(place, span))))
 
 
 def _outside(port: Port, pools: Mapping[str, list[tuple[int, int]]]) -> tuple[FixedIp, ...] | None:
@@ -326,11 +328,11 @@ def _outside(port: Port, pools: Mapping[str, list[tuple[int, int]]]) -> tuple[Fi
     )
 
 
-def _address(bridge: str, subnet: Subnet, address: IPv4Address) -> Address:
-    return Address(bridge, IPv4Interface((address, subnet.cidr.prefixlen)), first=True)
+def _address(bridge: str, subnet: Subnet, address: Address) -> DeviceAddress:
+    return DeviceAddress(bridge, ip_interface((address, subnet.cidr.prefixlen)), first=True)
 
 
-def _dhcp_start(subnet: Subnet, server: IPv4Address) -> IPv4Address:
+def _dhcp_start(subnet: Subnet, server: Address) -> Address:
     """Return the first address after the gateway that isn't the DHCP server's (A4.7)."""
     start = (subnet.gateway_ip or subnet.cidr.network_address) + 1
     if start == server:

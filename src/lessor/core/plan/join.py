@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import ip_interface
 from itertools import chain
 from typing import TypeVar
 
@@ -24,8 +24,8 @@ from lessor.core.openflow import int_flows, tun_flows
 from lessor.core.openflow.facts import NetworkFacts
 from lessor.core.plan.network import NetworkPlan
 from lessor.core.state import (
-    Address,
     Bridge,
+    DeviceAddress,
     DhcpServer,
     Flows,
     Gateway,
@@ -38,6 +38,7 @@ from lessor.core.state import (
 )
 from lessor.core.vmport import PortSecurity
 from lessor.model import METADATA_ADDRESS
+from lessor.net.address import Address
 from lessor.settings import AgentSettings
 
 V = TypeVar("V")
@@ -58,7 +59,7 @@ class Join:
         self._flows_from: list[NetworkFacts] = []
 
     def state(
-        self, plans: Sequence[NetworkPlan], vteps: tuple[IPv4Address, ...], around: Around
+        self, plans: Sequence[NetworkPlan], vteps: tuple[Address, ...], around: Around
     ) -> HostState:
         """Return what the host should have.
 
@@ -84,7 +85,7 @@ class Join:
         self,
         plans: Sequence[NetworkPlan],
         state: HostState,
-        vteps: tuple[IPv4Address, ...],
+        vteps: tuple[Address, ...],
         around: Around,
     ) -> GatewayOptions:
         settings = self._settings
@@ -230,11 +231,11 @@ def joined_listener(listeners: Sequence[MetadataListener]) -> MetadataListener:
     return replace(listeners[0], networks=tuple(sorted(networks)))
 
 
-def _metadata_address(listeners: Iterable[MetadataListener]) -> dict[str, Address]:
+def _metadata_address(listeners: Iterable[MetadataListener]) -> dict[str, DeviceAddress]:
     """Return the address that listeners outside of namespaces answer at, on lo, by its key."""
     if all(listener.namespace for listener in listeners):
         return {}
-    address = Address("lo", IPv4Interface((METADATA_ADDRESS, 32)))
+    address = DeviceAddress("lo", ip_interface(METADATA_ADDRESS))
     return {address.key: address}
 
 

@@ -12,7 +12,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, ip_interface, ip_network
 from itertools import chain
 
 from lessor.core.openflow import bfd, int_flows, tun_flows
@@ -43,12 +43,12 @@ from lessor.core.vmport import (
     tap_of,
 )
 from lessor.model import METADATA_ADDRESS, Network, Port, Scope, Subnet
-from lessor.net.address import Address
+from lessor.net.address import Address, Block, place, place_of_block
 from lessor.settings import AgentSettings
 
 HTTP = 80
 LONGEST_NAME = 15  # characters of an interface name (IFNAMSIZ)
-Served = tuple[Subnet, IPv4Address]  # a subnet, and the address of this host's DHCP server on it
+Served = tuple[Subnet, Address]  # a subnet, and the address of this host's DHCP server on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class _PortInputs:
     network: Network
     served: tuple[Subnet, ...]  # by this host's DHCP server
     first_nics: frozenset[str]
-    servers: tuple[IPv4Address, ...]  # whose DHCP answers VMs may get
+    servers: tuple[Address, ...]  # whose DHCP answers VMs may get
 
 
 def namespace_name(network_id: str) -> str:
@@ -144,7 +144,11 @@ class OverlayPlanner:
             scope.network,
             tuple(subnet for subnet, _ in _served(scope, mine)),
             inputs.first_nics,
-            tuple(sorted(ip.address for port in servers.values() for ip in port.fixed_ips)),
+            tuple(
+                sorted(
+                    (ip.address for port in servers.values() for ip in port.fixed_ips), key=place
+                )
+            ),
         )
         tunnels = {host: tunnel_name(end) for host, end in self._remotes(scope).items()}
         if made_with != before.made_with:
@@ -169,7 +173,7 @@ class OverlayPlanner:
             return None
         return tap_of(port, network, "", self._settings.host)
 
-    def _guard(self, port: Port, servers: tuple[IPv4Address, ...]) -> PortSecurity | None:
+    def _guard(self, port: Port, servers: tuple[Address, ...]) -> PortSecurity | None:
         if not is_wired(port, self._settings.host):
             return None
         macs, sources = allowed(port)
@@ -300,7 +304,7 @@ class OverlayPlanner:
         )
 
     def _range(
-        self, scope: Scope, subnet: Subnet, server: IPv4Address, servers: Mapping[str, Port]
+        self, scope: Scope, subnet: Subnet, server: Address, servers: Mapping[str, Port]
     ) -> DhcpRange:
         return DhcpRange(
             subnet_id=subnet.id,
@@ -316,7 +320,7 @@ class OverlayPlanner:
         )
 
 
-def _dns(subnet: Subnet, servers: Iterable[Port]) -> tuple[IPv4Address, ...]:
+def _dns(subnet: Subnet, servers: Iterable[Port]) -> tuple[Address, ...]:
     """Return name servers as given; none given and several DHCP servers: all of them (B8)."""
     addresses = sorted(
         ip.address for port in servers for ip in port.fixed_ips if ip.subnet_id == subnet.id
@@ -334,7 +338,7 @@ def _patches(inner: str, outer: str) -> tuple[OvsPort, OvsPort]:
 
 
 def _device(network: Network, mine: Port, served: Iterable[Served]) -> DhcpDevice:
-    addresses = [IPv4Interface((own, subnet.cidr.prefixlen)) for subnet, own in served]
+    addresses = [ip_interface((own, subnet.cidr.prefixlen)) for subnet, own in served]
     gateways = (subnet.gateway_ip for subnet, _ in served)
     return DhcpDevice(
         name=tap_name(mine.id)[:14],
@@ -342,7 +346,7 @@ def _device(network: Network, mine: Port, served: Iterable[Served]) -> DhcpDevic
         namespace=namespace_name(network.id),
         mac=mine.mac_address,
         mtu=network.mtu,
-        addresses=(*addresses, IPv4Interface((METADATA_ADDRESS, 32))),
+        addresses=(*addresses, ip_interface(METADATA_ADDRESS)),
         gateway=next((gateway for gateway in gateways if gateway is not None), None),
     )
 
@@ -375,15 +379,13 @@ def outer_name(port_id: str) -> str:
     return f"o{tap_name(port_id)}"[:LONGEST_NAME]
 
 
-def _routes(
-    scope: Scope, subnet: Subnet, server: IPv4Address
-) -> Iterator[tuple[IPv4Network, IPv4Address]]:
+def _routes(scope: Scope, subnet: Subnet, server: Address) -> Iterator[tuple[Block, Address]]:
     """Yield neighbour subnets as on-link, host routes, and the way to the metadata service (B8)."""
-    for other in sorted(scope.subnets.values(), key=lambda one: one.cidr):
+    for other in sorted(scope.subnets.values(), key=lambda one: place_of_block(one.cidr)):
         if other.id != subnet.id:
             yield other.cidr, IPv4Address(0)
     yield from ((route.destination, route.nexthop) for route in subnet.host_routes)
-    yield IPv4Network(METADATA_ADDRESS), server
+    yield ip_network(METADATA_ADDRESS), server
 
 
 def _served(scope: Scope, mine: Port | None) -> list[Served]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -25,6 +26,8 @@ OPTIONS = (
     ("225", "words"),
 )
 
+SERVER = IPv4Address(RANGE.server)
+
 pytestmark = pytest.mark.lab
 
 
@@ -36,7 +39,7 @@ def host() -> Iterator[Host]:
 
 def test_we_encode_options_as_dnsmasq_does(host: Host) -> None:
     host.bring(server(reserve(5, options=OPTIONS)))
-    expected = {find(name).number: encode(find(name), text, RANGE.server) for name, text in OPTIONS}
+    expected = {find(name).number: encode(find(name), text, SERVER) for name, text in OPTIONS}
     offer = host.client(5, asks=bytes(expected)).discover()
     assert offer
     assert {number: offer.options.get(number) for number in expected} == expected
@@ -48,4 +51,4 @@ def test_we_encode_what_a_range_says_as_dnsmasq_does(host: Host) -> None:
     assert offer
     for name, text in (("router", str(RANGE.router)), ("mtu", str(RANGE.mtu))):
         option = find(name)
-        assert offer.options[option.number] == encode(option, text, RANGE.server)
+        assert offer.options[option.number] == encode(option, text, SERVER)

@@ -36,6 +36,7 @@ from lessor.core.dnsmasq.files import (
 )
 from lessor.core.state import DhcpServer, Reservation
 from lessor.errors import Invalid, LessorError
+from lessor.net.address import place
 from lessor.wire import decode, encode
 
 GONE = ".gone-"
@@ -243,7 +244,7 @@ class ServerFolder:
             with suppress(OSError, ValueError):
                 there.update(path.read_text().splitlines())
         gone = [one for one in server.reservations.values() if host_line(one) not in there]
-        return sorted(gone, key=lambda one: one.address)
+        return sorted(gone, key=lambda one: place(one.address))
 
     def rewritten(self) -> bool:
         """Tell whether the reservations are younger than our note, which we write after them.

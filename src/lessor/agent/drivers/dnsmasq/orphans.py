@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from ipaddress import IPv4Address
 
 from lessor.agent.drivers.dnsmasq.context import DnsmasqContext
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer, Reservation
+from lessor.net.address import Address
 from lessor.netns import prefix
 from lessor.steps import tried
 
@@ -21,7 +21,7 @@ STALL_S = 0.001  # by which each lease prolongs dnsmasq's reload, on a busy mach
 POLL_S = 0.01
 
 # leases, reservations, and the leases without a reservation
-_Compared = tuple[Mapping[IPv4Address, LiveLease], Mapping[str, Reservation], list[LiveLease]]
+_Compared = tuple[Mapping[Address, LiveLease], Mapping[str, Reservation], list[LiveLease]]
 
 
 class Orphans:

@@ -14,7 +14,6 @@ import select
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from ipaddress import IPv4Address
 
 from lessor.agent.drivers.dnsmasq.faults import Fault
 from lessor.agent.drivers.dnsmasq.proc import activity, waiting
@@ -24,6 +23,7 @@ from lessor.agent.drivers.dnsmasq.touch import Touches
 from lessor.core.dnsmasq.packets import inform, is_acknowledged, is_answer, version_query
 from lessor.core.dnsmasq.verdict import Cause, Symptoms, verdict
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
+from lessor.net.address import Address
 from lessor.netns import inside
 
 EVERY_S = 1.5
@@ -125,7 +125,7 @@ class Prober:
 class Question:
     """A socket in a server's namespace, and the question that waits for an answer there."""
 
-    def __init__(self, server: DhcpServer, address: IPv4Address, port: int) -> None:
+    def __init__(self, server: DhcpServer, address: Address, port: int) -> None:
         """Make the socket.
 
         Raises:
@@ -254,7 +254,7 @@ class Probe:
         self._dns = None
         self._dns_from, self._prove_at = now + PROVE_S, now
 
-    def _question(self, loaded: DhcpServer, address: IPv4Address, port: int) -> Question:
+    def _question(self, loaded: DhcpServer, address: Address, port: int) -> Question:
         made = Question(loaded, address, port)
         self._opened(self, made)
         return made
