@@ -36,6 +36,7 @@ from lessor.metadata.messages import (
 from lessor.metadata.port_lookup import Ports
 from lessor.metadata.process import GuestProcess
 from lessor.model import FixedIp, Instance, MetadataFacts, Network, Port, Scope, View
+from lessor.net.address import Address
 from lessor.settings import AgentSettings
 
 START = 1_790_000_000.0
@@ -68,14 +69,14 @@ class FakeServer:
     away: bool = False
     hangs: bool = False
     asked: int = 0
-    _seen: dict[tuple[str, IPv4Address], MetadataFacts] = field(default_factory=dict)
+    _seen: dict[tuple[str, Address], MetadataFacts] = field(default_factory=dict)
 
     def view(self) -> View:
         """Return the view of an agent that hears of new VMs, and of the end of none."""
         self._seen |= {(f.port.network_id, f.port.fixed_ips[0].address): f for f in self.vms}
         return view(*self._seen.values())
 
-    async def facts(self, networks: tuple[str, ...], address: IPv4Address) -> MetadataFacts | None:
+    async def facts(self, networks: tuple[str, ...], address: Address) -> MetadataFacts | None:
         self.asked += 1
         await self._reach()
         for facts in self.vms:
@@ -241,7 +242,7 @@ class Loopback:
         if interface != "lo":
             raise OSError(errno.ENODEV, f"no interface {interface}")
         assert not namespace
-        self.held: Counter[IPv4Address] = Counter()
+        self.held: Counter[Address] = Counter()
 
     def meet(self, made: socket.socket) -> Caller:
         address = IPv4Address(made.getpeername()[0])

@@ -23,6 +23,7 @@ from lessor.metadata.messages import MOST_BODY, Answer, AskFacts, AskNova, KeepP
 from lessor.metadata.port_lookup import Ports
 from lessor.metadata.proxy import NovaProxy
 from lessor.model import MetadataFacts, Port
+from lessor.net.address import Address
 from lessor.settings import AgentSettings
 from lessor.wire import encode
 
@@ -49,7 +50,7 @@ class _Asker:
     """The VM that sent a request."""
 
     networks: tuple[str, ...]
-    address: IPv4Address
+    address: Address
     facts: MetadataFacts
 
 

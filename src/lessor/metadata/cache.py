@@ -11,14 +11,14 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 import structlog
 
 from lessor.model import MetadataFacts
+from lessor.net.address import Address
 
-Key = tuple[tuple[str, ...], IPv4Address]
-Provider = Callable[[tuple[str, ...], IPv4Address], Awaitable[MetadataFacts | None]]
+Key = tuple[tuple[str, ...], Address]
+Provider = Callable[[tuple[str, ...], Address], Awaitable[MetadataFacts | None]]
 
 BUDGET = 32 << 20  # approximate bytes of all entries
 ROW = 4096  # approximate maximum bytes of an entry without its user data
@@ -59,7 +59,7 @@ class FactsCache:
         self._failed_at: float | None = None
         self._log = structlog.get_logger("lessor.metadata")
 
-    async def get(self, networks: tuple[str, ...], address: IPv4Address) -> MetadataFacts | None:
+    async def get(self, networks: tuple[str, ...], address: Address) -> MetadataFacts | None:
         """Return the rows of the VM with this address on one of these networks.
 
         Raises:
@@ -82,7 +82,7 @@ class FactsCache:
         self._store(key, facts)
         return facts
 
-    def expire(self, networks: tuple[str, ...], address: IPv4Address) -> None:
+    def expire(self, networks: tuple[str, ...], address: Address) -> None:
         """Expire an entry after its VM changed; it is still used if the server is unreachable."""
         key = (networks, address)
         if key in self._entries:

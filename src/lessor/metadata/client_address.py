@@ -18,6 +18,7 @@ from typing import Protocol
 
 from lessor.errors import Unavailable
 from lessor.metadata.neighbours import Neighbours
+from lessor.net.address import Address
 from lessor.netns import inside
 
 SAVE_SYN, SAVED_SYN = 27, 28  # TCP_SAVE_SYN, TCP_SAVED_SYN, linux/tcp.h
@@ -33,7 +34,7 @@ class Caller:
     """The other end of a connection. `mac` "": unknown."""
 
     mac: str
-    address: IPv4Address
+    address: Address
 
 
 class Callers(Protocol):
@@ -78,7 +79,7 @@ class EthernetCallers:
         with inside(namespace):
             self._interface = socket.if_nametoindex(interface)
             self._neighbours = Neighbours()
-        self._held: dict[IPv4Address, _Held] = {}
+        self._held: dict[Address, _Held] = {}
         for entry in self._neighbours.ours(self._interface):
             self._neighbours.give_back(self._interface, entry.address, entry.mac)
 
@@ -107,7 +108,7 @@ class EthernetCallers:
             self._let_go(address)
         self._neighbours.close()
 
-    def _hold(self, address: IPv4Address) -> _Held:
+    def _hold(self, address: Address) -> _Held:
         entry = self._neighbours.entry(self._interface, address)
         if entry is None:
             raise Unavailable(f"the MAC of {address} is unknown")
@@ -116,7 +117,7 @@ class EthernetCallers:
         held = self._held[address] = _Held(entry.mac, fixed=not entry.permanent)
         return held
 
-    def _let_go(self, address: IPv4Address) -> None:
+    def _let_go(self, address: Address) -> None:
         held = self._held.pop(address)
         if held.fixed:
             with suppress(OSError):  # the interface is deleted

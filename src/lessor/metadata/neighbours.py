@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from lessor.net.address import Address
+
 NEW, GET = 28, 30  # RTM_NEWNEIGH, RTM_GETNEIGH
 REQUEST, ACKNOWLEDGE, DUMP, REPLACE, CREATE = 0x1, 0x4, 0x300, 0x100, 0x400  # NLM_F_*
 ERROR, DONE = 2, 3
@@ -33,7 +35,7 @@ _ERROR = struct.Struct("=i")
 class Entry:
     """A neighbour entry. `ours`: made permanent by us."""
 
-    address: IPv4Address
+    address: Address
     mac: str
     permanent: bool
     ours: bool
@@ -52,7 +54,7 @@ class Neighbours:
         """Close the socket; entries stay."""
         self._socket.close()
 
-    def entry(self, interface: int, address: IPv4Address) -> Entry | None:
+    def entry(self, interface: int, address: Address) -> Entry | None:
         """Return the usable entry of an address; None: there is none.
 
         Args:
@@ -76,15 +78,15 @@ class Neighbours:
         found = self._ask(GET, REQUEST | DUMP, asked)
         return [one for index, one in found if index == interface and one.ours]
 
-    def fix(self, interface: int, address: IPv4Address, mac: str) -> None:
+    def fix(self, interface: int, address: Address, mac: str) -> None:
         """Make a permanent entry of an address with this MAC, until `give_back`."""
         self._put(interface, address, mac, PERMANENT)
 
-    def give_back(self, interface: int, address: IPv4Address, mac: str) -> None:
+    def give_back(self, interface: int, address: Address, mac: str) -> None:
         """Make an entry dynamic again."""
         self._put(interface, address, mac, STALE)
 
-    def _put(self, interface: int, address: IPv4Address, mac: str, state: int) -> None:
+    def _put(self, interface: int, address: Address, mac: str, state: int) -> None:
         body = _NEIGHBOUR.pack(socket.AF_INET, interface, state, 0, 0)
         body += _attribute(DST, address.packed)
         body += _attribute(LLADDR, bytes.fromhex(mac.replace(":", "")))

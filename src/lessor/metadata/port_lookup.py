@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from ipaddress import IPv4Address
 
 from lessor.core.metadata.askers import ByMac, by_mac, port_of, seat_of
 from lessor.core.metadata.seats import Seat
 from lessor.metadata.client_address import Caller
 from lessor.model import Port, Scope, View
+from lessor.net.address import Address
 
 
 class Ports:
@@ -30,7 +30,7 @@ class Ports:
         """Return the port of a caller, on one of these networks; None: it can't be identified."""
         return port_of(self._of(networks), caller.mac, caller.address)
 
-    def behind(self, networks: Iterable[str], caller: Caller, said: IPv4Address) -> Port | None:
+    def behind(self, networks: Iterable[str], caller: Caller, said: Address) -> Port | None:
         """Return the port with the address that a proxy names; None: there is none.
 
         A caller with a port's MAC is a VM and not a proxy, so it is not trusted.

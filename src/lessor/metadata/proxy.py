@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from ipaddress import IPv4Address
 
 import httpx
 
 from lessor.metadata.http import Response, refusal
 from lessor.model import Port
+from lessor.net.address import Address
 
 PASSED_HEADERS = ("accept", "content-type")  # of the VM's request; none of Nova's own
 PASSED_STATUSES = frozenset({400, 403, 404, 409, 500, 502, 503, 504})
@@ -45,7 +45,7 @@ class NovaProxy:
     async def forward(
         self,
         port: Port,
-        address: IPv4Address,
+        address: Address,
         *,
         method: str,
         target: bytes,
