@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
 
 from lessor.printable import printable_line
@@ -68,9 +68,10 @@ def by_name(row: Row) -> str:
     return str(row["name"])
 
 
-def by_address(row: Row) -> tuple[str, int]:
+def by_address(row: Row) -> tuple[str, int, int]:
     """Return the sort key by network, then by address as a number: 10.0.0.9 before 10.0.0.10."""
-    return str(row["network_id"]), int(IPv4Address(row["address"]))
+    address = ip_address(row["address"])
+    return str(row["network_id"]), address.version, int(address)
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row]) -> str:

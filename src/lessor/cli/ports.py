@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lessor.cli import ask, bindings, concerning, kinds, plug
 from lessor.layout import Column, Row
+from lessor.net.address import place
 
 if TYPE_CHECKING:
     from lessor.client import Client
@@ -28,10 +29,10 @@ def addresses(row: Row) -> list[str]:
     return [fixed["ip_address"] for fixed in row["fixed_ips"]]
 
 
-def by_address(row: Row) -> tuple[str, int]:
+def by_address(row: Row) -> tuple[str, tuple[int, int]]:
     """Return the sort key by network, then by first address."""
-    first = [int(IPv4Address(address)) for address in addresses(row)[:1]]
-    return str(row["network_id"]), first[0] if first else -1
+    first = [place(ip_address(address)) for address in addresses(row)[:1]]
+    return str(row["network_id"]), first[0] if first else (0, 0)
 
 
 COLUMNS = (

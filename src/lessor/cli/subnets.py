@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any
 
 import typer
 
 from lessor.cli import ask, kinds
 from lessor.layout import Column, Row
+from lessor.net.address import place, place_of_block
 
 app = typer.Typer(no_args_is_help=True, help="Subnets: blocks of addresses on networks.")
 
@@ -56,12 +57,12 @@ def _served_at(row: Row, own: Collection[str], there: Sequence[str]) -> str | No
         return str(row["lessor:dhcp_server"] or row["gateway_ip"])
     if len(there) > MOST_SERVERS:
         return f"{len(there)} hosts' own"
-    return ", ".join(sorted(there, key=IPv4Address)) or None
+    return ", ".join(sorted(there, key=lambda text: place(ip_address(text)))) or None
 
 
-def by_block(row: Row) -> tuple[IPv4Network, str]:
+def by_block(row: Row) -> tuple[tuple[int, int, int], str]:
     """Return the sort key by block."""
-    return IPv4Network(row["cidr"]), str(row["network_id"])
+    return place_of_block(ip_network(row["cidr"])), str(row["network_id"])
 
 
 Gateway = Annotated[
