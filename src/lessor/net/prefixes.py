@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import NamedTuple
 
-from lessor.net.address import Block
+from lessor.net.address import Block, collapsed
 from lessor.net.keys import BITS, block_at, block_of_size, number_of
 
 Extent = tuple[int, int]  # numbers of the first and the last address: see `keys`
@@ -27,11 +26,7 @@ def extent(block: Block) -> Extent:
 
 def compacted(blocks: Iterable[Block]) -> tuple[Block, ...]:
     """Return the fewest blocks that have the same addresses, in order, those of IPv4 first."""
-    every = [*blocks]
-    return (
-        *collapse_addresses(block for block in every if isinstance(block, IPv4Network)),
-        *collapse_addresses(block for block in every if isinstance(block, IPv6Network)),
-    )
+    return tuple(collapsed(blocks))
 
 
 def gaps(whole: Iterable[Extent], taken: Iterable[Extent]) -> Iterator[Extent]:

@@ -11,7 +11,9 @@ from sqlalchemy.exc import IntegrityError
 
 from lessor.errors import Conflict, NotFound, Unavailable
 from lessor.model import AddressPair, DhcpOption, FixedIp, Port
+from lessor.net.keys import address_of
 from lessor.net.macs import new_mac
+from lessor.store.address_column import raw
 from lessor.store.columns import decoder, listed, mapped, packed
 from lessor.store.engine.dialect import among, insert
 from lessor.store.engine.tx import ReadTx, Tx
@@ -124,7 +126,7 @@ SELECT = select(*PORT)
 HAS_DEVICE = ports.c.device_id != literal_column("''")
 _ONE = SELECT.where(ports.c.id == bindparam("key"))
 _IPS = (
-    select(addresses.c.port_id, addresses.c.subnet_id, addresses.c.address)
+    select(addresses.c.port_id, addresses.c.subnet_id, raw(addresses.c.address))
     .where(among(addresses.c.port_id, "keys"))
     .order_by(addresses.c.port_id, addresses.c.position)
 )
@@ -147,7 +149,8 @@ def read(tx: ReadTx, rows: Collection[Row[Any]]) -> list[Port]:
     """Return the ports of rows of `PORT`, in their order."""
     found: dict[str, list[FixedIp]] = {}
     keys = [row[0] for row in rows]
-    for port_id, subnet_id, address in tx.conn.execute(_IPS, {"keys": keys}).all():
+    for port_id, subnet_id, key in tx.conn.execute(_IPS, {"keys": keys}).all():
+        address: Any = address_of(key)
         found.setdefault(port_id, []).append(FixedIp(subnet_id, address))
     return [port_of(row, tuple(found.get(row[0], ()))) for row in rows]
 
