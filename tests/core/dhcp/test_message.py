@@ -126,6 +126,13 @@ def test_checksums_are_those_of_a_slow_reading(message: Message) -> None:
     assert frame[40:42] != b"\0\0"  # that means: there is none
 
 
+def test_a_checksum_of_zero_is_sent_as_all_ones() -> None:
+    checksum = build(DISCOVER._replace(xid=bytes(4)))[40:42]
+    frame = build(DISCOVER._replace(xid=b"\0\0" + checksum))  # what lacked to all ones
+    assert frame[40:42] == b"\xff\xff"
+    assert isinstance(parse(frame), Message)
+
+
 def slow_sum(data: bytes) -> int:
     """Add 16-bit words with the carry added back (RFC 1071, 1)."""
     total = 0

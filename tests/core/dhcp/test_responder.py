@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,7 @@ from tests.core.dhcp.client import (
     NOW,
     OFFER,
     OTHER_MAC,
+    RANGE,
     RELAY_MAC,
     RELEASE,
     REQUEST,
@@ -148,7 +151,7 @@ def test_a_nak_is_broadcast_and_says_why_and_no_more() -> None:
     message = request(REQUEST, {50: ip("10.20.0.9"), 61: b"\1id", 55: b"\1\3"})
     outcome = ask(message)
     found = replied(outcome)
-    assert (found.target, found.destination) == (EVERY_MAC, EVERYBODY)
+    assert (found.target, found.destination, found.flags) == (EVERY_MAC, EVERYBODY, 0)
     assert (found.ciaddr, found.yiaddr, found.siaddr) == (NO_ADDRESS,) * 3
     assert found.options == {53: b"\6", 54: SERVER, 56: b"wrong address", 61: b"\1id"}
     assert outcome.notes == (Note.REFUSED,)
@@ -364,6 +367,20 @@ def test_an_answer_is_no_larger_than_the_client_takes(
     many = (*LONG, *((str(code), "x" * 150) for code in range(224, 232)))
     options = {57: limit.to_bytes(2, "big")} if limit else {}
     assert size(rows(reservation(1, *many)), options | ({55: asked} if asked else {})) <= most
+
+
+def test_a_small_mtu_bounds_the_answer() -> None:
+    small = replace(RANGE, mtu=400)
+    reserved = reservation(1, ("17", "r" * 200))
+    made = table(replace(server(reserved), ranges=(small,)), SERVER_MAC)
+    assert size(made, {}) <= 400
+
+
+def test_bootp_has_64_octets_of_options_however_many_there_are() -> None:
+    (frame,) = ask(
+        request(None), rows(reservation(1, ("17", "r" * 20), ("42", "192.0.2.1")))
+    ).frames
+    assert len(frame) == 14 + 28 + 300
 
 
 def test_long_options_go_on_in_the_fields_of_the_header() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
 from lessor.core.dhcp.message import NO_FILE, NO_SNAME, split
-from lessor.core.dhcp.rows import INFINITE, Row, client_ids, ready, table
+from lessor.core.dhcp.rows import INFINITE, Row, client_ids, drop, put, ready, table
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 
 RANGE = DhcpRange(
@@ -138,7 +138,7 @@ def test_t1_and_t2_of_a_port_are_taken_together() -> None:
 def test_what_is_no_option_is_left_out_and_said(given: tuple[str, str]) -> None:
     server = server_of(replace(PORT, options=(given, ("ntp-server", "192.0.2.7"))))
     made = table(server, bytes(6))
-    assert len(made.left_out["p1"]) == 1
+    assert len(made.left_out[PORT.address]) == 1
     ((found,),) = made.by_mac.values()
     assert options(found) == options(row(("ntp-server", "192.0.2.7")))
 
@@ -205,7 +205,7 @@ def server_of(*reservations: Reservation) -> DhcpServer:
     )
 
 
-def test_a_mac_with_several_addresses_has_rows_in_the_order_of_the_ranges() -> None:
+def test_a_mac_with_several_addresses_has_rows_by_address() -> None:
     second = replace(PORT, subnet_id="s2", address=IPv4Address("10.30.0.5"))
     made = table(server_of(second, PORT), bytes(6))
     found = made.by_mac[bytes.fromhex("fa163e000001")]
@@ -233,3 +233,27 @@ def test_a_port_is_known_by_its_client_id(name: str, value: str, found: tuple[by
     one = replace(PORT, options=((name, value),))
     assert client_ids(one) == found
     assert set(table(server_of(one), bytes(6)).by_client) == set(found)
+
+
+def test_a_range_of_ipv6_has_no_rows() -> None:
+    other = replace(RANGE, cidr=IPv6Network("2001:db8::/64"), server=IPv6Address("2001:db8::2"))
+    one = replace(PORT, address=IPv6Address("2001:db8::5"))
+    made = table(replace(server_of(one), ranges=(other,)), bytes(6))
+    assert made == table(replace(server_of(), ranges=()), bytes(6))
+
+
+def test_what_is_put_and_dropped_leaves_the_table_as_if_it_was_made_so() -> None:
+    second = replace(PORT, subnet_id="s2", address=IPv4Address("10.30.0.5"))
+    named = replace(PORT, options=(("client-id", "01:02"), ("mtu", "a lot")))
+    ranges = {r.subnet_id: r for r in server_of().ranges}
+    made = table(server_of(), bytes(6))
+    for one in (second, named):
+        put(made, one, ranges[one.subnet_id], 86400)
+    assert made == table(server_of(second, named), bytes(6))
+    put(made, named, ranges["s1"], 3600)
+    assert [one.lease_time for one in made.by_client[b"\1\2"]] == [3600]
+    drop(made, named)
+    assert made == table(server_of(second), bytes(6))
+    drop(made, named)
+    drop(made, second)
+    assert made == table(server_of(), bytes(6))

@@ -30,7 +30,7 @@ from lessor.core.dhcp.codes import (
 from lessor.core.dhcp.message import NO_FILE, NO_SNAME, option
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 from lessor.errors import Invalid
-from lessor.net.address import Address, place
+from lessor.net.address import Address
 from lessor.net.dhcp_options import (
     CLIENT_ID,
     DNS_SERVER,
@@ -44,6 +44,7 @@ from lessor.net.dhcp_options import (
 from lessor.net.dhcp_values import addresses, encode, number, routes
 from lessor.net.labels import is_domain, is_label
 
+IPV4 = 4
 INFINITE = 0xFFFFFFFF  # seconds; such a lease has neither T1 nor T2 (RFC 2131, 3.3)
 NO_DNS = (IPv4Address("0.0.0.0"),)  # noqa: S104 - as only name server: announce none (LP 1950686)
 EVERYWHERE = IPv4Network("0.0.0.0/0")
@@ -68,16 +69,16 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of one interface. A change of a port is a change of its entries.
+    """The rows of one interface. `put` and `drop` cost the same, however many there are.
 
     Attributes:
         mac: of the interface; sends the answers.
         servers: our addresses, each a server identifier.
-        by_mac: rows by the client's MAC, in the order of the ranges.
+        by_mac: rows by the client's MAC, by address.
         by_client: rows by client identifier, of the ports that have one.
         relays: MACs that may speak for other clients.
         rapid_commit: a DISCOVER that asks for it gets an ACK (RFC 4039).
-        left_out: options of ports that were left out, and why, by port id.
+        left_out: options of ports that were left out, and why, by address of the reservation.
     """
 
     mac: bytes
@@ -86,7 +87,7 @@ class Table:
     by_client: dict[bytes, tuple[Row, ...]] = field(default_factory=dict)
     relays: frozenset[bytes] = frozenset()
     rapid_commit: bool = False
-    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: dict[Address, tuple[str, ...]] = field(default_factory=dict)
 
 
 def table(
@@ -96,28 +97,42 @@ def table(
     relays: Iterable[bytes] = (),
     rapid_commit: bool = False,
 ) -> Table:
-    """Return the rows of all reservations that are in a range of the server."""
+    """Return the rows of all reservations that are in an IPv4 range of the server."""
     made = Table(
         mac=mac,
-        servers=frozenset(r.server.packed for r in server.ranges),
+        servers=frozenset(r.server.packed for r in server.ranges if r.cidr.version == IPV4),
         relays=frozenset(relays),
         rapid_commit=rapid_commit,
     )
-    ranges = {r.subnet_id: (at, r) for at, r in enumerate(server.ranges)}
-    known = [one for one in server.reservations.values() if one.subnet_id in ranges]
-    for one in sorted(known, key=lambda one: (ranges[one.subnet_id][0], place(one.address))):
-        _add(made, one, ranges[one.subnet_id][1], server.lease_time)
+    ranges = {r.subnet_id: r for r in server.ranges if r.cidr.version == IPV4}
+    for one in server.reservations.values():
+        if one.subnet_id in ranges:
+            put(made, one, ranges[one.subnet_id], server.lease_time)
     return made
 
 
-def _add(made: Table, one: Reservation, range_: DhcpRange, lease_time: int) -> None:
+def put(made: Table, one: Reservation, range_: DhcpRange, lease_time: int) -> None:
+    """Add a reservation, or replace the one of its address that has the same MAC and identifier."""
+    drop(made, one)
     row, problems = ready(one, range_, lease_time)
     if problems:
-        made.left_out[one.port_id] = problems
-    mac = bytes.fromhex(one.mac.replace(":", ""))
-    made.by_mac[mac] = (*made.by_mac.get(mac, ()), row)
-    for identity in client_ids(one):
-        made.by_client[identity] = (*made.by_client.get(identity, ()), row)
+        made.left_out[one.address] = problems
+    for rows, key in _entries(made, one):
+        rows[key] = tuple(sorted((*rows.get(key, ()), row)))
+
+
+def drop(made: Table, one: Reservation) -> None:
+    """Remove a reservation, as it was put; nothing happens if it isn't there."""
+    made.left_out.pop(one.address, None)
+    for rows, key in _entries(made, one):
+        others = tuple(row for row in rows.pop(key, ()) if row.address != one.address.packed)
+        if others:
+            rows[key] = others
+
+
+def _entries(made: Table, one: Reservation) -> Iterator[tuple[dict[bytes, tuple[Row, ...]], bytes]]:
+    yield made.by_mac, bytes.fromhex(one.mac.replace(":", ""))
+    yield from ((made.by_client, identity) for identity in client_ids(one))
 
 
 def ready(one: Reservation, range_: DhcpRange, lease_time: int) -> tuple[Row, tuple[str, ...]]:
