@@ -1,4 +1,5 @@
-from ipaddress import IPv4Address, IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 import pytest
 
@@ -21,6 +22,15 @@ PORT = Port(
 
 def test_a_view_survives_the_way_to_disk_and_back() -> None:
     scope = Scope(revision=7, network=NETWORK, subnets={"s": SUBNET}, ports={"p": PORT})
+    view = View(epoch="e", scopes={"n": scope})
+    assert decode(encode(view), View) == view
+
+
+def test_a_view_may_have_addresses_of_either_family() -> None:
+    cidr, first, last = ip_network("2001:db8::/64"), ip_address("2001:db8::2"), "2001:db8::9"
+    subnet = replace(SUBNET, cidr=cidr, pools=(Pool(first, ip_address(last)),))
+    port = replace(PORT, fixed_ips=(*PORT.fixed_ips, FixedIp("s", first)))
+    scope = Scope(revision=7, network=NETWORK, subnets={"s": subnet}, ports={"p": port})
     view = View(epoch="e", scopes={"n": scope})
     assert decode(encode(view), View) == view
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from typing import Any, Literal
 
-from lessor.net.address import Address
+from lessor.net.address import Address, Block
 
 FLAT, VXLAN = "flat", "vxlan"  # network_type: on a bridge of a physical network, in tunnels
 LATEST = 253402300799.0  # the latest time that is a valid date: the end of the year 9999
@@ -69,16 +69,16 @@ class RbacPolicy:
 class Pool:
     """A range of addresses for automatic allocation, both ends included."""
 
-    first: IPv4Address
-    last: IPv4Address
+    first: Address
+    last: Address
 
 
 @dataclass(frozen=True, slots=True)
 class HostRoute:
     """A route that a subnet's VMs get by DHCP (options 121 and 249)."""
 
-    destination: IPv4Network
-    nexthop: IPv4Address
+    destination: Block
+    nexthop: Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,15 +87,15 @@ class Subnet:
 
     id: str
     network_id: str
-    cidr: IPv4Network
+    cidr: Block
     name: str = ""
     project_id: str = ""
     description: str = ""
-    gateway_ip: IPv4Address | None = None
-    dhcp_server: IPv4Address | None = None  # None: the gateway; another one: gateway is external
+    gateway_ip: Address | None = None
+    dhcp_server: Address | None = None  # None: the gateway; another one: gateway is external
     enable_dhcp: bool = True
     pools: tuple[Pool, ...] = ()
-    dns_nameservers: tuple[IPv4Address, ...] = ()
+    dns_nameservers: tuple[Address, ...] = ()
     host_routes: tuple[HostRoute, ...] = ()
     subnetpool_id: str | None = None  # subnet pool of its block
     revision: int = 0
@@ -124,7 +124,7 @@ class SubnetPool:
     name: str = ""
     project_id: str = ""
     description: str = ""
-    prefixes: tuple[IPv4Network, ...] = ()
+    prefixes: tuple[Block, ...] = ()
     min_prefixlen: int = 8
     default_prefixlen: int = 8
     max_prefixlen: int = 32
@@ -143,7 +143,7 @@ class FixedIp:
     """An address of a port."""
 
     subnet_id: str
-    address: IPv4Address
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class DhcpOption:
 class AddressPair:
     """Source addresses that a port may use besides its own; `mac` None: with the port's MAC."""
 
-    addresses: IPv4Network
+    addresses: Block
     mac: str | None = None
 
 
@@ -211,7 +211,7 @@ class AddressInfo:
 
     network_id: str
     subnet_id: str
-    address: IPv4Address
+    address: Address
     state: AddressState
     port_id: str | None = None
     mac_address: str | None = None
@@ -227,7 +227,7 @@ class Lease:
     id: str
     network_id: str
     host: str  # host of the DHCP server
-    address: IPv4Address
+    address: Address
     mac_address: str
     port_id: str | None = None
     hostname: str = ""
@@ -249,7 +249,7 @@ class LeaseEvent:
     seq: int
     action: str
     network_id: str  # "" until the agent has looked it up
-    address: IPv4Address
+    address: Address
     mac_address: str
     server: str = ""  # name of the DHCP server on its host; not sent to the store
     expires_at: float | None = None  # None: never; meaningless for del
@@ -430,7 +430,7 @@ class PortReport:
 class HostBlock:
     """Addresses that a host has or reaches outside of Lessor: no flat subnet may overlap them."""
 
-    cidr: IPv4Network
+    cidr: Block
     what: Literal["network", "route", "gateway", "name server", "server"]
     detail: str = ""  # device and address
     physical_network: str = ""  # on which they are; "": on none of ours
@@ -522,7 +522,7 @@ class Holding:
     """An address in use on a host, by a port or a live lease."""
 
     network_id: str
-    address: IPv4Address
+    address: Address
     mac_address: str
 
 

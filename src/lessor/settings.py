@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 
-from lessor.net.address import Address
+from lessor.net.address import Address, Block
 
 # RFC 1918
-PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+PRIVATE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +87,15 @@ class ServerSettings:
     multi_host: bool = False
     share_dhcp_address: bool = False
     network_host: str | None = None
-    reserved_cidrs: tuple[IPv4Network, ...] = ()  # no subnet may overlap them
-    allowed_host_cidrs: tuple[
-        IPv4Network, ...
-    ] = ()  # flat subnets may overlap hosts' networks here
+    reserved_cidrs: tuple[Block, ...] = ()  # no subnet may overlap them
+    allowed_host_cidrs: tuple[Block, ...] = ()  # flat subnets may overlap hosts' networks here
     min_subnet_prefixlen: int = 8
     min_pair_prefixlen: int = 24  # of projects' allowed address pairs on flat networks
-    project_cidrs: tuple[IPv4Network, ...] = PRIVATE  # contain all flat subnets of projects
-    fixed_range: IPv4Network | None = None
+    project_cidrs: tuple[Block, ...] = PRIVATE  # contain all flat subnets of projects
+    fixed_range: Block | None = None
     num_networks: int = 1
     network_size: int = 256
-    flat_network_dns: IPv4Address = IPv4Address("8.8.4.4")
+    flat_network_dns: Address = IPv4Address("8.8.4.4")
     global_physnet_mtu: int = 1500
     dhcp_domain: str = "novalocal"
     use_network_dns_servers: bool = False  # hosts' DHCP servers forward to subnets' name servers
@@ -137,7 +135,7 @@ class AgentSettings:
 
     state_dir: Path
     host: str
-    my_ip: IPv4Address
+    my_ip: Address
     server_url: tuple[str, ...] = ("http://127.0.0.1:9697",)  # servers of one store, tried in order
     token_file: Path = Path("/var/lib/lessor/agent-token")
     server_cafile: Path | None = None  # None: the system's authorities
@@ -153,8 +151,8 @@ class AgentSettings:
     flat_mappings: tuple[FlatMapping, ...] = ()
     flat_bridge_ports: tuple[str, ...] = ()  # bridge ports of the operator
     base_mac: str = "fa:16:3e:00:00:00"
-    reserved_cidrs: tuple[IPv4Network, ...] = ()
-    allowed_host_cidrs: tuple[IPv4Network, ...] = ()
+    reserved_cidrs: tuple[Block, ...] = ()
+    allowed_host_cidrs: tuple[Block, ...] = ()
     min_subnet_prefixlen: int = 8
     send_arp_for_ha: bool = False
     send_arp_for_ha_count: int = 3
@@ -179,20 +177,20 @@ class AgentSettings:
     # gateway
     gateway_firewall: str = "nftables"  # or "iptables"
     public_interface: str = "eth0"
-    routing_source_ip: IPv4Address | None = None  # None: my_ip
-    dmz_cidr: tuple[IPv4Network, ...] = ()
-    force_snat_range: tuple[IPv4Network, ...] = ()
+    routing_source_ip: Address | None = None  # None: my_ip
+    dmz_cidr: tuple[Block, ...] = ()
+    force_snat_range: tuple[Block, ...] = ()
     forward_bridge_interface: tuple[str, ...] = ("all",)
-    host_access_cidr: tuple[IPv4Network, ...] = ()
-    no_forward_cidr: tuple[IPv4Network, ...] = ()
+    host_access_cidr: tuple[Block, ...] = ()
+    no_forward_cidr: tuple[Block, ...] = ()
     no_forward_connected: bool = True  # no forwarding to networks of this host's other interfaces
-    joined_cidr: tuple[IPv4Network, ...] = ()
+    joined_cidr: tuple[Block, ...] = ()
     iptables_drop_action: str = "DROP"
     iptables_top_regex: str = ""
     iptables_bottom_regex: str = ""
     # metadata
     metadata_mode: str = "local"  # or "proxy"
-    metadata_host: IPv4Address | None = None  # None: this agent answers; else the DNAT target
+    metadata_host: Address | None = None  # None: this agent answers; else the DNAT target
     metadata_port: int = 8775
     metadata_workers: int = 1
     use_forwarded_for: bool = False

@@ -43,7 +43,7 @@ START = 1_790_000_000.0
 FIVE = IPv4Address("10.0.0.5")
 
 
-def vm(name: str, network: str = "blue", address: IPv4Address = FIVE) -> MetadataFacts:
+def vm(name: str, network: str = "blue", address: Address = FIVE) -> MetadataFacts:
     port = Port(
         id=f"port-{name}",
         network_id=network,

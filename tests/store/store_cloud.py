@@ -23,6 +23,7 @@ from lessor.model import (
     Report,
     Subnet,
 )
+from lessor.net.address import Address
 from lessor.settings import FlatMapping, ServerSettings
 from lessor.store.addresses import leases as lease_rules
 from lessor.store.addresses import states
@@ -148,7 +149,7 @@ def shared_with(cloud: Cloud, kind: str, key: str, project: str) -> RbacPolicy:
     return cloud.store.rbac_policies.create([values])[0]
 
 
-def ip_of(port: Port) -> IPv4Address:
+def ip_of(port: Port) -> Address:
     return port.fixed_ips[0].address
 
 

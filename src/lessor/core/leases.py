@@ -36,7 +36,7 @@ _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
 class LiveLease:
     """A lease that a DHCP server holds for a client."""
 
-    address: IPv4Address
+    address: Address
     mac: str
     expires_at: float | None  # None: never
     hostname: str = ""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from lessor.model import HostBlock
-from lessor.net.address import Address
+from lessor.net.address import Address, Block, is_within, text_of
 
 # Source: the IANA IPv4 Special-Purpose Address Registry (RFC 6890).
 _SPECIAL = (
@@ -37,13 +37,13 @@ def is_tunnel_end(address: Address) -> bool:
     return not nobody and not link and address != _BROADCAST
 
 
-def special(reserved: Iterable[IPv4Network]) -> Iterator[IPv4Network]:
+def special(reserved: Iterable[Block]) -> Iterator[Block]:
     """Yield the blocks of which no subnet has a part: see `unfit`."""
     yield from (block for block, _ in _SPECIAL)
     yield from reserved
 
 
-def unfit(cidr: IPv4Network, reserved: Iterable[IPv4Network], least_prefixlen: int) -> str:
+def unfit(cidr: Block, reserved: Iterable[Block], least_prefixlen: int) -> str:
     """Return why no subnet can have a block, whatever its network; "" if one can.
 
     Args:
@@ -59,18 +59,18 @@ def unfit(cidr: IPv4Network, reserved: Iterable[IPv4Network], least_prefixlen: i
     for block, what in _SPECIAL:
         if cidr.overlaps(block):
             return f"{block} are {what}; choose another block"
-    for block in reserved:
-        if cidr.overlaps(block):
-            return f"{block} is reserved (reserved_cidrs); choose another block"
+    for kept in reserved:
+        if cidr.overlaps(kept):
+            return f"{kept} is reserved (reserved_cidrs); choose another block"
     return ""
 
 
 def in_the_way(
-    cidr: IPv4Network,
+    cidr: Block,
     blocks: Collection[HostBlock],
     wire: str | None,
     *,
-    allowed: Iterable[IPv4Network] = (),
+    allowed: Iterable[Block] = (),
     by_project: bool = False,
 ) -> HostBlock | None:
     """Return a block of a host that a flat subnet would take over; None: there is none.
@@ -90,7 +90,7 @@ def in_the_way(
     lans = [one.cidr for one in blocks if one.physical_network == wire and one.what == "network"]
     free = () if by_project else (*lans, *allowed)
     for one in blocks:
-        if not one.cidr.overlaps(cidr) or any(one.cidr.subnet_of(lan) for lan in free):
+        if not one.cidr.overlaps(cidr) or any(is_within(one.cidr, lan) for lan in free):
             continue
         wider = one.cidr.prefixlen < cidr.prefixlen
         if one.what == "route" and wider and not by_project:
@@ -103,6 +103,4 @@ def described(one: HostBlock) -> str:
     """Return what a block is on its host, in words."""
     if one.what == "network":
         return f"{one.cidr} of {one.detail}"
-    single = one.cidr.prefixlen == IPv4Address(0).max_prefixlen
-    subject = one.cidr.network_address if single else one.cidr
-    return f"the {one.what} {subject}" + (f" by {one.detail}" if one.detail else "")
+    return f"the {one.what} {text_of(one.cidr)}" + (f" by {one.detail}" if one.detail else "")

@@ -7,6 +7,7 @@ import pytest
 
 from lessor.errors import Conflict, InUse, Invalid, NotFound
 from lessor.model import DHCP_OWNER, AddressState, MetadataFacts, PortReport, Problem, ViewRequest
+from lessor.net.address import Address
 from lessor.store import instances as instance_rules
 from lessor.store import views
 from lessor.store.hosts import rules as host_rules
@@ -354,7 +355,7 @@ def test_metadata_is_told_only_to_hosts_concerned(cloud: Cloud) -> None:
     network = cloud.network(host="h1")
     port = cloud.port(network, "h2")
 
-    def ask(host: str, networks: list[str], address: IPv4Address) -> MetadataFacts | None:
+    def ask(host: str, networks: list[str], address: Address) -> MetadataFacts | None:
         return cloud.store.read(instance_rules.metadata_facts, host, networks, address)
 
     assert [ask(host, [network.id], ip_of(port)) is None for host in ("h1", "h2", "h3")] == [

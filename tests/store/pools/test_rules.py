@@ -9,6 +9,7 @@ import pytest
 
 from lessor.errors import Conflict, InUse, Invalid, LessorError, NotFound
 from lessor.model import AddressScope, Network, Subnet, SubnetPool
+from lessor.net.address import Block
 from lessor.store.pools import rules as subnetpools
 from lessor.store.pools import scopes as addressscopes
 from tests.store.store_cloud import Cloud, by, shared_with
@@ -259,7 +260,7 @@ def test_blocks_cut_at_the_same_time_never_overlap(cloud: Cloud) -> None:
     pool = pool_of(cloud, "10.0.0.0/24", default_prefixlen=28)
     networks = [bare(cloud) for _ in range(18)]
 
-    def attempt(network: Network) -> IPv4Network | None:
+    def attempt(network: Network) -> Block | None:
         try:
             return cut(cloud, network, pool).cidr
         except Conflict:

@@ -137,9 +137,7 @@ class LeaseBook:
         """Take leases of another server, before this one starts and reports them itself."""
         with self._lock:
             now = self._clock()
-            given: dict[Address, LiveLease] = {
-                lease.address: lease for lease in leases if lease.alive(now)
-            }
+            given = {lease.address: lease for lease in leases if lease.alive(now)}
             self._leases[server] = self._leases.get(server, {}) | given
             self._unsaved.add(server)
             self._live.pop(server, None)

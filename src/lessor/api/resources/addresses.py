@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from ipaddress import IPv4Address
 from typing import Any
 
 from litestar import delete, post
@@ -26,6 +25,7 @@ from lessor.api.rest.fields import (
 )
 from lessor.errors import NotFound
 from lessor.model import AddressInfo, AddressState
+from lessor.net.address import Address
 from lessor.store.addresses import states
 from lessor.store.store import Store
 
@@ -104,7 +104,7 @@ def handlers(store: Store) -> list[HTTPRouteHandler]:
     ]
 
 
-def _known(text: str) -> IPv4Address:
+def _known(text: str) -> Address:
     try:
         return address(text)
     except ValueError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from lessor.api.rest.fields import address, mac, uuid
+from lessor.api.rest.fields import address, block, mac, uuid
 from lessor.errors import Invalid
 from lessor.model import AddressPair, DhcpOption, Port
+from lessor.net.address import text_of
 from lessor.store.values import FixedIpRequest
 
 
@@ -104,7 +104,7 @@ def pairs(given: list[PairBody] | None) -> tuple[AddressPair, ...]:
     """Read allowed address pairs: an address or a block each."""
     return tuple(
         AddressPair(
-            IPv4Network(pair.ip_address, strict=False),
+            block(pair.ip_address),
             None if pair.mac_address is None else mac(pair.mac_address),
         )
         for pair in given or ()
@@ -115,7 +115,7 @@ def show_pairs(row: Port, _: Any) -> list[dict[str, str]]:
     """Show allowed address pairs; without a MAC of its own a pair has the port's."""
     return [
         {
-            "ip_address": str(pair.addresses).removesuffix("/32"),
+            "ip_address": text_of(pair.addresses),
             "mac_address": pair.mac or row.mac_address,
         }
         for pair in row.allowed_address_pairs

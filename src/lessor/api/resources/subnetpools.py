@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Network
 from typing import Annotated, Any
 
 from litestar import put
@@ -34,6 +33,7 @@ from lessor.api.rest.fields import (
     Field,
     Name,
     Resource,
+    block,
     constant,
     flag,
     number_or_none,
@@ -42,6 +42,7 @@ from lessor.api.rest.fields import (
 )
 from lessor.errors import Invalid
 from lessor.model import SubnetPool
+from lessor.net.address import Block
 from lessor.store import tagrows
 from lessor.store.pools import rules as subnetpools
 from lessor.store.store import Store
@@ -49,13 +50,13 @@ from lessor.store.store import Store
 Quota = Annotated[int, Meta(ge=0)]
 
 
-def _prefixes(given: list[str]) -> tuple[IPv4Network, ...]:
-    if versions := {":" in block for block in given}:
+def _prefixes(given: list[str]) -> tuple[Block, ...]:
+    if versions := {":" in one for one in given}:
         if len(versions) > 1:
             raise Invalid("IPv4 and IPv6 blocks are mixed", type_="PrefixVersionMismatch")
         if True in versions:
             raise Invalid("IPv6 is not supported; give IPv4 blocks")
-    return tuple(IPv4Network(block, strict=False) for block in given)
+    return tuple(map(block, given))
 
 
 def _show_prefixes(row: SubnetPool, _: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Annotated, Any
 
 from litestar.handlers import HTTPRouteHandler
@@ -34,6 +34,7 @@ from lessor.api.rest.fields import (
 )
 from lessor.errors import Invalid
 from lessor.model import HostRoute, Pool, Subnet
+from lessor.net.address import Address, Block, place
 from lessor.store import tagrows
 from lessor.store.store import Store
 
@@ -59,7 +60,7 @@ class RouteBody(Struct, forbid_unknown_fields=True):
 def _pools(given: list[PoolBody] | None) -> tuple[Pool, ...]:
     pools = tuple(Pool(address(pool.start), address(pool.end)) for pool in given or ())
     for pool in pools:
-        if pool.first > pool.last:
+        if place(pool.first) > place(pool.last):
             raise Invalid(
                 f"pool {pool.first} to {pool.last} ends before it starts",
                 type_="InvalidAllocationPool",
@@ -87,7 +88,7 @@ def _show_routes(row: Subnet, _: Any) -> list[dict[str, str]]:
     ]
 
 
-def _nameservers(given: list[str] | None) -> tuple[IPv4Address, ...]:
+def _nameservers(given: list[str] | None) -> tuple[Address, ...]:
     servers = given or []
     if len(servers) > MAX_DNS_NAMESERVERS:
         raise Invalid(
@@ -108,14 +109,14 @@ def version(value: int) -> int:
     return value
 
 
-def _optional(value: str | None) -> IPv4Address | None:
+def _optional(value: str | None) -> Address | None:
     return None if value is None else address(value)
 
 
-def _cidr(value: str) -> IPv4Network:
+def _cidr(value: str) -> Block:
     if ":" in value:
         raise Invalid(f"{value!r} is IPv6, which is not supported; give an IPv4 block")
-    return IPv4Network(value, strict=False)
+    return block(value)
 
 
 RESOURCE = Resource(

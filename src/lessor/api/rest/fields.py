@@ -25,6 +25,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lessor.errors import Invalid
 from lessor.model import LATEST
+from lessor.net.address import Address, Block
 
 HALF_A_MICROSECOND = 5e-7  # a date has whole ones, rounded
 EARLIEST = -62135596800.0  # the first time that is a date: the year 1
@@ -371,17 +372,17 @@ def mac(value: str) -> str:
     return octets
 
 
-def address(value: str) -> IPv4Address:
+def address(value: str) -> Address:
     """Read an IPv4 address."""
     return IPv4Address(value)
 
 
-def address_or_none(value: str) -> IPv4Address | None:
+def address_or_none(value: str) -> Address | None:
     """Read an IPv4 address that may be null: nothing is null."""
     return address(value) if value else None
 
 
-def block(value: str) -> IPv4Network:
+def block(value: str) -> Block:
     """Read an IPv4 block; an address with host bits set is one of its block's."""
     return IPv4Network(value, strict=False)
 

@@ -5,12 +5,13 @@ Source: semantics.md A4.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from collections.abc import Iterator
 
 from sqlalchemy import select
 
 from lessor.errors import ConfigError
 from lessor.model import FLAT
+from lessor.net.address import Block
 from lessor.settings import ServerSettings
 from lessor.store.engine.tx import Tx
 from lessor.store.networks import rules as networks
@@ -44,7 +45,7 @@ def make(tx: Tx) -> None:
         )
 
 
-def cut(settings: ServerSettings, whole: IPv4Network) -> list[IPv4Network]:
+def cut(settings: ServerSettings, whole: Block) -> list[Block]:
     """Return `num_networks` blocks of `network_size` addresses, rounded up to a power of two.
 
     A range smaller than `network_size` for each is shared out evenly (A4 rule 3).
@@ -60,5 +61,5 @@ def cut(settings: ServerSettings, whole: IPv4Network) -> list[IPv4Network]:
             f"fixed_range={whole} can't be cut into num_networks={count} of "
             f"network_size={settings.network_size}: give a larger range, or fewer or smaller ones"
         )
-    blocks = whole.subnets(new_prefix=whole.max_prefixlen - bits)
+    blocks: Iterator[Block] = whole.subnets(new_prefix=whole.max_prefixlen - bits)
     return [next(blocks) for _ in range(count)]

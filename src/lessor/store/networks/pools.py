@@ -68,14 +68,15 @@ def checked_pools(
         Conflict: two overlap, or one has the gateway or the DHCP server in it.
     """
     span = host_span(cidr)
+    lowest, highest = number_of(span.first), number_of(span.last)
     ordered = tuple(sorted(pools, key=lambda pool: key_of(pool.first)))
     for pool in ordered:
-        if pool.first > pool.last:
+        if number_of(pool.first) > number_of(pool.last):
             raise Invalid(
                 f"allocation pool {_shown(pool)} ends before it begins",
                 type_="InvalidAllocationPool",
             )
-        if pool.first < span.first or pool.last > span.last:
+        if number_of(pool.first) < lowest or number_of(pool.last) > highest:
             raise Invalid(
                 f"allocation pool {_shown(pool)} is not within the hosts of {cidr}, {_shown(span)}",
                 type_="OutOfBoundsAllocationPool",
@@ -83,7 +84,7 @@ def checked_pools(
         _check_outside(pool, gateway, "gateway")
         _check_outside(pool, server, "DHCP server")
     for one, other in pairwise(ordered):
-        if other.first <= one.last:
+        if number_of(other.first) <= number_of(one.last):
             raise Conflict(
                 f"allocation pools {_shown(one)} and {_shown(other)} of {cidr} overlap",
                 type_="OverlappingAllocationPools",
@@ -129,6 +130,6 @@ def first_host(cidr: Block, *, without: Address | None = None) -> Address:
     """
     span = host_span(cidr)
     first = span.first if span.first != without else span.first + 1
-    if first > span.last:
+    if number_of(first) > number_of(span.last):
         raise Conflict(f"{cidr} has no host address but {without}", type_="IpAddressInUse")
     return first

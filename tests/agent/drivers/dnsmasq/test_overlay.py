@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address
 
 import pytest
 
@@ -136,7 +135,7 @@ def test_a_new_agent_restarts_a_server_that_runs_in_another_namespace(place: Pla
 
 
 def lease_of_five() -> LiveLease:
-    return LiveLease(IPv4Address(reserve(5).address), mac(5), float(int(time.time()) + 3600))
+    return LiveLease(reserve(5).address, mac(5), float(int(time.time()) + 3600))
 
 
 def test_a_successor_with_seeded_leases_answers_renewals(place: Place) -> None:
