@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from lessor.errors import Invalid
-from lessor.net.address import Address, Block, Interface, address_of, block_of
+from lessor.net.address import Address, Block, Interface, read_address, read_block
 
 T = TypeVar("T")
 
 
 _PARSERS: dict[Any, Callable[[str], object]] = {
-    Address: address_of,
-    Block: block_of,
+    Address: read_address,
+    Block: read_block,
     Interface: ip_interface,
     IPv4Address: IPv4Address,
     IPv4Network: IPv4Network,

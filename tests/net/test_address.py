@@ -9,8 +9,6 @@ from lessor.net.address import (
     Address,
     Block,
     Interface,
-    address_of,
-    block_of,
     collapsed,
     ipv4s,
     is_within,
@@ -19,6 +17,8 @@ from lessor.net.address import (
     parse_interface,
     place,
     place_of_block,
+    read_address,
+    read_block,
     spanned,
     text_of,
     without,
@@ -92,13 +92,13 @@ def test_json_with_other_text_is_refused(field: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["192.0.2.7", "2001:db8::7", "::ffff:192.0.2.7"])
 def test_the_quick_way_reads_what_ipaddress_reads(text: str) -> None:
-    assert address_of(text) == ip_address(text)
-    assert block_of(text) == ip_network(text)
+    assert read_address(text) == ip_address(text)
+    assert read_block(text) == ip_network(text)
 
 
 @pytest.mark.parametrize("text", ["", "192.0.2", "2001:db8::g", "192.0.2.7/33", "::/129"])
 def test_the_quick_way_refuses_what_ipaddress_refuses(text: str) -> None:
-    for read in (address_of, block_of):
+    for read in (read_address, read_block):
         with pytest.raises(ValueError, match=r"."):
             read(text)
 

@@ -68,7 +68,7 @@ def parse_interface(text: str) -> Interface:
         ) from error
 
 
-def address_of(text: str) -> Address:
+def read_address(text: str) -> Address:
     """Parse an address of either family, quickly: views and pages have thousands.
 
     Raises:
@@ -77,7 +77,7 @@ def address_of(text: str) -> Address:
     return IPv6Address(text) if ":" in text else IPv4Address(text)
 
 
-def block_of(text: str) -> Block:
+def read_block(text: str) -> Block:
     """Parse a block of either family, quickly.
 
     Raises:
