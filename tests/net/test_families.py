@@ -12,7 +12,6 @@ NAMED = re.compile(r"\bIPv4(Address|Network|Interface)\b")
 NAMING = {
     "net/address.py": "makes one type of both families",
     "net/keys.py": "makes one order of both families",
-    "net/prefixes.py": "compacts the blocks of each family",
     "net/blocks.py": "has the special blocks of IPv4",
     "net/dhcp_rules.py": "DHCPv4",
     "net/dhcp_values.py": "DHCPv4",
@@ -21,7 +20,7 @@ NAMING = {
     "settings.py": "the default of flat_network_dns, which is nova's",
     "config/types.py": "options that are of IPv4, as nova's are",
     "config/load.py": "the address of the default route's interface, for IPv4 options",
-    "core/dhcp/rows.py": "DHCPv4",
+    "core/dhcp/": "DHCPv4",
     "core/dnsmasq/files.py": "DHCPv4",
     "core/leases.py": "reads leases of DHCPv4",
     "core/diagnosis/spoofs.py": "reads headers of IPv4",
