@@ -11,6 +11,7 @@ import pytest
 from lessor.lab.demo.dora import OFFER
 from lessor.lab.lab import FABRIC
 from lessor.lab.vm import NIC, NetnsVm
+from lessor.net.address import Address
 from tests.lab.frames import REPLY, Wire, listening
 from tests.lab.stage import Stage
 
@@ -25,7 +26,7 @@ def cables(stage: Stage, *hosts: str) -> Iterator[dict[str, Wire]]:
         yield {host: stack.enter_context(stage.cable(host)) for host in hosts}
 
 
-def look_for(vm: NetnsVm, address: IPv4Address) -> str:
+def look_for(vm: NetnsVm, address: Address) -> str:
     """Return the MAC that answers a VM's ARP for an address, which a ping follows."""
     vm.exec("ip", "neigh", "flush", "all")
     assert vm.ping(address, timeout_s=5)
@@ -100,7 +101,7 @@ def test_d3_08_a_shared_gateway_answers_nobody_on_the_wire(walled: Stage) -> Non
         walled.plugged(host, network)
     walled.plugged("cmp1", elsewhere)
     gateway, control = network.gateway, elsewhere.gateway
-    assert gateway is not None and control is not None
+    assert isinstance(gateway, IPv4Address) and isinstance(control, IPv4Address)
     asker, mac = IPv4Address("10.8.6.99"), "fa:16:3e:00:ee:01"
     before = {host: walled.counter(host, "wire_arp") for host in HOSTS}
 

@@ -13,6 +13,7 @@ import pytest
 from lessor.lab.cloud import LabNetwork
 from lessor.lab.netns import in_netns
 from lessor.lab.vm import NIC, NetnsVm
+from lessor.net.address import Address
 from tests.lab.stage import NOVA_PORT, NOVA_SECRET, Stage
 from tests.metadata.nova_receiver import NovaReceiver
 
@@ -105,7 +106,7 @@ def test_d3_10_an_address_of_no_port_gets_404(walled: Stage) -> None:
     assert (answer.status_code, vm.state.device_id in answer.text) == (404, False)
 
 
-def take_address(vm: NetnsVm, address: IPv4Address, gateway: IPv4Address) -> None:
+def take_address(vm: NetnsVm, address: Address, gateway: Address) -> None:
     """Have a VM use another address than its own."""
     vm.exec("ip", "addr", "flush", "dev", NIC)
     vm.exec("ip", "addr", "add", f"{address}/24", "dev", NIC)

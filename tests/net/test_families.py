@@ -42,7 +42,10 @@ NAMING = {
     "metadata/backend.py": "the metadata service is asked over IPv4",
     "metadata/client_address.py": "the metadata service is asked over IPv4",
     "metadata/neighbours.py": "reads the neighbour entries of IPv4",
-    "lab/": "its machines have addresses of IPv4",
+    "lab/cabling.py": "the addresses of its machines",
+    "lab/capture.py": "reads headers of IPv4",
+    "lab/lease.py": "reads what a client of DHCPv4 got",
+    "lab/underlay.py": "has wires of either family",
 }
 
 

@@ -18,7 +18,7 @@ from lessor.errors import Invalid
 from lessor.lab import underlay as tunnels
 from lessor.lab.node import Node
 from lessor.lab.underlay import Underlay
-from lessor.net.address import Address
+from lessor.net.address import Address, Block
 
 WAN = IPv4Network("192.0.2.0/24")
 OUTSIDE = IPv4Address("192.0.2.1")  # the default gateway of all
@@ -36,7 +36,7 @@ link set flat up
 """
 
 
-def host_address(index: int) -> IPv4Address:
+def host_address(index: int) -> Address:
     """Return the management address of the lab's host number `index`, from 0.
 
     Raises:
@@ -52,7 +52,7 @@ def lay_fabric(fabric: Node, underlay: Underlay) -> None:
     _ip_batch(fabric, FABRIC_LINKS + tunnels.fabric_lines(underlay))
 
 
-def connect(fabric: Node, node: Node, index: int, address: IPv4Address, *, flat: bool) -> None:
+def connect(fabric: Node, node: Node, index: int, address: Address, *, flat: bool) -> None:
     """Connect a node: eth0 with `address` and a default route, and eth1 without, if `flat`."""
     nics = {"eth0": "wan", "eth1": "flat"} if flat else {"eth0": "wan"}
     pid = node.init.pid
@@ -102,7 +102,7 @@ def set_cable(fabric: Node, index: int, nic: str, *, up: bool) -> None:
     fabric.exec("ip", "link", "set", cable_name(index, nic), "up" if up else "down")
 
 
-def route_back(outside: Node, destination: IPv4Network, via: IPv4Address) -> None:
+def route_back(outside: Node, destination: Block, via: Address) -> None:
     """Add a route at the outside to VMs that are not SNATed (dmz_cidr)."""
     outside.exec("ip", "route", "replace", str(destination), "via", str(via))
 

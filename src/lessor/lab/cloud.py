@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from lessor.client import Client
@@ -14,6 +13,7 @@ from lessor.lab.netns import NetnsTransport
 from lessor.lab.node import Node
 from lessor.lab.settings_file import API_PORT
 from lessor.lab.state import VmState
+from lessor.net.address import Address, Block, read_address, read_block
 
 COMPUTE = "compute:lab"  # device_owner of a VM's port
 
@@ -25,8 +25,8 @@ class LabNetwork:
     id: str
     name: str
     subnet_id: str
-    cidr: IPv4Network
-    gateway: IPv4Address | None
+    cidr: Block
+    gateway: Address | None
     multi_host: bool
     type: str = "flat"  # or "vxlan"
 
@@ -107,8 +107,8 @@ def _lab_network(network: dict[str, Any], subnet: dict[str, Any]) -> LabNetwork:
         id=network["id"],
         name=network["name"],
         subnet_id=subnet["id"],
-        cidr=IPv4Network(subnet["cidr"]),
-        gateway=IPv4Address(gateway) if gateway else None,
+        cidr=read_block(subnet["cidr"]),
+        gateway=read_address(gateway) if gateway else None,
         multi_host=network["lessor:multi_host"],
         type=network["provider:network_type"],
     )
@@ -136,7 +136,7 @@ def make_port(
         mac=made["mac_address"],
         real=real,
         network=network.name,
-        assigned=IPv4Address(fixed[0]["ip_address"]) if fixed else None,
+        assigned=read_address(fixed[0]["ip_address"]) if fixed else None,
         device_id=made["device_id"],
         overlay=network.type == "vxlan",
     )

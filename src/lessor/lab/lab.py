@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +49,7 @@ from lessor.lab.state import HostSpec, LabState, NodeState, StateFile, VmState
 from lessor.lab.underlay import Underlay, tunnel_address
 from lessor.lab.vm import NetnsVm, Vm
 from lessor.lab.wait import StillNot, wait_for
+from lessor.net.address import Block
 
 T = TypeVar("T")
 
@@ -372,7 +372,7 @@ class Lab:
             if wait:
                 self._wait_for_agents(name)
 
-    def route_back(self, destination: IPv4Network, via: str) -> None:
+    def route_back(self, destination: Block, via: str) -> None:
         """Add a route at the outside, by a host, to VMs that are not SNATed (dmz_cidr)."""
         address = self.host_state(via).address
         assert address is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
 
 from lessor.lab.cabling import SERVER
 from lessor.lab.state import HostSpec
@@ -39,7 +38,7 @@ def server_flags() -> dict[str, str]:
 
 def agent_flags(
     spec: HostSpec,
-    address: IPv4Address,
+    address: Address,
     owners: Sequence[str],
     tunnel_address: Address | None = None,
 ) -> dict[str, str]:

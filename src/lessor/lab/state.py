@@ -10,7 +10,6 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from lessor import wire
@@ -36,7 +35,7 @@ class NodeState:
 
     name: str
     index: int  # gives its addresses and the names of its cables
-    address: IPv4Address | None = None  # on the management and public network
+    address: Address | None = None  # on the management and public network
     network_host: bool = False
     agent: bool = False
     tunnel_address: Address | None = None  # on the underlay
@@ -53,7 +52,7 @@ class VmState:
     mac: str
     real: bool = False
     network: str = ""
-    assigned: IPv4Address | None = None
+    assigned: Address | None = None
     device_id: str = ""
     overlay: bool = False  # on a network that Open vSwitch carries
 

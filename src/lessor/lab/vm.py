@@ -6,7 +6,6 @@ VM's end with the port's MAC. The agent does everything else on the host: bridge
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +21,7 @@ from lessor.lab.node import Node
 from lessor.lab.process import Process
 from lessor.lab.state import VmState
 from lessor.lab.wait import wait_for
+from lessor.net.address import Address
 
 LEASE_SCRIPT = Path(__file__).parent / "guest" / "lease.sh"
 NIC = "eth0"
@@ -63,7 +63,7 @@ class Vm(Protocol):
             CommandError: its exit status isn't 0.
         """
 
-    def ping(self, address: IPv4Address, timeout_s: int = 2) -> bool:
+    def ping(self, address: Address, timeout_s: int = 2) -> bool:
         """Return whether an address answers the VM."""
 
     def http(self, url: str, timeout_s: float = 5) -> str:
@@ -194,7 +194,7 @@ class NetnsVm:
         """Run a program of the host in the VM's network."""
         return self._node.exec(*argv, netns=self.netns, stdin=stdin, timeout_s=timeout_s)
 
-    def ping(self, address: IPv4Address, timeout_s: int = 2) -> bool:
+    def ping(self, address: Address, timeout_s: int = 2) -> bool:
         """Send one echo request."""
         try:
             self.exec("busybox", "ping", "-c", "1", "-W", str(timeout_s), str(address))

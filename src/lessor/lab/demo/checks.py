@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 import httpx
 
@@ -13,6 +12,7 @@ from lessor.lab.cabling import OUTSIDE
 from lessor.lab.guest.realvm import RealVm
 from lessor.lab.lab import Lab
 from lessor.lab.vm import Vm
+from lessor.net.address import Address
 
 METADATA = "http://169.254.169.254"
 LEASE_TIMEOUT_S, GUEST_TIMEOUT_S, ACTIVE_TIMEOUT_S = 30, 180, 30
@@ -45,7 +45,7 @@ class Seen:
         return so
 
 
-def look(lab: Lab, vm: Vm, seen_as: IPv4Address) -> Seen:
+def look(lab: Lab, vm: Vm, seen_as: Address) -> Seen:
     """Wait for a VM's lease and check what it reaches; the outside must see it as `seen_as`."""
     seen = look_inside(lab, vm)
     lease = vm.last_lease()

@@ -10,7 +10,6 @@ import re
 import secrets
 import socket
 import time
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from lessor import offloads, wire
@@ -25,6 +24,7 @@ from lessor.lab.process import Process, is_alive
 from lessor.lab.state import VmState
 from lessor.lab.vm import tap_name
 from lessor.lab.wait import wait_for
+from lessor.net.address import Address
 
 MEMORY_MB = 96
 TAP_TIMEOUT_S = 30
@@ -183,7 +183,7 @@ class RealVm:
                     raise TimeoutError(f"{self.state.name} didn't end {line.strip()!r}: {said!r}")
         return said
 
-    def ping(self, address: IPv4Address, timeout_s: int = 2) -> bool:
+    def ping(self, address: Address, timeout_s: int = 2) -> bool:
         """Send one echo request."""
         try:
             self.exec("ping", "-c", "1", "-W", str(timeout_s), str(address))
