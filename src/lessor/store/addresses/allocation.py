@@ -13,7 +13,6 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 from sqlalchemy import BindParameter, and_, bindparam, delete, exists, func, or_, select, update
 
@@ -173,7 +172,7 @@ def _one(
     added = _insert(tx, owner, subnet, address, position)
     if not added and not _take(tx, owner, address, position):
         raise _refusal(tx, network, address, owner.acts_for)
-    return FixedIp(subnet.id, cast(Any, address))
+    return FixedIp(subnet.id, address)
 
 
 def _any(
@@ -187,7 +186,7 @@ def _any(
         if found is None:
             found = _rested(tx, owner, subnet, position, network.segment if others else "")
         if found is not None:
-            return FixedIp(subnet.id, cast(Any, found))
+            return FixedIp(subnet.id, found)
         subnet.exhausted_for.add(owner.project_id)
     raise _exhausted(tx, network, subnets, others)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
 
@@ -192,6 +192,6 @@ def unreserve(tx: Tx, network_id: str, address: Address) -> AddressInfo:
     return _get(tx, network_id, address) or AddressInfo(
         network_id=network_id,
         subnet_id=subnet.id,
-        address=cast(Any, address),
+        address=address,
         state=AddressState.FREE,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select
 
@@ -75,7 +75,7 @@ def check(tx: Tx, network: Network, cidr: Block, *, by_project: bool) -> None:
         Conflict: the network is flat, and a host or the server has or reaches a part of it.
     """
     settings = tx.settings
-    if why := unfit(cast(Any, cidr), settings.reserved_cidrs, settings.min_subnet_prefixlen):
+    if why := unfit(cidr, settings.reserved_cidrs, settings.min_subnet_prefixlen):
         raise Invalid(f"cidr {cidr} can't be a subnet's: {why}")
     if network.is_overlay:
         return
@@ -124,7 +124,7 @@ def check_parts(tx: Tx, wire: str | None, parts: Sequence[Extent]) -> None:
     at = max(one.first for one in found)
     for block in blocks_of((part.first, part.last)):
         if extent(block)[1] >= at:
-            check_part(tx, wire, cast(Any, block))
+            check_part(tx, wire, block)
             return
 
 
@@ -142,7 +142,7 @@ def check_part(tx: Tx, wire: str | None, part: Block) -> None:
         Invalid: no subnet can have them.
         Conflict: a host or the server has or reaches some of them.
     """
-    if why := unfit(cast(Any, part), tx.settings.reserved_cidrs, 0):
+    if why := unfit(part, tx.settings.reserved_cidrs, 0):
         raise Invalid(f"{_words(part)} can't be had: {why}")
     if wire is not None and _in_the_way(tx, wire, part, by_project=True):
         raise Conflict(
@@ -169,7 +169,7 @@ def _in_the_way(
     known = [*_near(tx, span), *_own(tx.settings)]
     blocks = [one for _, one in known]
     allowed = tx.settings.allowed_host_cidrs
-    found = in_the_way(cast(Any, cidr), blocks, wire, allowed=allowed, by_project=by_project)
+    found = in_the_way(cidr, blocks, wire, allowed=allowed, by_project=by_project)
     return next((pair for pair in known if pair[1] is found), None)
 
 
@@ -190,7 +190,7 @@ def _own(settings: ServerSettings) -> list[tuple[str, HostBlock]]:
     """Return the addresses at which this server listens; that for all of a machine is none."""
     listeners = {ip_address(address) for address, _ in (settings.listen, settings.agent_listen)}
     return [
-        (SERVER, HostBlock(cidr=cast(Any, block_at(address, address.max_prefixlen)), what="server"))
+        (SERVER, HostBlock(cidr=block_at(address, address.max_prefixlen), what="server"))
         for address in listeners
         if not address.is_unspecified
     ]

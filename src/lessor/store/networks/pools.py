@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any
 
 from lessor.errors import Conflict, Invalid
 from lessor.model import Pool
@@ -18,12 +17,8 @@ LEAST_WITH_BROADCAST = 2  # bits: RFC 3021, a /31 or /32 has neither network nor
 def host_span(cidr: Block) -> Pool:
     """Return the first and last address that a host may have."""
     if cidr.max_prefixlen - cidr.prefixlen < LEAST_WITH_BROADCAST:
-        return _pool(cidr.network_address, cidr.broadcast_address)
-    return _pool(cidr.network_address + 1, cidr.broadcast_address - 1)
-
-
-def _pool(first: Any, last: Any) -> Pool:
-    return Pool(first, last)
+        return Pool(cidr.network_address, cidr.broadcast_address)
+    return Pool(cidr.network_address + 1, cidr.broadcast_address - 1)
 
 
 def default_pools(cidr: Block, taken: Iterable[Address | None]) -> tuple[Pool, ...]:
@@ -39,7 +34,7 @@ def default_pools(cidr: Block, taken: Iterable[Address | None]) -> tuple[Pool, .
         first = max(first, address + 1)
     if first <= number_of(span.last):
         pools.append((first, number_of(span.last)))
-    return tuple(_pool(address_at(low), address_at(high)) for low, high in pools)
+    return tuple(Pool(address_at(low), address_at(high)) for low, high in pools)
 
 
 def check_number(pools: Sequence[Pool], present: Sequence[Pool] = ()) -> None:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_network
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal, or_, select, update
 
@@ -157,15 +157,15 @@ def create(tx: Tx, values: SubnetValues) -> Subnet:
     subnet = Subnet(
         id=values.get("id") or str(uuid.uuid4()),
         network_id=network.id,
-        cidr=cast(Any, cidr),
+        cidr=cidr,
         name=values.get("name", ""),
         project_id=values.get("project_id", network.project_id),
         description=values.get("description", ""),
-        gateway_ip=cast(Any, gateway),
-        dhcp_server=cast(Any, server),
+        gateway_ip=gateway,
+        dhcp_server=server,
         enable_dhcp=enable_dhcp,
         pools=_pools(cidr, values.get("pools"), gateway, server),
-        dns_nameservers=cast(Any, _dns)(values.get("dns_nameservers", ())),
+        dns_nameservers=_dns(values.get("dns_nameservers", ())),
         host_routes=_routes(values.get("host_routes", ())),
         subnetpool_id=subnetpool_id,
         created_at=tx.now,
@@ -478,11 +478,11 @@ def _changed(before: Subnet, values: SubnetValues, *, own_servers: bool) -> Subn
         name=values.get("name", before.name),
         project_id=values.get("project_id", before.project_id),
         description=values.get("description", before.description),
-        gateway_ip=cast(Any, gateway),
-        dhcp_server=cast(Any, server),
+        gateway_ip=gateway,
+        dhcp_server=server,
         enable_dhcp=enable_dhcp,
         pools=found,
-        dns_nameservers=cast(Any, _dns)(values.get("dns_nameservers", before.dns_nameservers)),
+        dns_nameservers=_dns(values.get("dns_nameservers", before.dns_nameservers)),
         host_routes=_routes(values.get("host_routes", before.host_routes)),
     )
 

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, bindparam, delete, func, insert, select, update
 
@@ -108,7 +108,7 @@ def _read(tx: ReadTx, rows: Sequence[Row[Any]]) -> list[SubnetPool]:
     found: dict[str, list[Block]] = {row.id: [] for row in rows}
     for pool_id, first, length in tx.conn.execute(_PREFIXES, {"keys": list(found)}):
         found[pool_id].append(block_at(first, length))
-    return [SubnetPool(**row._asdict(), prefixes=tuple(cast(Any, found[row.id]))) for row in rows]
+    return [SubnetPool(**row._asdict(), prefixes=tuple(found[row.id])) for row in rows]
 
 
 def cut_from(tx: ReadTx, pool_id: str) -> list[Extent]:
@@ -172,7 +172,7 @@ def _create(tx: Tx, values: SubnetPoolValues) -> SubnetPool:
     return pool
 
 
-def _given(blocks: Iterable[Block]) -> tuple[Any, ...]:
+def _given(blocks: Iterable[Block]) -> tuple[Block, ...]:
     found = compacted(blocks)
     if not found:
         raise Invalid(
