@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, ip_interface
 from pathlib import Path
+from socket import AF_INET, inet_pton
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,8 +17,19 @@ from lessor.net.address import Address, Block, Interface, read_address, read_blo
 T = TypeVar("T")
 
 
+def _address(text: str) -> Address:
+    """Read an address as `read_address` does; one of IPv4 in a third of the time.
+
+    Views have thousands of them.
+    """
+    if ":" not in text:
+        with suppress(OSError, ValueError):
+            return IPv4Address(inet_pton(AF_INET, text))
+    return read_address(text)
+
+
 _PARSERS: dict[Any, Callable[[str], object]] = {
-    Address: read_address,
+    Address: _address,
     Block: read_block,
     Interface: ip_interface,
     IPv4Address: IPv4Address,
@@ -34,9 +47,10 @@ def _plain(value: Any) -> Any:
 def _parsed(kind: type, value: Any) -> Any:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
-    if kind not in _PARSERS:
+    parse = _PARSERS.get(kind)
+    if parse is None:
         raise ValueError(f"{type(value).__name__} is no {kind.__name__}")
-    return _PARSERS[kind](value)
+    return parse(value)
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)

@@ -82,7 +82,15 @@ def test_no_address_survives_the_way_through_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "text"), [("gateway", "192.0.2"), ("gateway", "2001:db8::g"), ("block", "::1/64")]
+    ("field", "text"),
+    [
+        ("gateway", "192.0.2"),
+        ("gateway", "192.0.2.07"),
+        ("gateway", "192.0.2.7\0"),
+        ("gateway", "192.0.2.\u0667"),
+        ("gateway", "2001:db8::g"),
+        ("block", "::1/64"),
+    ],
 )
 def test_json_with_other_text_is_refused(field: str, text: str) -> None:
     nic = {"interface": "192.0.2.7/24", "block": "192.0.2.0/24", field: text}
