@@ -1,6 +1,6 @@
-"""Loads the settings of a process from its settings files and command line.
+"""Makes the settings of a process from its settings files (`files` reads them) and command line.
 
-No other code reads configuration; the results are frozen and passed in.
+No other folder reads configuration; the results are frozen and passed in.
 """
 
 from __future__ import annotations

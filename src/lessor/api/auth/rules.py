@@ -1,9 +1,9 @@
-"""The table of authorization rules; a policy file of the operator may change it.
+"""The table of authorization rules (`access` applies it); an operator's policy file may change it.
 
 Names are Neutron's, so a policy.yaml for Neutron keeps its meaning: ACTION_NOUN, and
 ACTION_NOUN:ATTRIBUTE for attributes with a rule of their own. Rules are in oslo.policy's language.
 The store narrows results before `get_` rules: a caller sees the objects of its project, those on
-its networks, and those shared with it (`Query.visible_to`).
+its networks, and those shared with it (`Query.visible_to`; each noun declares its condition).
 """
 
 from __future__ import annotations

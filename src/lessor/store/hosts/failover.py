@@ -1,6 +1,6 @@
 """Moves DHCP servers of overlay networks away from hosts that can't serve them.
 
-Each call runs as many transactions as it takes; `placement` has the rules.
+Each call runs as many transactions as it takes; `dhcp_scheduler` has the rules.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Troubles: why ports get no address, for a network and for each of its ports."""
+"""Troubles: why ports get no address, as far as networks and hosts are the reason.
+
+`api/resources/ports.py` shows them with what concerns the port alone.
+"""
 
 from __future__ import annotations
 

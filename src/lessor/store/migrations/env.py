@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `database` hands over."""
+"""Alembic's entry: runs the migrations on the connection that `schema` hands over."""
 
 from alembic import context
 

@@ -4,7 +4,7 @@ Such a network without a shared address spends one address of each DHCP subnet o
 has ports of it (semantics.md A12.2). It belongs to an ordinary port, so that it is not allocated
 again; the port comes with the host's first port and goes with its last.
 
-The DHCP servers of overlay networks have such ports too; `placement` says where.
+The DHCP servers of overlay networks have such ports too; `dhcp_scheduler` says where.
 """
 
 from __future__ import annotations
