@@ -140,8 +140,8 @@ class Tx(ReadTx):
     def absorb(self, other: Tx) -> None:
         """Take over what another job of the same transaction touched.
 
-        Each change of a row is a revision of its own, so that `row_revision.expect` knows them apart:
-        where two jobs touch the same row, what came before is finished first.
+        Each change of a row is a revision of its own, so that `row_revision.expect` knows them
+        apart: where two jobs touch the same row, what came before is finished first.
         """
         if not self.ids.isdisjoint(other.ids):
             self.finish()

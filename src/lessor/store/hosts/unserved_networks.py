@@ -1,8 +1,8 @@
 """Networks that DHCP hosts report they can't serve, and the moves of DHCP servers.
 
-A host that reports so for `dhcp_down_time` is treated as dead for that network (`dhcp_candidates`). It
-gets no DHCP server of the network again for `RECENT_S`, so that two hosts which both fail don't
-pass it to and fro.
+A host that reports so for `dhcp_down_time` is treated as dead for that network
+(`dhcp_candidates`). It gets no DHCP server of the network again for `RECENT_S`, so that two hosts
+which both fail don't pass it to and fro.
 """
 
 from __future__ import annotations
