@@ -211,10 +211,17 @@ def test_each_kind_of_body_has_its_size(same: Two, what: str, most: int) -> None
 
 
 @pytest.mark.parametrize(
-    "event", [{"seq": 1 << 70}, {"seq": -1}, {"address": 5}, {"address": "::1"}, {"at": "now"}]
+    "event",
+    [{"seq": 1 << 70}, {"seq": -1}, {"address": 5}, {"address": "10.0.0.256"}, {"at": "now"}],
 )
 def test_an_event_without_form_is_refused(same: Two, event: Json) -> None:
     assert same.lease("h1", same.event() | event).status_code == 400
+
+
+def test_an_event_of_ipv6_where_there_is_only_ipv4_is_passed_over(two: Two) -> None:
+    answer = two.lease("h1", two.event(address="::1"), two.event())
+    assert answer.status_code == 200
+    assert [row["address"] for row in two.lists()["leases"]["leases"]] == ["10.0.0.2"]
 
 
 def test_more_events_than_an_agent_sends_are_refused(same: Two) -> None:

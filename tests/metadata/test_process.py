@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from ipaddress import IPv4Address
@@ -41,6 +41,7 @@ from tests.ports import Port
 
 HERE = IPv4Address("127.0.0.1")
 ROOT = Path(__file__).parents[2]
+TRIES = 10
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: its rights are given up")
 
 
@@ -168,7 +169,14 @@ def test_the_agents_secrets_are_not_in_its_memory() -> None:
 
 
 def memory_of(pid: int) -> bytes:
-    """Return all that a process can write."""
+    """Return all that a process can write; begin again where it gave a part back meanwhile."""
+    for _ in range(TRIES):
+        with suppress(OSError):
+            return _memory_now(pid)
+    raise AssertionError(f"the memory of process {pid} does not come to rest")
+
+
+def _memory_now(pid: int) -> bytes:
     found = b""
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
