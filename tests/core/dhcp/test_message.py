@@ -11,11 +11,6 @@ from hypothesis import strategies as st
 
 from lessor.core.dhcp.message import (
     BROADCAST_FLAG,
-    EVERY_MAC,
-    EVERYBODY,
-    NO_ADDRESS,
-    NO_FILE,
-    NO_SNAME,
     Malformed,
     Message,
     build,
@@ -23,31 +18,10 @@ from lessor.core.dhcp.message import (
     parse,
     split,
 )
+from tests.core.dhcp.client import request
 
 CLIENT = bytes.fromhex("fa163e000001")
-DISCOVER = Message(
-    target=EVERY_MAC,
-    sender=CLIENT,
-    source=NO_ADDRESS,
-    destination=EVERYBODY,
-    source_port=68,
-    destination_port=67,
-    op=1,
-    htype=1,
-    hlen=6,
-    hops=0,
-    xid=b"\x11\x22\x33\x44",
-    secs=b"\0\0",
-    flags=0,
-    ciaddr=NO_ADDRESS,
-    yiaddr=NO_ADDRESS,
-    siaddr=NO_ADDRESS,
-    giaddr=NO_ADDRESS,
-    chaddr=CLIENT.ljust(16, b"\0"),
-    sname=NO_SNAME,
-    file=NO_FILE,
-    options={53: b"\1", 55: b"\1\3\6\x0f\x1a\x1c\x33\x3a\x3b\x79"},
-)
+DISCOVER = request(1, {55: b"\1\3\6\x0f\x1a\x1c\x33\x3a\x3b\x79"}, mac=CLIENT, secs=b"\0\0")
 # As a client sent it: 342 octets, checksums by the sender
 RECORDED = bytes.fromhex(
     "fffffffffffffa163e0000010800" "4500014800000000401179a600000000ffffffff" "0044004301349fd3"
