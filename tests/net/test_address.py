@@ -13,8 +13,6 @@ from lessor.net.address import (
     ipv4s,
     is_within,
     parse_address,
-    parse_block,
-    parse_interface,
     place,
     place_of_block,
     read_address,
@@ -40,23 +38,11 @@ def test_an_address_of_either_family_is_parsed(text: str) -> None:
     assert parse_address(text) == ip_address(text)
 
 
-@pytest.mark.parametrize("text", ["192.0.2.0/24", "2001:db8::/64"])
-def test_a_block_of_either_family_is_parsed(text: str) -> None:
-    assert parse_block(text) == ip_network(text)
-
-
-@pytest.mark.parametrize("text", ["192.0.2.7/24", "2001:db8::7/64"])
-def test_an_interface_of_either_family_is_parsed(text: str) -> None:
-    assert parse_interface(text) == ip_interface(text)
-
-
 @pytest.mark.parametrize(
     ("parse", "text", "why"),
     [
         pytest.param(parse_address, "192.0.2.256", "not an IP address", id="no-address"),
         pytest.param(parse_address, "192.0.2.0/24", "not an IP address", id="block-for-address"),
-        pytest.param(parse_block, "192.0.2.7/24", "host bits set", id="host-bits"),
-        pytest.param(parse_interface, "2001:db8::7/129", "prefix length", id="long-prefix"),
     ],
 )
 def test_other_text_is_refused(parse: Callable[[str], object], text: str, why: str) -> None:

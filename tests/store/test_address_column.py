@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, func, insert, select
 
 from lessor.net.address import Address
 from lessor.net.keys import key_of
-from lessor.store.address_column import AddressColumn, block_of, end_of, raw
+from lessor.store.address_column import AddressColumn, block_of, last_of_block, raw
 from lessor.store.engine.connection import Connection
 from lessor.store.engine.dialect import among, hex_of
 from lessor.store.tables import addresses, holds
@@ -69,10 +69,10 @@ def test_addresses_are_found_by_a_list_of_keys(conn: Connection) -> None:
 
 
 def test_the_end_of_a_block_of_256_is_asked_of_the_database(conn: Connection) -> None:
-    one = select(end_of(block_of(holds.c.address)), hex_of(holds.c.address))
+    one = select(last_of_block(block_of(holds.c.address)), hex_of(holds.c.address))
     row = conn.execute(one.where(holds.c.address == IPv4Address("128.0.0.0"))).one()
     assert tuple(row) == (IPv4Address("128.0.0.255"), "00000000000000000000ffff80000000")
-    count = select(func.count()).where(holds.c.address > end_of(block_of(holds.c.address)))
+    count = select(func.count()).where(holds.c.address > last_of_block(block_of(holds.c.address)))
     assert conn.execute(count).scalar() == 0
 
 

@@ -12,8 +12,6 @@ from ipaddress import (
     IPv6Network,
     collapse_addresses,
     ip_address,
-    ip_interface,
-    ip_network,
     summarize_address_range,
 )
 from typing import TYPE_CHECKING
@@ -49,27 +47,6 @@ def parse_address(text: str) -> Address:
         return ip_address(text)
     except ValueError as error:
         raise Invalid(f"{text!r} is not an IP address; examples: 192.0.2.7, 2001:db8::7") from error
-
-
-def parse_block(text: str) -> Block:
-    """Parse a block in CIDR notation; raise Invalid for other text, and where host bits are set."""
-    try:
-        return ip_network(text)
-    except ValueError as error:
-        raise Invalid(
-            f"{text!r} is not a block of addresses ({error}); examples: 192.0.2.0/24, 2001:db8::/64"
-        ) from error
-
-
-def parse_interface(text: str) -> Interface:
-    """Parse an address with the length of its prefix; raise Invalid for other text."""
-    try:
-        return ip_interface(text)
-    except ValueError as error:
-        raise Invalid(
-            f"{text!r} is not an address with a prefix length; "
-            "examples: 192.0.2.7/24, 2001:db8::7/64"
-        ) from error
 
 
 def read_address(text: str) -> Address:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from lessor.net.address import Block, collapsed
+from lessor.net.address import Block, collapsed, is_within
 from lessor.net.keys import BITS, block_at, block_of_size, number_of
 
 Extent = tuple[int, int]  # numbers of the first and the last address: see `keys`
@@ -89,6 +89,4 @@ def cut(whole: Sequence[Extent], taken: Sequence[Extent], prefixlen: int) -> Blo
 
 def inside(block: Block, prefixes: Iterable[Block]) -> bool:
     """Tell whether a block lies within one of some prefixes."""
-    first, last = extent(block)
-    spans = map(extent, prefixes)
-    return any(low <= first and last <= high for low, high in spans)
+    return any(is_within(block, prefix) for prefix in prefixes)

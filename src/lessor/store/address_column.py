@@ -59,7 +59,7 @@ def block_of(column: ColumnElement[Any]) -> ColumnElement[bytes]:
     return func.substr(column, 1, _BLOCK_BYTES, type_=LargeBinary)
 
 
-def end_of(block: ColumnElement[bytes]) -> ColumnElement[Any]:
+def last_of_block(block: ColumnElement[bytes]) -> ColumnElement[Any]:
     """Return the last address of a block."""
     # SQLite makes text of what is joined, with the same bytes
     return cast(block.op("||")(literal(b"\xff", LargeBinary)), AddressColumn)

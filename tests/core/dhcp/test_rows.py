@@ -10,19 +10,8 @@ import pytest
 from lessor.core.dhcp.message import NO_FILE, NO_SNAME, split
 from lessor.core.dhcp.rows import INFINITE, Row, client_ids, drop, put, ready, table
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
+from tests.core.dhcp.client import RANGE
 
-RANGE = DhcpRange(
-    subnet_id="s1",
-    network_id="n1",
-    cidr=IPv4Network("10.20.0.0/24"),
-    server=IPv4Address("10.20.0.2"),
-    start=IPv4Address("10.20.0.0"),
-    router=IPv4Address("10.20.0.1"),
-    mtu=1450,
-    dns=(),
-    routes=(),
-    domain="example.org",
-)
 PORT = Reservation(
     port_id="p1",
     network_id="n1",

@@ -27,7 +27,7 @@ from lessor.net import parts
 from lessor.net.dhcp_rules import check_dns_name, check_options
 from lessor.net.keys import FIRST_IPV4, LAST_IPV4, MAPPED, key_of
 from lessor.net.macs import parsed_mac
-from lessor.store.address_column import block_of, end_of, raw
+from lessor.store.address_column import block_of, last_of_block, raw
 from lessor.store.addresses.allocation import Owner, claim, hold, let_go
 from lessor.store.engine.dialect import among, attempt
 from lessor.store.engine.tx import ReadTx, Tx
@@ -72,7 +72,9 @@ _FIRST_BLOCK = select(
 ).cte("blocks", recursive=True)
 _NEXT_BLOCK = (
     select(block_of(addresses.c.address))
-    .where(addresses.c.address > end_of(_FIRST_BLOCK.c.block), addresses.c.address <= LAST_IPV4)
+    .where(
+        addresses.c.address > last_of_block(_FIRST_BLOCK.c.block), addresses.c.address <= LAST_IPV4
+    )
     .order_by(addresses.c.address)
     .limit(1)
     .correlate(_FIRST_BLOCK)
