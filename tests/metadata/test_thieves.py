@@ -225,6 +225,7 @@ def asked(place: Place, name: str, *source: str) -> str:
 
 def test_a_stolen_address_gets_the_thief_s_own_metadata(place: Place, served: None) -> None:
     assert asked(place, "a") == "a.novalocal"
+    wait_for(lambda: "PERMANENT" not in place.entry())  # the service has given a's entry back
     ip("-n", place.guest("b"), "address", "add", f"{A}/24", "dev", "eth0")
     ip("-n", place.host, "neigh", "replace", str(A), "lladdr", mac_of("10.0.0.6"),
        "dev", BRIDGE, "nud", "reachable")  # fmt: skip
