@@ -117,7 +117,7 @@ BLUE = replace(OWN, network_id="b", cidr=IPv4Network("10.2.0.0/24"))
 def test_where_vms_are_forwarded_to_is_said_in_the_order_that_gives_it_its_meaning() -> None:
     options = replace(OPTIONS, metadata_host=IPv4Address("192.0.2.9"), vxlan_udp_port=4789)
     assert chain(nft_gateway_ruleset([OWN], options).text, "vm_forward") == [
-        "meta mark & 0x01000000 == 0x01000000 return",
+        "meta mark & 0x01000000 == 0x01000000 accept",
         "ct state established,related return",
         "ct status dnat ip daddr 192.0.2.9 tcp dport 8775 return",
         "ip saddr . ip daddr @within return",

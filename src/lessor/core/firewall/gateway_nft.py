@@ -271,7 +271,8 @@ def _vm_forward(options: GatewayOptions) -> Iterator[str]:
 
     From VTEPs: as this host's SNAT source, their packets would come from its own VTEP.
     """
-    yield f"meta mark & {BRIDGED_MARK:#010x} == {BRIDGED_MARK:#010x} return"
+    # Each of our bridges may forward to itself, so nothing below would drop it.
+    yield f"meta mark & {BRIDGED_MARK:#010x} == {BRIDGED_MARK:#010x} accept"
     yield "ct state established,related return"
     if options.remote_metadata:
         to = f"ip daddr {options.remote_metadata} tcp dport {options.metadata_port}"

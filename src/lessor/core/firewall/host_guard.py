@@ -20,9 +20,10 @@ IP, ARP = "inet lessor_host", "arp lessor_host"
 NAMES = (f"nft {IP}", f"nft {ARP}")
 
 _FIRST, _LAST = -310, 310  # before raw and after all that sets marks
-_UNKNOWN = f"iifname @bridges meta mark & {KNOWN_MARK:#010x} == 0 counter name from_unknown drop"
+# With br_netfilter on, each bridged packet comes through here: what is cheap to ask is asked first.
+_UNKNOWN = f"meta mark & {KNOWN_MARK:#010x} == 0 iifname @bridges counter name from_unknown drop"
+_OURS = f"oifname @bridges meta mark set meta mark or {KNOWN_MARK:#010x} return"
 _CLEAR = f"meta mark set meta mark and {0xFFFFFFFF ^ KNOWN_MARK:#010x}"
-_OURS = f"oifname @bridges meta mark set meta mark or {KNOWN_MARK:#010x}"
 
 
 def host_rulesets(bridges: Collection[str]) -> Iterator[Ruleset]:
@@ -32,6 +33,6 @@ def host_rulesets(bridges: Collection[str]) -> Iterator[Ruleset]:
         chains = (
             NftChain(way_in, (_UNKNOWN,), f"filter hook {way_in} priority {_FIRST}"),
             # What was routed here from a bridge still has that bridge's mark.
-            NftChain(way_out, (_CLEAR, _OURS), f"filter hook {way_out} priority {_LAST}"),
+            NftChain(way_out, (_OURS, _CLEAR), f"filter hook {way_out} priority {_LAST}"),
         )
         yield Ruleset(f"nft {table}", nft_table(table, ("from_unknown",), (known,), chains))
