@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lessor.agent.drivers.dnsmasq.hook import USER as HOOK_USER
-from lessor.metadata.rights import USERS
+from lessor.metadata.run import USERS
 
 UNITS = Path(__file__).parents[1] / "packaging/systemd"
 

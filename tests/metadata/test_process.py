@@ -24,10 +24,12 @@ from structlog.typing import EventDict
 
 from lessor.core.diff import Changes
 from lessor.core.state import MetadataListener
+from lessor.daemon.rights import unprivileged
 from lessor.metadata import process as pauses
-from lessor.metadata import rights
+from lessor.metadata.guest import LIMITS
 from lessor.metadata.listeners import MetadataListeners
 from lessor.metadata.process import GuestProcess
+from lessor.metadata.run import USERS
 from tests.metadata.metadata_fakes import (
     FakeServer,
     Loopback,
@@ -110,7 +112,7 @@ def status(pid: int) -> dict[str, str]:
 @as_root
 def test_it_has_no_rights_and_can_get_none(served: Served) -> None:
     found = status(served.pid)
-    user = rights.unprivileged()
+    user = unprivileged(USERS)
     assert user.uid
     assert found["Uid"].split() == [str(user.uid)] * 4
     assert found["Gid"].split() == [str(user.gid)] * 4
@@ -130,8 +132,8 @@ def test_it_is_bounded_and_nobody_of_its_user_looks_into_it(served: Served) -> N
         assert found
         return found.groups()
 
-    assert limit("address space") == (str(rights.MEMORY), str(rights.MEMORY))
-    assert limit("open files") == (str(rights.FILES), str(rights.FILES))
+    assert limit("address space") == (str(LIMITS.memory), str(LIMITS.memory))
+    assert limit("open files") == (str(LIMITS.files), str(LIMITS.files))
     for name in ("processes", "file size", "core file size"):
         assert limit(name) == ("0", "0")
     assert Path(f"/proc/{served.pid}/mem").stat().st_uid == 0

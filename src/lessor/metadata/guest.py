@@ -20,6 +20,7 @@ from contextlib import suppress
 
 import uvicorn
 
+from lessor.daemon.rights import Limits, forbid_children, give_up
 from lessor.metadata.app import GuestApp
 from lessor.metadata.http import Receive, Response, Scope, Send
 from lessor.metadata.messages import (
@@ -42,11 +43,12 @@ from lessor.metadata.messages import (
     Ready,
     Settings,
 )
-from lessor.metadata.rights import give_up
 from lessor.metadata.server import Connection, GuestServer, config
 from lessor.model import MetadataFacts
 from lessor.wire import decode
 
+# 50 MB, and the user data of guests; it writes no file
+LIMITS = Limits(memory=512 << 20, files=4096, file_size=0)
 AT_ONCE = 32  # connections accepted before other tasks of the loop run
 
 
@@ -230,7 +232,8 @@ def main(handing: int, line: int, uid: int, gid: int) -> None:
     http = config()
     gc.collect()
     gc.freeze()
-    give_up(uid, gid)
+    give_up(uid, gid, LIMITS, with_parent=True)
+    forbid_children()
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(*sockets, http))
     os._exit(0)  # the kernel ends the connections; there is nothing else to clean up

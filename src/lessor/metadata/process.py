@@ -14,10 +14,10 @@ from contextlib import suppress
 
 import structlog
 
+from lessor.daemon.rights import User
 from lessor.errors import Unavailable
 from lessor.metadata.backend import Backend
 from lessor.metadata.messages import Settings
-from lessor.metadata.rights import User
 from lessor.metadata.run import Run, Visit
 
 PROGRAM = "lessor.metadata.guest"

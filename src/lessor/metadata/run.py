@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lessor.daemon.rights import User, unprivileged
 from lessor.errors import Invalid, Unavailable
 from lessor.metadata.backend import Backend, Visitor
 from lessor.metadata.messages import (
@@ -34,8 +35,8 @@ from lessor.metadata.messages import (
     Ready,
     Settings,
 )
-from lessor.metadata.rights import User, unprivileged
 
+USERS = ("lessor-metadata", "nobody")  # of the process; the first existing one is used
 PASSED = ("LANG", "PATH", "PYTHONPATH")  # environment variables of the process
 START_S = 30.0
 UNANSWERED = 2  # pings, after which it hangs
@@ -77,7 +78,7 @@ class Run:
 
     def __init__(self, program: str, backend: Backend) -> None:
         self._backend = backend
-        self._user = unprivileged()
+        self._user = unprivileged(USERS)
         self._served: dict[int, _Served] = {}
         self._numbers: dict[Visit, int] = {}
         self._next = itertools.count(1)

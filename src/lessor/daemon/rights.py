@@ -1,4 +1,4 @@
-"""Drops root's rights for good, before a process reads guests' requests.
+"""Drops root's rights for good, before a process reads what guests send.
 
 Source: capabilities(7), prctl(2), setrlimit(2), linux/capability.h.
 """
@@ -10,11 +10,8 @@ import os
 import pwd
 import resource
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-USERS = ("lessor-metadata", "nobody")  # the first existing one is used
-MEMORY = 512 << 20  # bytes of address space: 50 MB, and the user data of guests
-FILES = 4096
 
 _SET_PDEATHSIG, _SET_DUMPABLE, _CAPBSET_DROP, _SET_NO_NEW_PRIVS = 1, 4, 24, 38  # PR_*
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -32,26 +29,42 @@ class User:
     gid: int
 
 
-def unprivileged() -> User:
-    """Return the user of the guest process.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds of a process: bytes of memory, descriptors, bytes of any file it writes."""
+
+    memory: int
+    files: int
+    file_size: int = 0
+
+
+def unprivileged(names: Iterable[str]) -> User:
+    """Return the first of these users that exists.
 
     Raises:
         OSError: there is none.
     """
-    for name in USERS:
+    names = tuple(names)
+    for name in names:
         try:
             found = pwd.getpwnam(name)
         except KeyError:
             continue
         if found.pw_uid and found.pw_gid:
             return User(name, found.pw_uid, found.pw_gid)
-    raise OSError(f"there is none of the users {', '.join(USERS)}; make the first (scripts/setup)")
+    raise OSError(f"there is none of the users {', '.join(names)}; make the first (scripts/setup)")
 
 
-def give_up(uid: int, gid: int) -> None:
-    """Switch to a user without rights that can't gain any, and end with the parent.
+def give_up(uid: int, gid: int, limits: Limits, *, with_parent: bool) -> None:
+    """Switch to a user without rights that can't gain any.
 
     A process that is not root keeps its user.
+
+    Args:
+        uid: the user.
+        gid: its only group.
+        limits: upper bounds from now on.
+        with_parent: the process ends with its parent.
 
     Raises:
         OSError: a right of root could not be dropped.
@@ -66,11 +79,17 @@ def give_up(uid: int, gid: int) -> None:
     _clear_capabilities()
     _prctl(_SET_NO_NEW_PRIVS, 1)
     _prctl(_SET_DUMPABLE, 0)  # no ptrace by processes of the same user (dnsmasq is `nobody`, too)
-    _prctl(_SET_PDEATHSIG, signal.SIGKILL)  # after setuid, which clears it
-    _limit(resource.RLIMIT_AS, MEMORY)
-    _limit(resource.RLIMIT_NOFILE, FILES)
-    for none in (resource.RLIMIT_NPROC, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
-        _limit(none, 0)  # no new process or thread, no write to a file
+    if with_parent:
+        _prctl(_SET_PDEATHSIG, signal.SIGKILL)  # after setuid, which clears it
+    _limit(resource.RLIMIT_AS, limits.memory)
+    _limit(resource.RLIMIT_NOFILE, limits.files)
+    _limit(resource.RLIMIT_FSIZE, limits.file_size)
+    _limit(resource.RLIMIT_CORE, 0)
+
+
+def forbid_children() -> None:
+    """Start no process and no thread any more."""
+    _limit(resource.RLIMIT_NPROC, 0)
 
 
 def _clear_capabilities() -> None:
@@ -84,9 +103,9 @@ def _prctl(option: int, value: int) -> None:
         _fail(f"prctl {option}")
 
 
-def _limit(which: int, most: int) -> None:
+def _limit(which: int, maximum: int) -> None:
     _, hard = resource.getrlimit(which)
-    bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    bound = maximum if hard == resource.RLIM_INFINITY else min(maximum, hard)
     resource.setrlimit(which, (bound, bound))
 
 
