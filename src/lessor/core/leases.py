@@ -1,12 +1,4 @@
-"""Leases, the events that change them, and the line by which a DHCP server reports an event.
-
-The line begins and ends with a newline, so that a torn one damages no other:
-
-    SERVER UPTIME ACTION MAC ADDRESS EXPIRES CLIENT-ID HOSTNAME .
-
-SERVER is the name of the DHCP server on its host, UPTIME the host's in seconds, EXPIRES in seconds
-since 1970 or 0 for never; "*" stands for an empty field. Processes without rights write these
-lines, so they are parsed like a stranger's.
+"""Leases, and the events that change them, from the lines of `core.lease_line`.
 
 Source: semantics.md A9, A10.
 """
@@ -18,17 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from lessor.core.lease_line import NONE, lease_line, line_client_id, line_name
 from lessor.model import LeaseEvent
 from lessor.net.address import Address, place
 
-END = "."
 MAX_LINE = 4096  # a client-id has at most 255 bytes, a name with its domain 511
 _EVENT = re.compile(
     r"([^\s/.][^\s/]{0,63}) ([0-9]{1,12}(?:\.[0-9]{1,9})?) (add|old|del) ([0-9A-Fa-f:]{17})"
     r" ([0-9.]{7,15}) ([0-9]{1,12}) (\S+) (\S+) \.",
 )
-_NAME = re.compile(r"[\w.-]{1,255}", re.ASCII)
-_HEX = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){0,254}", re.ASCII)
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
 
 
@@ -77,22 +67,24 @@ def parse_line(line: str, seq: int, booted_at: float, latest: float) -> LeaseEve
         mac_address=mac.lower(),
         expires_at=float(expires) if int(expires) else None,
         at=min(booted_at + float(uptime), latest),
-        hostname=hostname if _NAME.fullmatch(hostname) else "",
-        client_id=client_id if _HEX.fullmatch(client_id) else "",
+        hostname=_field(line_name(hostname)),
+        client_id=_field(line_client_id(client_id)),
     )
 
 
 def event_line(server: str, uptime: float, action: str, lease: LiveLease) -> str:
     """Return the line that reports such an event."""
-    fields = (server, f"{uptime:.2f}", action, lease.mac, lease.address)
-    return " ".join(map(str, (*fields, *end_and_names(lease), END)))
+    return lease_line(server, uptime, action, lease.mac, str(lease.address), *end_and_names(lease))
 
 
 def end_and_names(lease: LiveLease) -> tuple[int, str, str]:
     """Return expiry, client-id and hostname as lines of leases have them: 0 and "*" are none."""
-    client_id = lease.client_id if _HEX.fullmatch(lease.client_id) else "*"
-    hostname = lease.hostname if _NAME.fullmatch(lease.hostname) else "*"
+    client_id, hostname = line_client_id(lease.client_id), line_name(lease.hostname)
     return int(lease.expires_at or 0), client_id, hostname
+
+
+def _field(text: str) -> str:
+    return "" if text == NONE else text
 
 
 def apply_event(leases: dict[Address, LiveLease], event: LeaseEvent) -> None:

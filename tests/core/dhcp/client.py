@@ -19,7 +19,8 @@ from lessor.core.dhcp.message import (
     parse,
 )
 from lessor.core.dhcp.responder import Outcome, answer
-from lessor.core.dhcp.rows import Table, table
+from lessor.core.dhcp.rows import table
+from lessor.core.dhcp.table import Table
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 
 MAC, OTHER_MAC = bytes.fromhex("fa163e000001"), bytes.fromhex("fa163e000003")

@@ -18,7 +18,8 @@ import pytest
 from lessor.core.dhcp.leases import Leases
 from lessor.core.dhcp.message import Message, parse
 from lessor.core.dhcp.responder import answer
-from lessor.core.dhcp.rows import Table, table
+from lessor.core.dhcp.rows import table
+from lessor.core.dhcp.table import Table
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 from tests.core.dhcp.client import MAC, NOW, SERVER_MAC
 

@@ -19,7 +19,8 @@ from lessor.core.dhcp.message import (
     parse,
 )
 from lessor.core.dhcp.responder import RENEWAL_WAIT, Note, answer
-from lessor.core.dhcp.rows import Table, table
+from lessor.core.dhcp.rows import table
+from lessor.core.dhcp.table import Table
 from tests.core.dhcp.client import (
     ACK,
     ADDRESS,

@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 import pytest
 
 from lessor.core.dhcp.message import NO_FILE, NO_SNAME, split
-from lessor.core.dhcp.rows import INFINITE, Row, client_ids, drop, put, ready, table
+from lessor.core.dhcp.rows import client_ids, drop, put, ready, table
+from lessor.core.dhcp.table import INFINITE, Row
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 from tests.core.dhcp.client import RANGE
 

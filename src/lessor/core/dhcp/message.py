@@ -97,7 +97,7 @@ def parse(frame: bytes) -> Message | Malformed:
     end = 34 + length
     if not _OPTIONS_AT <= end <= 14 + total <= len(frame):
         return Malformed.LENGTH
-    if not _sums_fit(frame, end, checksum):
+    if not sums_fit(frame, end, checksum):
         return Malformed.CHECKSUM
     options: dict[int, bytes] = {}
     defect = _read_options(frame, end, options)
@@ -216,7 +216,8 @@ def _read(data: bytes, at: int, end: int, options: dict[int, bytes]) -> bool:
     return True
 
 
-def _sums_fit(frame: bytes, end: int, checksum: bytes) -> bool:
+def sums_fit(frame: bytes, end: int, checksum: bytes) -> bool:
+    """Tell whether the checksums of IPv4 and of UDP, which ends at `end`, are right or absent."""
     if _sum(frame[14:34]):
         return False
     if checksum == b"\0\0":

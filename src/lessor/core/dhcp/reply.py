@@ -47,7 +47,7 @@ from lessor.core.dhcp.message import (
     wrap,
 )
 from lessor.core.dhcp.place import Placed, cut, place
-from lessor.core.dhcp.rows import Row, Table
+from lessor.core.dhcp.table import Row, Table
 from lessor.net.dhcp_options import MTU
 
 ECHOED = (CLIENT_ID, SUBNET, RELAY)  # the relay's is the last (RFC 3046, 2.2)

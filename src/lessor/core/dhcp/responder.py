@@ -24,7 +24,7 @@ from lessor.core.dhcp.message import (
     parse,
 )
 from lessor.core.dhcp.reply import ACK, OFFER, RAPID, booted, informed, leased, refused
-from lessor.core.dhcp.rows import INFINITE, Row, Table
+from lessor.core.dhcp.table import INFINITE, Row, Table
 
 ETHERNET = (1, 6)  # htype: Ethernet, and IEEE 802 networks, whose MACs are the same
 MAC_SIZE = 6
@@ -226,7 +226,7 @@ def _release(request: Request) -> Outcome:
         return Outcome(notes=(Note.OTHER_SERVER,))
     if message.ciaddr != row.address:
         return Outcome(notes=(Note.WRONG_ADDRESS,))
-    if not request.leases.holds(row.address, message.chaddr[:MAC_SIZE], request.at):
+    if not request.leases.may_hold(row.address, message.chaddr[:MAC_SIZE], request.at):
         return Outcome(notes=(Note.NO_LEASE,))
     return Outcome(events=(_event(request, row, Action.RELEASED, None),))
 

@@ -9,9 +9,7 @@ Source: RFC 2131, 4.3.1 and table 3; semantics.md A8.1, B8.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
-from typing import NamedTuple
 
 from lessor.core.dhcp.codes import (
     BROADCAST,
@@ -28,6 +26,7 @@ from lessor.core.dhcp.codes import (
     T2,
 )
 from lessor.core.dhcp.message import NO_FILE, NO_SNAME, option
+from lessor.core.dhcp.table import INFINITE, Row, Table, insert, remove
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 from lessor.errors import Invalid
 from lessor.net.address import Address
@@ -45,49 +44,9 @@ from lessor.net.dhcp_values import addresses, encode, number, routes
 from lessor.net.labels import is_domain, is_label
 
 IPV4 = 4
-INFINITE = 0xFFFFFFFF  # seconds; such a lease has neither T1 nor T2 (RFC 2131, 3.3)
 NO_DNS = (IPv4Address("0.0.0.0"),)  # noqa: S104 - as only name server: announce none (LP 1950686)
 EVERYWHERE = IPv4Network("0.0.0.0/0")
 CLIENT_IDS = (CLIENT_ID.name, str(CLIENT_ID.number))
-
-
-class Row(NamedTuple):
-    """What a client gets, ready to be sent."""
-
-    address: bytes
-    server: bytes  # server identifier, and source of the answers
-    siaddr: bytes
-    sname: bytes  # 64 octets
-    file: bytes  # 128 octets
-    block: bytes  # options behind 53, without END
-    asked: bytes  # options that only those get who ask: 108 (RFC 8925, 3.3)
-    lease_time: int  # seconds; INFINITE: never ends
-    mtu: int  # octets; bounds the answers
-    first: bytes  # address of the subnet
-    last: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """The rows of one interface. `put` and `drop` cost the same, however many there are.
-
-    Attributes:
-        mac: of the interface; sends the answers.
-        servers: our addresses, each a server identifier.
-        by_mac: rows by the client's MAC, by address.
-        by_client: rows by client identifier, of the ports that have one.
-        relays: MACs that may speak for other clients.
-        rapid_commit: a DISCOVER that asks for it gets an ACK (RFC 4039).
-        left_out: options of ports that were left out, and why, by address of the reservation.
-    """
-
-    mac: bytes
-    servers: frozenset[bytes] = frozenset()
-    by_mac: dict[bytes, tuple[Row, ...]] = field(default_factory=dict)
-    by_client: dict[bytes, tuple[Row, ...]] = field(default_factory=dict)
-    relays: frozenset[bytes] = frozenset()
-    rapid_commit: bool = False
-    left_out: dict[Address, tuple[str, ...]] = field(default_factory=dict)
 
 
 def table(
@@ -117,22 +76,18 @@ def put(made: Table, one: Reservation, range_: DhcpRange, lease_time: int) -> No
     row, problems = ready(one, range_, lease_time)
     if problems:
         made.left_out[one.address] = problems
-    for rows, key in _entries(made, one):
-        rows[key] = tuple(sorted((*rows.get(key, ()), row)))
+    insert(made, mac_of(one), client_ids(one), row)
 
 
 def drop(made: Table, one: Reservation) -> None:
     """Remove a reservation, as it was put; nothing happens if it isn't there."""
     made.left_out.pop(one.address, None)
-    for rows, key in _entries(made, one):
-        others = tuple(row for row in rows.pop(key, ()) if row.address != one.address.packed)
-        if others:
-            rows[key] = others
+    remove(made, mac_of(one), client_ids(one), one.address.packed)
 
 
-def _entries(made: Table, one: Reservation) -> Iterator[tuple[dict[bytes, tuple[Row, ...]], bytes]]:
-    yield made.by_mac, bytes.fromhex(one.mac.replace(":", ""))
-    yield from ((made.by_client, identity) for identity in client_ids(one))
+def mac_of(one: Reservation) -> bytes:
+    """Return the MAC that a port is known by."""
+    return bytes.fromhex(one.mac.replace(":", ""))
 
 
 def ready(one: Reservation, range_: DhcpRange, lease_time: int) -> tuple[Row, tuple[str, ...]]:
