@@ -8,7 +8,7 @@ Octets are hexadecimal; 0*N stands for N zeros.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 
 from lessor.core.dhcp.leases import Leases
 from lessor.core.dhcp.message import Message, parse
+from lessor.core.dhcp.plain import answer_plain
 from lessor.core.dhcp.responder import answer
 from lessor.core.dhcp.rows import table
 from lessor.core.dhcp.table import Table
@@ -214,6 +215,15 @@ def test_an_answer_goes_where_that_of_dnsmasq_goes(case: Case) -> None:
         assert to == case.dnsmasq["to"]
         assert case.ours.target.hex(":") == case.dnsmasq["mac"]
     assert str(IPv4Address(case.ours.siaddr)) == case.dnsmasq["siaddr"]
+
+
+def test_the_short_way_answers_a_recorded_request_alike_or_not() -> None:
+    outcomes = []
+    for case in RECORD["cases"]:
+        made, frame = replace(configured(case["run"]), by_client={}), octets(case["request"])
+        outcomes.append(answer_plain(made, Leases(), frame, NOW))
+        assert outcomes[-1] in (None, answer(made, Leases(), frame, NOW))
+    assert len(list(filter(None, outcomes))) > 40
 
 
 def test_every_difference_is_of_a_case() -> None:

@@ -47,7 +47,7 @@ _DISCOVER, _REQUEST = b"\1", b"\3"
 _BROADCAST = BROADCAST_FLAG.to_bytes(2, "big")
 _FLAGS = (b"\0\0", _BROADCAST)
 _NOT_PLAIN = frozenset({OVERLOAD, RAPID_COMMIT, RELAY, SUBNET})
-_SIZED = ((REQUESTED, bytes(4)), (SERVER_ID, bytes(4)), (MAX_SIZE, bytes(2)))
+_SIZED = ((REQUESTED, 4), (SERVER_ID, 4), (MAX_SIZE, 2))
 _ENDED, _NO_SECS = bytes((END,)), bytes(2)
 
 
@@ -149,5 +149,7 @@ def _options(frame: bytes, end: int) -> dict[int, bytes] | None:
         if at > end or code in options or code in _NOT_PLAIN:
             return None
         options[code] = frame[value:at]
-    fit = all(len(options.get(code, usual)) == len(usual) for code, usual in _SIZED)
-    return options if fit else None
+    for code, size in _SIZED:
+        if code in options and len(options[code]) != size:
+            return None
+    return options
