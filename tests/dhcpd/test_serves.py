@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -218,6 +220,20 @@ def test_a_dump_has_what_was_put(net: Lan) -> None:
     revision, found = net.daemon.dump(SERVER)
     assert revision == done.revision
     assert found == {address(n): entry(reservation(n)).reservation for n in range(1, 150)}
+
+
+def test_dhclient_gets_its_lease(net: Lan, tmp_path: Path) -> None:
+    net.begin(1)
+    ip("-n", net.there, "link", "set", "c0", "address", mac(1))
+    leases, pid = tmp_path / "leases", tmp_path / "pid"
+    argv = [*prefix(net.there), "dhclient", "-4", "-1", "-sf", "/bin/true", "-lf", str(leases)]
+    done = subprocess.run(
+        [*argv, "-pf", str(pid), "c0"], capture_output=True, text=True, timeout=60, check=False
+    )
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    assert done.returncode == 0, done.stderr
+    assert f"fixed-address {address(1)};" in leases.read_text()
+    assert net.reported("add", 1)()
 
 
 def test_a_busybox_client_gets_and_renews_its_lease(net: Lan, tmp_path: Path) -> None:
