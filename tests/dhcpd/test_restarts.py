@@ -321,3 +321,28 @@ def test_a_second_instance_ends_at_once(net: Lan) -> None:
     for thread in threads:
         thread.join()
     assert found == [running.pid] * 3
+
+
+def test_a_disk_that_is_full_at_the_start_costs_no_answer(net: Lan) -> None:
+    net.home.mkdir()
+    with small_disk(net.home, 512):
+        net.daemon.connect()
+        net.daemon.end()
+        for file in (net.home / "own").iterdir():
+            file.unlink()
+        net.daemon._devices.write(SERVER, net.header().device)  # it has no room later
+        filler = net.home / "filler"
+        with pytest.raises(OSError, match="No space"):
+            filler.write_bytes(bytes(1 << 20))
+        welcome = net.daemon.connect()
+        assert "full" in welcome.problem
+        net.daemon.open(net.header())
+        done = net.daemon.put(SERVER, [entry(reservation(1))])
+        assert done.unsaved
+        assert serves(net, 1)
+        filler.unlink()
+        wait_for(lambda: net.daemon.status(SERVER).unsaved == 0)
+        net.kill()
+        net.daemon.connect()
+        assert serves(net, 1)
+        net.daemon.end()

@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -22,6 +23,7 @@ PASSED = ("LANG", "PATH", "PYTHONPATH")  # environment variables of the process
 START_S = 30.0
 STOP_S = 2.0  # for its end after SIGTERM, before SIGKILL
 KILL_S = 2.0  # for its end after SIGKILL
+LOOK_S = 0.01
 _WORDS = 4096  # bytes of its last words that are read
 _SHOWN = 300
 _DETACHED = ("setsid", "--fork", sys.executable, "-P", "-m")
@@ -35,13 +37,14 @@ class Process:
         pidfd: readable once it has ended.
     """
 
-    def __init__(self, pid: int) -> None:
-        """Take hold of a process.
+    def __init__(self, pid: int, home: Home) -> None:
+        """Take hold of a process that runs in this folder.
 
         Raises:
             ProcessLookupError: there is none.
         """
         self.pid = pid
+        self._home = home
         self.pidfd = os.pidfd_open(pid)
 
     def alive(self, within_s: float = 0.0) -> bool:
@@ -51,14 +54,19 @@ class Process:
     def end(self) -> None:
         """End it, by force if it hangs.
 
+        It has ended once it has let go of its folder: the kernel closes some sockets slowly, but
+        nothing of the process runs any more.
+
         Raises:
             LessorError: not even SIGKILL ends it.
         """
         for number, within_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, KILL_S)):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
-            if self._ended(within_s):
-                return
+            until = time.monotonic() + within_s
+            while time.monotonic() < until:
+                if self._ended(LOOK_S) or self._home.holder() != self.pid:
+                    return
         raise LessorError(f"process {self.pid} does not end; see /proc/{self.pid}/stack")
 
     def close(self) -> None:
@@ -77,7 +85,7 @@ def find(home: Home) -> Process | None:
     if not pid:
         return None
     try:
-        process = Process(pid)
+        process = Process(pid, home)
     except ProcessLookupError:
         return None
     if home.holder() == pid:  # still: so it was not another process's number

@@ -12,9 +12,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from lessor.daemon.control import close_all
 from lessor.daemon.home import Home
 from lessor.daemon.rights import Limits
 from lessor.daemon.start import begin, confine, serve
+from lessor.dhcpd.background import Background
 from lessor.dhcpd.database import Database
 from lessor.dhcpd.devices import Devices
 from lessor.dhcpd.loop import Loop
@@ -28,6 +30,9 @@ USERS = ("lessor-dhcpd", "nobody")  # the first existing one is used
 TABLE = "table"
 # 65,000 reservations take 120 MB; two descriptors a server
 LIMITS = Limits(memory=2 << 30, files=16_384, file_size=4 << 30)
+# Descriptors below those of sockets, for the table. The kernel closes them in their order when the
+# process ends, and packet sockets take it some ms each: a next process has the table before.
+EARLY = 16
 RARE = 1_000_000  # of the collector's second generations, before it looks at everything
 
 
@@ -42,12 +47,14 @@ def main(folder: str, ready: str, inbox: str, version: str) -> None:
     """
     begun = begin(Home(Path(folder)), int(ready), USERS)
     reporter = Reporter(os.open(inbox, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    early = [os.open(inbox, os.O_PATH | os.O_CLOEXEC) for _ in range(EARLY)]
     opened = {name: _opened(device) for name, device in Devices(begun.home.folder).all()}
+    close_all(early)
     confine(begun, LIMITS)
-    database = Database(Path(TABLE))
-    servers = Servers(database, opened)
+    background = Background()
+    servers = Servers(Database(Path(TABLE)), opened, background)
     loop = Loop(begun.listener, servers, reporter, version)
-    database.start_checkpoints()
+    background.start()
     gc.freeze()
     gc.set_threshold(700, 10, RARE)
     serve(begun)

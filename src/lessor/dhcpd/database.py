@@ -1,7 +1,7 @@
 """The table on disk: reservations and servers in one SQLite file, which this process alone opens.
 
 A change is one transaction. It is safe from the end of the process at once, and from the host's
-after the next checkpoint, which a thread makes: only that one waits for the disk.
+after the next checkpoint, which another thread makes: only that one waits for the disk.
 
 Source: sqlite.org/wal.html, sqlite.org/pragma.html.
 """
@@ -9,10 +9,8 @@ Source: sqlite.org/wal.html, sqlite.org/pragma.html.
 from __future__ import annotations
 
 import sqlite3
-import threading
-import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +19,7 @@ import msgspec
 from lessor.dhcpd.messages import Entry
 
 APPLICATION, VERSION = 0x4C446864, 1
-CHECKPOINT_S = 1.0  # between two checkpoints
+DYING_S = 0.2  # for which an open file is waited for
 CACHE = 4096  # KiB of pages in memory
 SETTINGS = (
     "PRAGMA temp_store = MEMORY",
@@ -96,29 +94,45 @@ class Stored(NamedTuple):
 class Database:
     """The file. Any call may raise sqlite3.Error; `write` then has changed nothing.
 
+    One that can't be opened (a full disk) is made anew by a later call: what it had was not loaded,
+    so its servers are fed again.
+
     Args:
         path: it is made if it is missing, and made anew if it is damaged.
+
+    Attributes:
+        problem: why it was begun again, or can't be used; "": neither.
+        changed: something was written since the last checkpoint.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.problem = ""  # why it was begun again; "": it wasn't
+        self._made: sqlite3.Connection | None = None
+        self.problem = ""
+        self.changed = False
         try:
-            self._connection = self._open()
-        except (sqlite3.DatabaseError, Damaged) as error:
+            self._made = self._open()
+        except (sqlite3.Error, Damaged) as error:
             self.problem = f"the table on disk was begun again: {error}"
-            self.remove()
-            self._connection = self._open()
-        self._changed = threading.Event()
+            with suppress(sqlite3.Error):
+                self._begin_again()
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._made or self._begin_again()
+
+    def _begin_again(self) -> sqlite3.Connection:
+        self.remove()
+        try:
+            self._made = self._open()
+        except Damaged as error:  # a file system on which SQLite can have no log
+            raise sqlite3.OperationalError(str(error)) from error
+        return self._made
 
     def remove(self) -> None:
         """Remove the file."""
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-
-    def start_checkpoints(self) -> None:
-        """Start the thread that waits for the disk."""
-        threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True).start()
 
     def servers(self) -> list[tuple[int, str, bytes, int]]:
         """Return id, name, header and revision of all servers."""
@@ -144,17 +158,17 @@ class Database:
     def open(self, name: str, header: bytes, revision: int) -> int:
         """Write a server's header; return its id."""
         (found,) = self._connection.execute(_OPEN, (name, header, revision)).fetchall()
-        self._changed.set()
+        self.changed = True
         return int(found[0])
 
     def close_server(self, server: int) -> None:
         """Remove a server; `purge` removes its reservations."""
         self._connection.execute("DELETE FROM server WHERE id = ?", (server,))
-        self._changed.set()
+        self.changed = True
 
     def purge(self, server: int, limit: int) -> bool:
         """Remove reservations of a removed server; return whether there were any."""
-        self._changed.set()
+        self.changed = True
         return self._connection.execute(_PURGE, (server, limit)).rowcount > 0
 
     def write(self, server: int, revision: int, changes: Mapping[bytes, Entry | None]) -> None:
@@ -177,11 +191,12 @@ class Database:
             with suppress(sqlite3.Error):  # SQLite may have done so itself
                 run("ROLLBACK")
             raise
-        self._changed.set()
+        self.changed = True
 
     def _open(self) -> sqlite3.Connection:
+        # a process that was killed a moment ago may still have it
         connection = sqlite3.connect(
-            self._path, timeout=0, isolation_level=None, cached_statements=32
+            self._path, timeout=DYING_S, isolation_level=None, cached_statements=32
         )
         for setting in SETTINGS:
             connection.execute(setting)
@@ -196,20 +211,18 @@ class Database:
             connection.executescript(SCHEMA)
         elif kind != (APPLICATION, VERSION):
             raise Damaged(f"it is of application {kind[0]:#x}, version {kind[1]}")
+        connection.execute("PRAGMA busy_timeout = 0")
         return connection
 
-    def _checkpoint(self) -> None:
-        """Copy what was written into the file, and let the log begin again.
+    def checkpoint(self) -> None:
+        """Copy what was written into the file, and let the log begin again. For another thread.
 
         PASSIVE holds up no writer. TRUNCATE does, but has nothing left to copy.
         """
-        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        while True:
-            self._changed.wait()
-            self._changed.clear()
-            time.sleep(CHECKPOINT_S)
-            with suppress(sqlite3.Error):  # a full disk: at the next change again
+        with suppress(sqlite3.Error):  # a full disk: after the next change again
+            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+            with closing(connection):
+                connection.execute("PRAGMA synchronous = NORMAL")
                 found = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 if found[1] == found[2]:
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

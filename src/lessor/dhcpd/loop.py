@@ -100,6 +100,9 @@ class Loop:
 
     def _hear(self, served: Served, sock: socket.socket) -> None:
         """Take the frames that have come to a server."""
+        if not served.listens_by(sock):
+            self._forget(sock.fileno())
+            return
         servers, now, at = self._servers, time.time(), time.monotonic()
         for _ in range(FRAMES):
             try:
@@ -133,8 +136,8 @@ class Loop:
                 self._reporter.add(served.name, event, served.hostname(event.address))
         self._servers.save_all()
         for fd, (served, sock) in list(self._listening.items()):
-            if served.sockets is None or served.sockets.packet is not sock:
-                del self._listening[fd], self._ready[fd]
+            if not served.listens_by(sock):
+                self._forget(fd)
 
     def _tell_fault(self) -> None:
         """Write the first fault to the log: it has little room, and guests cause them."""
@@ -167,8 +170,13 @@ class Loop:
 
     def _watch(self, fd: int, step: Callable[[], None]) -> None:
         if fd in self._ready:  # of a socket that was closed
-            self._listening.pop(fd, None)
-            with suppress(FileNotFoundError):
-                self._poll.unregister(fd)
+            self._forget(fd)
         self._ready[fd] = step
         self._poll.register(fd, select.EPOLLIN)
+
+    def _forget(self, fd: int) -> None:
+        """Hear a socket no more that is closed, or will be."""
+        self._listening.pop(fd, None)
+        self._ready.pop(fd, None)
+        with suppress(OSError):
+            self._poll.unregister(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -81,11 +82,13 @@ class Served:
         )
 
     def take_sockets(self, sockets: Sockets) -> None:
-        """Listen by these sockets, and no others."""
-        if self.sockets:
-            self.sockets.close()
+        """Listen by these sockets, and no others; those that there were stay the caller's."""
         self.sockets = sockets
         self.attach()
+
+    def listens_by(self, packet: socket.socket) -> bool:
+        """Tell whether this is its socket."""
+        return self.sockets is not None and self.sockets.packet is packet
 
     def attach(self) -> bool:
         """Learn the interface's MAC; return whether it listens there."""

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from lessor.core.dhcp.packed import LAYOUT
+from lessor.dhcpd.background import Background
 from lessor.dhcpd.database import Database, Stored
 from lessor.dhcpd.messages import HEADER, Entry, Header, encode, read
 from lessor.dhcpd.served import Served
@@ -33,6 +34,7 @@ class Servers:
         database: the table on disk.
         opened: sockets by the names of all servers that there are to be; None: there is no such
             interface now. Those of servers that are not on disk are closed.
+        background: a thread, started or not.
         clock: seconds since 1970.
     """
 
@@ -40,15 +42,16 @@ class Servers:
         self,
         database: Database,
         opened: Mapping[str, Sockets | None],
+        background: Background,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
+        self._background = background
         self._clock = clock
         self._last = 0  # reservation that was loaded last
         self._removed: set[int] = set()  # ids on disk whose reservations are to be removed
         self.by_name: dict[str, Served] = {}
         self._by_number: dict[int, Served] = {}
-        self.problem = database.problem
         self.filled = False  # all that is on disk is in memory
         self._begin(opened)
 
@@ -64,9 +67,14 @@ class Servers:
                 self._ask(partial(self._database.close_server, number))
         for name, sockets in opened.items():
             if sockets is not None and name not in self.by_name:
-                sockets.close()
+                self._background.submit(sockets.close)
         for stored in self._ask(self._database.with_clients) or []:
             self._load(stored)
+
+    @property
+    def problem(self) -> str:
+        """Why the table on disk was begun again, or can't be used; "": neither."""
+        return self._database.problem
 
     @property
     def busy(self) -> bool:
@@ -102,6 +110,8 @@ class Servers:
             served.take_header(header)
             served.revision = self._stamp(served.revision)
         if sockets is not None:
+            if served.sockets is not None:
+                self._background.submit(served.sockets.close)
             served.take_sockets(sockets)
         served.header_unsaved = True
         self.save(served)
@@ -111,7 +121,7 @@ class Servers:
         """Remove a server."""
         del self.by_name[served.name]
         if served.sockets is not None:
-            served.sockets.close()
+            self._background.submit(served.sockets.close)  # the kernel takes its time
             served.sockets = None
         if served.number:
             del self._by_number[served.number]
@@ -161,7 +171,10 @@ class Servers:
         return self._ask(lambda: self._database.texts(served.number, after, limit)) or {}
 
     def save_all(self) -> None:
-        """Try again to write what could not be written."""
+        """Try again to write what could not be written; have the disk take what was written."""
+        if self._database.changed:
+            self._database.changed = False
+            self._background.submit(self._database.checkpoint)
         for served in self.by_name.values():
             if served.unsaved or served.header_unsaved:
                 self.save(served)
@@ -209,7 +222,9 @@ class Servers:
     def _note_damage(self, error: sqlite3.Error) -> None:
         """Go on without the disk if the file is damaged, until the process is started again."""
         if type(error) is sqlite3.DatabaseError:  # its subclasses are of the moment: a full disk
-            self.problem = f"the table on disk is damaged ({error}); start the process again"
+            self._database.problem = (
+                f"the table on disk is damaged ({error}); start the process again"
+            )
             self.filled = True
             self._removed.clear()
             self._database.remove()
