@@ -93,6 +93,11 @@ def test_only_a_server_in_the_hosts_own_namespace_asks_its_name_servers() -> Non
     assert not zone_of(replace(SERVER, upstream_dns=("192.0.2.9",))).follows_host
 
 
+def test_an_upstream_server_is_an_address() -> None:
+    listed = ("192.0.2.9", "ns.example.org", "2001:db8::9", "192.0.2.9#5353")
+    assert zone_of(replace(SERVER, upstream_dns=listed)).upstream == ("192.0.2.9", "2001:db8::9")
+
+
 def test_suffixes_are_domains_of_whole_labels() -> None:
     found = list(suffixes(wire_name("a.bc.d")))
     assert found == [wire_name(one) for one in ("a.bc.d", "bc.d", "d")]

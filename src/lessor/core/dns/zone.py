@@ -16,7 +16,7 @@ import msgspec
 
 from lessor.core.dns.message import MAX_NAME, ROOT
 from lessor.core.state import DhcpServer, Reservation
-from lessor.net.address import Address, Block
+from lessor.net.address import Address, Block, read_address
 from lessor.net.labels import is_domain, is_label
 
 
@@ -120,7 +120,7 @@ def zone_of(server: DhcpServer) -> Zone:
         local=tuple(wire_name(domain) for domain in domains if domain not in forwarded),
         domains=tuple(map(wire_name, domains)),
         localise=not server.namespace,
-        upstream=server.upstream_dns,
+        upstream=tuple(one for one in server.upstream_dns if _is_address(one)),
         follows_host=not server.namespace and not server.upstream_dns,
     )
 
@@ -166,6 +166,14 @@ def _entry(address: Address, host: str, domain: str = "") -> Iterator[Entry]:
         name = wire_name(full if is_domain(full) else host)
         if len(name) <= MAX_NAME:
             yield Entry(name, address.packed)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        read_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _range(server: Address, block: Block) -> Range:
