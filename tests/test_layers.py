@@ -44,10 +44,12 @@ MAY_IMPORT = {
     "config": PLAIN,
     "client": PLAIN,
     "api": PLAIN | {"store", "core", "systemd"},
-    "agent": PLAIN | {"core", "daemon", "dhcpd", "metadata", "dhcpbridge", "netns", "systemd"},
+    "agent": PLAIN
+    | {"core", "daemon", "dhcpd", "dnsd", "metadata", "dhcpbridge", "netns", "systemd"},
     "daemon": {"errors", "net", "model", "netns"},
     "metadata": PLAIN | {"core", "daemon", "netns"},
     "dhcpd": PLAIN | {"core", "daemon", "netns"},
+    "dnsd": PLAIN | {"core", "daemon", "netns"},
     "dhcpbridge": set[str](),
     "cli": PLAIN | {"client", "config", "layout"},
     "lab": PLAIN | {"client", "config", "layout"},

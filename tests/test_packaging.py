@@ -10,6 +10,7 @@ import pytest
 
 from lessor.agent.drivers.dnsmasq.hook import USER as HOOK_USER
 from lessor.dhcpd.__main__ import USERS as DHCPD_USERS
+from lessor.dnsd.__main__ import USERS as DNSD_USERS
 from lessor.metadata.run import USERS
 
 UNITS = Path(__file__).parents[1] / "packaging/systemd"
@@ -36,7 +37,7 @@ def test_a_process_that_fails_is_started_again_however_often(unit: str) -> None:
 def test_the_users_are_those_that_processes_become() -> None:
     lines = (UNITS.parent / "sysusers.d/lessor.conf").read_text().splitlines()
     users = {line.split()[1] for line in lines if line.startswith("u ")}
-    assert users == {USERS[0], DHCPD_USERS[0], HOOK_USER}
+    assert users == {USERS[0], DHCPD_USERS[0], DNSD_USERS[0], HOOK_USER}
     setup = (UNITS.parents[1] / "scripts/setup").read_text()
     assert f"USERS=({' '.join(sorted(users))})" in setup
 
@@ -56,6 +57,7 @@ def test_systemd_makes_the_users(tmp_path: Path) -> None:
     assert "lessor-metadata" in users
     assert HOOK_USER in users
     assert DHCPD_USERS[0] in users
+    assert DNSD_USERS[0] in users
 
 
 RIGHTS = {
@@ -63,7 +65,7 @@ RIGHTS = {
     "CAP_SETGID": "the same",
     "CAP_SETPCAP": "the same",
     "CAP_KILL": "and ended",
-    "CAP_SYS_CHROOT": "lessor-dhcpd sees one folder",
+    "CAP_SYS_CHROOT": "lessor-dhcpd and lessor-dnsd see one folder each",
     "CAP_SYS_ADMIN": "namespaces are made and entered",
     "CAP_SYS_PTRACE": "the environment of a process of nobody's is read",
 }
