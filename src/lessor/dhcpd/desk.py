@@ -38,7 +38,7 @@ from lessor.errors import Invalid, NotFound
 
 Told = Hello | Close | Put | Drop | Dump | Seed | Status  # all but `Open`
 SHOWN, REASON = 255, 1000  # characters of a problem, of a refusal
-PAGE_BYTES = 96 << 10  # of texts in one answer
+PAGE_BYTES = 96 << 10  # of what comes in pages, in one answer
 
 
 class Desk:
@@ -150,7 +150,7 @@ class Desk:
             heard=served.heard,
             answered=served.answered,
             notes=dict(served.notes),
-            clients={mac: dict(notes) for mac, notes in served.clients.items()},
+            clients=_last_clients(served),
             unreported=self._reporter.waiting,
             unreported_why=self._reporter.problem[:SHOWN],
             lost=self._reporter.lost,
@@ -166,6 +166,18 @@ def _state(served: Served) -> ServerState:
         served.attach(),
         served.leases.complete,
     )
+
+
+def _last_clients(served: Served) -> dict[bytes, dict[str, int]]:
+    """Return the counters of the last clients, as many as there is room for."""
+    found: dict[bytes, dict[str, int]] = {}
+    size = 0
+    for mac, notes in reversed(served.clients.items()):
+        size += sum(len(note) + 16 for note in notes)
+        if size > PAGE_BYTES:
+            break
+        found[mac] = dict(notes)
+    return found
 
 
 def _sockets(fds: Sequence[int]) -> Sockets:

@@ -7,6 +7,7 @@ it first asks, and all of them by and by.
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -86,9 +87,11 @@ class Servers:
         if not self.filled:
             asked = self._ask(lambda: self._database.following(self._last, CHUNK))
             found, self._last = asked or ([], self._last)
-            self.filled = not found
             for stored in found:
                 self._load(stored)
+            if not found:
+                self.filled = True
+                gc.freeze()  # no look of the collector is at all of them
         elif self._removed:
             number = next(iter(self._removed))
             if not self._ask(lambda: self._database.purge(number, CHUNK)):
