@@ -18,6 +18,7 @@ from bench.processes import waited_s
 NAMES = (
     *(
         "hook",
+        "dhcpd",
         "api",
         "dora",
         "start",
