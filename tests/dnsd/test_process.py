@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import dns.message
+import dns.rrset
 import pytest
 
+from lessor.agent.host.run import run
 from lessor.core.dns.zone import entries, reserved
 from lessor.core.state import DhcpServer
 from lessor.daemon.home import Home
@@ -17,9 +22,12 @@ from lessor.daemon.line import Line
 from lessor.daemon.process import find
 from lessor.dnsd import files
 from lessor.dnsd.client import Dnsd
+from lessor.dnsd.messages import Sockets, encode
 from lessor.errors import LessorError
+from lessor.netns import inside
 from tests.agent.drivers.dnsmasq_host import BRIDGE, Host, reserve, server
 from tests.dnsd.asking import addresses, ask, code
+from tests.dnsd.serving import Upstream
 
 pytestmark = pytest.mark.lab
 
@@ -188,9 +196,53 @@ def test_nonsense_on_the_control_socket_is_refused(home: Home) -> None:
     assert line.ask(b"nonsense", [writing])
     os.close(writing)
     assert os.read(reading, 1) == b"", "the process has closed it"
+    with socket.socket(socket.AF_UNIX) as other:
+        assert b"Done" in line.ask(encode(Sockets(BRIDGE)), [reading, other.fileno()])
     os.close(reading)
     line.close()
     with pytest.raises(LessorError, match="no DHCP server"):
         dnsd.feed("other", (), ())
     assert addresses(ask("vm5.novalocal")) == ["10.0.0.5"]
     dnsd.close()
+
+
+def test_each_network_is_served_in_its_namespace(home: Home) -> None:
+    spaces = [f"lessor-dns-{os.getpid()}-{n}" for n in (1, 2)]
+    dnsd = Dnsd(home)
+    try:
+        for n, space in enumerate(spaces, 1):
+            run("ip", "netns", "add", space)
+            for command in ("link set lo up", "addr add 10.0.0.50/32 dev lo"):
+                run("ip", "-n", space, *command.split())
+            vm = reserve(5, at=n)
+            want = server(vm, upstream_dns=("192.0.2.9",), namespace=space)
+            bring(dnsd, replace(want, name=space))  # its addresses come later
+            for address in ("10.0.0.1/16", "192.0.2.9/24"):
+                run("ip", "-n", space, "addr", "add", address, "dev", "lo")
+        in_each(spaces)
+        dnsd.close()
+        kill(home)
+        dnsd = Dnsd(home)
+        in_each(spaces)
+    finally:
+        for space in spaces:
+            run("ip", "netns", "del", space)
+        dnsd.close()
+
+
+def in_each(spaces: Sequence[str]) -> None:
+    for n, space in enumerate(spaces, 1):
+        with inside(space):
+            assert addresses(ask("vm5.novalocal")) == [f"10.0.0.{n}"]
+            upstream = Upstream("192.0.2.9", partial(answer, f"198.51.100.{n}"))
+            try:
+                assert addresses(ask("www.example.org")) == [f"198.51.100.{n}"]
+            finally:
+                upstream.close()
+
+
+def answer(address: str, question: dns.message.Message) -> bytes:
+    made = dns.message.make_response(question)
+    name = question.question[0].name
+    made.answer.append(dns.rrset.from_text(name, 60, "IN", "A", address))
+    return made.to_wire()

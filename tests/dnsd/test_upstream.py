@@ -283,3 +283,26 @@ def test_where_many_questions_are_open_each_client_has_few(
             greedy.sendto(query(f"n{n}.example.org").to_wire(), ("10.0.0.1", 53))
         assert {code(dns.message.from_wire(greedy.recv(512))) for _ in range(10)} == {"SERVFAIL"}
         assert addresses(ask("good.example.org", source=OTHER_CLIENT)) == ["198.51.100.7"]
+
+
+def test_what_is_open_when_the_sockets_change_is_forgotten(
+    served: Serving, answering: Make, quick: None
+) -> None:
+    answering(FIRST, silent)
+    want = server(upstream_dns=(FIRST,))
+    served.bring(want)
+    client = served.do(lambda: served.host._services[want.name]._clients.get("10.0.0.50"))
+    with asker() as one:
+        for n in range(10):
+            one.sendto(query(f"n{n}.example.org").to_wire(), ("10.0.0.1", 53))
+        while client.open < 10:
+            time.sleep(0.01)
+        served.do(served.host._services[want.name]._close_sockets)
+        served.bring(want)
+        assert client.open == 0
+        time.sleep(1)
+        assert client.open == 0
+        one.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            one.recv(512)
+    assert code(ask("www.example.org")) == "SERVFAIL"

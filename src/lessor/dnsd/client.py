@@ -105,7 +105,7 @@ class Dnsd:
                 one.close()
 
     def configure(self, server: DhcpServer) -> int:
-        """Serve a server with other settings, on the sockets that it has."""
+        """Serve a server with other settings, at the addresses and in the namespace that it has."""
         header = _header(server)
         files.write(self._home.folder, header)
         return self._ask(Open(header), Done).revision

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -83,8 +83,7 @@ class Control:
             close_all(fds)
             return Refused(f"a message is malformed: {error}")
         if isinstance(message, Sockets):
-            with suppress(OSError):  # what is no socket is not used
-                staged.setdefault(message.server, []).extend(socket.socket(fileno=fd) for fd in fds)
+            staged.setdefault(message.server, []).extend(_sockets(fds))
             return Done(0)
         close_all(fds)
         try:
@@ -112,6 +111,20 @@ class Control:
             case Status(name):
                 answer = Counts(*host.counts(name))
         return answer
+
+
+def _sockets(fds: Iterable[int]) -> Iterator[socket.socket]:
+    """Yield the sockets among descriptors, and close the others."""
+    for fd in fds:
+        try:
+            sock = socket.socket(fileno=fd)
+        except OSError:
+            os.close(fd)
+            continue
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            yield sock
+        else:
+            sock.close()
 
 
 def _close_sockets(sockets: Iterable[socket.socket]) -> None:

@@ -68,11 +68,16 @@ class OpenQuestion:
         self.servers = [one for one in self.servers if one != self.asked]
         self.refusal = refusal or self.refusal
 
+    def drop(self) -> None:
+        """Leave it unanswered."""
+        self.closed = True
+        for asker in self.askers.values():
+            asker.client.open -= 1
+
     def finish(self, reply: bytes = b"") -> None:
         """Answer the clients; without a reply, with the last refusal, or that nobody answered."""
-        self.closed = True
-        for client, question, size, send, _ in self.askers.values():
-            client.open -= 1
+        self.drop()
+        for _, question, size, send, _ in self.askers.values():
             answered = reply or self.refusal
             if answered:
                 send(pass_on(answered, question, size))

@@ -111,9 +111,7 @@ class Upstream:
             asking.sock.close()
         self._tcp.close()
         for question in self._open.values():
-            question.closed = True
-            for asker in question.askers.values():
-                asker.client.open -= 1
+            question.drop()
         self._open.clear()
 
     def _may_ask(self, client: Client) -> bool:
@@ -133,7 +131,7 @@ class Upstream:
 
     def _go_on(self, question: OpenQuestion) -> None:
         """Put a question to its next server; without one, answer it."""
-        while question.next():
+        while not question.closed and question.next():
             if question.tcp:
                 self._tcp.ask(question)
                 return
@@ -232,5 +230,6 @@ class Upstream:
         self._silent[server] = (count + 1, self._loop.now)
 
     def _finish(self, question: OpenQuestion, reply: bytes = b"") -> None:
-        self._open.pop(question.key, None)
-        question.finish(reply)
+        if not question.closed:
+            del self._open[question.key]
+            question.finish(reply)
