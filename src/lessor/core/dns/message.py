@@ -54,6 +54,10 @@ class Question(NamedTuple):
     rcode: int = NOERROR
 
 
+_Edns = tuple[int, bool, bool, int]  # the last fields of a question
+_NO_EDNS: _Edns = (PLAIN_SIZE, False, False, NOERROR)
+
+
 class Records(NamedTuple):
     """The answer section: data of records of one type, about the name of the question."""
 
@@ -75,19 +79,17 @@ def read_question(message: bytes) -> Question | None:
     number, flags, questions, answers, authorities, further = _HEADER.unpack_from(message)
     if flags & QR:
         return None
-    unread = Question(number, flags, ROOT, 0, 0, b"", rcode=FORMERR)
-    if flags & _OPCODE:
-        return unread._replace(rcode=NOTIMP)
-    if questions != 1 or answers or authorities:
-        return unread
+    if flags & _OPCODE or questions != 1 or answers or authorities:
+        rcode = NOTIMP if flags & _OPCODE else FORMERR
+        return Question(number, flags, ROOT, 0, 0, b"", rcode=rcode)
     try:
         at = _end_of_name(message)
         kind, cls = _KIND.unpack_from(message, at)
-        wire = message[_HEADER.size : at + _KIND.size]
-        question = Question(number, flags, wire[: -_KIND.size].lower(), kind, cls, wire)
-        return _with_edns(question, message, at + _KIND.size, further) if further else question
+        edns = _read_edns(message, at + _KIND.size, further) if further else _NO_EDNS
     except (_MalformedError, IndexError, struct.error):
-        return unread
+        return Question(number, flags, ROOT, 0, 0, b"", rcode=FORMERR)
+    name, wire = message[_HEADER.size : at].lower(), message[_HEADER.size : at + _KIND.size]
+    return Question(number, flags, name, kind, cls, wire, *edns)
 
 
 def respond(question: Question, rcode: int, records: Records = NO_RECORDS, *, size: int) -> bytes:
@@ -181,8 +183,9 @@ def _end_of_name(message: bytes) -> int:
     return at + 1
 
 
-def _with_edns(question: Question, message: bytes, at: int, count: int) -> Question:
+def _read_edns(message: bytes, at: int, count: int) -> _Edns:
     """Read the OPT record among the additional ones; a second one is an error (RFC 6891, 6.1.1)."""
+    edns = _NO_EDNS
     for _ in range(count):
         start, at = at, _after_name(message, at)
         kind, size, flags, length = _RECORD.unpack_from(message, at)
@@ -191,15 +194,11 @@ def _with_edns(question: Question, message: bytes, at: int, count: int) -> Quest
             raise _MalformedError
         if kind != OPT:
             continue
-        if question.edns or message[start]:
+        if edns is not _NO_EDNS or message[start]:
             raise _MalformedError
-        question = question._replace(
-            size=min(max(size, PLAIN_SIZE), UDP_SIZE),
-            edns=True,
-            dnssec=bool(flags & _DO),
-            rcode=BADVERS if flags >> 16 & 0xFF else NOERROR,
-        )
-    return question
+        rcode = BADVERS if flags >> 16 & 0xFF else NOERROR
+        edns = (min(max(size, PLAIN_SIZE), UDP_SIZE), True, bool(flags & _DO), rcode)
+    return edns
 
 
 def _after_name(message: bytes, at: int) -> int:

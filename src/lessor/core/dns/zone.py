@@ -10,6 +10,7 @@ Source: dnsmasq(8) as core/dnsmasq/command.py calls it: --local, --rev-server, -
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -61,9 +62,7 @@ class Range(NamedTuple):
     @property
     def span(self) -> Span:
         """Its addresses."""
-        free = 8 * self.length - self.bits
-        first = self.prefix << free
-        return Span(first.to_bytes(self.length), (first | (1 << free) - 1).to_bytes(self.length))
+        return _span(self)
 
     def has(self, address: bytes) -> bool:
         """Return whether an address is one of the subnet's."""
@@ -78,6 +77,13 @@ class Range(NamedTuple):
             and bits >= self.bits
             and prefix >> (bits - self.bits) == self.prefix
         )
+
+
+@lru_cache(maxsize=4096)  # each question asks for it
+def _span(of: Range) -> Span:
+    free = 8 * of.length - of.bits
+    first = of.prefix << free
+    return Span(first.to_bytes(of.length), (first | (1 << free) - 1).to_bytes(of.length))
 
 
 class Zone(msgspec.Struct, frozen=True, array_like=True):
