@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -23,6 +24,10 @@ from lessor.errors import Unavailable
 
 HERE = Path(__file__).parent
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: its rights are given up")
+
+
+def landlock() -> bool:
+    return int(ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1)) > 0
 
 
 @pytest.fixture
@@ -86,6 +91,14 @@ def test_it_has_no_rights_and_sees_one_folder(home: Home, process: Process) -> N
     assert found["NoNewPrivs"] == "1"
     line = Line(home, process)
     assert line.ask(b"look") == b"([], '/')"
+    line.close()
+
+
+@as_root
+@pytest.mark.skipif(not landlock(), reason="the kernel has no Landlock")
+def test_a_descriptor_of_a_folder_is_no_way_out(home: Home, process: Process) -> None:
+    line = Line(home, process)
+    assert line.ask(b"escape") == b"kept"
     line.close()
 
 

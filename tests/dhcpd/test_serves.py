@@ -230,8 +230,9 @@ def test_dhclient_gets_its_lease(net: Lan, tmp_path: Path) -> None:
     done = subprocess.run(
         [*argv, "-pf", str(pid), "c0"], capture_output=True, text=True, timeout=60, check=False
     )
-    os.kill(int(pid.read_text()), signal.SIGKILL)
     assert done.returncode == 0, done.stderr
+    wait_for(lambda: pid.exists() and pid.read_text())  # its child writes it
+    os.kill(int(pid.read_text()), signal.SIGKILL)
     assert f"fixed-address {address(1)};" in leases.read_text()
     assert net.reported("add", 1)()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from lessor.daemon.control import Listener
 from lessor.daemon.home import Home
+from lessor.daemon.landlock import KEEP_FILES, WRITE_FILE, keep_to
 from lessor.daemon.rights import Limits, User, forbid_children, give_up, unprivileged
 
 
@@ -48,8 +49,14 @@ def begin(home: Home, ready: int, users: Iterable[str]) -> Begun:
     return Begun(home, user, Listener(home), ready)
 
 
-def confine(begun: Begun, limits: Limits) -> None:
+def confine(begun: Begun, limits: Limits, folders: Iterable[int] = ()) -> None:
     """Make `own/` the root folder, and give up all rights.
+
+    Args:
+        begun: the process.
+        limits: upper bounds from now on.
+        folders: descriptors of folders with files that it writes to; no others are opened, where
+            the kernel has Landlock.
 
     Raises:
         OSError: a right could not be dropped.
@@ -60,6 +67,9 @@ def confine(begun: Begun, limits: Limits) -> None:
     else:
         os.chdir(begun.home.own)
     give_up(begun.user.uid, begun.user.gid, limits, with_parent=False)
+    own = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    keep_to({own: KEEP_FILES, **dict.fromkeys(folders, WRITE_FILE)})
+    os.close(own)
 
 
 def serve(begun: Begun) -> None:

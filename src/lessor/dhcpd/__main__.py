@@ -46,14 +46,14 @@ def main(folder: str, ready: str, inbox: str, version: str) -> None:
         version: of the program, for the agent.
     """
     begun = begin(Home(Path(folder)), int(ready), USERS)
-    reporter = Reporter(os.open(inbox, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    events = os.open(inbox, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     early = [os.open(inbox, os.O_PATH | os.O_CLOEXEC) for _ in range(EARLY)]
     opened = {name: _opened(device) for name, device in Devices(begun.home.folder).all()}
     close_all(early)
-    confine(begun, LIMITS)
+    confine(begun, LIMITS, [events])
     background = Background()
     servers = Servers(Database(Path(TABLE)), opened, background)
-    loop = Loop(begun.listener, servers, reporter, version)
+    loop = Loop(begun.listener, servers, Reporter(events), version)
     background.start()
     gc.freeze()
     gc.set_threshold(700, 10, RARE)
