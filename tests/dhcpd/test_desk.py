@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,9 +26,11 @@ from lessor.dhcpd.messages import (
     Figures,
     Hello,
     Open,
+    Page,
     Put,
     Seed,
     Status,
+    Welcome,
     encode,
     read,
 )
@@ -94,3 +97,43 @@ def test_the_counters_of_many_clients_fit_into_an_answer(desk: Desk) -> None:
     assert (PAGE + 9).to_bytes(6, "big") in answer.clients
     assert len(served.clients) == PAGE
     assert len(encode(answer)) <= MAX_MESSAGE
+
+
+def test_more_servers_than_fit_are_told_in_pages(desk: Desk) -> None:
+    names = {f"net-{number:03}" for number in range(PAGE + 20)}
+    for name in names:
+        desk.answer(encode(Open(msgspec.structs.replace(HEADER, name=name))), [])
+    found: list[str] = []
+    more = True
+    while more:
+        answer = desk.answer(encode(Hello(after=found[-1] if found else "")), [])
+        assert isinstance(answer, Welcome)
+        assert len(encode(answer)) <= MAX_MESSAGE
+        found += [one.name for one in answer.servers]
+        more = answer.more
+    assert found == sorted(names | {NAME})
+
+
+def test_texts_that_do_not_fit_into_an_answer_come_in_pages(desk: Desk) -> None:
+    for number in range(1, 11):
+        long = msgspec.structs.replace(entry(reservation(number)), reservation=b"x" * 50_000)
+        assert isinstance(desk.answer(encode(Put(NAME, (long,))), []), Done)
+    found: dict[bytes, bytes] = {}
+    more = True
+    while more:
+        answer = desk.answer(encode(Dump(NAME, max(found, default=b""))), [])
+        assert isinstance(answer, Page)
+        assert len(encode(answer)) <= MAX_MESSAGE
+        found |= answer.reservations
+        more = answer.more
+    assert [len(text) for text in found.values()] == [50_000] * 10
+
+
+def test_a_revision_is_never_lower_than_before(desk: Desk) -> None:
+    """The clock of the test stands still, and one may be set back."""
+    revisions = []
+    for _ in range(3):
+        done = desk.answer(encode(Put(NAME, (entry(reservation(1)),))), [])
+        assert isinstance(done, Done)
+        revisions.append(done.revision)
+    assert revisions == sorted(set(revisions))

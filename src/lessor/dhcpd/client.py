@@ -93,6 +93,7 @@ class Dhcpd:
 
         Raises:
             Unavailable: it does not start, or hangs.
+            Conflict: one runs that speaks another protocol; `end` it.
             OSError: its folder can't be used.
         """
         self.close()
