@@ -73,7 +73,7 @@ class Serving:
         self.do(lambda: self.host.change(server.name, (), tuple(entries(server)), complete=True))
 
     def counts(self, name: str) -> dict[str, int]:
-        found: tuple[int, dict[str, int]] = self.do(lambda: self.host.counts(name))
+        found: tuple[int, dict[str, int], tuple[str, ...]] = self.do(lambda: self.host.counts(name))
         return found[1]
 
     def stop(self) -> None:

@@ -55,7 +55,7 @@ def kill(home: Home) -> None:
 
 
 def test_it_answers_without_rights(home: Home) -> None:
-    dnsd = Dnsd(home)
+    dnsd = Dnsd(home, "1.0")
     bring(dnsd, server(*(reserve(n) for n in range(2, 1002))))
     assert addresses(ask("vm999.novalocal")) == ["10.0.3.231"]
     status = Path(f"/proc/{dnsd.process.pid}/status").read_text()
@@ -69,27 +69,29 @@ def test_it_answers_without_rights(home: Home) -> None:
 
 
 def test_it_outlives_the_agent_and_is_found_again(home: Home) -> None:
-    first = Dnsd(home)
+    first = Dnsd(home, "1.0")
     bring(first, server(reserve(5)))
     first.close()
     assert addresses(ask("vm5.novalocal")) == ["10.0.0.5"]
-    second = Dnsd(home)
-    states, problems = second.servers()
-    assert states[BRIDGE].complete
-    assert states[BRIDGE].serves
-    assert problems == ()
+    second = Dnsd(home, "1.0")
+    hello = second.hello()
+    (state,) = hello.states
+    assert state.name == BRIDGE
+    assert state.complete
+    assert state.serves
+    assert (hello.program, hello.problems) == ("1.0", ())
     revision = second.feed(BRIDGE, reserved(reserve(5)), reserved(reserve(6)))
-    assert revision > states[BRIDGE].revision
+    assert revision > state.revision
     assert code(ask("vm5.novalocal")) == "NXDOMAIN"
     second.close()
 
 
 def test_it_serves_again_without_being_fed(home: Home) -> None:
-    dnsd = Dnsd(home)
+    dnsd = Dnsd(home, "1.0")
     bring(dnsd, server(reserve(5)))
     dnsd.close()
     kill(home)
-    again = Dnsd(home)
+    again = Dnsd(home, "1.0")
     assert addresses(ask("vm5.novalocal")) == ["10.0.0.5"]
     again.close()
 
@@ -98,7 +100,7 @@ def test_one_of_many_names_is_answered_soon_after_the_start(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     many = {str(one.address): one for one in (reserve(n) for n in range(2, 65002))}
-    dnsd = Dnsd(home)
+    dnsd = Dnsd(home, "1.0")
     started = time.monotonic()
     bring(dnsd, replace(server(), reservations=many))
     fed = time.monotonic() - started
@@ -110,7 +112,7 @@ def test_one_of_many_names_is_answered_soon_after_the_start(
     dnsd.close()
     kill(home)
     started = time.monotonic()
-    again = Dnsd(home)
+    again = Dnsd(home, "1.0")
     ready = time.monotonic() - started
     assert addresses(ask("vm65001.novalocal")) == ["10.0.253.233"]
     answered = time.monotonic() - started
@@ -123,16 +125,16 @@ def test_one_of_many_names_is_answered_soon_after_the_start(
 
 
 def test_a_server_whose_names_are_lost_denies_none(home: Home) -> None:
-    dnsd = Dnsd(home)
+    dnsd = Dnsd(home, "1.0")
     bring(dnsd, server(reserve(5)))
     dnsd.close()
     kill(home)
     for file in home.own.iterdir():
         file.write_bytes(b"garbage" * 1000)
-    again = Dnsd(home)
-    states, problems = again.servers()
-    assert not states[BRIDGE].complete
-    assert "begun again" in problems[0]
+    again = Dnsd(home, "1.0")
+    hello = again.hello()
+    assert not hello.states[0].complete
+    assert "begun again" in hello.problems[0]
     assert code(ask("vm5.novalocal")) == "SERVFAIL"
     again.feed(BRIDGE, (), reserved(reserve(5)))
     assert addresses(ask("vm5.novalocal")) == ["10.0.0.5"]
@@ -140,7 +142,7 @@ def test_a_server_whose_names_are_lost_denies_none(home: Home) -> None:
 
 
 def test_an_agent_that_dies_while_it_feeds_leaves_that_known(home: Home) -> None:
-    dnsd = Dnsd(home)
+    dnsd = Dnsd(home, "1.0")
     dnsd.open(server())
 
     def dying() -> Iterator[object]:
@@ -151,43 +153,42 @@ def test_an_agent_that_dies_while_it_feeds_leaves_that_known(home: Home) -> None
     with pytest.raises(InterruptedError):
         dnsd.feed(BRIDGE, (), dying())  # type: ignore[arg-type]
     dnsd.close()
-    again = Dnsd(home)
-    states, _ = again.servers()
-    assert not states[BRIDGE].complete
-    assert states[BRIDGE].revision > 0
+    again = Dnsd(home, "1.0")
+    (state,) = again.hello().states
+    assert not state.complete
+    assert state.revision > 0
     again.close()
 
 
 def test_a_server_that_is_dropped_is_not_served_again(home: Home) -> None:
-    dnsd = Dnsd(home)
+    dnsd = Dnsd(home, "1.0")
     bring(dnsd, server(reserve(5)))
     dnsd.drop(BRIDGE)
     dnsd.drop(BRIDGE)
     dnsd.close()
     kill(home)
-    again = Dnsd(home)
-    assert again.servers() == ({}, ())
+    again = Dnsd(home, "1.0")
+    assert (again.hello().states, again.hello().problems) == ((), ())
     again.close()
 
 
 def test_a_server_whose_namespace_is_not_there_is_said(home: Home) -> None:
     home.make()
-    dnsd = Dnsd(home)
+    dnsd = Dnsd(home, "1.0")
     with pytest.raises(OSError, match="no network namespace"):
         dnsd.open(server(namespace="lessor-nowhere"))
     bring(dnsd, server(reserve(5)))
     dnsd.close()
     kill(home)
     (files.folder(home.folder) / "broken").write_bytes(b"\xc1")
-    again = Dnsd(home)
-    _, problems = again.servers()
-    assert "broken" in problems[0]
+    again = Dnsd(home, "1.0")
+    assert "broken" in again.hello().problems[0]
     assert addresses(ask("vm5.novalocal")) == ["10.0.0.5"]
     again.close()
 
 
 def test_nonsense_on_the_control_socket_is_refused(home: Home) -> None:
-    dnsd = Dnsd(home)
+    dnsd = Dnsd(home, "1.0")
     bring(dnsd, server(reserve(5)))
     line = Line(home, dnsd.process)
     for message in (b"\xc1", b"\x90", b"\x91\xa5Hello" * 3, os.urandom(1000)):
@@ -208,7 +209,7 @@ def test_nonsense_on_the_control_socket_is_refused(home: Home) -> None:
 
 def test_each_network_is_served_in_its_namespace(home: Home) -> None:
     spaces = [f"lessor-dns-{os.getpid()}-{n}" for n in (1, 2)]
-    dnsd = Dnsd(home)
+    dnsd = Dnsd(home, "1.0")
     try:
         for n, space in enumerate(spaces, 1):
             run("ip", "netns", "add", space)
@@ -222,7 +223,7 @@ def test_each_network_is_served_in_its_namespace(home: Home) -> None:
         in_each(spaces)
         dnsd.close()
         kill(home)
-        dnsd = Dnsd(home)
+        dnsd = Dnsd(home, "1.0")
         in_each(spaces)
     finally:
         for space in spaces:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from lessor.agent.host.run import run
 from lessor.core.dns.zone import EVERY, Entry, Span, wire_name
 from lessor.dnsd import checkpoints
 from lessor.dnsd.table import LAYOUT, State, Table
@@ -97,7 +100,7 @@ def test_a_deleted_servers_names_go_in_slices(path: Path) -> None:
     table.change(new, (), [entry(1)], complete=True)
     assert [table.clean(10) for _ in range(4)] == [True, True, True, False]
     assert found(table, "a", 1) == [entry(1).address]
-    (count,) = table._db.execute("SELECT count(*) FROM entry").fetchone()
+    (count,) = table._disk.db.execute("SELECT count(*) FROM entry").fetchone()
     assert count == 1
 
 
@@ -134,13 +137,75 @@ def test_a_file_that_is_unusable_is_begun_again(path: Path, damage: str) -> None
     assert again.add("a").revision == 0
 
 
-def test_a_change_that_can_not_be_written_is_not_done(path: Path) -> None:
-    table, state = filled(path)
-    table._db.execute("PRAGMA query_only = ON")
-    with pytest.raises(OSError, match=r"names\.db"):
-        table.change(state, [entry(1)], [entry(9)], complete=True)
-    assert table.state("a") == state
-    assert found(table, "a", 1) == [entry(1).address]
+def test_a_file_that_can_not_be_read_ends_the_process_and_is_begun_again(path: Path) -> None:
+    table, _ = filled(path, 3000)
+    until = time.monotonic() + 10
+    while Path(f"{path}-wal").stat().st_size:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    data = bytearray(path.read_bytes())
+    data[8192:] = b"\xff" * (len(data) - 8192)
+    path.write_bytes(data)
+    table._disk.db.execute("PRAGMA shrink_memory")
+    with pytest.raises(SystemExit, match="begun again"):
+        [found(table, "a", n) for n in range(3000)]
+    table.close()
+    assert Table(path).states == []
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file on a disk of 1 MB."""
+    run("mount", "-t", "tmpfs", "-o", "size=1m", "small", str(tmp_path))
+    yield tmp_path / "names.db"
+    run("umount", "--lazy", str(tmp_path))
+
+
+@pytest.mark.lab
+def test_names_for_which_the_disk_has_no_room_are_answered(small: Path) -> None:
+    table, state = filled(small, 100)
+    for at in range(100, 20_000, 400):
+        entries = [entry(n) for n in range(at, at + 400)]
+        state = table.change(state, (), entries, complete=True)
+    assert "full" in table.problem
+    for n in (5, 19_999):
+        assert found(table, "a", n) == [entry(n).address]
+    table.settle()
+    assert "full" in table.problem, "there is still no room"
+    run("mount", "-o", "remount,size=50m", str(small.parent))
+    table.settle()
+    assert table.problem == ""
+    state = table.change(state, [entry(5)], [entry(30_000)], complete=True)
+    table.close()
+    again = Table(small)
+    assert again.states == [state]
+    assert found(again, "a", 19_999) == [entry(19_999).address]
+    assert found(again, "a", 30_000) == [entry(30_000).address]
+    assert found(again, "a", 5) == []
+    again.close()
+
+
+@pytest.mark.lab
+def test_a_full_disk_at_the_start_loses_no_names(small: Path) -> None:
+    table, _ = filled(small)
+    table.close()
+    with suppress(OSError), small.with_name("full").open("wb", buffering=0) as full:
+        while full.write(bytes(4096)):
+            pass
+    started = Table(small)
+    if started.states:
+        assert found(started, "a", 1) == [entry(1).address]
+    else:
+        assert "names are in memory" in started.problem
+    new = started.change(started.add("b"), (), [entry(7)], complete=True)
+    assert found(started, "b", 7) == [entry(7).address]
+    assert new.complete
+    started.close()
+    small.with_name("full").unlink()
+    again = Table(small)
+    assert again.problem == ""
+    assert found(again, "a", 1) == [entry(1).address]
+    again.close()
 
 
 def test_what_was_written_is_copied_into_the_file(path: Path) -> None:

@@ -94,6 +94,7 @@ def test_a_silent_server_is_followed_by_the_next(
     for n in range(6):
         assert addresses(ask(f"www{n}.example.org")) == ["198.51.100.7"]
     assert len(first.asked) == module.SILENT, "then it is passed over"
+    assert served.do(lambda: served.host.counts("br100"))[2] == (FIRST,)
     assert len(second.asked) == 6
 
 

@@ -1,4 +1,4 @@
-"""The process: `python -P -m lessor.dnsd HOME READY`.
+"""The process: `python -P -m lessor.dnsd HOME READY VERSION`.
 
 The agent starts it (`lessor.dnsd.client`), and it outlives the agent. It opens the sockets of its
 servers as root, and has no rights from then on.
@@ -33,12 +33,13 @@ LIMITS = Limits(memory=1 << 30, files=1 << 17, file_size=1 << 30)
 RESOLV_CONF = Path("/etc/resolv.conf")
 
 
-def main(folder: str, ready: str) -> None:
+def main(folder: str, ready: str, version: str) -> None:
     """Serve until a signal ends the process.
 
     Args:
         folder: of the process.
         ready: number of a descriptor that is closed once it serves.
+        version: of the program, for the agent.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(LIMITS.files, hard), hard))
@@ -51,13 +52,12 @@ def main(folder: str, ready: str) -> None:
         resolvers = read_resolvers(RESOLV_CONF.read_text())
     confine(begun, LIMITS)
     loop = Loop()
-    host = Host(loop, Table(Path("names.db")))
+    host = Host(loop, Table(Path("names.db")), problems=problems)
     host.resolvers = resolvers
-    host.problems += problems
     for header, sockets in opened:
         host.open(header, sockets)
     host.drop_others()
-    Control(loop, begun.listener, host)
+    Control(loop, begun.listener, host, version)
     gc.freeze()
     serve(begun)
     loop.run()  # until a signal ends the process: the table is whole at any time

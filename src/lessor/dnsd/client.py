@@ -38,7 +38,6 @@ from lessor.dnsd.messages import (
     Refused,
     Resolvers,
     Servers,
-    ServerState,
     Sockets,
     Status,
     encode,
@@ -55,15 +54,16 @@ class Dnsd:
 
     Args:
         home: the folder of the process.
+        version: of this program; a process that is found may have another one.
 
     Raises:
         Unavailable: it does not start, or does not answer.
         OSError: the folder can't be made.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, version: str) -> None:
         self._home = home
-        self.process: Process = start(home, PROGRAM)
+        self.process: Process = start(home, PROGRAM, (version,))
         try:
             self._line = Line(home, self.process)
         except Unavailable:
@@ -75,8 +75,8 @@ class Dnsd:
         self._line.close()
         self.process.close()
 
-    def servers(self) -> tuple[dict[str, ServerState], Sequence[str]]:
-        """Return the servers of the process by name, and what went wrong at its start.
+    def hello(self) -> Servers:
+        """Return the servers of the process, its version, and what is wrong.
 
         Raises:
             LessorError: it is of another version.
@@ -84,7 +84,7 @@ class Dnsd:
         answer = self._ask(Hello(), Servers)
         if answer.version != VERSION:
             raise LessorError(f"{PROGRAM} speaks version {answer.version}, not {VERSION}")
-        return {one.name: one for one in answer.states}, answer.problems
+        return answer
 
     def open(self, server: DhcpServer) -> int:
         """Serve a server with new sockets; return the revision of its names.

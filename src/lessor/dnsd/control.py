@@ -43,9 +43,11 @@ class Control:
         loop: calls it back.
         listener: of the socket.
         host: the servers.
+        version: of the program.
     """
 
-    def __init__(self, loop: Loop, listener: Listener, host: Host) -> None:
+    def __init__(self, loop: Loop, listener: Listener, host: Host, version: str) -> None:
+        self._version = version
         self._loop = loop
         self._listener = listener
         self._host = host
@@ -96,7 +98,7 @@ class Control:
         answer: OfProcess = Done(0)
         match message:
             case Hello():
-                answer = Servers(VERSION, tuple(host.states()), tuple(host.problems))
+                answer = Servers(VERSION, self._version, tuple(host.states()), tuple(host.problems))
             case Open(header):
                 answer = Done(host.open(header, staged.pop(header.name, [])))
             case Close(name):

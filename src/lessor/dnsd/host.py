@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 
 from lessor.core.dhcp.limit import Limit
 from lessor.core.dns.zone import Entry
@@ -18,6 +17,7 @@ from lessor.dnsd.sockets import sort
 from lessor.dnsd.table import Page, State, Table
 from lessor.errors import NotFound
 
+SETTLE_S = 30.0  # between two looks whether the disk has room again
 CLEAN_S = 0.02  # between two slices of a deleted server's names
 
 
@@ -28,15 +28,17 @@ class Host:
         loop: calls it back.
         table: the names.
         limit: of a client's questions.
+        problems: what went wrong at the start.
 
     Attributes:
         resolvers: the host's own name servers.
-        problems: what went wrong at the start.
     """
 
-    def __init__(self, loop: Loop, table: Table, limit: Limit = QUESTIONS) -> None:
+    def __init__(
+        self, loop: Loop, table: Table, limit: Limit = QUESTIONS, problems: Iterable[str] = ()
+    ) -> None:
         self.resolvers: tuple[str, ...] = ()
-        self.problems: list[str] = [table.problem] if table.problem else []
+        self._at_start = tuple(problems)
         self._loop = loop
         self._table = table
         self._limit = limit
@@ -45,6 +47,12 @@ class Host:
         self._services: dict[str, Service] = {}
         self._cleans = False
         self._clean()
+        self._settle()
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What went wrong at the start, and what is wrong with the table."""
+        return (*self._at_start, *([self._table.problem] if self._table.problem else []))
 
     def states(self) -> Iterator[ServerState]:
         """Yield the servers."""
@@ -53,11 +61,7 @@ class Host:
             yield ServerState(name, state.revision, state.complete, service.has_sockets)
 
     def open(self, header: Header, sockets: Sequence[socket.socket]) -> int:
-        """Serve with these settings; return the revision of the names.
-
-        Raises:
-            OSError: a new server could not be written.
-        """
+        """Serve with these settings; return the revision of the names."""
         state = self._table.add(header.name)
         service = self._services.get(header.name)
         if service is None:
@@ -69,11 +73,7 @@ class Host:
         return state.revision
 
     def drop(self, name: str) -> None:
-        """Serve no more, and forget the server.
-
-        Raises:
-            OSError: that could not be written.
-        """
+        """Serve no more, and forget the server."""
         self._table.drop(name)
         service = self._services.pop(name, None)
         if service is not None:
@@ -84,8 +84,7 @@ class Host:
         """Forget the names of servers that are not served."""
         for state in self._table.states:
             if state.name not in self._services:
-                with suppress(OSError):  # the next start tries it again
-                    self._table.drop(state.name)
+                self._table.drop(state.name)
         self._clean()
 
     def change(
@@ -95,7 +94,6 @@ class Host:
 
         Raises:
             NotFound: there is no such server.
-            OSError: it could not be written.
         """
         state = self._table.change(self._state(name), drop, put, complete=complete)
         self._services[name].changed()
@@ -109,15 +107,15 @@ class Host:
         """
         return self._table.page(self._state(name), after, count)
 
-    def counts(self, name: str) -> tuple[int, dict[str, int]]:
-        """Return how many questions of a server are open, and what became of those before.
+    def counts(self, name: str) -> tuple[int, dict[str, int], tuple[str, ...]]:
+        """Return open questions of a server, what became of others, and silent upstream servers.
 
         Raises:
             NotFound: it is not served.
         """
         self._state(name)
         service = self._services[name]
-        return service.open, dict(service.counts)
+        return service.open, dict(service.counts), service.silent
 
     def close(self) -> None:
         """Serve no more; the table stays."""
@@ -150,6 +148,9 @@ class Host:
 
     def _clean_some(self) -> None:
         self._cleans = False
-        with suppress(OSError):  # the disk is full: the next start tries it again
-            if self._table.clean(MAX_ENTRIES):
-                self._clean()
+        if self._table.clean(MAX_ENTRIES):
+            self._clean()
+
+    def _settle(self) -> None:
+        self._table.settle()
+        self._loop.later(SETTLE_S, self._settle)

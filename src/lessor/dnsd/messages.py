@@ -86,9 +86,16 @@ class ServerState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Servers(_Message):
-    """The answer to `Hello`. `problems`: what went wrong at the start."""
+    """The answer to `Hello`.
+
+    Attributes:
+        version: of these messages.
+        program: version of the program that runs.
+        problems: what went wrong at the start, and what is wrong with the table.
+    """
 
     version: int
+    program: str
     states: tuple[ServerState, ...]
     problems: tuple[str, ...]
 
@@ -107,10 +114,11 @@ class Names(_Message):
 
 
 class Counts(_Message):
-    """The answer to `Status`."""
+    """The answer to `Status`. `silent`: upstream servers that have not answered lately."""
 
     open: int
     counts: dict[str, int]
+    silent: tuple[str, ...]
 
 
 class Refused(_Message):

@@ -81,6 +81,11 @@ class Service:
         return self._upstream.open
 
     @property
+    def silent(self) -> tuple[str, ...]:
+        """Upstream servers that have not answered lately."""
+        return self._upstream.silent
+
+    @property
     def has_sockets(self) -> bool:
         """Whether it is asked at all."""
         return bool(self._sockets.udp)

@@ -88,6 +88,11 @@ class Upstream:
         """How many questions are open."""
         return len(self._open)
 
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Addresses of the servers that are passed over now."""
+        return tuple(server[0] for server in self._silent if self._is_passed_over(server))
+
     def ask(self, asker: Asker, *, tcp: bool) -> None:
         """Ask for a client."""
         same = self._open.get(key(asker.question, tcp=tcp))
