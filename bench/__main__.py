@@ -19,6 +19,7 @@ NAMES = (
     *(
         "hook",
         "dhcpd",
+        "dns",
         "api",
         "dora",
         "start",
