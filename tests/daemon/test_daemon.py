@@ -102,6 +102,23 @@ def test_a_descriptor_of_a_folder_is_no_way_out(home: Home, process: Process) ->
     line.close()
 
 
+@as_root
+def test_files_of_another_user_are_not_given_to_it(home: Home) -> None:
+    """It may have been taken over before, and have linked a file of root's."""
+    home.make()
+    secret = home.folder / "secret"
+    secret.write_text("of root's")
+    home.own.mkdir()
+    (home.own / "hard").hardlink_to(secret)
+    (home.own / "soft").symlink_to(secret)
+    process = start(home, "echo")
+    line = Line(home, process)
+    assert line.ask(b"look") == b"([], '/')"
+    assert secret.stat().st_uid == 0
+    line.close()
+    process.close()
+
+
 def test_its_parent_is_not_whoever_started_it(process: Process) -> None:
     found = status(process.pid)
     assert found["PPid"] != str(os.getpid())

@@ -48,16 +48,20 @@ class Home:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def make_own(self, uid: int, gid: int) -> None:
-        """Make `own/`, or give it and its files to this user.
+        """Make `own/`, or give it to this user, without the files of another one.
+
+        They are not given: one may be a link to a file of root's.
 
         Raises:
             OSError: that fails.
         """
         self.own.mkdir(mode=0o700, exist_ok=True)
-        for path in (self.own, *self.own.iterdir()):
-            status = path.lstat()
-            if (status.st_uid, status.st_gid) != (uid, gid):
-                os.chown(path, uid, gid, follow_symlinks=False)
+        status = self.own.stat()
+        if (status.st_uid, status.st_gid) != (uid, gid):
+            os.chown(self.own, uid, gid)
+        for path in self.own.iterdir():
+            if path.lstat().st_uid != uid:
+                path.unlink()
 
     def hold(self) -> int:
         """Lock the folder for this process until it ends; return the lock's descriptor.
