@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 LOCKS = sorted(path.name for path in ROOT.glob("requirements*.txt"))
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 LIMIT_S = 300
-USERS = ("lessor-hook", "lessor-metadata")
+USERS = ("lessor-dhcpd", "lessor-dnsd", "lessor-hook", "lessor-metadata")
 
 # Builds the checkout's own wheel with nothing but Python; scripts/setup doesn't look at what builds
 # it.
