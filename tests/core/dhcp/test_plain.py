@@ -87,10 +87,24 @@ def test_what_is_not_plain_is_left_alone(frame: bytes) -> None:
     assert answer_plain(made(), Leases(), frame, NOW) is None
 
 
-def test_nothing_is_plain_while_an_address_is_declined_or_a_client_has_an_identifier() -> None:
-    assert answer_plain(made(), Leases(declined={ADDRESS: NOW + 1}), PLAIN[0], NOW) is None
-    identified = table(server(reservation(1, ("client-id", "x"))), SERVER_MAC)
-    assert answer_plain(identified, Leases(), PLAIN[0], NOW) is None
+@pytest.mark.parametrize(
+    ("declined", "plain"), [({ADDRESS: NOW + 1}, False), ({SERVER: NOW + 1, ADDRESS: NOW}, True)]
+)
+def test_a_declined_address_is_not_plain(declined: dict[bytes, float], *, plain: bool) -> None:
+    leases = Leases(declined=declined)
+    outcome = answer_plain(made(), leases, PLAIN[0], NOW)
+    assert outcome == (answer(made(), leases, PLAIN[0], NOW) if plain else None)
+
+
+@pytest.mark.parametrize("frame", PLAIN[:2], ids=["without-id", "with-id"])
+@pytest.mark.parametrize(("identity", "plain"), [("01:" + MAC.hex(":"), False), ("x", True)])
+def test_a_client_known_by_its_identifier_is_not_plain(
+    frame: bytes, identity: str, *, plain: bool
+) -> None:
+    known = table(server(reservation(1), reservation(3, ("client-id", identity))), SERVER_MAC)
+    outcome = answer_plain(known, Leases(), frame, NOW)
+    expected = answer(known, Leases(), frame, NOW)
+    assert outcome == (expected if plain or frame == PLAIN[0] else None)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def answer_plain(table: Table, leases: Leases, frame: bytes, now: float) -> Outc
         frame: from its Ethernet header on.
         now: seconds since 1970.
     """
-    if len(frame) < _OPTIONS_AT or leases.declined or table.by_client:
+    if len(frame) < _OPTIONS_AT:
         return None
     (
         sender,
@@ -102,11 +102,18 @@ def answer_plain(table: Table, leases: Leases, frame: bytes, now: float) -> Outc
     if options is None:
         return None
     (row,) = rows
-    kind = _kind(table, row, options)
     identity = options.get(CLIENT_ID)
+    kind = _kind(table, row, options)
     echo = b"" if identity is None else bytes((CLIENT_ID, len(identity))) + identity
     field = kind + row.block + echo + _ENDED
-    if not kind or len(field) > MIN_ROOM or row.mtu < MIN_DATAGRAM or row.asked:
+    if (
+        not kind
+        or len(field) > MIN_ROOM
+        or row.mtu < MIN_DATAGRAM
+        or row.asked
+        or (leases.declined and leases.quarantined(row.address, now))
+        or (table.by_client and (identity or b"") in table.by_client)
+    ):
         return None
     header = (_REPLY, xid, _NO_SECS, flags, NO_ADDRESS, row.address, row.siaddr, NO_ADDRESS)
     bootp = b"".join((*header, frame[_CHADDR], row.sname, row.file, COOKIE, field))
