@@ -24,10 +24,12 @@ def test_under_another_mark_there_is_none() -> None:
 
 
 def test_its_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAXIMUM", 10)
+    monkeypatch.setattr(module, "GENERATION", 5)
     ready, mark = ReadyAnswers(), new_mark()
     for n in range(100):
         ready.put(mark, b"\0\0" + bytes((n,)), ANSWER)
         assert len(ready) <= 10
+        assert ready.get(mark, b"\0\0" + bytes((n,))) == b"\0\0answer"
+        assert n < 5 or ready.get(mark, b"\0\0" + bytes((n - 5,)))
     ready.put(mark, bytes(MAX_QUESTION + 1), ANSWER)
     assert ready.get(mark, bytes(MAX_QUESTION + 1)) is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 
-MAXIMUM = 10_000  # answers of all servers of a host, 4 MB
+GENERATION = 1 << 15  # answers, some 12 MB; of the two generations the older one goes as a whole
 MAX_QUESTION = 300  # octets: one with a long option is not asked twice
 _ID = 2  # octets
 
@@ -19,23 +19,25 @@ class ReadyAnswers:
     """The answers of all servers of a host."""
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[int, bytes], bytes] = {}
+        self._young: dict[tuple[int, bytes], bytes] = {}
+        self._old: dict[tuple[int, bytes], bytes] = {}
 
     def __len__(self) -> int:
-        return len(self._answers)
+        return len(self._young) + len(self._old)
 
     def get(self, mark: int, message: bytes) -> bytes | None:
         """Return the answer to a message."""
-        answer = self._answers.get((mark, message[_ID:]))
+        key = (mark, message[_ID:])
+        answer = self._young.get(key) or self._old.get(key)
         return None if answer is None else message[:_ID] + answer
 
     def put(self, mark: int, message: bytes, answer: bytes) -> None:
         """Remember an answer."""
         if len(message) > MAX_QUESTION:
             return
-        if len(self._answers) >= MAXIMUM:
-            self._answers.clear()
-        self._answers[mark, message[_ID:]] = answer[_ID:]
+        if len(self._young) >= GENERATION:
+            self._young, self._old = {}, self._young
+        self._young[mark, message[_ID:]] = answer[_ID:]
 
 
 def new_mark() -> int:

@@ -23,7 +23,6 @@ PORT = 53
 BACKLOG = 64
 UPSTREAM_UDP = 2  # of each family; one is used until it is old, while the other's answers come
 UPSTREAM_TCP = 4
-BUFFER = 64 << 10  # octets of a socket's receive buffer: 100 questions, as many as come in a burst
 _IP_FREEBIND, _IPV6_FREEBIND, _IP_RECVERR, _IPV6_RECVERR = 15, 78, 11, 25
 _UNSPECIFIED = bytes(16)  # a socket address of the family AF_UNSPEC
 
@@ -127,8 +126,6 @@ def _listening(address: bytes, kind: int) -> socket.socket:
             raise OSError(error.errno, f"{text} port {PORT}: {error.strerror}") from error
         if kind == socket.SOCK_STREAM:
             sock.listen(BACKLOG)
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
     except OSError:
         sock.close()
         raise
