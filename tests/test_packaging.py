@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lessor.agent.drivers.dnsmasq.hook import USER as HOOK_USER
+from lessor.agent.leases.inbox import USER as HOOK_USER
 from lessor.dhcpd.__main__ import USERS as DHCPD_USERS
 from lessor.dnsd.__main__ import USERS as DNSD_USERS
 from lessor.metadata.run import USERS

@@ -157,6 +157,7 @@ class AgentSettings:
     send_arp_for_ha: bool = False
     send_arp_for_ha_count: int = 3
     # dhcp
+    dhcp_driver: str = "dnsmasq"  # or "native"
     networks_path: Path = Path("/var/lib/lessor/networks")
     dhcp_lease_time: int = 86400
     dhcp_domain: str = "novalocal"

@@ -16,6 +16,7 @@ from lessor.agent.drivers.addresses import AddressDriver
 from lessor.agent.drivers.bridges import BridgeDriver
 from lessor.agent.drivers.dhcp import DhcpDriver, DhcpProgram, KnownLeases
 from lessor.agent.drivers.dnsmasq.program import Dnsmasq
+from lessor.agent.drivers.native.program import Native
 from lessor.agent.drivers.rulesets import RulesetDriver
 from lessor.agent.drivers.sysctls import SysctlDriver
 from lessor.agent.drivers.taps import TapDriver
@@ -98,7 +99,10 @@ def connection(settings: AgentSettings) -> Client:
 
 def dhcp_program(settings: AgentSettings) -> DhcpProgram:
     """Return the program that serves DHCP on this host."""
-    return Dnsmasq(settings, folder(settings) / "spool")
+    own = folder(settings)
+    if settings.dhcp_driver == "native":
+        return Native(settings, own, Dnsmasq(settings, own / "spool").former)
+    return Dnsmasq(settings, own / "spool", Native(settings, own).former)
 
 
 def lease_parts(settings: AgentSettings) -> Leases:

@@ -15,9 +15,10 @@ from lessor.agent.planner import HostPlanner
 from lessor.agent.reconcile import Reconciler
 from lessor.agent.server import follow
 from lessor.core.diff import Changes
+from lessor.core.state import DhcpServer
 from lessor.errors import NotFound
 from lessor.model import HostTour
-from lessor.net.address import Address
+from lessor.net.address import Address, place, read_address
 from lessor.settings import AgentSettings
 
 
@@ -76,6 +77,23 @@ def look_around(
     if overlay:
         overlay.close()
     return known, HostTour(host=settings.host, pieces=pieces)
+
+
+def reservations(
+    settings: AgentSettings, server: str, *, chosen: bool = False, own: bool = False
+) -> tuple[bool, list[tuple[str, str]]]:
+    """Return whether a DHCP server of this host runs, and MAC and address of its reservations.
+
+    Args:
+        settings: of this call.
+        server: its name.
+        chosen: as for `plan`.
+        own: as for `plan`.
+    """
+    settings = located(settings, chosen=chosen, own=own)
+    found = dhcp_program(settings).status(DhcpServer(server, server, (), {}))
+    ordered = sorted(found.reservations, key=lambda one: place(read_address(one[1])))
+    return bool(found.process), ordered
 
 
 def accept(settings: AgentSettings) -> str:

@@ -231,6 +231,35 @@ def tour(  # noqa: PLR0917 - as server
 
 
 @agent_app.command()
+def reservations(  # noqa: PLR0917 - as server
+    context: typer.Context,
+    server: Annotated[str, typer.Argument(help="Bridge, or id of a vxlan network.")],
+    config_file: ConfigFile = None,
+    state_dir: StateDir = None,
+    set_: Set = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the reservations that a DHCP server of this host has now: MAC and address.
+
+    Exit status 1 if the server does not run.
+    """
+    files, before = context.obj
+    files = [*files, *(config_file or [])]
+    given = before | overrides(state_dir, set_, debug=debug)
+    settings = agent_settings(files, given, warn=False)
+    from lessor.agent.offline import reservations as held  # noqa: PLC0415 - see the docstring
+
+    own = has_own(files, given)
+    runs, found = held(settings, server, chosen="state_dir" in given, own=own)
+    rows = [{"mac_address": mac, "ip_address": address} for mac, address in found]
+    text = [f"{mac} {address}" for mac, address in found]
+    print(jsons.dumps(rows, indent=2) if json else "\n".join(text))
+    if not runs:
+        raise typer.Exit(1)
+
+
+@agent_app.command()
 def accept(
     context: typer.Context,
     config_file: ConfigFile = None,

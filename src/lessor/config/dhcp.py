@@ -7,6 +7,14 @@ from oslo_config import cfg
 from lessor.config import types
 
 OPTIONS = [
+    cfg.StrOpt(
+        "dhcp_driver",
+        default="dnsmasq",
+        choices=["dnsmasq", "native"],
+        help="What serves DHCP and DNS on this host: a dnsmasq for each bridge or vxlan network, or "
+        "lessor-dhcpd and lessor-dnsd, one process each for all of them. A change takes effect at "
+        "the start of the agent; leases stay.",
+    ),
     cfg.IntOpt(
         "dhcp_lease_time",
         default=86400,

@@ -10,7 +10,7 @@ import os
 import pwd
 import resource
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 _SET_PDEATHSIG, _SET_DUMPABLE, _CAPBSET_DROP, _SET_NO_NEW_PRIVS = 1, 4, 24, 38  # PR_*
@@ -55,16 +55,19 @@ def unprivileged(names: Iterable[str]) -> User:
     raise OSError(f"there is none of the users {', '.join(names)}; make the first (scripts/setup)")
 
 
-def give_up(uid: int, gid: int, limits: Limits, *, with_parent: bool) -> None:
+def give_up(
+    uid: int, gid: int, limits: Limits, *, with_parent: bool, groups: Collection[int] = ()
+) -> None:
     """Switch to a user without rights that can't gain any.
 
     A process that is not root keeps its user.
 
     Args:
         uid: the user.
-        gid: its only group.
+        gid: its group.
         limits: upper bounds from now on.
         with_parent: the process ends with its parent.
+        groups: further groups.
 
     Raises:
         OSError: a right of root could not be dropped.
@@ -73,7 +76,7 @@ def give_up(uid: int, gid: int, limits: Limits, *, with_parent: bool) -> None:
     for number in range(_CAPABILITIES):  # no executed program can gain one either
         _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0)
     if os.geteuid() == 0:
-        os.setgroups([])
+        os.setgroups(list(groups))
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     _clear_capabilities()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from lessor.daemon.control import Listener
@@ -49,14 +49,14 @@ def begin(home: Home, ready: int, users: Iterable[str]) -> Begun:
     return Begun(home, user, Listener(home), ready)
 
 
-def confine(begun: Begun, limits: Limits, folders: Iterable[int] = ()) -> None:
+def confine(begun: Begun, limits: Limits, folders: Collection[int] = ()) -> None:
     """Make `own/` the root folder, and give up all rights.
 
     Args:
         begun: the process.
         limits: upper bounds from now on.
-        folders: descriptors of folders with files that it writes to; no others are opened, where
-            the kernel has Landlock.
+        folders: descriptors of folders with files that it writes to, as a member of their groups;
+            no others are opened, where the kernel has Landlock.
 
     Raises:
         OSError: a right could not be dropped.
@@ -66,7 +66,9 @@ def confine(begun: Begun, limits: Limits, folders: Iterable[int] = ()) -> None:
         os.chdir("/")
     else:
         os.chdir(begun.home.own)
-    give_up(begun.user.uid, begun.user.gid, limits, with_parent=False)
+    groups = {os.fstat(one).st_gid for one in folders} - {0}  # not root's
+    user = begun.user
+    give_up(user.uid, user.gid, limits, with_parent=False, groups=groups)
     own = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     keep_to({own: KEEP_FILES, **dict.fromkeys(folders, WRITE_FILE)})
     os.close(own)

@@ -101,6 +101,19 @@ class Dhcpd:
         self._line = Line(self._home, self._process)
         return self.hello()
 
+    def join(self) -> Welcome | None:
+        """Connect to the process if one runs; return what it says of itself, None: none does.
+
+        Raises:
+            Unavailable: it hangs.
+        """
+        self.close()
+        self._process = find(self._home)
+        if self._process is None:
+            return None
+        self._line = Line(self._home, self._process)
+        return self.hello()
+
     def hello(self) -> Welcome:
         """Ask the process for its servers.
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 
+from lessor.core.dns.zone import Zone
 from lessor.dnsd.messages import READ_HEADER, VERSION, Header, encode
 
 _FOLDER = f"servers-{VERSION}"
@@ -43,6 +45,13 @@ def remove(home: Path, name: str) -> None:
         OSError: that fails.
     """
     _path(home, name).unlink(missing_ok=True)
+
+
+def zone(home: Path, name: str) -> Zone | None:
+    """Return the settings of one server; None: there are none, or they are unreadable."""
+    with suppress(OSError, msgspec.MsgspecError):
+        return READ_HEADER.decode(_path(home, name).read_bytes()).zone
+    return None
 
 
 def read(home: Path) -> Iterator[Header | str]:

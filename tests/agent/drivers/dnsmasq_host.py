@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lessor.agent.drivers.dhcp import Incident, KnownLeases
 from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
@@ -32,6 +32,7 @@ from lessor.errors import Pending
 from tests.dhcpclient import DhcpClient, Reply
 
 CLONE_NEWNET = 0x40000000
+H = TypeVar("H", bound="Host")
 LIBC = ctypes.CDLL(None, use_errno=True)
 BRIDGE = "br100"
 RANGE = DhcpRange(
@@ -286,6 +287,13 @@ def make_wire() -> None:
 @contextmanager
 def host_in_namespace() -> Iterator[Host]:
     """A host in a network namespace that this process enters, and leaves at the end."""
+    with kind_in_namespace(Host) as made:
+        yield made
+
+
+@contextmanager
+def kind_in_namespace(kind: type[H]) -> Iterator[H]:
+    """The same, of another kind."""
     name = f"lessor-dhcp-{os.getpid()}"
     folder = Path(tempfile.mkdtemp(prefix="lessor-dhcp-"))  # pytest's own folders shut nobody out
     folder.chmod(0o755)
@@ -296,7 +304,7 @@ def host_in_namespace() -> Iterator[Host]:
     made = None
     try:
         make_wire()
-        made = Host(folder)
+        made = kind(folder)
         yield made
     finally:
         if made:

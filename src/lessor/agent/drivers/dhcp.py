@@ -70,6 +70,27 @@ class Leases(Protocol):
         """Forget a server that was removed."""
 
 
+class Former(Protocol):
+    """Servers that another program left on this host. Each is retired once it has a successor."""
+
+    @property
+    def program(self) -> str:
+        """The name of the program."""
+
+    def servers(self) -> Mapping[str, DhcpServer]:
+        """Return those that are left, by name."""
+
+    def retire(self, name: str) -> None:
+        """End one; its leases stay in the lease book. Nothing happens if there is none.
+
+        Raises:
+            LessorError, OSError: it can't be ended.
+        """
+
+    def close(self) -> None:
+        """Let go of the program."""
+
+
 class DhcpProgram(Protocol):
     """A program that serves DHCP: what a host needs of it before and beside its servers."""
 

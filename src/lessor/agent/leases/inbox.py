@@ -6,12 +6,22 @@ and writes to `current` but doesn't read it.
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
 import stat
 from contextlib import suppress
 from pathlib import Path
 
+from lessor.errors import LessorError
+
+USER = "lessor-hook"  # made by scripts/setup and packaging/sysusers.d
+ANYBODY = "nobody"  # whom every system has
 FOLDER, FILE = 0o710, 0o620  # what the group may do: enter; write
+
+
+class Apart(LessorError):
+    """The spool can't take the file of the inbox."""
 
 
 class Inbox:
@@ -85,3 +95,35 @@ def allow(path: Path, group: int, mode: int) -> None:
         os.chown(path, -1, group)
     if stat.S_IMODE(have.st_mode) != mode:
         path.chmod(mode)
+
+
+def writer() -> pwd.struct_passwd:
+    """Return the user that adds events; its group is the inbox's.
+
+    Raises:
+        KeyError: there is none, not even nobody.
+    """
+    try:
+        found = pwd.getpwnam(USER)
+    except KeyError:
+        return pwd.getpwnam(ANYBODY)
+    return found if found.pw_uid and found.pw_gid else pwd.getpwnam(ANYBODY)
+
+
+def link(inbox: Inbox, spool: Path) -> None:
+    """Try whether the spool can take the file of the inbox.
+
+    Raises:
+        Apart: they are on different file systems.
+    """
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    trial = spool / "linked"
+    trial.unlink(missing_ok=True)
+    try:
+        trial.hardlink_to(inbox.current)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            where = f"{spool} is on another file system than {inbox.folder}"
+            raise Apart(f"{where}; let both be on one") from error
+    else:
+        trial.unlink()

@@ -13,6 +13,7 @@ import pytest
 
 import lessor.agent.drivers.dnsmasq.hook as hook_module
 from lessor.agent.drivers.dnsmasq.hook import HOOK, hook
+from lessor.agent.leases.inbox import writer
 from lessor.agent.leases.spool import Spool
 from lessor.core.leases import LiveLease
 from tests.agent.unprivileged import NOBODY, as_nobody
@@ -71,7 +72,7 @@ def test_a_folder_that_nobody_can_pass_leaves_it_root_which_is_said(folder: Path
 
 
 def made_by() -> str:
-    return hook_module._user().pw_name
+    return writer().pw_name
 
 
 def test_a_folder_that_can_not_be_made_leaves_it_root_which_is_said(folder: Path) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 from lessor.agent.drivers.dhcp import Incident, KnownLeases, Leases, ServerError
 from lessor.agent.drivers.dnsmasq.context import DnsmasqContext
-from lessor.agent.drivers.dnsmasq.exits import DeathWatch
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder, our_folders
 from lessor.agent.drivers.dnsmasq.hook import Hook
 from lessor.agent.drivers.dnsmasq.inotify import make_room, make_room_for_files
@@ -25,6 +24,7 @@ from lessor.agent.drivers.dnsmasq.probe import Prober
 from lessor.agent.drivers.dnsmasq.process import Process, Scan, scan
 from lessor.agent.drivers.dnsmasq.server import Server
 from lessor.agent.drivers.dnsmasq.touch import Touches
+from lessor.agent.drivers.exits import DeathWatch
 from lessor.agent.host.run import Run
 from lessor.core.diff import Changes, Unsound
 from lessor.core.state import DhcpServer
@@ -169,6 +169,22 @@ class DnsmasqDriver:
         problems += _at_once(self._delete, [(gone.name,) for gone in changes.delete])
         if problems:
             raise ExceptionGroup(f"{len(problems)} problems with DHCP servers", problems)
+
+    def retire(self, name: str) -> None:
+        """End a server that another program serves from now on; its leases stay.
+
+        Raises:
+            LessorError, OSError: it can't be ended.
+        """
+        self._scans.forget()
+        servers = self._known()
+        if name in servers:
+            servers[name].retire()
+            del servers[name]
+
+    def servers(self) -> dict[str, DhcpServer]:
+        """Return our servers by name, as they were loaded last."""
+        return {name: server.loaded for name, server in self._known().items()}
 
     def _bring_all(self, wanted: tuple[DhcpServer, ...]) -> list[Exception]:
         """Bring servers to the desired state; if one fails, report what limits their number."""

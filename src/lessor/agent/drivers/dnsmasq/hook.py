@@ -9,19 +9,16 @@ Source: dnsmasq(8), --dhcp-scriptuser; dnsmasq 2.90, src/lease.c (`popen` of "in
 
 from __future__ import annotations
 
-import errno
 import pwd
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from lessor.agent.host.atomic import atomic_write
-from lessor.agent.leases.inbox import Inbox
+from lessor.agent.leases.inbox import Apart, Inbox, link, writer
 from lessor.errors import LessorError
 
 HOOK = Path(__file__).parents[3] / "dhcpbridge" / "lessor-dhcpbridge"  # the one that we ship
-USER = "lessor-hook"  # made by scripts/setup and packaging/sysusers.d
-ANYBODY = "nobody"  # whom every system has
 TRIAL_S = 10.0
 EXECUTABLE = 0o755
 
@@ -49,10 +46,6 @@ class Unfit(LessorError):
     """The user lacks a right that the hook needs."""
 
 
-class Apart(Unfit):
-    """The spool can't take the file of the inbox."""
-
-
 def hook(folder: Path, spool: Path, chosen: str = "") -> Hook:
     """Prepare the hook, and try it as its user.
 
@@ -63,45 +56,18 @@ def hook(folder: Path, spool: Path, chosen: str = "") -> Hook:
         spool: the folder that takes from the inbox.
         chosen: the operator's own program; "": ours.
     """
-    user = _user()
+    user = writer()
     inbox = Inbox(folder, user.pw_gid)
     program = Path(chosen) if chosen else HOOK
     try:
         inbox.make()
-        _link(inbox, spool)
+        link(inbox, spool)
         _try(user, ': >>"$1"', inbox.current, "write to")
         return Hook(_reached(user, program, folder), user.pw_name, user.pw_gid, inbox)
-    except (Unfit, OSError, subprocess.SubprocessError) as error:
+    except (Apart, Unfit, OSError, subprocess.SubprocessError) as error:
         inbox = Inbox(spool) if isinstance(error, Apart) else inbox
         problem = f"dnsmasq calls the lease hook as root: {error}; then restart the agent"
         return Hook(program, "root", user.pw_gid, inbox, problem)
-
-
-def _user() -> pwd.struct_passwd:
-    try:
-        found = pwd.getpwnam(USER)
-    except KeyError:
-        return pwd.getpwnam(ANYBODY)
-    return found if found.pw_uid and found.pw_gid else pwd.getpwnam(ANYBODY)
-
-
-def _link(inbox: Inbox, spool: Path) -> None:
-    """Try whether the spool can take the file of the inbox.
-
-    Raises:
-        Apart: they are on different file systems.
-    """
-    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-    trial = spool / "linked"
-    trial.unlink(missing_ok=True)
-    try:
-        trial.hardlink_to(inbox.current)
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            where = f"{spool} is on another file system than {inbox.folder}"
-            raise Apart(f"{where}; let both be on one") from error
-    else:
-        trial.unlink()
 
 
 def _reached(user: pwd.struct_passwd, program: Path, folder: Path) -> Path:

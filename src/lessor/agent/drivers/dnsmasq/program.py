@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 
-from lessor.agent.drivers.dhcp import KnownLeases, Leases
+from lessor.agent.drivers.dhcp import DhcpDriver, Former, KnownLeases, Leases
 from lessor.agent.drivers.dnsmasq.driver import DnsmasqDriver
+from lessor.agent.drivers.dnsmasq.former import FormerDnsmasqs
 from lessor.agent.drivers.dnsmasq.hook import Hook, hook
 from lessor.agent.drivers.dnsmasq.status import status
+from lessor.agent.drivers.succession import Succession
 from lessor.agent.host.run import run
 from lessor.agent.leases.inbox import Inbox
 from lessor.core.diagnosis.dhcp import DhcpStatus
@@ -23,11 +26,18 @@ class Dnsmasq:
     Args:
         settings: of the agent.
         spool: the folder that takes events from the inbox.
+        former: makes what ends servers of another program, given the lease book; None: it has none.
     """
 
-    def __init__(self, settings: AgentSettings, spool: Path) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        spool: Path,
+        former: Callable[[Leases], Former | None] = lambda _: None,
+    ) -> None:
         self._settings = settings
         self._spool = spool
+        self._former = former
 
     @property
     def inbox(self) -> Inbox:
@@ -45,8 +55,23 @@ class Dnsmasq:
 
     def driver(
         self, leases: Leases, known: KnownLeases | None, label: Callable[[DhcpServer], str]
-    ) -> DnsmasqDriver:
+    ) -> DhcpDriver:
         """Make the driver."""
+        driver = self._driver(leases, known, label)
+        former = self._former(leases)
+        return Succession(driver, former) if former is not None else driver
+
+    def former(self, leases: Leases) -> FormerDnsmasqs | None:
+        """Return what ends our servers, where another program serves; None: none is left."""
+        driver = self._driver(leases, None, attrgetter("name"))
+        if driver.servers():
+            return FormerDnsmasqs(driver)
+        driver.close()
+        return None
+
+    def _driver(
+        self, leases: Leases, known: KnownLeases | None, label: Callable[[DhcpServer], str]
+    ) -> DnsmasqDriver:
         settings = self._settings
         return DnsmasqDriver(
             run=run,

@@ -157,21 +157,32 @@ class Server:
 
     def remove(self) -> None:
         """End it, and its leases: no server holds them any more."""
-        self.sure = False
-        tried(self._folder.doubt)
-        self._stop()
+        self._end()
         if self._context.release:
             leases = self._context.leases
             leases.end(self.name, list(leases.live(self.name).values()))
         if self.loaded.namespace:  # if it comes back, it takes its leases from the store
             self._context.leases.forget(self.name)
-        self._folder.remove()
-        self._alarm.remove()
-        self._table.remove()
+        self._remove_files()
+
+    def retire(self) -> None:
+        """End it; another program serves, and has its leases."""
+        self._end()
+        self._remove_files()
 
     def report_lost_events(self) -> None:
         """Have all leases reported again: events were lost."""
         self._alarm.set()
+
+    def _end(self) -> None:
+        self.sure = False
+        tried(self._folder.doubt)
+        self._stop()
+
+    def _remove_files(self) -> None:
+        self._folder.remove()
+        self._alarm.remove()
+        self._table.remove()
 
     def _fault(self) -> str:
         """Return why the server is to be brought to the desired state, whatever that is."""

@@ -1,4 +1,4 @@
-"""Notices when a process of a dnsmasq ends, also of one that an agent before this one started."""
+"""Notices when a process of a DHCP server ends, also one that an earlier agent started."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 
-from lessor.agent.drivers.dnsmasq.exits import DeathWatch
+from lessor.agent.drivers.exits import DeathWatch
 
 
 def test_the_end_of_each_process_of_a_server_is_noticed() -> None:
