@@ -66,8 +66,8 @@ class Case:
         return " ".join([self.name, self.kind, *more])
 
 
-def said(data: bytes | None) -> str:
-    """What an answer says, in a line; records in order of their text."""
+def summary(data: bytes | None) -> str:
+    """Return an answer as a line; records in order of their text."""
     if data is None:
         return "silence"
     try:
@@ -320,11 +320,11 @@ def test_each_difference_has_its_reason(host: Host) -> None:
         found = {}
         for what, cases, desired in (("", CASES, flat()), (NONE, WITHOUT, none())):
             host.bring(desired)
-            theirs = [said(ask(case)) for case in cases]
+            theirs = [summary(ask(case)) for case in cases]
             host.bring()
             with serving(host.folder / "names.db") as ours:
                 ours.bring(desired)
-                mine = [said(ask(case)) for case in cases]
+                mine = [summary(ask(case)) for case in cases]
             for case, their, my in zip(cases, theirs, mine, strict=True):
                 if their != my:
                     found[f"{case} {what}".rstrip()] = (their, my)

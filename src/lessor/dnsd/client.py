@@ -1,7 +1,7 @@
 """The agent's end: starts the process, and tells it the servers and their names. For one thread.
 
-The process outlives the agent. Its answers are checked like a stranger's: it has no rights, and
-reads what guests send.
+The process outlives the agent. Its answers are checked: it has no rights, and reads what
+guests send.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Dnsd:
     def feed(self, name: str, drop: Iterable[Entry], put: Iterable[Entry]) -> int:
         """Drop names of a server, then add others; return the revision after that.
 
-        Until all of it is done, the process does not say of a name that nobody has it.
+        Until all of it is done, the process denies no name.
         """
         tagged = itertools.chain(((one, False) for one in drop), ((one, True) for one in put))
         some = list(itertools.islice(tagged, MAX_ENTRIES))
@@ -152,10 +152,10 @@ class Dnsd:
         return self._ask(Status(name), Counts)
 
     def _ask(self, message: OfAgent, kind: type[A], fds: Sequence[int] = ()) -> A:
-        said = self._line.ask(encode(message), fds)
+        reply = self._line.ask(encode(message), fds)
         answer: OfProcess | None = None
         with suppress(msgspec.MsgspecError, ValueError):
-            answer = READ_BY_AGENT.decode(said)
+            answer = READ_BY_AGENT.decode(reply)
         if isinstance(answer, Refused):
             raise LessorError(f"{PROGRAM}: {answer.reason[:300]}")
         if not isinstance(answer, kind):

@@ -1,7 +1,7 @@
 """The clients of a server, by address: what each may use, so that it costs itself alone.
 
-A client is an address of the server's own subnets. Others get no answer at all, so nobody elsewhere
-can be flooded with answers.
+A client is an address of the server's own subnets. Others get no answer, so that answers can't be
+sent to forged addresses elsewhere.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Clients:
         }
 
     def get(self, address: str) -> Client | None:
-        """Return a client; None: the address is a stranger's."""
+        """Return a client; None: the address is in no subnet of the server."""
         client = self._clients.get(address)
         if client is not None or len(self._clients) >= MAX_CLIENTS:
             return client

@@ -75,7 +75,7 @@ class OpenQuestion:
             asker.client.open -= 1
 
     def finish(self, reply: bytes = b"") -> None:
-        """Answer the clients; without a reply, with the last refusal, or that nobody answered."""
+        """Answer the clients; without a reply, with the last refusal or SERVFAIL."""
         self.drop()
         for _, question, size, send, _ in self.askers.values():
             answered = reply or self.refusal

@@ -225,5 +225,5 @@ class Service:
 def _send_to(sock: socket.socket, source: tuple[str, int], message: bytes) -> None:
     try:
         sock.sendto(message, source)
-    except OSError:  # the client has gone, or the buffer is full: it asks again
+    except OSError:  # no route, or the buffer is full: the client asks again
         return

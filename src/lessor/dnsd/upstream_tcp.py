@@ -1,7 +1,7 @@
 """Asks upstream servers over TCP: for clients that ask over TCP, because an answer is long.
 
-A socket has one question at a time. A client has one socket at a time, so that one whose questions
-nobody answers leaves others theirs.
+A socket has one question at a time. A client has one socket at a time: silent servers cost the
+client that asks them.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def asked(name: str, kind: str = "A", cls: str = "IN", number: int = 0) -> Quest
     return question
 
 
-def said(
+def answered(
     question: Question, server: DhcpServer = SERVER, at: int = 0, size: int = 512
 ) -> Answer | None:
     zone = zone_of(server)
@@ -89,58 +89,60 @@ def named(*names: tuple[str, str], **more: Any) -> DhcpServer:
     ],
 )
 def test_a_server_answers_its_own(name: str, kind: str, expected: Answer | None) -> None:
-    assert said(asked(name, kind)) == expected
+    assert answered(asked(name, kind)) == expected
 
 
 @pytest.mark.parametrize("cls", ["CH", "HS", "ANY"])
 def test_there_is_only_the_internet(cls: str) -> None:
-    assert said(asked("vm5.novalocal", cls=cls)) == Answer(REFUSED)
+    assert answered(asked("vm5.novalocal", cls=cls)) == Answer(REFUSED)
 
 
 def test_a_domain_that_others_know_too_is_asked_upstream() -> None:
     vm = replace(VM, domain="example.org")
     server = replace(SERVER, ranges=(FORWARDED,), reservations={"": vm}, forwarded=("example.org",))
-    assert said(asked("vm5.example.org"), server) == Answer(NOERROR, VM5)
-    assert said(asked("vm5.example.org", "AAAA"), server) is None
-    assert said(asked("www.example.org"), server) is None
-    assert said(asked("vm5"), server) == Answer(NOERROR, VM5)
+    assert answered(asked("vm5.example.org"), server) == Answer(NOERROR, VM5)
+    assert answered(asked("vm5.example.org", "AAAA"), server) is None
+    assert answered(asked("www.example.org"), server) is None
+    assert answered(asked("vm5"), server) == Answer(NOERROR, VM5)
 
 
 def test_equal_names_are_all_answered_another_one_first_each_time() -> None:
     server = named(("10.0.0.8", "web.novalocal"), ("10.0.0.7", "web.novalocal"), namespace="x")
-    first = said(asked("web", number=2), server)
+    first = answered(asked("web", number=2), server)
     assert first == Answer(NOERROR, Records(A, (packed("10.0.0.7"), packed("10.0.0.8"))))
-    second = said(asked("web", number=3), server)
+    second = answered(asked("web", number=3), server)
     assert second == Answer(NOERROR, Records(A, (packed("10.0.0.8"), packed("10.0.0.7"))))
 
 
 def test_on_a_bridge_a_name_is_the_own_subnets_first() -> None:
     server = named(("10.0.0.8", "db"), ("10.1.0.8", "db"), ranges=(RANGE, OTHER))
     for at, address in ((0, "10.0.0.8"), (1, "10.1.0.8")):
-        assert said(asked("db"), server, at) == Answer(NOERROR, Records(A, (packed(address),)))
-    assert said(asked("vm5"), server, at=1) == Answer(NOERROR, VM5), "others' where there is none"
+        assert answered(asked("db"), server, at) == Answer(NOERROR, Records(A, (packed(address),)))
+    assert answered(asked("vm5"), server, at=1) == Answer(NOERROR, VM5), (
+        "others' where there is none"
+    )
 
 
 def test_a_subnet_within_an_octet_answers_its_own_addresses() -> None:
     server = replace(SERVER, ranges=(OTHER,))
-    assert said(asked("127.0.1.10.in-addr.arpa", "PTR"), server) == Answer(NXDOMAIN)
-    assert said(asked("128.0.1.10.in-addr.arpa", "PTR"), server) is None
+    assert answered(asked("127.0.1.10.in-addr.arpa", "PTR"), server) == Answer(NXDOMAIN)
+    assert answered(asked("128.0.1.10.in-addr.arpa", "PTR"), server) is None
 
 
 def test_an_answer_has_no_more_records_than_have_room() -> None:
     names = [(f"10.0.{n >> 8}.{n & 255}", "many") for n in range(1000)]
     for size, count in ((512, 33), (1232, 78), (TCP_SIZE, MAX_RECORDS)):
-        found = said(asked("many"), named(*names), size=size)
+        found = answered(asked("many"), named(*names), size=size)
         assert found
         assert len(found.records.data) == count
 
 
 def test_an_address_of_ipv6_is_answered_as_one() -> None:
     server = replace(SERVER, names=((IPv6Address("fd00::5"), "six.novalocal"),))
-    found = said(asked("six.novalocal", "AAAA"), server)
+    found = answered(asked("six.novalocal", "AAAA"), server)
     assert found
     assert found.records == (dns.rdatatype.AAAA, (IPv6Address("fd00::5").packed,))
-    assert said(asked("six.novalocal"), server) == Answer(NOERROR)
+    assert answered(asked("six.novalocal"), server) == Answer(NOERROR)
 
 
 @pytest.mark.parametrize(

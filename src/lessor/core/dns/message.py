@@ -109,7 +109,7 @@ def ask_upstream(question: Question, number: int) -> bytes:
     """Return the same question for another server, with an id of its own.
 
     Options of the client's OPT record stay behind: cookies are between two neighbours (RFC 7873),
-    and a client's subnet is nobody else's business.
+    and a client's subnet (RFC 7871) is for this server only.
     """
     opt = _opt(0, dnssec=question.dnssec) if question.edns else b""
     flags = question.flags & (RD | AD | CD)

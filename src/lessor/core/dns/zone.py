@@ -105,7 +105,7 @@ class Zone(msgspec.Struct, frozen=True, array_like=True):
     follows_host: bool
 
     def range_of(self, client: bytes) -> Range | None:
-        """Return the subnet that an address is in; None: it is a stranger's."""
+        """Return the subnet that an address is in; None: it is in none."""
         return next((one for one in self.ranges if one.has(client)), None)
 
     def is_local(self, name: bytes) -> bool:
