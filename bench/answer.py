@@ -16,6 +16,7 @@ import errno
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import takewhile
 from pathlib import Path
@@ -38,13 +39,20 @@ WITHIN_S = 10.0
 LONG_S, QUICK_S = 60.0, 10.0  # for the ports of one kind
 SETTLED_S = 60.0  # for thousands of ports made at once
 MANY = 5000
+DRIVERS = ("dnsmasq", "native")
 SERVER = "10.64.0.1"  # the gateway of `cloud.flat`, which is the DHCP server
 AT_MOST = Limit(100)  # ms, with 5,000 ports there
 
 
 def measure(quick: bool) -> Iterator[Figure]:
-    """Yield how long it takes, with few and with many ports on the network."""
-    with fleet.up() as made:
+    """Yield how long it takes, with few and with many ports on the network, by each program."""
+    for driver in DRIVERS:
+        for figure in _by(driver, quick=quick):
+            yield replace(figure, what=f"{figure.what}, {driver}")
+
+
+def _by(driver: str, *, quick: bool) -> Iterator[Figure]:
+    with fleet.up(dhcp_driver=driver) as made:
         target = cloud.flat(made.api, FAR)
         made.start_agent()
         wire = made.wire()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,17 @@ STOP_S = 20
 
 
 class Fleet:
-    """A lab of one host, whose agent isn't started yet."""
+    """A lab of one host, whose agent isn't started yet.
 
-    def __init__(self, lab: Lab) -> None:
+    Args:
+        lab: the lab.
+        flags: settings of the agent.
+    """
+
+    def __init__(self, lab: Lab, flags: Mapping[str, str]) -> None:
         self._lab = lab
         self._agent: Process | None = None
-        spec = HostSpec(name=HOST, network_host=True)
+        spec = HostSpec(name=HOST, network_host=True, flags=dict(flags))
         write_settings(lab.node(SERVER), settings_text(shared_flags([spec]), server_flags()))
         lab.start(SERVER, SERVER)
         self.api = Connection(self.connect)
@@ -125,12 +130,12 @@ def ip_batch(node: Node, *lines: str) -> None:
 
 
 @contextmanager
-def up() -> Iterator[Fleet]:
-    """Make a fleet, and take it down behind us."""
+def up(**flags: str) -> Iterator[Fleet]:
+    """Make a fleet, and take it down behind us; `flags` are settings of the agent."""
     folder = Path(tempfile.mkdtemp(prefix="lessor-bench-"))
     lab = Lab.up(folder, [HostSpec(name=HOST, network_host=True)], services=False)
     try:
-        yield Fleet(lab)
+        yield Fleet(lab, flags)
     finally:
         lab.down()
         shutil.rmtree(folder, ignore_errors=True)
