@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -13,7 +15,16 @@ import pytest
 from lessor.agent.host.run import run
 from lessor.core.diff import Unsound, as_read
 from lessor.dhcpd.client import Dhcpd
-from tests.agent.drivers.dnsmasq_host import BRIDGE, RANGE, kind_in_namespace, mac, reserve, server
+from tests.agent.drivers.dnsmasq_host import (
+    BRIDGE,
+    CLONE_NEWNET,
+    LIBC,
+    RANGE,
+    kind_in_namespace,
+    mac,
+    reserve,
+    server,
+)
 from tests.agent.drivers.native_host import NativeHost, asked
 
 pytestmark = pytest.mark.lab
@@ -155,3 +166,33 @@ def test_from_dnsmasq_to_native_and_back_costs_no_lease(host: NativeHost) -> Non
     assert set(host.held()) == {"10.0.0.5", "10.0.0.6"}
     assert not (host.folder / "dhcpd/devices" / BRIDGE).exists()
     assert host.lease(5)
+
+
+def test_no_vm_waits_while_native_takes_over_from_dnsmasq(host: NativeHost) -> None:
+    want = server(reserve(5), reserve(6))
+    host.start_dnsmasq_agent()
+    host.bring(want)
+    host.lease(6)
+    ended, gaps = threading.Event(), [0.0]
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+
+    def ask() -> None:
+        assert LIBC.setns(here, CLONE_NEWNET) == 0
+        while not ended.is_set():
+            began = time.monotonic()
+            while not host.client(6).discover(0.05):
+                pass
+            gaps.append(time.monotonic() - began)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        host.start_agent()
+        host.bring(want)
+    finally:
+        time.sleep(0.1)
+        ended.set()
+        asking.join()
+        os.close(here)
+    assert len(gaps) > 10
+    assert max(gaps) < 0.3, max(gaps)  # native answers 20 a second of one client
