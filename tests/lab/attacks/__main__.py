@@ -23,6 +23,7 @@ def main(argv: Sequence[str]) -> int:
     words = argparse.ArgumentParser(prog="python -m tests.lab.attacks", description=__doc__)
     words.add_argument("--mode", choices=("flat", "vxlan"), help="default: both")
     words.add_argument("--firewall", choices=("nftables", "iptables"), default="nftables")
+    words.add_argument("--dhcp-driver", choices=("dnsmasq", "native"), default="dnsmasq")
     words.add_argument("--multi-host", action="store_true")
     words.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     words.add_argument("--short", action="store_true", help="leave out what takes seconds")
@@ -36,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
             firewall=given.firewall,
             multi_host=given.multi_host,
             short=given.short,
+            dhcp=given.dhcp_driver,
         )
     runs |= program.at_the_api(given.database, short=given.short)
     for title, outcomes in runs.items():

@@ -29,14 +29,21 @@ Runs = dict[str, list[Outcome]]  # by title
 
 
 def in_a_lab(
-    folder: Path, modes: Sequence[Mode], *, firewall: str, multi_host: bool, short: bool
+    folder: Path,
+    modes: Sequence[Mode],
+    *,
+    firewall: str,
+    multi_host: bool,
+    short: bool,
+    dhcp: str = "dnsmasq",
 ) -> Runs:
     """Try what VMs can do, on a lab that is made for it."""
     runs: Runs = {}
-    with lab(folder, firewall) as made:
+    with lab(folder, firewall, dhcp) as made:
         for mode in modes:
             here = scene(made, mode, multi_host=multi_host and mode == "flat")
             title = f"{here.label}, {firewall}" if mode == "flat" else here.label
+            title += "" if dhcp == "dnsmasq" else f", {dhcp}"
             runs[title] = list(on(here, short=short))
     return runs
 

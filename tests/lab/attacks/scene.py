@@ -79,7 +79,7 @@ def _opened() -> socket.socket:
 
 
 @contextmanager
-def lab(folder: Path, firewall: str = "nftables") -> Iterator[Lab]:
+def lab(folder: Path, firewall: str = "nftables", dhcp: str = "dnsmasq") -> Iterator[Lab]:
     """Run a lab whose hosts have tunnels, and the underlay as their way out, as with one NIC.
 
     So the network of the API and of the agents (eth0) is one that VMs need not reach.
@@ -93,6 +93,7 @@ def lab(folder: Path, firewall: str = "nftables") -> Iterator[Lab]:
                 "public_interface": UNDERLAY,
                 "routing_source_ip": str(tunnel_address(number)),
                 "gateway_firewall": firewall,
+                "dhcp_driver": dhcp,
             },
         )
         for number, name in enumerate(HOSTS)
