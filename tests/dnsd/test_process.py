@@ -247,3 +247,21 @@ def answer(address: str, question: dns.message.Message) -> bytes:
     name = question.question[0].name
     made.answer.append(dns.rrset.from_text(name, 60, "IN", "A", address))
     return made.to_wire()
+
+
+def test_upstream_servers_come_and_go_with_the_settings(home: Home) -> None:
+    dnsd = Dnsd(home, "1.0")
+    alone = server(reserve(5), namespace=f"lessor-dhcp-{os.getpid()}")
+    bring(dnsd, alone)
+    assert code(ask("www.example.org")) == "REFUSED"
+    upstream = Upstream("192.0.2.9", partial(answer, "198.51.100.7"))
+    try:
+        for _ in range(2):
+            dnsd.configure(replace(alone, upstream_dns=("192.0.2.9",)))
+            assert addresses(ask("www.example.org")) == ["198.51.100.7"]
+            dnsd.configure(alone)
+            assert code(ask("www.example.org")) == "REFUSED"
+            assert addresses(ask("vm5.novalocal")) == ["10.0.0.5"]
+    finally:
+        upstream.close()
+    dnsd.close()

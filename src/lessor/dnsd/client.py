@@ -7,6 +7,7 @@ guests send.
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -42,7 +43,7 @@ from lessor.dnsd.messages import (
     Status,
     encode,
 )
-from lessor.dnsd.sockets import open_sockets
+from lessor.dnsd.sockets import families, open_asking, open_sockets
 from lessor.errors import LessorError, Unavailable
 
 PROGRAM = "lessor.dnsd"
@@ -93,22 +94,27 @@ class Dnsd:
             OSError: the namespace is not there, or another program has port 53.
         """
         header = _header(server)
-        sockets = open_sockets(header.namespace, header.zone)
-        try:
-            files.write(self._home.folder, header)
-            fds = [one.fileno() for one in sockets]
-            for some in _pieces(fds, MAX_FDS):
-                self._ask(Sockets(server.name), Done, some)
-            return self._ask(Open(header), Done).revision
-        finally:
-            for one in sockets:
-                one.close()
+        return self._open(header, open_sockets(header.namespace, header.zone))
 
     def configure(self, server: DhcpServer) -> int:
         """Serve a server with other settings, at the addresses and in the namespace that it has."""
         header = _header(server)
-        files.write(self._home.folder, header)
-        return self._ask(Open(header), Done).revision
+        before = files.zone(self._home.folder, server.name)
+        sockets: list[socket.socket] = []
+        if before is None or families(before) != families(header.zone):
+            sockets = open_asking(header.namespace, header.zone)
+        return self._open(header, sockets)
+
+    def _open(self, header: Header, sockets: Sequence[socket.socket]) -> int:
+        try:
+            files.write(self._home.folder, header)
+            fds = [one.fileno() for one in sockets]
+            for some in _pieces(fds, MAX_FDS):
+                self._ask(Sockets(header.name), Done, some)
+            return self._ask(Open(header), Done).revision
+        finally:
+            for one in sockets:
+                one.close()
 
     def drop(self, name: str) -> None:
         """Serve a server no more."""

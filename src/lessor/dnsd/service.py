@@ -101,17 +101,27 @@ class Service:
         self._marks = {address: new_mark() for address in self._marks}
 
     def serve(self, sockets: Sockets) -> None:
-        """Serve on these sockets, and close those before."""
+        """Serve on these sockets, and close those before.
+
+        Without listening ones those before stay, and these ask upstream servers from now on.
+        """
+        if not sockets.udp:
+            self._upstream.close()
+            self._upstream = self._asking_by(sockets)
+            return
         self._close_sockets()
         self._sockets = sockets
         self._marks = {self._range(sock): new_mark() for sock in sockets.udp}
-        self._upstream = Upstream(self._loop, sockets.ask_udp, sockets.ask_tcp, self._servers)
+        self._upstream = self._asking_by(sockets)
         for sock in sockets.udp:
             at = self._range(sock)
             self._loop.add(sock, partial(self._udp_ready, sock, at))
         for sock in sockets.tcp:
             at = self._range(sock)
             self._loop.add(sock, partial(self._tcp_ready, sock, at))
+
+    def _asking_by(self, sockets: Sockets) -> Upstream:
+        return Upstream(self._loop, sockets.ask_udp, sockets.ask_tcp, self._servers)
 
     def close(self) -> None:
         """Serve no more."""

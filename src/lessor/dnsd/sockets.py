@@ -55,14 +55,22 @@ def open_sockets(namespace: str, zone: Zone) -> list[socket.socket]:
             for address in dict.fromkeys(one.server for one in zone.ranges):
                 made.append(_listening(address, socket.SOCK_DGRAM))
                 made.append(_listening(address, socket.SOCK_STREAM))
-            for family in families(zone):
-                made += [_asking(family, socket.SOCK_DGRAM) for _ in range(UPSTREAM_UDP)]
-                made += [_asking(family, socket.SOCK_STREAM) for _ in range(UPSTREAM_TCP)]
+            made += _all_asking(zone)
     except OSError:
         for one in made:
             one.close()
         raise
     return made
+
+
+def open_asking(namespace: str, zone: Zone) -> list[socket.socket]:
+    """Make the sockets that ask a server's upstream servers.
+
+    Raises:
+        OSError: the namespace is not there, or no descriptor is free.
+    """
+    with inside(namespace):
+        return _all_asking(zone)
 
 
 def families(zone: Zone) -> list[int]:
@@ -130,6 +138,14 @@ def _listening(address: bytes, kind: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _all_asking(zone: Zone) -> list[socket.socket]:
+    made: list[socket.socket] = []
+    for family in families(zone):
+        made += [_asking(family, socket.SOCK_DGRAM) for _ in range(UPSTREAM_UDP)]
+        made += [_asking(family, socket.SOCK_STREAM) for _ in range(UPSTREAM_TCP)]
+    return made
 
 
 def _asking(family: int, kind: int) -> socket.socket:
