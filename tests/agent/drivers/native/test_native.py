@@ -14,6 +14,7 @@ import pytest
 
 from lessor.agent.host.run import run
 from lessor.core.diff import Unsound, as_read
+from lessor.core.leases import LiveLease
 from lessor.dhcpd.client import Dhcpd
 from tests.agent.drivers.dnsmasq_host import (
     BRIDGE,
@@ -116,6 +117,23 @@ def test_the_process_that_answers_dns_is_replaced_too(host: NativeHost) -> None:
         os.kill(host.dns_pid(), signal.SIGKILL)
         host.wait_for(lambda: host.told("dns server restarted"), 15)
     assert asked("vm6", "10.0.0.5") == ["10.0.0.6"]
+
+
+def test_a_lease_that_no_port_has_is_ended(host: NativeHost) -> None:
+    host.bring(server(reserve(5)))
+    lease = LiveLease(IPv4Address("10.0.0.9"), mac(9), time.time() + 600)
+    host.book.seed(BRIDGE, [lease])
+    host.start_agent()
+    host.bring(server(reserve(5)))
+    assert host.held() == {}
+    assert ("del", mac(9), "10.0.0.9") in host.events()
+
+
+def test_a_name_server_that_is_no_address_is_said(host: NativeHost) -> None:
+    host.bring(server(reserve(5), upstream_dns=("192.0.2.53", "192.0.2.54#5353")))
+    assert host.driver.problems() == [
+        "name server 192.0.2.54#5353 is left out: lessor-dnsd takes addresses alone"
+    ]
 
 
 def test_names_come_and_go_with_ports(host: NativeHost) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 
 from lessor.agent.drivers.dhcp import Incident
 from lessor.agent.drivers.native.heads import changed, other_version, place_of
@@ -15,6 +16,7 @@ from lessor.dnsd import files
 from lessor.dnsd.client import Dnsd
 from lessor.dnsd.messages import Servers, ServerState
 from lessor.errors import LessorError
+from lessor.net.address import read_address
 
 PROGRAM = "lessor-dnsd"
 EVERYWHERE = "all networks of this host"
@@ -162,6 +164,9 @@ class Resolver:
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with all of it."""
         yield from (f"{PROGRAM}: {problem}" for problem in self._problems)
+        given = {one for named in self._named.values() for one in named.server.upstream_dns}
+        for one in sorted(filterfalse(_is_address, given)):
+            yield f"name server {one} is left out: {PROGRAM} takes addresses alone"
 
     def close(self) -> None:
         """Let go of the process; it goes on."""
@@ -242,6 +247,14 @@ class Resolver:
                 running.end()
             finally:
                 running.close()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        read_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _where(zone: Zone, place: str) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ that an agent that ends halfway leaves nothing that looks whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -22,10 +22,12 @@ from lessor.agent.drivers.native.heads import (
     serves_alike,
 )
 from lessor.core.diff import Unsound
+from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer, Reservation
 from lessor.dhcpd.client import IPV4, Dhcpd, entry_of, header_of
 from lessor.dhcpd.messages import Entry, ServerState, Welcome
 from lessor.errors import Conflict, Invalid, LessorError, NotFound, Unavailable
+from lessor.net.address import Address, read_address
 from lessor.steps import tried
 from lessor.wire import decode
 
@@ -44,6 +46,7 @@ class _Fed:
     revision: int
     place: str  # as `place_of` returns it; "?": not known
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)  # options, by address
+    orphans: bool = True  # there may be leases that no reservation has
 
 
 class Responder:
@@ -211,6 +214,8 @@ class Responder:
         fault = self._fault(fed, state)
         if not fault and not state.complete:
             fault = f"{PROGRAM} does not know the leases of {state.name} since its start"
+        if not fault and fed.orphans:
+            fault = f"leases of {state.name} may belong to no port"
         return Unsound(fed.server, fault) if fault else fed.server
 
     def _recall(self, state: ServerState) -> _Fed:
@@ -226,7 +231,9 @@ class Responder:
         server.reservations.update(found)
         place = self._place(server)
         known = state.fingerprint == fingerprint(server, place)
-        return _Fed(server, revision, place if known else "?")
+        live = self._leases.live(state.name).values()
+        orphans = self._release and any(_owner(found, one) != one.mac for one in live)
+        return _Fed(server, revision, place if known else "?", orphans=orphans)
 
     def _fault(self, fed: _Fed, state: ServerState) -> str:
         """Return what is wrong with a server of the process; "": nothing is."""
@@ -262,7 +269,7 @@ class Responder:
         done = process.open(whole, sockets=False)
         self._fed[name] = _Fed(want, done.revision, place, left_out)
         self._note(name, done.revision, whole.fingerprint)
-        self._end_leases(want)
+        self._end_orphans(self._fed[name], None)
         for error in unwritten:
             raise error
 
@@ -282,8 +289,10 @@ class Responder:
         self._note(want.name, revision, self._states[want.name].fingerprint)
         if head(before) != head(want):
             self._heads.write(want)
-        if gone:
-            self._end_leases(want)
+        whole = fed.orphans
+        fed.orphans = whole or bool(gone)
+        if fed.orphans:
+            self._end_orphans(fed, None if whole else gone)
 
     def _note(self, name: str, revision: int, mark: str) -> None:
         self._states[name] = ServerState(name, revision, mark, attached=True, complete=True)
@@ -310,17 +319,33 @@ class Responder:
         self._leases.end_expired(name)
         self._process.seed(name, self._leases.live(name).values())
 
-    def _end_leases(self, want: DhcpServer) -> None:
-        """End the leases that no reservation has; the process has forgotten them."""
-        if not self._release:
-            return
-        self._leases.catch_up()
-        owners = {key: one.mac for key, one in want.reservations.items()}
-        held = self._leases.live(want.name)
-        ended = [one for key, one in held.items() if owners.get(str(key)) != one.mac]
-        if ended:
-            if not self._leases.has_room():
-                raise LessorError(
-                    f"{len(ended)} leases of {want.name} can't be ended: the disk is full"
-                )
-            self._leases.end(want.name, ended)
+    def _end_orphans(self, fed: _Fed, gone: Iterable[str] | None) -> None:
+        """End the leases that no reservation has; the process has forgotten them.
+
+        Args:
+            fed: the server.
+            gone: addresses of reservations that are gone; None: look at all leases.
+
+        Raises:
+            LessorError: the disk is full; it is tried again.
+        """
+        if self._release:
+            name, reservations = fed.server.name, fed.server.reservations
+            self._leases.catch_up()
+            live = self._leases.live(name)
+            held = live.values() if gone is None else _held(live, gone)
+            ended = [one for one in held if _owner(reservations, one) != one.mac]
+            if ended and not self._leases.has_room():
+                raise LessorError(f"{len(ended)} leases of {name} can't be ended: the disk is full")
+            self._leases.end(name, ended)
+        fed.orphans = False
+
+
+def _held(live: Mapping[Address, LiveLease], addresses: Iterable[str]) -> Iterator[LiveLease]:
+    found = (live.get(read_address(one)) for one in addresses)
+    return (one for one in found if one is not None)
+
+
+def _owner(reservations: Mapping[str, Reservation], lease: LiveLease) -> str:
+    reserved = reservations.get(str(lease.address))
+    return reserved.mac if reserved else ""
