@@ -47,6 +47,17 @@ def test_the_demo_finds_all_as_it_should_be(shown: Shown) -> None:
     assert len(answer["leases"]) == len(VMS) + len(demo_overlay.VMS)
 
 
+@pytest.mark.long
+def test_all_is_the_same_without_dnsmasq(tmp_path: Path) -> None:
+    lab = Lab.up(tmp_path / "lab", HOSTS, {"dhcp_driver": "native"})
+    try:
+        demo, overlay = show(lab)
+        assert demo.failures + overlay.all_failures() == []
+        assert not any(lab.node(host).find("dnsmasq") for host in lab.hosts)
+    finally:
+        lab.down()
+
+
 def test_the_demo_keeps_equal_addresses_of_overlay_networks_apart(shown: Shown) -> None:
     _, demo, overlay = shown
     answer = as_json(demo, overlay)

@@ -126,7 +126,7 @@ def zone_of(server: DhcpServer) -> Zone:
         local=tuple(wire_name(domain) for domain in domains if domain not in forwarded),
         domains=tuple(map(wire_name, domains)),
         localise=not server.namespace,
-        upstream=tuple(one for one in server.upstream_dns if _is_address(one)),
+        upstream=tuple(one for one in server.upstream_dns if is_address(one)),
         follows_host=not server.namespace and not server.upstream_dns,
     )
 
@@ -174,7 +174,8 @@ def _entry(address: Address, host: str, domain: str = "") -> Iterator[Entry]:
             yield Entry(name, address.packed)
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Return whether an upstream server is given by its address alone."""
     try:
         read_address(text)
     except ValueError:

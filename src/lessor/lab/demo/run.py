@@ -125,12 +125,15 @@ def main(
         Path | None,
         typer.Option("--dir", metavar="DIR", help="The lab's folder, deleted if all goes well."),
     ] = None,
+    dhcp_driver: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the hosts: dnsmasq or native.")
+    ] = "dnsmasq",
 ) -> None:
     """Show VMs on simulated hosts getting the addresses of their ports (as root)."""
     folder = folder or Path(tempfile.mkdtemp(prefix="lessor-demo-"))
     started = time.monotonic()
     try:
-        lab = Lab.up(folder, HOSTS, progress=_say)
+        lab = Lab.up(folder, HOSTS, {"dhcp_driver": dhcp_driver}, progress=_say)
         try:
             demo, overlay = show(lab)
         finally:

@@ -8,7 +8,7 @@ from itertools import filterfalse
 
 from lessor.agent.drivers.dhcp import Incident
 from lessor.agent.drivers.native.heads import changed, other_version, place_of
-from lessor.core.dns.zone import Entry, Zone, entries, reserved, zone_of
+from lessor.core.dns.zone import Entry, Zone, entries, is_address, reserved, zone_of
 from lessor.core.state import DhcpServer
 from lessor.daemon.home import Home
 from lessor.daemon.process import find
@@ -16,7 +16,6 @@ from lessor.dnsd import files
 from lessor.dnsd.client import Dnsd
 from lessor.dnsd.messages import Servers, ServerState
 from lessor.errors import LessorError
-from lessor.net.address import read_address
 
 PROGRAM = "lessor-dnsd"
 EVERYWHERE = "all networks of this host"
@@ -165,7 +164,7 @@ class Resolver:
         """Yield what is wrong with all of it."""
         yield from (f"{PROGRAM}: {problem}" for problem in self._problems)
         given = {one for named in self._named.values() for one in named.server.upstream_dns}
-        for one in sorted(filterfalse(_is_address, given)):
+        for one in sorted(filterfalse(is_address, given)):
             yield f"name server {one} is left out: {PROGRAM} takes addresses alone"
 
     def close(self) -> None:
@@ -247,14 +246,6 @@ class Resolver:
                 running.end()
             finally:
                 running.close()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        read_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _where(zone: Zone, place: str) -> tuple[object, ...]:
