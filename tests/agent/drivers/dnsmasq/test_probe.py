@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lessor.agent.drivers.dnsmasq import probe
 from lessor.agent.drivers.dnsmasq.folder import ServerFolder
 from lessor.agent.drivers.dnsmasq.probe import DNS, Question
 from lessor.agent.drivers.dnsmasq.proc import activity
@@ -84,12 +85,17 @@ def test_a_dnsmasq_that_hangs_is_started_again_with_its_leases(host: Host) -> No
     assert renewed.kind == ACK
 
 
-def test_a_healthy_dnsmasq_is_left_alone_and_learns_of_no_lease(host: Host) -> None:
+def test_a_healthy_dnsmasq_is_left_alone_and_learns_of_no_lease(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        probe, "EVERY_S", 0.3
+    )  # only the pause: its time to answer is the usual one
     want = server(reserve(5), reserve(6))
     host.bring(want)
     pid = host.pid()
     with host.probing(want):
-        time.sleep(6)  # no condition to wait for: several rounds in which nothing may happen
+        time.sleep(2)  # no condition to wait for: several rounds in which nothing may happen
     assert (host.pid(), host.events(), host.incidents) == (pid, [], [])
 
 
@@ -253,7 +259,12 @@ def test_a_firewall_on_the_way_of_dns_is_no_fault_of_the_server(host: Host) -> N
     assert len(host.incidents) == 2
 
 
-def test_a_firewall_on_the_way_of_all_probes_restarts_once_and_is_said(host: Host) -> None:
+def test_a_firewall_on_the_way_of_all_probes_restarts_once_and_is_said(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        probe, "PROVE_AGAIN_S", 3.0
+    )  # the pause until the firewall's end is noticed
     want = server(reserve(5))
     host.bring(want)
     pid = host.pid()
