@@ -90,12 +90,18 @@ class Host:
 
     def heard(self, by: Port | str, limit_s: float = 0.4) -> list[bytes]:
         """Return what came in, until nothing does for a while; ten times as long at most."""
-        ear, found = self.sockets[_name(by)], []
+        return self.heard_by(by, limit_s=limit_s)[_name(by)]
+
+    def heard_by(self, *all_: Port | str, limit_s: float = 0.4) -> dict[str, list[bytes]]:
+        """Return what came in at each: while one has nothing to wait for, others may."""
+        ears = {self.sockets[name]: name for name in map(_name, all_)}
+        found: dict[str, list[bytes]] = {name: [] for name in ears.values()}
         end = time.monotonic() + 10 * limit_s  # somebody may send without pause
-        while time.monotonic() < end and select.select([ear], [], [], limit_s)[0]:
-            frame, (_, _, kind, *_) = ear.recvfrom(4000)
-            if kind != socket.PACKET_OUTGOING:
-                found.append(frame)
+        while time.monotonic() < end and (ready := select.select(ears, [], [], limit_s)[0]):
+            for ear in ready:
+                frame, (_, _, kind, *_) = ear.recvfrom(4000)
+                if kind != socket.PACKET_OUTGOING:
+                    found[ears[ear]].append(frame)
         return found
 
     def passes(self, frame: bytes, by: Port | str, *to: Port | str) -> set[str]:
@@ -104,7 +110,7 @@ class Host:
             while select.select([opened], [], [], 0)[0]:
                 opened.recv(4000)
         self.send(by, frame)
-        return {_name(one) for one in to if frame in self.heard(one)}
+        return {name for name, frames in self.heard_by(*to).items() if frame in frames}
 
     def close(self) -> None:
         for opened in self.sockets.values():
@@ -185,7 +191,8 @@ def test_a_port_just_plugged_sends_and_hears_nothing(ovs: Ovs, host: Host) -> No
 
 
 def forgeries(host: Host, *ports: Port) -> list[bytes]:
-    return [frame for one in ports for frame in host.heard(one) if b"FORGED" in frame]
+    heard = host.heard_by(*ports).values()
+    return [frame for frames in heard for frame in frames if b"FORGED" in frame]
 
 
 def dropped(ovs: Ovs) -> int:
@@ -268,11 +275,11 @@ def test_dhcp_answers_in_fragments_do_not_pass_and_other_fragments_do(host: Host
         assert host.passes(frame, ONE, TWO) == {_name(TWO)}
 
 
-@pytest.mark.parametrize("length", [0, 19, 20, 24, 27, 1400])
-def test_dhcp_answers_whose_length_is_a_lie_do_not_pass(host: Host, length: int) -> None:
+def test_dhcp_answers_whose_length_is_a_lie_do_not_pass(host: Host) -> None:
     """Open vSwitch reads no ports beyond a packet's end; a client that reads all frames does."""
-    frame = headed(udp(M1, (IP1, IP2), (67, 68), b"x" * 24, to=M2), length=length)
-    assert not host.passes(frame, ONE, TWO)
+    for length in (0, 19, 20, 24, 27, 1400):
+        frame = headed(udp(M1, (IP1, IP2), (67, 68), b"x" * 24, to=M2), length=length)
+        assert not host.passes(frame, ONE, TWO), length
     other = udp(M1, (IP1, IP2), (0, 2000), b"x" * 24, to=M2)
     assert host.passes(other, ONE, TWO) == {_name(TWO)}
 
@@ -319,9 +326,9 @@ V6 = {
 }
 
 
-@pytest.mark.parametrize("frame", V6)
-def test_no_ipv6_of_a_guarded_port_passes(host: Host, frame: str) -> None:
-    assert not host.passes(V6[frame], ONE, TWO, FREE, PAIRED, SERVER)
+def test_no_ipv6_of_a_guarded_port_passes(host: Host) -> None:
+    for name, frame in V6.items():
+        assert not host.passes(frame, ONE, TWO, FREE, PAIRED, SERVER), name
 
 
 def test_no_ipv6_reaches_a_guarded_port(host: Host) -> None:
