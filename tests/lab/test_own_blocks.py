@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from lessor.errors import Conflict
 from lessor.lab.cabling import SERVER
 from lessor.lab.lab import Lab
+from lessor.lab.state import HostSpec
 from tests.lab.stage import LIMIT_S
 
 pytestmark = pytest.mark.lab
 
 HOST, LATE = "net1", "10.77.0.200"
+OFTEN = {"resync_interval": "2"}  # an address of eth0 that is gone is noticed by a full look
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    hosts = [HostSpec(name=HOST, network_host=True, flags=OFTEN)]
+    lab = Lab.up(tmp_path_factory.mktemp("blocks") / "lab", hosts)
+    yield lab
+    lab.down()
 
 
 def way(lab: Lab, address: object) -> str:

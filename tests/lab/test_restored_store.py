@@ -24,7 +24,12 @@ SETTINGS = ("--config-file", "/etc/lessor/lessor.conf")
 STATE = "/var/lib/lessor"
 
 
-HOSTS = [HostSpec(name="net1", network_host=True), HostSpec(name="cmp1"), HostSpec(name="cmp2")]
+# a full look takes the digest of a changed ruleset; until then an agent has something to do
+OFTEN = {"resync_interval": "3"}
+HOSTS = [
+    HostSpec(name=name, network_host=name == "net1", flags=OFTEN)
+    for name in ("net1", "cmp1", "cmp2")
+]
 
 
 @pytest.fixture
@@ -120,7 +125,7 @@ def plan_of(lab: Lab, host: str) -> list[str]:
 
 
 def settled(lab: Lab, host: str) -> None:
-    """Wait for a full look (each 30 s): the first one takes the digest of a changed ruleset."""
+    """Wait for a full look: the first one takes the digest of a changed ruleset."""
     lab.wait_for(lambda: plan_of(lab, host) == [], 2 * LIMIT_S, f"{host} has nothing to do")
 
 
