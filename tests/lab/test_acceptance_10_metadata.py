@@ -77,21 +77,21 @@ def is_called(stage: Stage, vm: NetnsVm, network: LabNetwork, name: str) -> bool
     )
 
 
-def test_a_vm_has_one_name_everywhere(walled: Stage) -> None:
-    network = walled.network("10.10.3.0/24")
-    walled.lab.api.create("instances", {"id": "named-vm", "hostname": "shop"})
-    vm = walled.plugged("cmp1", network, name="port-1", dns_name="", device_id="named-vm")
+def test_a_vm_has_one_name_everywhere(stage: Stage) -> None:
+    network = stage.network("10.10.3.0/24")
+    stage.lab.api.create("instances", {"id": "named-vm", "hostname": "shop"})
+    vm = stage.plugged("cmp1", network, name="port-1", dns_name="", device_id="named-vm")
     address = {str(vm.state.assigned)}
     # without a lease; its host, which is another one, may have its port a moment later
-    walled.wait(lambda: resolved(walled, "shop.novalocal", network) == address, "it has its name")
+    stage.wait(lambda: resolved(stage, "shop.novalocal", network) == address, "it has its name")
     vm.dhcp(30)
 
     for name in ("shop", "store"):
-        walled.lab.api.update("instances", "named-vm", {"hostname": name})
-        walled.wait(partial(is_called, walled, vm, network, name), f"all say {name}")
+        stage.lab.api.update("instances", "named-vm", {"hostname": name})
+        stage.wait(partial(is_called, stage, vm, network, name), f"all say {name}")
         assert vm.dhcp(30).hostname == name
-    assert not resolved(walled, "shop.novalocal", network)
-    walled.lab.api.delete("instances", "named-vm")
+    assert not resolved(stage, "shop.novalocal", network)
+    stage.lab.api.delete("instances", "named-vm")
 
 
 def test_d3_10_an_address_of_no_port_gets_404(walled: Stage) -> None:

@@ -87,13 +87,13 @@ def static_address_is_said_and_mended(lab: Lab, vm: NetnsVm, address: str, other
     lab.wait_for(lambda: vm.ping(target), LIMIT_S, "what is allowed passes")
 
 
-def test_a_wrong_mac_and_a_static_address_are_said_with_what_mends_them(walled: Stage) -> None:
-    network = walled.network("10.25.0.0/24")
-    vm, other = walled.vm("cmp1", network), walled.vm("cmp2", network)
-    assert not accused(walled.lab, vm)
-    static_address_is_said_and_mended(walled.lab, vm, "10.25.0.77", other)
-    wrong_mac_is_said_and_mended(walled.lab, vm)
-    assert not accused(walled.lab, other)
+def test_a_wrong_mac_and_a_static_address_are_said_with_what_mends_them(stage: Stage) -> None:
+    network = stage.network("10.25.0.0/24")
+    vm, other = stage.vm("cmp1", network), stage.vm("cmp2", network)
+    assert not accused(stage.lab, vm)
+    static_address_is_said_and_mended(stage.lab, vm, "10.25.0.77", other)
+    wrong_mac_is_said_and_mended(stage.lab, vm)
+    assert not accused(stage.lab, other)
 
 
 def accused(lab: Lab, vm: NetnsVm) -> bool:
