@@ -5,6 +5,7 @@ The script is this repository's; the lock files and wheels are small ones that a
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import json
@@ -12,10 +13,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -160,23 +163,46 @@ def checkout(tmp_path: Path, index: Index) -> Checkout:
     return checkout
 
 
+@pytest.fixture(scope="module")
+def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make what scripts/setup installs into, which takes two seconds; it is copied."""
+    folder = tmp_path_factory.mktemp("environment") / ".venv"
+    subprocess.run(("/usr/bin/python3", "-m", "venv", folder), check=True, timeout=LIMIT_S)
+    return folder
+
+
+@pytest.fixture
+def ready(checkout: Checkout, new_environment: Path) -> Checkout:
+    """Return a checkout whose environment is there, with nothing installed in it."""
+    shutil.copytree(new_environment, checkout.folder / ".venv", symlinks=True)
+    return checkout
+
+
 def test_a_newer_release_of_a_package_asked_for_with_an_extra_changes_nothing(
-    checkout: Checkout,
+    ready: Checkout,
 ) -> None:
-    status, said = checkout.set_up()
+    status, said = ready.set_up()
     assert status == 0, said
-    assert checkout.versions() == {"cover": "1.0", "lessor": "1.0", "tester": "1.0"}
+    assert ready.versions() == {"cover": "1.0", "lessor": "1.0", "tester": "1.0"}
     # the index does what the real one would: where pip resolves, it wants the new version's hash
-    pip = (".venv/bin/pip", "install", "--force-reinstall", "--require-hashes", "-r")
+    pip = (
+        ".venv/bin/python",
+        "-m",
+        "pip",
+        "install",
+        "--force-reinstall",
+        "--require-hashes",
+        "-r",
+    )
     resolved = subprocess.run(
         (*pip, "requirements.txt"),
-        cwd=checkout.folder,
-        env=checkout.environment,
+        cwd=ready.folder,
+        env=ready.environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    if checkout.pip_version() < (24,):  # of Debian 12; later ones keep to the lock's version
+    if ready.pip_version() < (24,):  # of Debian 12; later ones keep to the lock's version
         assert "must have their versions pinned with ==" in resolved.stderr
 
 
@@ -196,33 +222,33 @@ def test_a_lock_that_lacks_a_package_is_refused_with_its_name(checkout: Checkout
     assert status == 1
     assert "setup: requirements.txt is not complete; scripts/lock" in said
     assert "tester 1.0 requires cover, which is not installed" in said
-    assert checkout.set_up()[0] == 1, "the next run takes it for done"
+    assert not (checkout.folder / ".venv/stamp").exists(), "the next run takes it for done"
 
 
-def test_a_file_with_another_hash_is_refused(checkout: Checkout) -> None:
-    lock = (checkout.folder / "requirements.txt").read_text()
-    (checkout.folder / "requirements.txt").write_text(re.sub("sha256:..", "sha256:00", lock))
-    status, said = checkout.set_up()
+def test_a_file_with_another_hash_is_refused(ready: Checkout) -> None:
+    lock = (ready.folder / "requirements.txt").read_text()
+    (ready.folder / "requirements.txt").write_text(re.sub("sha256:..", "sha256:00", lock))
+    status, said = ready.set_up()
     assert status == 1
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in said
 
 
 def test_the_products_environment_has_no_tools_until_they_are_asked_for(
-    checkout: Checkout,
+    ready: Checkout,
 ) -> None:
-    index, folder = checkout.index, checkout.folder
+    index, folder = ready.index, ready.folder
     index.offer("linter", "1.0")
     product, test = index.lock(cover="1.0"), index.lock(cover="1.0", tester="1.0")
     (folder / "requirements.txt").write_text(product)
     (folder / "requirements-test.txt").write_text(test)
     (folder / "requirements-check.txt").write_text(test + index.lock(linter="1.0"))
-    assert checkout.set_up()[0] == 0
-    assert set(checkout.versions()) == {"cover", "lessor"}
-    assert checkout.set_up("--check")[0] == 0
-    assert set(checkout.versions()) == {"cover", "lessor", "linter", "tester"}
-    assert checkout.set_up("--lab") == (0, ""), "what has more than the product does for it"
+    assert ready.set_up()[0] == 0
+    assert set(ready.versions()) == {"cover", "lessor"}
+    assert ready.set_up("--check")[0] == 0
+    assert set(ready.versions()) == {"cover", "lessor", "linter", "tester"}
+    assert ready.set_up("--lab") == (0, ""), "what has more than the product does for it"
     (folder / "requirements-clients.txt").write_text(index.lock(cover="1.0"))
-    assert checkout.set_up("--test")[0] == 0
+    assert ready.set_up("--test")[0] == 0
     kept = (folder / ".venv/stamp").read_text()
     assert kept.startswith("requirements-check.txt "), "what has more than tests need does for them"
 
@@ -241,11 +267,11 @@ def test_what_an_older_checkout_left_is_brought_up_to_date(checkout: Checkout) -
     assert checkout.versions() == {"cover": "2.0", "lessor": "1.0"}
 
 
-def test_a_checkout_that_services_cant_see_is_told_where_to_go(checkout: Checkout) -> None:
-    assert checkout.folder.is_relative_to("/tmp") or checkout.folder.is_relative_to("/var/tmp")
+def test_a_checkout_that_services_cant_see_is_told_where_to_go(ready: Checkout) -> None:
+    assert ready.folder.is_relative_to("/tmp") or ready.folder.is_relative_to("/var/tmp")
     for _ in range(2):  # the one who asked for the demo before has all, and is told, too
-        _, said = checkout.set_up()
-        assert f"the checkout {checkout.folder} can't be seen by the systemd units" in said
+        _, said = ready.set_up()
+        assert f"the checkout {ready.folder} can't be seen by the systemd units" in said
         assert "clone to /opt/lessor and run scripts/setup there" in said
     assert "interpreter" not in said
 
@@ -257,9 +283,10 @@ def elsewhere() -> Iterator[Path]:
 
 
 def test_a_checkout_elsewhere_is_told_nothing_and_an_interpreter_at_home_is(
-    elsewhere: Path, checkout: Checkout, tmp_path: Path
+    elsewhere: Path, checkout: Checkout, new_environment: Path, tmp_path: Path
 ) -> None:
     there = Checkout(elsewhere, checkout.index)
+    shutil.copytree(new_environment, elsewhere / ".venv", symlinks=True)
     (elsewhere / "requirements.txt").write_text(checkout.index.lock(cover="1.0"))
     assert "note:" not in there.set_up()[1]
     python = elsewhere / ".venv/bin/python"
@@ -272,8 +299,8 @@ def test_a_checkout_elsewhere_is_told_nothing_and_an_interpreter_at_home_is(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="users are made by root")
-def test_users_without_rights_are_made_where_they_are_not(checkout: Checkout) -> None:
-    programs, made = checkout.folder / "bin", checkout.folder / "made"
+def test_users_without_rights_are_made_where_they_are_not(ready: Checkout) -> None:
+    programs, made = ready.folder / "bin", ready.folder / "made"
     programs.mkdir()
     for name, does in {
         "dpkg-query": "echo installed",
@@ -282,8 +309,8 @@ def test_users_without_rights_are_made_where_they_are_not(checkout: Checkout) ->
     }.items():
         (programs / name).write_text(f"#!/bin/sh\n{does}\n")
         (programs / name).chmod(0o755)
-    setup = checkout.folder / "scripts/setup"
-    environment = dict(checkout.environment) | {"PATH": f"{programs}:{os.environ['PATH']}"}
+    setup = ready.folder / "scripts/setup"
+    environment = dict(ready.environment) | {"PATH": f"{programs}:{os.environ['PATH']}"}
     for first in (True, False):
         done = subprocess.run(
             (setup,), env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
@@ -331,6 +358,40 @@ def test_each_line_of_a_lock_has_hashes_and_no_address(lock: str) -> None:
     assert not re.search(r"://|^-", text, re.MULTILINE)
 
 
+def test_all_that_the_product_imports_is_in_its_lock() -> None:
+    """An import of a package that only tests have works here, and not at a user's."""
+    of_module, locked = (
+        packages_distributions(),
+        {normal(name) for name in pins("requirements.txt")},
+    )
+    imported = {
+        name.partition(".")[0]
+        for path in sorted((ROOT / "src").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in imports(node)
+    }
+    others = imported - sys.stdlib_module_names - {"lessor"}
+    assert "httpx" in others
+    missing = [name for name in sorted(others) if not {normal(d) for d in of_module[name]} & locked]
+    assert missing == []
+
+
+def imports(node: ast.AST) -> list[str]:
+    """Return the modules that a statement imports."""
+    match node:
+        case ast.Import(names=names):
+            return [one.name for one in names]
+        case ast.ImportFrom(module=str(module), level=0):
+            return [module]
+    return []
+
+
+def normal(name: str) -> str:
+    """Source: PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.long  # scripts/setup has just done the same for the tests' own environment
 def test_the_product_runs_in_a_checkout_set_up_from_nothing(tmp_path: Path) -> None:
     """With the real lock file, and pip's own settings: packages come from the usual index."""
     listed = ("git", "-C", str(ROOT), "ls-files", "-z", "src", "scripts", "requirements.txt")
