@@ -30,6 +30,7 @@ INSIDE = Path(__file__).parent / "inside"
 LESSOR = str(Path(sys.executable).with_name("lessor"))
 ANY_PORT = "127.0.0.1:0"
 PATIENCE_S = 60
+SOME, MANY = 4, 150  # examples of Schemathesis for each of our routes
 LISTENERS = ("api", "agents")
 LISTENER = re.compile(rf"({'|'.join(LISTENERS)})=(\S+)")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.clients.started import CLIENTS, INSIDE, ON_BOTH, environment, needs_clients
+from tests.clients.started import CLIENTS, INSIDE, MANY, ON_BOTH, SOME, environment, needs_clients
 
 pytestmark = [pytest.mark.clients, needs_clients]
 # not positive_data_acceptance: whether a subnet fits its network is beyond what the page can say
@@ -35,7 +35,7 @@ expected-statuses = {[str(status) for status in REFUSALS]}
 @ON_BOTH
 @pytest.mark.parametrize(
     "examples",
-    [pytest.param(4, id="some"), pytest.param(150, id="many", marks=pytest.mark.long)],
+    [pytest.param(SOME, id="some"), pytest.param(MANY, id="many", marks=pytest.mark.long)],
 )
 def test_every_answer_is_as_the_openapi_page_says(
     endpoint: str, tmp_path: Path, examples: int
