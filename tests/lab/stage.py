@@ -37,6 +37,7 @@ SOURCES = {  # routing_source_ip of each host
     for number, name in enumerate(("net1", "cmp1", "cmp2", "lax1", "nova1"))
 }
 MORE_FLAGS = {
+    "net1": {"metadata_cache_expiration": "2"},  # a VM that was renamed is asked for soon
     "lax1": {
         "force_dhcp_release": "False",
         "metadata_host": str(OUTSIDE),

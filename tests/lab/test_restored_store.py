@@ -42,7 +42,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture
 def hasty_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab whose server waits for silent hosts only a short while."""
-    hasty = {"agent_down_time": "10"}
+    hasty = {"agent_down_time": "7", "report_interval": "1"}  # a heartbeat may be six seconds late
     made = Lab.up(tmp_path_factory.mktemp("hasty") / "lab", HOSTS, hasty)
     yield made
     made.down()
