@@ -13,8 +13,15 @@ import pytest
 
 from lessor.errors import ConfigError
 from tests.api.people import Cloud, Things, password, password_files
+from tests.conftest import ENGINES
 
 Serve = Callable[..., Any]
+
+
+@pytest.fixture
+def engine() -> str:
+    """Use one database: who is let in is decided before it is asked."""
+    return ENGINES[0]
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.api.conftest import served
 from tests.api.people import ROLES, Cloud, password, password_files
 
 AGENT_CALLS = (
@@ -21,9 +21,12 @@ AGENT_CALLS = (
 )
 
 
-@pytest.fixture
-def cloud(serve: Callable[..., Any], tmp_path: Path) -> Cloud:
-    return Cloud(serve(**password_files(tmp_path)))
+@pytest.fixture(scope="module")
+def cloud(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Return one for all: what is refused here never comes to a database, and changes nothing."""
+    folder = tmp_path_factory.mktemp("listeners")
+    with served(migrated, folder / "state", **password_files(folder)) as server:
+        yield Cloud(server)
 
 
 @pytest.mark.parametrize(("method", "call"), AGENT_CALLS)

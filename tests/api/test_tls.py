@@ -19,8 +19,15 @@ from lessor.settings import ServerSettings, Tls
 from lessor.tls import trust
 from tests.api.certificates import authority, certificate
 from tests.api.people import password, password_files
+from tests.conftest import ENGINES
 
 Serve = Callable[..., Any]
+
+
+@pytest.fixture
+def engine() -> str:
+    """Use one database: a connection knows nothing of it."""
+    return ENGINES[0]
 
 
 @pytest.fixture(scope="module")

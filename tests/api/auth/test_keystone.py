@@ -14,8 +14,15 @@ from lessor.api.auth.authentication import authentication
 from lessor.errors import ConfigError
 from lessor.settings import ServerSettings
 from tests.api.identity import SERVICE_SECRET, Identity, running
+from tests.conftest import ENGINES
 
 Serve = Callable[..., Any]
+
+
+@pytest.fixture
+def engine() -> str:
+    """Use one database: who is let in is decided before it is asked."""
+    return ENGINES[0]
 
 
 @pytest.fixture
