@@ -253,18 +253,18 @@ def test_the_products_environment_has_no_tools_until_they_are_asked_for(
     assert kept.startswith("requirements-check.txt "), "what has more than tests need does for them"
 
 
-def test_what_an_older_checkout_left_is_brought_up_to_date(checkout: Checkout) -> None:
+def test_what_an_older_checkout_left_is_brought_up_to_date(ready: Checkout) -> None:
     """The old script's stamp was only a hash; an installed tool conflicts with the new lock."""
-    assert checkout.set_up()[0] == 0
-    (checkout.folder / ".venv/stamp").write_text("0123abcd\n")
-    (checkout.folder / "requirements.txt").write_text(checkout.index.lock(cover="2.0"))
-    checkout.index.offer("tester", "1.0", "Requires-Dist: cover<2\n")
-    old = checkout.folder / ".venv/lib"
+    assert ready.set_up()[0] == 0
+    (ready.folder / ".venv/stamp").write_text("0123abcd\n")
+    (ready.folder / "requirements.txt").write_text(ready.index.lock(cover="2.0"))
+    ready.index.offer("tester", "1.0", "Requires-Dist: cover<2\n")
+    old = ready.folder / ".venv/lib"
     metadata = next(old.glob("*/site-packages/tester-1.0.dist-info/METADATA"))
     metadata.write_text(metadata.read_text().replace(">=0.5", "<2"))
-    status, said = checkout.set_up()
+    status, said = ready.set_up()
     assert (status, "setup: making .venv" in said) == (0, True), said
-    assert checkout.versions() == {"cover": "2.0", "lessor": "1.0"}
+    assert ready.versions() == {"cover": "2.0", "lessor": "1.0"}
 
 
 def test_a_checkout_that_services_cant_see_is_told_where_to_go(ready: Checkout) -> None:
