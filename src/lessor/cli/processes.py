@@ -215,14 +215,10 @@ def tour(  # noqa: PLR0917 - as server
     agent that runs here, or ran last, unless other settings are given. Exit status 1 if an object
     is missing, or if no agent keeps that view up to date.
     """
-    files, before = context.obj
-    files = [*files, *(config_file or [])]
-    given = before | overrides(state_dir, set_, debug=debug)
-    settings = agent_settings(files, given, warn=False)
+    settings, given = _looking(context, config_file, overrides(state_dir, set_, debug=debug))
     from lessor.agent.offline import look_around  # noqa: PLC0415 - see the module's docstring
 
-    own = has_own(files, given)
-    basis, found = look_around(settings, network, chosen="state_dir" in given, own=own)
+    basis, found = look_around(settings, network, **given)
     row = {"ok": found.ok and basis.is_kept, "view": asdict(basis), **asdict(found)}
     text = f"{basis.words(time.time())}\n{host_text(row)}"
     print(jsons.dumps(row, indent=2) if json else text)
@@ -244,19 +240,25 @@ def reservations(  # noqa: PLR0917 - as server
 
     Exit status 1 if the server does not run.
     """
-    files, before = context.obj
-    files = [*files, *(config_file or [])]
-    given = before | overrides(state_dir, set_, debug=debug)
-    settings = agent_settings(files, given, warn=False)
+    settings, given = _looking(context, config_file, overrides(state_dir, set_, debug=debug))
     from lessor.agent.offline import reservations as held  # noqa: PLC0415 - see the docstring
 
-    own = has_own(files, given)
-    runs, found = held(settings, server, chosen="state_dir" in given, own=own)
+    runs, found = held(settings, server, **given)
     rows = [{"mac_address": mac, "ip_address": address} for mac, address in found]
     text = [f"{mac} {address}" for mac, address in found]
     print(jsons.dumps(rows, indent=2) if json else "\n".join(text))
     if not runs:
         raise typer.Exit(1)
+
+
+def _looking(
+    context: typer.Context, config_file: list[Path] | None, options: dict[str, object]
+) -> tuple[AgentSettings, dict[str, bool]]:
+    """Return the settings of a command that looks at a host, and which of them were given."""
+    files, before = context.obj
+    files, given = [*files, *(config_file or [])], before | options
+    told = {"chosen": "state_dir" in given, "own": has_own(files, given)}
+    return agent_settings(files, given, warn=False), told
 
 
 @agent_app.command()

@@ -119,6 +119,20 @@ def start(home: Home, program: str, arguments: Sequence[str] = ()) -> Process:
     return started
 
 
+def end(home: Home) -> None:
+    """End the process that runs in this folder, also one that hangs.
+
+    Raises:
+        LessorError: it does not end.
+    """
+    running = find(home)
+    if running is not None:
+        try:
+            running.end()
+        finally:
+            running.close()
+
+
 def last_words(home: Home) -> str:
     """Return the last line of what a process of this folder wrote to its standard error."""
     with suppress(OSError), home.log.open("rb") as log:

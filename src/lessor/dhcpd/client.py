@@ -21,7 +21,7 @@ from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpRange, DhcpServer, Reservation
 from lessor.daemon.home import Home
 from lessor.daemon.line import ANSWER_S, Line
-from lessor.daemon.process import Process, find, start
+from lessor.daemon.process import Process, end, find, start
 from lessor.dhcpd.devices import Devices
 from lessor.dhcpd.messages import (
     ANSWER,
@@ -231,12 +231,7 @@ class Dhcpd:
             LessorError: it does not end.
         """
         self.close()
-        running = find(self._home)
-        if running is not None:
-            try:
-                running.end()
-            finally:
-                running.close()
+        end(self._home)
 
     def close(self) -> None:
         """Let go of the process; it goes on."""

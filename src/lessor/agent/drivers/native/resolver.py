@@ -11,7 +11,7 @@ from lessor.agent.drivers.native.heads import changed, other_version, place_of
 from lessor.core.dns.zone import Entry, Zone, entries, is_address, reserved, zone_of
 from lessor.core.state import DhcpServer
 from lessor.daemon.home import Home
-from lessor.daemon.process import find
+from lessor.daemon.process import end
 from lessor.dnsd import files
 from lessor.dnsd.client import Dnsd
 from lessor.dnsd.messages import Servers, ServerState
@@ -240,12 +240,7 @@ class Resolver:
         self._told = None
         if process is not None:
             process.close()
-        running = find(self._home)
-        if running is not None:
-            try:
-                running.end()
-            finally:
-                running.close()
+        end(self._home)
 
 
 def _where(zone: Zone, place: str) -> tuple[object, ...]:
