@@ -17,7 +17,7 @@ from lessor.daemon.process import Process
 from lessor.errors import Unavailable
 
 DYING_S = 0.5
-ANSWER_S = 5.0  # a process that takes longer hangs
+ANSWER_S = 3.0  # a process that takes longer hangs
 
 
 class Line:

@@ -15,13 +15,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from lessor.daemon.home import Home
 from lessor.errors import LessorError, Unavailable
 
 PASSED = ("LANG", "PATH", "PYTHONPATH")  # environment variables of the process
+PROC = Path("/proc")
 START_S = 30.0
-STOP_S = 2.0  # for its end after SIGTERM, before SIGKILL
+STOP_S = 0.5  # for its end after SIGTERM, before SIGKILL
 KILL_S = 2.0  # for its end after SIGKILL
 LOOK_S = 0.01
 _WORDS = 4096  # bytes of its last words that are read
@@ -112,6 +114,7 @@ def start(home: Home, program: str, arguments: Sequence[str] = ()) -> Process:
         found = find(home)
         if found is not None:
             return found
+        _end_strays(home, program)
         _execute(home, program, arguments)
         started = find(home)
     if started is None:
@@ -140,6 +143,27 @@ def last_words(home: Home) -> str:
         lines = log.read(_WORDS).decode(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "")[:_SHOWN]
     return ""
+
+
+def _end_strays(home: Home, program: str) -> None:
+    """End processes of this folder that have lost it: somebody removed their lock."""
+    mine = ["-m", program, str(home.folder)]
+    for path in PROC.glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().decode(errors="replace").split("\0")
+            if words[2:5] == mine:
+                _kill(int(path.parent.name))
+
+
+def _kill(pid: int) -> None:
+    pidfd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll(KILL_S * 1000)
+    finally:
+        os.close(pidfd)
 
 
 @contextmanager

@@ -82,6 +82,7 @@ class Dhcpd:
         self._answer_s = answer_s
         self._process: Process | None = None
         self._line: Line | None = None
+        self._lost = ""  # why there is no line any more
 
     @property
     def process(self) -> Process | None:
@@ -244,13 +245,14 @@ class Dhcpd:
 
     def _ask(self, question: Question, kind: type[A], fds: Sequence[int] = ()) -> A:
         if self._line is None:
-            raise Unavailable("lessor-dhcpd is not connected")
+            raise Unavailable(self._lost or "lessor-dhcpd is not connected")
         try:
             answer = read(ANSWER, self._line.ask(encode(question), fds, self._answer_s))
         except (Unavailable, Invalid) as error:  # the next answer would be of this question
             self._line.close()
             self._line = None
-            raise Unavailable(f"lessor-dhcpd: {error}") from error
+            self._lost = f"lessor-dhcpd: {error}"
+            raise Unavailable(self._lost) from error
         return _checked(answer, kind)
 
 

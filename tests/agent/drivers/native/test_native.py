@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from lessor.agent.host.run import run
 from lessor.core.diff import Unsound, as_read
 from lessor.core.leases import LiveLease
+from lessor.daemon.home import Home
 from lessor.dhcpd.client import Dhcpd
 from tests.agent.drivers.dnsmasq_host import (
     BRIDGE,
@@ -164,6 +167,34 @@ def test_what_others_changed_is_put_back(host: NativeHost) -> None:
     assert isinstance(host.driver.observe()[BRIDGE], Unsound)
     host.bring(want)
     assert host.lease(5)
+
+
+@pytest.mark.parametrize("folder", ["dhcpd", "dnsd"])
+def test_a_folder_that_was_removed_leaves_one_process(host: NativeHost, folder: str) -> None:
+    want = server(reserve(5))
+    host.bring(want)
+    before = Home(host.folder / folder).holder()
+    shutil.rmtree(host.folder / folder)
+    host.start_agent()
+    host.bring(want)
+    assert not alive(before)
+    assert host.lease(5)
+
+
+def test_dnsmasq_takes_over_from_processes_that_hang(host: NativeHost) -> None:
+    want = server(reserve(5))
+    host.bring(want)
+    pids = [host.pid(), host.dns_pid()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    host.start_dnsmasq_agent()
+    host.bring(want, within_s=20)
+    assert not any(map(alive, pids))
+    assert host.lease(5)
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text()
 
 
 def test_from_dnsmasq_to_native_and_back_costs_no_lease(host: NativeHost) -> None:

@@ -33,15 +33,21 @@ class FormerNative:
 
     def retire(self, name: str) -> None:
         """End one; its leases stay."""
-        if name not in self.servers():
+        left = self.servers()
+        if self._responder.hangs:  # it keeps the ports, and nobody knows its servers
+            self._end()
+        if name not in left:
             return
         self._resolver.look()
         self._resolver.remove(name)
         self._responder.retire(name)
         if not self.servers():
-            self._ended = True
-            self._resolver.end()
-            self._responder.end()
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._resolver.end()
+        self._responder.end()
 
     def close(self) -> None:
         """Let go of the processes."""

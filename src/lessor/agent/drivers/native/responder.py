@@ -25,7 +25,7 @@ from lessor.core.diff import Unsound
 from lessor.core.leases import LiveLease
 from lessor.core.state import DhcpServer, Reservation
 from lessor.dhcpd.client import IPV4, Dhcpd, entry_of, header_of
-from lessor.dhcpd.messages import Entry, ServerState, Welcome
+from lessor.dhcpd.messages import Done, Entry, ServerState, Welcome
 from lessor.errors import Conflict, Invalid, LessorError, NotFound, Unavailable
 from lessor.net.address import Address, read_address
 from lessor.steps import tried
@@ -47,6 +47,7 @@ class _Fed:
     place: str  # as `place_of` returns it; "?": not known
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)  # options, by address
     orphans: bool = True  # there may be leases that no reservation has
+    unsaved: str = ""  # why a change is not on the disk of the process
 
 
 class Responder:
@@ -87,6 +88,11 @@ class Responder:
     def pid(self) -> int:
         """The process; 0: none is known."""
         return self._process.process.pid if self._process.process else 0
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a process ran at the last look, but could not be spoken to."""
+        return bool(self.pid and self._away)
 
     def look(self) -> Seen:
         """Return the servers of the process; none if it does not run, or hangs."""
@@ -169,8 +175,23 @@ class Responder:
         if self._problem:
             yield f"{PROGRAM}: {self._problem}"
         for name, fed in sorted(self._fed.items()):
+            if unsaved := self._unsaved(name, fed):
+                yield (
+                    f"{PROGRAM} serves {name} as it should, but a start would bring back what was "
+                    f"there before: {unsaved}"
+                )
             for address, why in sorted(fed.left_out.items()):
                 yield f"DHCP options of {address} ({name}) are left out: {'; '.join(why)}"
+
+    def _unsaved(self, name: str, fed: _Fed) -> str:
+        """Return why changes are not on disk; "": they are by now."""
+        if fed.unsaved:
+            try:
+                if not self._process.status(name).unsaved:
+                    fed.unsaved = ""
+            except LessorError:
+                return fed.unsaved
+        return fed.unsaved
 
     def close(self) -> None:
         """Let go of the process; it goes on."""
@@ -267,7 +288,7 @@ class Responder:
         unwritten = tried(lambda: self._heads.write(want))  # serves with a full disk, too
         whole = header_of(want, fingerprint=fingerprint(want, place), marked=not want.namespace)
         done = process.open(whole, sockets=False)
-        self._fed[name] = _Fed(want, done.revision, place, left_out)
+        self._fed[name] = _Fed(want, done.revision, place, left_out, unsaved=done.unsaved)
         self._note(name, done.revision, whole.fingerprint)
         self._end_orphans(self._fed[name], None)
         for error in unwritten:
@@ -278,15 +299,16 @@ class Responder:
         gone, fresh = changed(fed.server.reservations, want.reservations)
         rows, left_out = self._rows(want, fresh)
         kept = {entry.address for entry in rows}
-        revision = fed.revision
+        done = Done(fed.revision, fed.unsaved)
         dropped = (IPv4Address(key) for key in gone if "." in key)
         if lost := [one for one in dropped if one.packed not in kept]:
-            revision = self._process.drop(want.name, lost).revision
+            done = self._process.drop(want.name, lost)
         if rows:
-            revision = self._process.put(want.name, rows).revision
+            done = self._process.put(want.name, rows)
         fed.left_out = {k: v for k, v in fed.left_out.items() if k not in gone} | left_out
-        before, fed.server, fed.revision = fed.server, want, revision
-        self._note(want.name, revision, self._states[want.name].fingerprint)
+        before, fed.server = fed.server, want
+        fed.revision, fed.unsaved = done.revision, done.unsaved
+        self._note(want.name, done.revision, self._states[want.name].fingerprint)
         if head(before) != head(want):
             self._heads.write(want)
         whole = fed.orphans
