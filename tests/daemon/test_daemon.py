@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from lessor.daemon.home import Home
 from lessor.daemon.line import Line
 from lessor.daemon.process import Process, find, start
 from lessor.errors import Unavailable
+from lessor.lab.wait import wait_for
 
 HERE = Path(__file__).parent
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: its rights are given up")
@@ -251,3 +253,27 @@ def test_a_peer_that_takes_no_answer_is_closed(home: Home, process: Process) -> 
     line = Line(home, process)
     assert line.ask(b"a") == b"a"
     line.close()
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("where", "stays"), [((), False), (("unshare", "--pid", "--fork", "--kill-child"), True)]
+)
+def test_one_that_lost_its_folder_is_ended_but_not_that_of_another_host(
+    home: Home, where: tuple[str, ...], stays: bool
+) -> None:
+    command = (*where, "bash", "-s", "-m", "echo", str(home.folder))  # as such a process shows
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as other:
+        try:
+            words = "\0".join(command[len(where) :]).encode()
+            wait_for(lambda: any(words in one for one in command_lines()), 10, "it runs")
+            start(home, "echo").close()
+            assert any(words in one for one in command_lines()) is stays
+        finally:
+            other.kill()
+
+
+def command_lines() -> Iterator[bytes]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield path.read_bytes()

@@ -151,8 +151,17 @@ def _end_strays(home: Home, program: str) -> None:
     for path in PROC.glob("[0-9]*/cmdline"):
         with suppress(OSError):
             words = path.read_bytes().decode(errors="replace").split("\0")
-            if words[2:5] == mine:
+            if words[2:5] == mine and _is_of_this_host(path.parent):
                 _kill(int(path.parent.name))
+
+
+def _is_of_this_host(process: Path) -> bool:
+    """Tell whether its folder is ours: containers, and hosts of a lab, may have one of the name."""
+    here = PROC / "self/ns"
+    return all(
+        (process / "ns" / kind).stat().st_ino == (here / kind).stat().st_ino
+        for kind in ("pid", "mnt")
+    )
 
 
 def _kill(pid: int) -> None:

@@ -55,6 +55,11 @@ def test_a_look_starts_nothing(host: NativeHost) -> None:
     assert not (host.folder / "dhcpd").exists()
 
 
+def test_a_host_without_networks_has_nothing_to_look_at(host: NativeHost) -> None:
+    assert host.driver.observe() == {}
+    assert host.driver._are_well()  # type: ignore[attr-defined]
+
+
 def test_a_port_that_comes_and_one_that_goes_change_nothing_else(host: NativeHost) -> None:
     host.bring(server(reserve(5), reserve(6)))
     pid = host.pid()

@@ -108,6 +108,8 @@ class Responder:
 
     def is_well(self) -> bool:
         """Tell whether the process answers, and has what it was fed with."""
+        if not self.pid:
+            return not self._fed
         try:
             welcome = self._process.hello()
         except Unavailable:
